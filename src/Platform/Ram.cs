@@ -1,0 +1,150 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Platform;
+
+/// <summary>A block of zeroed memory outside the garbage-collected heap that stands for physical memory.</summary>
+/// <remarks><b>Threads.</b> <see cref="Dispose"/> must not overlap any access through <see cref="Port"/>.</remarks>
+public sealed unsafe class RamBlock : IDisposable
+{
+    private const ulong FrameBytes = 4096;
+    private byte* _bytes;
+
+    /// <summary>Allocates memory for <paramref name="range"/>, all zero.</summary>
+    /// <param name="range">Starts and ends on 4 KiB boundaries.</param>
+    /// <exception cref="ArgumentException">The range is not made of whole 4 KiB frames.</exception>
+    /// <exception cref="OutOfMemoryException">The host has not that much.</exception>
+    public RamBlock(PhysRange range)
+    {
+        if (!range.First.IsAligned(FrameBytes) || range.ByteCount % FrameBytes != 0)
+            throw new ArgumentException($"{range} is not made of whole 4 KiB frames", nameof(range));
+        Range = range;
+        nuint byteCount = checked((nuint)range.ByteCount);
+        _bytes = (byte*)NativeMemory.AlignedAlloc(byteCount, (nuint)FrameBytes);
+        NativeMemory.Clear(_bytes, byteCount);
+    }
+
+    /// <summary>The physical addresses at which the block answers.</summary>
+    public PhysRange Range { get; }
+
+    /// <summary>The port through which the block is read and written.</summary>
+    /// <exception cref="ObjectDisposedException">The block was disposed.</exception>
+    public Ram Port
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_bytes == null, this);
+            return new Ram(_bytes, Range.First.Value, Range.ByteCount);
+        }
+    }
+
+    /// <summary>Gives the memory back. A port taken from the block must not be used after this.</summary>
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(_bytes);
+        _bytes = null;
+    }
+}
+
+/// <summary>A bounds-checked physical-memory port over a <see cref="RamBlock"/>; every walker sees it coherently.</summary>
+public readonly unsafe struct Ram : IPhysicalMemory
+{
+    private readonly byte* _bytes;
+    private readonly ulong _first;
+    private readonly ulong _byteCount;
+
+    internal Ram(byte* bytes, ulong first, ulong byteCount)
+    {
+        _bytes = bytes;
+        _first = first;
+        _byteCount = byteCount;
+    }
+
+    /// <inheritdoc/>
+    public bool Contains(PhysRange range)
+    {
+        ulong offset = unchecked(range.First.Value - _first);
+        return offset < _byteCount && range.Last.Value - range.First.Value < _byteCount - offset;
+    }
+
+    /// <inheritdoc/>
+    public bool TryRead64(PhysAddr address, out ulong value)
+    {
+        ulong offset = unchecked(address.Value - _first);
+        // The block is made of whole frames, so an aligned word that starts inside it ends inside it.
+        if (offset >= _byteCount || (offset & 7) != 0)
+        {
+            value = 0;
+            return false;
+        }
+
+        value = Volatile.Read(ref *(ulong*)(_bytes + offset));
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public ulong Read64(PhysAddr address) => Volatile.Read(ref Word64(address));
+
+    /// <inheritdoc/>
+    public uint Read32(PhysAddr address) => Volatile.Read(ref Word32(address));
+
+    /// <inheritdoc/>
+    public void Write64(PhysAddr address, ulong value) => Volatile.Write(ref Word64(address), value);
+
+    /// <inheritdoc/>
+    public void Write32(PhysAddr address, uint value) => Volatile.Write(ref Word32(address), value);
+
+    /// <inheritdoc/>
+    public ulong CompareExchange64(PhysAddr address, ulong value, ulong comparand) =>
+        Interlocked.CompareExchange(ref Word64(address), value, comparand);
+
+    /// <inheritdoc/>
+    public uint CompareExchange32(PhysAddr address, uint value, uint comparand) =>
+        Interlocked.CompareExchange(ref Word32(address), value, comparand);
+
+    /// <inheritdoc/>
+    public void Read(PhysAddr address, Span<byte> destination) => Bytes(address, destination.Length).CopyTo(destination);
+
+    /// <inheritdoc/>
+    public void Write(PhysAddr address, ReadOnlySpan<byte> source) => source.CopyTo(Bytes(address, source.Length));
+
+    /// <inheritdoc/>
+    public void Clean(PhysRange range)
+    {
+    }
+
+    /// <inheritdoc/>
+    public void Fence() => Interlocked.MemoryBarrier();
+
+    private Span<byte> Bytes(PhysAddr address, int byteCount)
+    {
+        ulong offset = unchecked(address.Value - _first);
+        if (offset > _byteCount || (ulong)byteCount > _byteCount - offset) ThrowBusError(address, byteCount);
+        return new(_bytes + offset, byteCount);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ref ulong Word64(PhysAddr address)
+    {
+        ulong offset = unchecked(address.Value - _first);
+        if (offset >= _byteCount || (offset & 7) != 0) Refuse(address, sizeof(ulong));
+        return ref *(ulong*)(_bytes + offset);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ref uint Word32(PhysAddr address)
+    {
+        ulong offset = unchecked(address.Value - _first);
+        if (offset >= _byteCount || (offset & 3) != 0) Refuse(address, sizeof(uint));
+        return ref *(uint*)(_bytes + offset);
+    }
+
+    private static void Refuse(PhysAddr address, int byteCount)
+    {
+        if (!address.IsAligned((ulong)byteCount))
+            throw new ArgumentException($"{address} is not a multiple of {byteCount}", nameof(address));
+        ThrowBusError(address, byteCount);
+    }
+
+    private static void ThrowBusError(PhysAddr address, int byteCount) => throw new BusErrorException(address, (ulong)byteCount);
+}
