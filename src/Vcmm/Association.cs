@@ -1,0 +1,66 @@
+namespace Vcmm;
+
+/// <summary>A VCM joined with a device. While it is active the device's accesses go through the VCM.</summary>
+/// <remarks><b>Threads.</b> Any number at once.</remarks>
+public sealed class Association
+{
+    private bool _isActive;
+
+    internal Association(Vcm vcm, Device device)
+    {
+        Vcm = vcm;
+        Device = device;
+    }
+
+    /// <summary>The VCM.</summary>
+    public Vcm Vcm { get; }
+
+    /// <summary>The device.</summary>
+    public Device Device { get; }
+
+    /// <summary>Whether the device translates through the VCM.</summary>
+    public bool IsActive => Volatile.Read(ref _isActive);
+
+    /// <summary>Set once the association is dropped. Under the VCM's association lock.</summary>
+    internal bool IsDropped { get; set; }
+
+    /// <summary>The domain under which the device translates, while active. Under the VCM's association lock.</summary>
+    internal ActiveDomain? Domain { get; private set; }
+
+    /// <summary>Lets the device translate through the VCM.</summary>
+    /// <returns>
+    /// <see cref="VcmmError.Busy"/> if it is active, or the device is active elsewhere; <see cref="VcmmError.Invalid"/> once
+    /// dropped; <see cref="VcmmError.NoSpace"/> if the IOMMU has no domain id left; <see cref="VcmmError.NoMemory"/> or
+    /// <see cref="VcmmError.HardwareFailure"/> of the IOMMU. Then nothing has changed.
+    /// </returns>
+    public VcmmError TryActivate() => Vcm.Activate(this);
+
+    /// <summary>Lets the device translate through the VCM.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryActivate"/>.</exception>
+    public void Activate() => VcmmException.ThrowIf(TryActivate(), nameof(Activate));
+
+    /// <summary>Ends that. When this returns the device reaches nothing through the VCM.</summary>
+    /// <returns>
+    /// <see cref="VcmmError.NotFound"/> if it is not active, <see cref="VcmmError.Invalid"/> once dropped,
+    /// <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed.
+    /// </returns>
+    public VcmmError TryDeactivate() => Vcm.Deactivate(this);
+
+    /// <summary>Ends that. When this returns the device reaches nothing through the VCM.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryDeactivate"/>.</exception>
+    public void Deactivate() => VcmmException.ThrowIf(TryDeactivate(), nameof(Deactivate));
+
+    /// <summary>Drops the association.</summary>
+    /// <returns><see cref="VcmmError.Busy"/> while it is active, <see cref="VcmmError.Invalid"/> once dropped.</returns>
+    public VcmmError TryDeassociate() => Vcm.Deassociate(this);
+
+    /// <summary>Drops the association.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryDeassociate"/>.</exception>
+    public void Deassociate() => VcmmException.ThrowIf(TryDeassociate(), nameof(Deassociate));
+
+    internal void SetActive(ActiveDomain? domain)
+    {
+        Domain = domain;
+        Volatile.Write(ref _isActive, domain is not null);
+    }
+}

@@ -1,0 +1,38 @@
+using Platform;
+using Vcmm.Tables;
+
+namespace Vcmm;
+
+/// <summary>
+/// What a reservation is made of. States are used again after an unreserve; the generation tells handles of the new
+/// reservation from handles of the old.
+/// </summary>
+internal sealed class ReservationState(Vcm vcm)
+{
+    /// <summary>One operation on one reservation at a time; held across the wait for the hardware.</summary>
+    public readonly object Gate = new();
+
+    /// <summary>Tables unlinked by the operation under way.</summary>
+    public readonly UnmapGather Gather = new();
+
+    /// <summary>Table pages set aside by the operation under way.</summary>
+    public readonly TablePagePool Pages = new();
+
+    public Vcm Vcm { get; } = vcm;
+
+    /// <summary>Moves on when the reservation ends. Under <see cref="Gate"/>.</summary>
+    public uint Generation;
+
+    /// <summary>False between an unreserve and the next reserve. Under <see cref="Gate"/>.</summary>
+    public bool IsReserved;
+
+    public IovaRange Range;
+
+    public Access Access;
+
+    /// <summary>What backs the reservation. Written under <see cref="Gate"/>.</summary>
+    public PhysicalAllocation? Memory;
+
+    /// <summary>The tables in which the memory is mapped. Under <see cref="Gate"/>.</summary>
+    public IPageTable[] MappedIn = [];
+}

@@ -1,0 +1,54 @@
+using Platform;
+
+namespace Vcmm.Tables;
+
+/// <summary>
+/// The bits of one page-table encoding. Everything that is not bits is written once, over this interface, in
+/// <see cref="PageTable{TFormat,TMemory}"/>.
+/// </summary>
+/// <remarks>
+/// Implement it as a stateless struct. Levels count from 1, the level whose entries map the smallest page. An entry that is
+/// all zero is absent in every format that this interface describes. <b>Threads.</b> All members are pure.
+/// </remarks>
+public interface IPageTableFormat
+{
+    /// <summary>The name of the encoding, for <see cref="TableFormat.Encoding"/>.</summary>
+    static abstract string Encoding { get; }
+
+    /// <summary>Log2 of the smallest page, and of a table page, in bytes.</summary>
+    static abstract int GranuleLog2 { get; }
+
+    /// <summary>Log2 of the number of 64-bit entries in a table page.</summary>
+    static abstract int IndexBits { get; }
+
+    /// <summary>The largest number of levels that the encoding knows.</summary>
+    static abstract int MaxLevelCount { get; }
+
+    /// <summary>The last physical address that an entry can hold.</summary>
+    static abstract PhysAddr LastPhysAddr { get; }
+
+    /// <summary>Bit <c>n</c> set: the encoding knows leaves at level <c>n</c>.</summary>
+    static abstract uint LeafLevels { get; }
+
+    /// <summary>The entry that maps <paramref name="address"/>.</summary>
+    /// <param name="address">A multiple of the leaf's size, at most <see cref="LastPhysAddr"/>.</param>
+    /// <param name="level">One of <see cref="LeafLevels"/>.</param>
+    /// <param name="access">Not <see cref="Access.None"/>.</param>
+    static abstract ulong EncodeLeaf(PhysAddr address, int level, Access access);
+
+    /// <summary>The entry that points at the table page <paramref name="table"/>.</summary>
+    /// <param name="table">A multiple of the granule, at most <see cref="LastPhysAddr"/>.</param>
+    static abstract ulong EncodeTable(PhysAddr table);
+
+    /// <summary>What <paramref name="entry"/> is at <paramref name="level"/>.</summary>
+    static abstract EntryKind Classify(ulong entry, int level);
+
+    /// <summary>The address in a leaf at <paramref name="level"/>.</summary>
+    static abstract PhysAddr LeafAddress(ulong entry, int level);
+
+    /// <summary>The address in an entry that points at a table.</summary>
+    static abstract PhysAddr TableAddress(ulong entry);
+
+    /// <summary>What <paramref name="entry"/> grants by itself.</summary>
+    static abstract Access AccessOf(ulong entry);
+}
