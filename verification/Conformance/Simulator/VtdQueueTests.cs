@@ -148,6 +148,18 @@ public sealed class VtdQueueTests
         Assert.Equal(vtd.Tail, vtd.Iommu.Read64(Iqh));
     }
 
+    [Fact]
+    public void Clearing_IQE_alone_sets_the_queue_going_again()
+    {
+        using var vtd = new RawVtd();
+        vtd.Submit(0, 0);
+        Assert.False(vtd.Wait());
+        vtd.Write(Queue, 0x12);
+        Assert.False(vtd.IsWaitDone);
+        vtd.Iommu.Write32(Fsts, Iqe);
+        Assert.True(vtd.IsWaitDone);
+    }
+
     [Theory]
     [InlineData(0x1000)]        // one past the end
     [InlineData(0x7FFF0)]
