@@ -35,11 +35,14 @@ public sealed class VtdThreadTests(ITestOutputHelper output)
         for (int round = 0; round < Rounds && allCompleted; round++)
         {
             (ulong old, ulong next) = round % 2 == 0 ? (FrameA, FrameB) : (FrameB, FrameA);
+            long walks = vtd.Iommu.Statistics.Walks;
             vtd.Memory.Write64(new(next), 1);
             vtd.SetPage(1, next | ReadWrite);
             vtd.InvalidatePages(DomainId, 0x1000, leafOnly: true);
             allCompleted = vtd.Wait() || Completes(vtd);
             vtd.Memory.Write64(new(old), Dead);
+            // On one processor the devices might not run at all between two rounds: let one of them walk the new entry.
+            while (vtd.Iommu.Statistics.Walks == walks && !devices.Any(device => device.IsCompleted)) Thread.Yield();
             for (int look = 0; look < 50; look++) isFrameUntouched &= vtd.Memory.Read64(new(old)) == Dead;
         }
 
@@ -47,8 +50,7 @@ public sealed class VtdThreadTests(ITestOutputHelper output)
         int[] accesses = [.. devices.Select(device => device.Result)];
         output.WriteLine($"accesses {string.Join(' ', accesses)}; {vtd.Iommu.Statistics}");
         Assert.True(allCompleted);
-        // Sometimes: an access was in flight when its page was invalidated.
-        Assert.NotEqual(0, vtd.Iommu.Statistics.WaitsHeld);
+        Assert.InRange(vtd.Iommu.Statistics.Walks, Rounds, long.MaxValue);
         Assert.True(isFrameUntouched);
         Assert.DoesNotContain(-1, accesses);
         Assert.All(accesses, count => Assert.NotEqual(0, count));
