@@ -9,7 +9,7 @@ namespace Conformance.Simulator;
 public sealed class VtdThreadTests(ITestOutputHelper output)
 {
     private const ulong Dead = 0xDEAD_DEAD_DEAD_DEAD;
-    private const int DeviceCount = 3;
+    private const int DeviceCount = 2;
 
     /// <summary>
     /// Software moves a page between two frames; once its wait has completed, the frame left behind is given another
@@ -21,7 +21,7 @@ public sealed class VtdThreadTests(ITestOutputHelper output)
     [InlineData(0, 0, 0)]
     public void Nothing_reaches_a_frame_after_the_wait_that_follows_its_invalidation(int sets, int walkEntries, int contexts)
     {
-        const int Rounds = 400;
+        const int Rounds = 100;
         using var vtd = new RawVtd(VtdOptions.Default with
         {
             IotlbSets = sets, IotlbWays = 1, WalkCacheEntriesPerLevel = walkEntries, ContextCacheEntries = contexts,
