@@ -86,7 +86,7 @@ internal readonly record struct SecondStageEntry(ulong Bits)
     public bool HasReserved(int level, VtdOptions options)
     {
         ulong reserved = AlwaysReserved | (VtdEntries.BitsFrom(options.HostAddressWidth) & ~VtdEntries.BitsFrom(52));
-        if (level > 1 && IsLeaf(level))
+        if (IsLeaf(level))
         {
             if (!options.SupportsLeafAt(level)) return true;
             reserved |= VtdEntries.PageMask(level) & VtdEntries.FrameMask;

@@ -55,14 +55,6 @@ public enum VtdFaultReason : byte
 
 internal static class VtdFaultReasons
 {
-    /// <summary>
-    /// Whether the fault-processing-disable bit of the context entry silences the fault: those found before a context
-    /// entry was in hand are always reported.
-    /// </summary>
-    public static bool IsQualified(this VtdFaultReason reason) => reason is not (
-        VtdFaultReason.RootEntryNotPresent or VtdFaultReason.RootTableAddressInvalid
-        or VtdFaultReason.ContextTableAddressInvalid or VtdFaultReason.RootEntryReserved);
-
     /// <summary>The reason given to <paramref name="access"/> for a cached fault: an absent entry is told by the kind of access.</summary>
     public static VtdFaultReason For(this VtdFaultReason reason, DeviceAccess access) =>
         reason is VtdFaultReason.Read or VtdFaultReason.Write ? Denied(access) : reason;

@@ -58,6 +58,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             if (!known) context = FetchContext(request, root);
             TranslationResult result = TranslateWith(request, context);
             goesOn = result.Ok;
+            // FPD silences the qualified faults: those found with a context entry in hand. Of the others the entry is all zero.
             if (!result.Ok) RecordFault(request, result.Reason, context.Entry.FaultProcessingDisabled);
             return result;
         }
@@ -151,7 +152,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lock (_gate)
         {
             _caches.Counts.Faults++;
-            if (faultProcessingDisabled && reason.IsQualified()) _caches.Counts.FaultsSilenced++;
+            if (faultProcessingDisabled) _caches.Counts.FaultsSilenced++;
             else if (!_faults.Record(request.Source, request.Address, request.Access, reason)) _caches.Counts.FaultsLost++;
         }
     }

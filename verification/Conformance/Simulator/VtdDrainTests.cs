@@ -137,6 +137,30 @@ public sealed class VtdDrainTests
     }
 
     [Fact]
+    public void Only_the_last_access_that_a_wait_stands_still_for_rings()
+    {
+        using RawVtd vtd = Interrupted(VtdOptions.Default with { Commands = CommandMode.Manual });
+        int rings = 0;
+        int ringsOfInner = -1;
+        _at = SimStep.MemoryAccess;
+        _then = () =>
+        {
+            _then = () =>
+            {
+                vtd.InvalidatePages(DomainId, 0x1000);
+                vtd.Wait();
+                vtd.Iommu.ProcessCommands();
+                vtd.Iommu.Doorbell += () => rings++;
+            };
+            vtd.Master.Write(new(0x1000), [1]);
+            ringsOfInner = rings;
+        };
+        vtd.Master.Read(new(0x1000), new byte[1]);
+        Assert.Equal(0, ringsOfInner);
+        Assert.Equal(1, rings);
+    }
+
+    [Fact]
     public void A_translation_read_before_an_invalidation_is_used_once_and_not_cached()
     {
         using RawVtd vtd = Interrupted();

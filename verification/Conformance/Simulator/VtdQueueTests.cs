@@ -207,6 +207,26 @@ public sealed class VtdQueueTests
         Assert.Equal(3, vtd.Iommu.Statistics.IotlbGlobalInvalidations);
     }
 
+    [Theory]
+    [InlineData(SimStep.CommandFetch, 0x12UL)]
+    [InlineData(SimStep.CommandExecute, 0x12UL)]
+    [InlineData(SimStep.CommandExecute, 0x25UL)]
+    [InlineData(SimStep.StatusWrite, 0x25UL)]
+    public void A_queue_switched_off_between_the_steps_of_a_command_does_not_move(SimStep at, ulong descriptor)
+    {
+        Action? switchOff = null;
+        using var vtd = new RawVtd(null, (step, _) =>
+        {
+            if (step == at) switchOff!();
+        });
+        switchOff = () => vtd.Iommu.Write32(Gcmd, GcmdTe);
+        vtd.Submit(descriptor, Status);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Iqh));
+        Assert.Equal(0, vtd.Iommu.Statistics.IotlbGlobalInvalidations);
+        Assert.Equal(0, vtd.Iommu.Statistics.Waits);
+        Assert.Equal(0u, vtd.Iommu.Read32(Fsts));
+    }
+
     [Fact]
     public void The_queue_address_cannot_be_moved_while_the_queue_is_on()
     {
