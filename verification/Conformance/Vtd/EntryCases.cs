@@ -193,6 +193,7 @@ internal static class EntryCases
             bench.Set(Level3 + (message >> 30) * 8, Level2 | Rw);
             bench.Set(Level2 + (message >> 21 & 511) * 8, Level1 | Rw);
             bench.Set(Level1 + (message >> 12 & 511) * 8, New | Rw);
+            bench.Set(Level1 + (message + 0x10_0000 >> 12 & 511) * 8, New | Rw);
             bench.Enable();
             bench.Write(message, Payload);
             bench.AssertWritten(null);

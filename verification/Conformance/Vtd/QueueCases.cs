@@ -47,7 +47,7 @@ internal static class QueueCases
             bench.Set(StatusWord + 8, ulong.MaxValue);
             bench.Put(Descriptor.Wait | Descriptor.StatusWrite | 0x1234_5678UL << 32, StatusWord + 4);
             bench.Ring();
-            Assert.Equal(0x1234_5678_FFFF_FFFF, bench.Memory.Read64(new(StatusWord)));
+            Assert.Equal(0x1234_5678_FFFF_FFFFUL, bench.Memory.Read64(new(StatusWord)));
             Assert.Equal(ulong.MaxValue, bench.Memory.Read64(new(StatusWord + 8)));
         }),
         new("A wait with the interrupt flag sets the completion status, and writing 1 clears it", Wait, bench =>

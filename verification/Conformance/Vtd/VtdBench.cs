@@ -211,7 +211,7 @@ internal sealed class VtdBench
             ulong high = Registers.Read64(FaultRecord + 8);
             if (high >> 63 == 0) return null;
             ulong low = Registers.Read64(FaultRecord);
-            return new((byte)(high >> 32), low & ~0xFFFUL, (uint)(high & 0xFFFF), (high >> 62 & 1) == 1);
+            return new((byte)(high >> 32 & 0xFF), low & ~0xFFFUL, (uint)(high & 0xFFFF), (high >> 62 & 1) == 1);
         }
     }
 

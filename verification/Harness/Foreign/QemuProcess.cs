@@ -39,7 +39,7 @@ internal sealed class QemuProcess : IDisposable
     {
         _keeper = keeper;
         _directory = directory;
-        _complaints = LastLines(keeper.StandardError);
+        _complaints = FirstLines(keeper.StandardError);
     }
 
     /// <summary>What QEMU's <c>-D</c> log is written to.</summary>
@@ -138,14 +138,14 @@ internal sealed class QemuProcess : IDisposable
         return image;
     }
 
-    private static async Task<string> LastLines(StreamReader reader)
+    // The first lines tell the reason; a dump of registers may follow.
+    private static async Task<string> FirstLines(StreamReader reader)
     {
         const int kept = 5;
-        var lines = new Queue<string>();
+        var lines = new List<string>(kept);
         while (await reader.ReadLineAsync().ConfigureAwait(false) is { } line)
         {
-            lines.Enqueue(line);
-            if (lines.Count > kept) lines.Dequeue();
+            if (lines.Count < kept) lines.Add(line);
         }
 
         return string.Join("; ", lines);
