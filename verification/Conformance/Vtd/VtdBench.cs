@@ -103,6 +103,13 @@ internal sealed class VtdBench
         Command(31);
     }
 
+    /// <summary>Sets the root table and turns translation on; caches are invalidated through registers.</summary>
+    public void EnableWithoutQueue()
+    {
+        SetRoot(Root);
+        Command(31);
+    }
+
     public void SetRoot(ulong root)
     {
         Registers.Write64(VtdRegister.RTADDR, root);
@@ -134,6 +141,29 @@ internal sealed class VtdBench
         Put(Descriptor.Wait | Descriptor.StatusWrite | (ulong)_status << 32, StatusWord);
         Ring();
         Assert.True(Memory.Read32(new(StatusWord)) == _status, $"the wait did not complete; FSTS is 0x{Registers.Read32(VtdRegister.FSTS):x}");
+    }
+
+    /// <summary>Context Command Register: bit 63 starts the invalidation and is clear when it is done.</summary>
+    /// <returns>Bits 60:59: what was invalidated.</returns>
+    public ulong CommandContexts(ulong command)
+    {
+        Registers.Write64(VtdRegister.CCMD, 1UL << 63 | command);
+        ulong done = Registers.Read64(VtdRegister.CCMD);
+        Assert.True(done >> 63 == 0, "the context invalidation did not end");
+        return done >> 59 & 3;
+    }
+
+    /// <summary>IOTLB Registers: bit 63 starts the invalidation and is clear when it is done.</summary>
+    /// <returns>Bits 58:57: what was invalidated.</returns>
+    public ulong CommandIotlb(ulong command, ulong address = 0)
+    {
+        // Extended Capability Register, bits 17:8: where the registers are, in units of 16 bytes.
+        uint registers = (uint)(Registers.Read64(VtdRegister.ECAP) >> 8 & 0x3FF) * 16;
+        Registers.Write64(registers, address);
+        Registers.Write64(registers + 8, 1UL << 63 | command);
+        ulong done = Registers.Read64(registers + 8);
+        Assert.True(done >> 63 == 0, "the IOTLB invalidation did not end");
+        return done >> 57 & 3;
     }
 
     /// <summary>Queues a descriptor and waits for it.</summary>
@@ -279,7 +309,7 @@ internal readonly record struct RecordedFault(byte Reason, ulong Address, uint R
 internal static class VtdRegister
 {
     public const uint VER = 0x00, CAP = 0x08, ECAP = 0x10, GCMD = 0x18, GSTS = 0x1C, RTADDR = 0x20;
-    public const uint FSTS = 0x34, IQH = 0x80, IQT = 0x88, IQA = 0x90, ICS = 0x9C;
+    public const uint CCMD = 0x28, FSTS = 0x34, FECTL = 0x38, IECTL = 0xA0, IQH = 0x80, IQT = 0x88, IQA = 0x90, ICS = 0x9C;
     public const uint PFO = 1, PPF = 2, IQE = 0x10;
 }
 
