@@ -1,0 +1,120 @@
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>A device that reads and writes memory through an IOMMU, page by page, and caches nothing itself.</summary>
+/// <remarks>
+/// <para>Each page is one access: it is in flight from the start of its translation until its bytes have been moved, so
+/// that an invalidation can drain it.</para>
+/// <para><b>Threads.</b> Any number at once.</para>
+/// </remarks>
+/// <typeparam name="TMemory">The memory behind the IOMMU.</typeparam>
+/// <typeparam name="TSteps">The interleaving seam.</typeparam>
+public sealed class BusMaster<TMemory, TSteps>
+    where TMemory : struct, IPhysicalMemory
+    where TSteps : struct, ISteps
+{
+    private const ulong PageBytes = 4096;
+    private readonly VtdIommu<TMemory, TSteps> _iommu;
+    private readonly TMemory _memory;
+    private readonly TSteps _steps;
+
+    /// <summary>A device behind <paramref name="iommu"/>.</summary>
+    /// <param name="iommu">What translates its accesses.</param>
+    /// <param name="memory">The memory that its accesses reach.</param>
+    /// <param name="source">Its requester id, 0 … 0xFFFF.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits.</exception>
+    public BusMaster(VtdIommu<TMemory, TSteps> iommu, TMemory memory, StreamId source)
+    {
+        ArgumentNullException.ThrowIfNull(iommu);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
+        _iommu = iommu;
+        _memory = memory;
+        Source = source;
+        _steps = iommu.Steps;
+    }
+
+    /// <summary>The device's requester id.</summary>
+    public StreamId Source { get; }
+
+    /// <summary>Reads memory at <paramref name="address"/> into <paramref name="destination"/>.</summary>
+    /// <param name="address">Any address; it wraps at 2^64.</param>
+    /// <param name="destination">Any length. After a failure only the first <see cref="DmaResult.BytesDone"/> bytes are from memory.</param>
+    /// <returns>Whether all was read; otherwise where it stopped and why.</returns>
+    public DmaResult Read(Iova address, Span<byte> destination)
+    {
+        int done = 0;
+        while (done < destination.Length)
+        {
+            Iova at = Next(address, done, destination.Length, out int byteCount);
+            VtdFaultReason? refusal = ReadPage(at, destination.Slice(done, byteCount));
+            if (refusal is { } reason) return new(false, (ulong)done, reason, at);
+            done += byteCount;
+        }
+
+        return new(true, (ulong)done, VtdFaultReason.None, default);
+    }
+
+    /// <summary>Writes <paramref name="source"/> to memory at <paramref name="address"/>.</summary>
+    /// <param name="address">Any address; it wraps at 2^64.</param>
+    /// <param name="source">Any length. After a failure the first <see cref="DmaResult.BytesDone"/> bytes have been written, and no other.</param>
+    /// <returns>Whether all was written; otherwise where it stopped and why.</returns>
+    public DmaResult Write(Iova address, ReadOnlySpan<byte> source)
+    {
+        int done = 0;
+        while (done < source.Length)
+        {
+            Iova at = Next(address, done, source.Length, out int byteCount);
+            VtdFaultReason? refusal = WritePage(at, source.Slice(done, byteCount));
+            if (refusal is { } reason) return new(false, (ulong)done, reason, at);
+            done += byteCount;
+        }
+
+        return new(true, (ulong)done, VtdFaultReason.None, default);
+    }
+
+    private static Iova Next(Iova start, int done, int total, out int byteCount)
+    {
+        ulong at = unchecked(start.Value + (ulong)done);
+        byteCount = (int)Math.Min((ulong)(total - done), PageBytes - at % PageBytes);
+        return new(at);
+    }
+
+    private VtdFaultReason? ReadPage(Iova address, Span<byte> destination)
+    {
+        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Read, out int slot);
+        if (!result.Ok) return result.Reason;
+        try
+        {
+            _steps.At(SimStep.MemoryAccess, result.Address.Value);
+            if (!IsMemory(result.Address, destination.Length)) return VtdFaultReason.None;
+            _memory.Read(result.Address, destination);
+            return null;
+        }
+        finally
+        {
+            _iommu.EndAccess(slot);
+        }
+    }
+
+    private VtdFaultReason? WritePage(Iova address, ReadOnlySpan<byte> source)
+    {
+        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Write, out int slot);
+        if (!result.Ok) return result.Reason;
+        try
+        {
+            _steps.At(SimStep.MemoryAccess, result.Address.Value);
+            // An interrupt request: taken, and no memory is written.
+            if (VtdIommu<TMemory, TSteps>.IsInterruptRange(address.Value)) return null;
+            if (!IsMemory(result.Address, source.Length)) return VtdFaultReason.None;
+            _memory.Write(result.Address, source);
+            return null;
+        }
+        finally
+        {
+            _iommu.EndAccess(slot);
+        }
+    }
+
+    private bool IsMemory(PhysAddr address, int byteCount) => _memory.Contains(PhysRange.FromLength(address, (ulong)byteCount));
+}

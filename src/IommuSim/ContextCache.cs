@@ -1,0 +1,61 @@
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>What is known of a requester: its context entry, or the fault met on the way to it.</summary>
+/// <param name="Entry">The context entry; where none could be read, all zero.</param>
+/// <param name="Fault">None if the entry can be used.</param>
+internal readonly record struct CachedContext(ContextEntry Entry, VtdFaultReason Fault)
+{
+    /// <summary>
+    /// The domain it is tagged with. In caching mode absent and erroneous entries are tagged with domain id 0, which
+    /// software therefore must not use (Caching Translation Information, Caching Mode).
+    /// </summary>
+    public VtdDomainId Tag => Fault == VtdFaultReason.None ? Entry.Domain : default;
+}
+
+/// <summary>The direct-mapped context cache, by requester id.</summary>
+/// <remarks><b>Threads.</b> Under the unit's lock.</remarks>
+internal sealed class ContextCache(int count)
+{
+    private readonly Line[] _lines = new Line[count];
+
+    public bool TryFind(StreamId source, out CachedContext context)
+    {
+        if (_lines.Length != 0)
+        {
+            ref readonly Line line = ref _lines[source.Value % (uint)_lines.Length];
+            context = line.Context;
+            return line.Valid && line.Source == source.Value;
+        }
+
+        context = default;
+        return false;
+    }
+
+    public void Insert(StreamId source, in CachedContext context)
+    {
+        if (_lines.Length != 0) _lines[source.Value % (uint)_lines.Length] = new(true, source.Value, context);
+    }
+
+    public void InvalidateAll() => Array.Clear(_lines);
+
+    public void InvalidateDomain(VtdDomainId domain)
+    {
+        foreach (ref Line line in _lines.AsSpan())
+        {
+            if (line.Context.Tag == domain) line = default;
+        }
+    }
+
+    /// <summary>Drops the entries of <paramref name="domain"/> whose requester id equals <paramref name="source"/> but for the masked bits.</summary>
+    public void InvalidateDevice(VtdDomainId domain, ushort source, ushort ignoredBits)
+    {
+        foreach (ref Line line in _lines.AsSpan())
+        {
+            if (line.Context.Tag == domain && ((line.Source ^ source) & ~(uint)ignoredBits) == 0) line = default;
+        }
+    }
+
+    private readonly record struct Line(bool Valid, uint Source, CachedContext Context);
+}

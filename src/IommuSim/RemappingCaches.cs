@@ -1,0 +1,118 @@
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>The caches of the unit and the invalidations of them.</summary>
+/// <remarks>
+/// <para><b>Source.</b> Intel VT-d specification, Caching Translation Information. Software relies on an invalidation
+/// covering what it names; it must not rely on it covering more. So every invalidation here covers exactly what it names.</para>
+/// <para><b>Epochs.</b> Each invalidation begins an epoch. What was read from memory in an earlier epoch is not put into a
+/// cache, and a wait descriptor lets the accesses of earlier epochs end (see <see cref="IsDrained"/>).</para>
+/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// </remarks>
+internal sealed class RemappingCaches
+{
+    private const int LowestTableLevel = 2;
+    private const int HighestTableLevel = 4;
+    private readonly TranslationCache[] _walkCaches = new TranslationCache[HighestTableLevel + 1];
+    private ulong _invalidated;
+    private ulong _readsDrainedTo;
+    private ulong _writesDrainedTo;
+
+    public RemappingCaches(VtdOptions options)
+    {
+        Contexts = new(options.ContextCacheEntries);
+        Iotlb = new(options.IotlbSets, options.IotlbWays);
+        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+            _walkCaches[level] = new(options.WalkCacheEntriesPerLevel == 0 ? 0 : 1, options.WalkCacheEntriesPerLevel);
+    }
+
+    /// <summary>Goes up with each invalidation and each change of the global settings.</summary>
+    public ulong Epoch { get; private set; }
+
+    public ContextCache Contexts { get; }
+
+    public TranslationCache Iotlb { get; }
+
+    public InFlightAccesses InFlight { get; } = new();
+
+    public VtdStatistics Counts;
+
+    /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 4, that point to tables.</summary>
+    public TranslationCache WalkCache(int level) => _walkCaches[level];
+
+    /// <summary>Whether what the access read is still good to be cached: no invalidation came since it began.</summary>
+    public bool MayFill(int slot)
+    {
+        if (InFlight.Began(slot) == Epoch) return true;
+        Counts.DiscardedFills++;
+        return false;
+    }
+
+    public ulong BeginEpoch() => Epoch = unchecked(Epoch + 1);
+
+    /// <summary>Context-cache invalidation.</summary>
+    public void InvalidateContexts(Granularity granularity, VtdDomainId domain, ushort source, int functionMask)
+    {
+        _invalidated = BeginEpoch();
+        Counts.ContextInvalidations++;
+        switch (granularity)
+        {
+            case Granularity.Global:
+                Contexts.InvalidateAll();
+                break;
+            case Granularity.Domain:
+                Contexts.InvalidateDomain(domain);
+                break;
+            case Granularity.Selective:
+                // FM: 0 no bit of the function number masked, 1 bit 2, 2 bits 2:1, 3 bits 2:0.
+                Contexts.InvalidateDevice(domain, source, (ushort)(functionMask switch { 0 => 0, 1 => 4, 2 => 6, _ => 7 }));
+                break;
+        }
+    }
+
+    /// <summary>
+    /// IOTLB invalidation, of the paging-structure caches too, except where a page-selective one comes with the
+    /// leaf-only hint. The drain flags say which kinds of access in flight a wait must let end.
+    /// </summary>
+    public void InvalidateIotlb(Granularity granularity, VtdDomainId domain, PageSelection pages, bool drainReads, bool drainWrites)
+    {
+        _invalidated = BeginEpoch();
+        if (drainReads) _readsDrainedTo = Epoch;
+        if (drainWrites) _writesDrainedTo = Epoch;
+        switch (granularity)
+        {
+            case Granularity.Global:
+                Counts.IotlbGlobalInvalidations++;
+                Iotlb.InvalidateAll();
+                break;
+            case Granularity.Domain:
+                Counts.IotlbDomainInvalidations++;
+                Iotlb.InvalidateDomain(domain.Value);
+                break;
+            case Granularity.Selective:
+                Counts.IotlbPageInvalidations++;
+                Iotlb.InvalidateRange(domain.Value, pages.Range);
+                break;
+        }
+
+        if (granularity == Granularity.Selective && pages.LeafOnly) return;
+        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        {
+            TranslationCache cache = _walkCaches[level];
+            if (granularity == Granularity.Global) cache.InvalidateAll();
+            else if (granularity == Granularity.Domain) cache.InvalidateDomain(domain.Value);
+            else cache.InvalidateRange(domain.Value, pages.Range);
+        }
+    }
+
+    /// <summary>
+    /// Whether everything is over that an invalidation so far must wait for: translations begun before it, and, where
+    /// its drain flag for the kind of access was set, their memory accesses too.
+    /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Draining of Requests to Memory.</remarks>
+    public bool IsDrained =>
+        !InFlight.AnyTranslatingBefore(_invalidated)
+        && !InFlight.AnyReadBefore(_readsDrainedTo)
+        && !InFlight.AnyWriteBefore(_writesDrainedTo);
+}

@@ -1,0 +1,107 @@
+using System.Globalization;
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>What a device wants to do with memory.</summary>
+public enum DeviceAccess
+{
+    /// <summary>Memory to device.</summary>
+    Read,
+
+    /// <summary>Device to memory.</summary>
+    Write,
+}
+
+/// <summary>The domain id of a context entry, under which the caches keep translations.</summary>
+/// <param name="Value">0 … 65,535.</param>
+public readonly record struct VtdDomainId(ushort Value)
+{
+    /// <summary><c>did:0x1</c>.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"did:0x{Value:x}");
+}
+
+/// <summary>What a translation gave.</summary>
+/// <param name="Ok">Whether the access may go on.</param>
+/// <param name="Address">Where it goes; meaningless if not <paramref name="Ok"/>.</param>
+/// <param name="Reason">Why it was blocked; <see cref="VtdFaultReason.None"/> if it was not.</param>
+public readonly record struct TranslationResult(bool Ok, PhysAddr Address, VtdFaultReason Reason)
+{
+    internal static TranslationResult At(ulong address) => new(true, new(address), VtdFaultReason.None);
+
+    internal static TranslationResult Blocked(VtdFaultReason reason) => new(false, default, reason);
+}
+
+/// <summary>What a device's transfer came to.</summary>
+/// <param name="Ok">Whether every byte was transferred.</param>
+/// <param name="BytesDone">How many bytes were, from the first on.</param>
+/// <param name="Reason">Why the transfer was blocked; <see cref="VtdFaultReason.None"/> where the IOMMU let it through but no memory answered.</param>
+/// <param name="FaultAddress">The first address that was not transferred; meaningless if <paramref name="Ok"/>.</param>
+public readonly record struct DmaResult(bool Ok, ulong BytesDone, VtdFaultReason Reason, Iova FaultAddress);
+
+/// <summary>A translation that the IOTLB holds.</summary>
+/// <param name="Domain">The domain it is tagged with.</param>
+/// <param name="Range">The page: 4 KiB, 2 MiB or 1 GiB.</param>
+/// <param name="Address">The physical address of the page's first byte; meaningless for a cached fault.</param>
+/// <param name="Read">Whether reads are let through.</param>
+/// <param name="Write">Whether writes are let through.</param>
+/// <param name="Fault">In caching mode, the fault that is cached instead of a translation.</param>
+public readonly record struct IotlbEntry(
+    VtdDomainId Domain, IovaRange Range, PhysAddr Address, bool Read, bool Write, VtdFaultReason Fault);
+
+/// <summary>A paging entry that a paging-structure cache holds: a pointer to a table that the hardware may still walk.</summary>
+/// <param name="Domain">The domain it is tagged with.</param>
+/// <param name="Range">The device addresses that the table translates.</param>
+/// <param name="Table">The table pointed at; meaningless for a cached fault.</param>
+/// <param name="Level">The level of the entry: 2 is a page-directory entry, 4 a PML4 entry.</param>
+/// <param name="Fault">In caching mode, the fault that is cached instead of a pointer.</param>
+public readonly record struct WalkCacheEntry(VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault);
+
+/// <summary>What the unit has done since it was made.</summary>
+public record struct VtdStatistics
+{
+    /// <summary>Requests that were given to the unit, one for each page touched.</summary>
+    public long Translations { get; internal set; }
+
+    /// <summary>Requests that the IOTLB answered, a cached fault included.</summary>
+    public long IotlbHits { get; internal set; }
+
+    /// <summary>Requests that went to the tables.</summary>
+    public long Walks { get; internal set; }
+
+    /// <summary>Walks that began below the first level, from a paging-structure cache.</summary>
+    public long WalkCacheHits { get; internal set; }
+
+    /// <summary>Fills thrown away because an invalidation came between the read of the entry and the fill.</summary>
+    public long DiscardedFills { get; internal set; }
+
+    /// <summary>Requests that were blocked.</summary>
+    public long Faults { get; internal set; }
+
+    /// <summary>Blocked requests that were not recorded because the fault records were full or PFO was set.</summary>
+    public long FaultsLost { get; internal set; }
+
+    /// <summary>Blocked requests that were not recorded because the context entry disables fault processing.</summary>
+    public long FaultsSilenced { get; internal set; }
+
+    /// <summary>Context-cache invalidations of any granularity.</summary>
+    public long ContextInvalidations { get; internal set; }
+
+    /// <summary>Global IOTLB invalidations.</summary>
+    public long IotlbGlobalInvalidations { get; internal set; }
+
+    /// <summary>Domain-selective IOTLB invalidations.</summary>
+    public long IotlbDomainInvalidations { get; internal set; }
+
+    /// <summary>Page-selective IOTLB invalidations.</summary>
+    public long IotlbPageInvalidations { get; internal set; }
+
+    /// <summary>Wait descriptors that completed.</summary>
+    public long Waits { get; internal set; }
+
+    /// <summary>Times that a wait descriptor, when looked at, still had to let an access drain.</summary>
+    public long WaitsHeld { get; internal set; }
+
+    /// <summary>Times that the queue stopped at an error.</summary>
+    public long QueueErrors { get; internal set; }
+}

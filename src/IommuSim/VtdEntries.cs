@@ -1,0 +1,140 @@
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>The low half of a root entry; the high half is reserved.</summary>
+/// <remarks><b>Source.</b> Intel VT-d specification, Translation Structure Formats, Root Entry.</remarks>
+internal readonly record struct RootEntry(ulong Low, ulong High)
+{
+    public const ulong Bytes = 16;
+    public const ulong Count = 256;
+
+    public bool IsPresent => (Low & 1) != 0;
+
+    public PhysAddr ContextTable => new(Low & VtdEntries.FrameMask);
+
+    /// <summary>Bits 11:1, the bits from the host address width up, and the whole high half.</summary>
+    public bool HasReserved(int hostAddressWidth) =>
+        (Low & (0xFFEUL | VtdEntries.BitsFrom(hostAddressWidth))) != 0 || High != 0;
+}
+
+/// <summary>A legacy-mode context entry.</summary>
+/// <remarks><b>Source.</b> Intel VT-d specification, Translation Structure Formats, Context Entry.</remarks>
+internal readonly record struct ContextEntry(ulong Low, ulong High)
+{
+    public const ulong Bytes = 16;
+    public const ulong Count = 256;
+
+    public bool IsPresent => (Low & 1) != 0;
+
+    /// <summary>FPD.</summary>
+    public bool FaultProcessingDisabled => (Low & 2) != 0;
+
+    /// <summary>TT: 0 untranslated requests only, 1 with device TLBs, 2 pass-through, 3 reserved.</summary>
+    public int TranslationType => (int)(Low >> 2 & 3);
+
+    public bool IsPassThrough => TranslationType == 2;
+
+    /// <summary>SSPTPTR.</summary>
+    public PhysAddr Table => new(Low & VtdEntries.FrameMask);
+
+    /// <summary>AW: 1 is 39 bits in 3 levels, 2 is 48 bits in 4.</summary>
+    public int AddressWidth => (int)(High & 7);
+
+    public int Levels => AddressWidth + 2;
+
+    public VtdDomainId Domain => new((ushort)(High >> 8 & 0xFFFF));
+
+    /// <summary>Bits 11:4 and those from the host address width up; in the high half bit 7 and bits 63:24 (6:3 are software's).</summary>
+    public bool HasReserved(int hostAddressWidth) =>
+        (Low & (0xFF0UL | VtdEntries.BitsFrom(hostAddressWidth))) != 0 || (High & 0xFFFF_FFFF_FF00_0080UL) != 0;
+
+    /// <summary>The fault that using the entry gives, whatever the address; None if it can be used.</summary>
+    public VtdFaultReason Check(VtdOptions options)
+    {
+        if (!IsPresent) return VtdFaultReason.ContextEntryNotPresent;                             // LCT.2
+        if (HasReserved(options.HostAddressWidth)) return VtdFaultReason.ContextEntryReserved;    // LCT.3
+        if (!options.SupportsLevels(Levels)) return VtdFaultReason.ContextEntryInvalid;           // LCT.4.1
+        // LCT.4.2: device TLBs (type 1) are not offered (ECAP.DT is clear), pass-through only if ECAP.PT is set.
+        bool supported = TranslationType == 0 || (IsPassThrough && options.PassThrough);
+        return supported ? VtdFaultReason.None : VtdFaultReason.ContextEntryInvalid;
+    }
+}
+
+/// <summary>A second-stage paging entry of any level.</summary>
+/// <remarks>
+/// <b>Source.</b> Intel VT-d specification, Translation Structure Formats, Second-Stage Paging Entries. Ignored: bits 2 to 6
+/// (execute, memory type), 8 to 10, 52 to 61, 63, and bit 7 in a last-level entry. Reserved here, where neither snoop
+/// control nor device TLBs are offered: bits 11 and 62.
+/// </remarks>
+internal readonly record struct SecondStageEntry(ulong Bits)
+{
+    public const ulong Bytes = 8;
+    public const int CountLog2 = 9;
+    private const ulong PageSizeBit = 1UL << 7;
+    private const ulong AlwaysReserved = 1UL << 62 | 1UL << 11;
+
+    public bool Read => (Bits & 1) != 0;
+
+    public bool Write => (Bits & 2) != 0;
+
+    public bool IsPresent => (Bits & 3) != 0;
+
+    public bool IsLeaf(int level) => level == 1 || (Bits & PageSizeBit) != 0;
+
+    /// <summary>The frame or table pointed at; for a leaf above level 1 only the bits from the page size up count.</summary>
+    public PhysAddr Address => new(Bits & VtdEntries.FrameMask & ~VtdEntries.BitsFrom(52));
+
+    public bool HasReserved(int level, VtdOptions options)
+    {
+        ulong reserved = AlwaysReserved | (VtdEntries.BitsFrom(options.HostAddressWidth) & ~VtdEntries.BitsFrom(52));
+        if (level > 1 && IsLeaf(level))
+        {
+            if (!options.SupportsLeafAt(level)) return true;
+            reserved |= VtdEntries.PageMask(level) & VtdEntries.FrameMask;
+        }
+
+        return (Bits & reserved) != 0;
+    }
+}
+
+internal static class VtdEntries
+{
+    public const ulong FrameMask = ~0xFFFUL;
+
+    /// <summary>The bits from <paramref name="bit"/> up.</summary>
+    public static ulong BitsFrom(int bit) => ulong.MaxValue << bit;
+
+    /// <summary>Log2 of the bytes that an entry of <paramref name="level"/> translates: 12, 21, 30, 39.</summary>
+    public static int Shift(int level) => 12 + (level - 1) * SecondStageEntry.CountLog2;
+
+    /// <summary>The offset bits within what an entry of <paramref name="level"/> translates.</summary>
+    public static ulong PageMask(int level) => (1UL << Shift(level)) - 1;
+
+    /// <summary>The bits of a device address that tables of <paramref name="levels"/> levels translate: 39, 48.</summary>
+    public static int Width(int levels) => Shift(levels + 1);
+
+    /// <summary>Where the entry of <paramref name="level"/> for <paramref name="iova"/> is in the table at <paramref name="table"/>.</summary>
+    public static PhysAddr EntryAddress(PhysAddr table, ulong iova, int level) =>
+        new(table.Value | (iova >> Shift(level) & 0x1FF) * SecondStageEntry.Bytes);
+
+    /// <summary>
+    /// Reads a 128-bit entry as one, as the hardware does: if software changed it between the two halves, again.
+    /// </summary>
+    public static bool TryRead128<TMemory>(TMemory memory, PhysAddr address, out ulong low, out ulong high)
+        where TMemory : struct, IPhysicalMemory
+    {
+        const int Attempts = 8;
+        high = 0;
+        if (!memory.TryRead64(address, out low)) return false;
+        for (int attempt = 0; attempt < Attempts; attempt++)
+        {
+            if (!memory.TryRead64(new(address.Value | 8), out high)) return false;
+            if (!memory.TryRead64(address, out ulong again)) return false;
+            if (again == low) return true;
+            low = again;
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,239 @@
+using Platform;
+
+namespace IommuSim;
+
+public sealed partial class VtdIommu<TMemory, TSteps>
+{
+    private const ulong LowHalf = 0xFFFF_FFFF;
+    private const ulong HighHalf = ~LowHalf;
+    private readonly EventRegisters _completionEvent = new();
+
+    // Under _gate.
+    private bool _translationEnabled;
+    private ulong _enableChanged;
+    private PhysAddr _root;
+    private bool _rootSet;
+    private ulong _rootChanged;
+    private ulong _rootTableAddress;
+    private ulong _contextCommand;
+    private ulong _invalidateAddress;
+    private ulong _invalidateCommand;
+
+    /// <inheritdoc/>
+    public uint Read32(uint offset)
+    {
+        CheckOffset(offset, sizeof(uint));
+        lock (_gate)
+        {
+            ulong granule = Load(offset & ~7u);
+            return (uint)((offset & 4) == 0 ? granule & LowHalf : granule >> 32);
+        }
+    }
+
+    /// <inheritdoc/>
+    public ulong Read64(uint offset)
+    {
+        CheckOffset(offset, sizeof(ulong));
+        lock (_gate) return Load(offset);
+    }
+
+    /// <inheritdoc/>
+    public void Write32(uint offset, uint value)
+    {
+        CheckOffset(offset, sizeof(uint));
+        bool isHigh = (offset & 4) != 0;
+        Write(offset & ~7u, isHigh ? (ulong)value << 32 : value, isHigh ? HighHalf : LowHalf);
+    }
+
+    /// <inheritdoc/>
+    public void Write64(uint offset, ulong value)
+    {
+        CheckOffset(offset, sizeof(ulong));
+        Write(offset, value, ulong.MaxValue);
+    }
+
+    private static void CheckOffset(uint offset, uint byteCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, VtdRegisters.PageBytes - byteCount);
+        if (offset % byteCount != 0) throw new ArgumentOutOfRangeException(nameof(offset), offset, $"not a multiple of {byteCount}");
+    }
+
+    private void Write(uint granule, ulong value, ulong lanes)
+    {
+        bool rings;
+        lock (_gate)
+        {
+            rings = Store(granule, value, lanes) && IsQueueRunning;
+        }
+
+        if (rings) Ring();
+    }
+
+    private ulong Load(uint granule) => granule switch
+    {
+        VtdRegisters.Version => 0x10,
+        VtdRegisters.Capability => _options.Capability,
+        VtdRegisters.ExtendedCapability => _options.ExtendedCapability,
+        VtdRegisters.GlobalCommand => (ulong)GlobalStatus << 32,
+        VtdRegisters.RootTableAddress => _rootTableAddress,
+        VtdRegisters.ContextCommand => _contextCommand,
+        VtdRegisters.FaultStatus => (ulong)_faults.Status << 32,
+        VtdRegisters.FaultEventControl => _faults.Event.ControlAndData,
+        VtdRegisters.FaultEventAddress => _faults.Event.Address,
+        VtdRegisters.QueueHead => _queueHead,
+        VtdRegisters.QueueTail => _queueTail,
+        VtdRegisters.QueueAddress => _queueAddress,
+        VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
+        VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
+        VtdRegisters.CompletionEventAddress => _completionEvent.Address,
+        VtdRegisters.InvalidateAddress => _invalidateAddress,
+        VtdRegisters.InvalidateCommand => InvalidateStatus,
+        >= VtdRegisters.FaultRecords => _faults.Load(granule - VtdRegisters.FaultRecords),
+        _ => 0,
+    };
+
+    /// <summary>
+    /// GSTS_REG. A new setting of TES and RTPS is reported when the accesses that went by the old one are over
+    /// (Global Command Register, TE and SRTP).
+    /// </summary>
+    private uint GlobalStatus
+    {
+        get
+        {
+            bool isSettled = !_caches.InFlight.AnyBefore(_enableChanged);
+            bool enabled = isSettled ? _translationEnabled : !_translationEnabled;
+            bool rootSet = _rootSet && !_caches.InFlight.AnyBefore(_rootChanged);
+            return (enabled ? VtdRegisters.TranslationEnable : 0)
+                | (rootSet ? VtdRegisters.SetRootTablePointer : 0)
+                | (_queueEnabled ? VtdRegisters.QueuedInvalidationEnable : 0);
+        }
+    }
+
+    /// <summary>IOTLB_REG: IVT stays set until the accesses that the invalidation must wait for are over.</summary>
+    private ulong InvalidateStatus =>
+        (_invalidateCommand & VtdRegisters.Bit63) != 0 && _caches.IsDrained
+            ? _invalidateCommand &= ~VtdRegisters.Bit63
+            : _invalidateCommand;
+
+    /// <summary>Writes the lanes of a granule; true if the queue may have something to consume after it.</summary>
+    private bool Store(uint granule, ulong value, ulong lanes)
+    {
+        switch (granule)
+        {
+            case VtdRegisters.GlobalCommand when (lanes & LowHalf) != 0:
+                Command((uint)(value & LowHalf));
+                return true;
+            case VtdRegisters.RootTableAddress:
+                _rootTableAddress = Merge(_rootTableAddress, value, lanes);
+                return false;
+            case VtdRegisters.ContextCommand:
+                _contextCommand = Merge(_contextCommand, value, lanes);
+                if ((lanes & _contextCommand & VtdRegisters.Bit63) != 0) CommandContexts();
+                return false;
+            case VtdRegisters.FaultStatus when (lanes & HighHalf) != 0:
+                if (!_faults.ClearStatus((uint)(value >> 32))) return false;
+                CheckTail();
+                return true;
+            case VtdRegisters.FaultEventControl:
+                _faults.Event.StoreControlAndData(Merge(_faults.Event.ControlAndData, value, lanes));
+                return false;
+            case VtdRegisters.FaultEventAddress:
+                _faults.Event.StoreAddress(Merge(_faults.Event.Address, value, lanes));
+                return false;
+            case VtdRegisters.QueueTail when (lanes & LowHalf) != 0:
+                MoveTail(value & lanes & 0x7_FFFF);
+                return true;
+            case VtdRegisters.QueueAddress when !_queueEnabled:
+                // Bits 10:3 are reserved.
+                _queueAddress = Merge(_queueAddress, value, lanes) & ~0x7F8UL;
+                return false;
+            case VtdRegisters.CompletionStatus when (lanes & value & 1UL << 32) != 0:
+                _waitCompleted = false;
+                _completionEvent.Serve();
+                return false;
+            case VtdRegisters.CompletionEventControl:
+                _completionEvent.StoreControlAndData(Merge(_completionEvent.ControlAndData, value, lanes));
+                return false;
+            case VtdRegisters.CompletionEventAddress:
+                _completionEvent.StoreAddress(Merge(_completionEvent.Address, value, lanes));
+                return false;
+            case VtdRegisters.InvalidateAddress:
+                _invalidateAddress = Merge(_invalidateAddress, value, lanes);
+                return false;
+            case VtdRegisters.InvalidateCommand:
+                _invalidateCommand = Merge(_invalidateCommand, value, lanes);
+                if ((lanes & _invalidateCommand & VtdRegisters.Bit63) != 0) CommandIotlb();
+                return false;
+            case >= VtdRegisters.FaultRecords:
+                _faults.Store(granule - VtdRegisters.FaultRecords, value & lanes);
+                return false;
+            default:
+                return false;
+        }
+    }
+
+    private static ulong Merge(ulong old, ulong value, ulong lanes) => (old & ~lanes) | (value & lanes);
+
+    /// <summary>
+    /// GCMD_REG. TE and QIE are states: each write says what they are from now on. SRTP acts once. WBF asks for a write
+    /// buffer flush, which is done at once as the unit has no write buffer (CAP.RWBF is clear).
+    /// </summary>
+    private void Command(uint value)
+    {
+        if ((value & VtdRegisters.SetRootTablePointer) != 0)
+        {
+            _root = new(_rootTableAddress);
+            _rootSet = true;
+            _rootChanged = _caches.BeginEpoch();
+        }
+
+        SwitchQueue((value & VtdRegisters.QueuedInvalidationEnable) != 0);
+        bool enabled = (value & VtdRegisters.TranslationEnable) != 0;
+        if (enabled == _translationEnabled) return;
+        _translationEnabled = enabled;
+        _enableChanged = _caches.BeginEpoch();
+        if (!enabled) _faults.ResetIndex();
+    }
+
+    /// <summary>
+    /// CCMD_REG, register-based invalidation. While the queue is on, software must use that instead; the command then does
+    /// nothing, and CAIG says so.
+    /// </summary>
+    private void CommandContexts()
+    {
+        var granularity = (Granularity)(_contextCommand >> 61 & 3);
+        if (_queueEnabled) granularity = Granularity.Reserved;
+        if (granularity != Granularity.Reserved)
+        {
+            _caches.InvalidateContexts(
+                granularity,
+                new((ushort)(_contextCommand & 0xFFFF)),
+                (ushort)(_contextCommand >> 16 & 0xFFFF),
+                (int)(_contextCommand >> 32 & 3));
+        }
+
+        _contextCommand = Merge(_contextCommand, (ulong)granularity << 59, VtdRegisters.Bit63 | 3UL << 59);
+    }
+
+    /// <summary>IOTLB_REG, register-based invalidation; IAIG says what was done, 0 for nothing.</summary>
+    private void CommandIotlb()
+    {
+        var granularity = (Granularity)(_invalidateCommand >> 60 & 3);
+        var pages = new PageSelection(_invalidateAddress);
+        bool isMaskTooLarge = granularity == Granularity.Selective && pages.AddressMask > _options.MaximumAddressMask;
+        if (_queueEnabled || isMaskTooLarge) granularity = Granularity.Reserved;
+        if (granularity == Granularity.Reserved)
+        {
+            _invalidateCommand = Merge(_invalidateCommand, 0, VtdRegisters.Bit63 | 3UL << 57);
+            return;
+        }
+
+        _caches.InvalidateIotlb(
+            granularity,
+            new((ushort)(_invalidateCommand >> 32 & 0xFFFF)),
+            pages,
+            drainReads: (_invalidateCommand & 1UL << 49) != 0,
+            drainWrites: (_invalidateCommand & 1UL << 48) != 0);
+        _invalidateCommand = Merge(_invalidateCommand, (ulong)granularity << 57, 3UL << 57);
+    }
+}

@@ -1,0 +1,116 @@
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>
+/// A VT-d DMA-remapping unit in legacy mode: the register page, the walk of root, context and second-stage tables, the
+/// caches, the invalidation queue and the fault records.
+/// </summary>
+/// <remarks>
+/// <para><b>Source.</b> Intel VT-d specification. Where it leaves the hardware free, the unit does what is hardest on
+/// software: it caches all that it may, drops no more than an invalidation names, and drains no more than is asked for.</para>
+/// <para><b>Steps.</b> An access is a sequence of atomic steps, each announced to <typeparamref name="TSteps"/> with no
+/// lock held, and so is a command; <see cref="SimStep"/> lists them. A command or another access may fall in between.</para>
+/// <para><b>Draining.</b> A wait descriptor does not complete while an access is in flight that may use what was
+/// invalidated before it. It then stays at the head of the queue, <see cref="ProcessNextCommand"/> answers false, and the
+/// end of the last such access rings the doorbell, or consumes the queue on its own thread in
+/// <see cref="CommandMode.OnDoorbell"/>. Nothing ever blocks, so one thread that plays device and software cannot
+/// deadlock.</para>
+/// <para><b>Threads.</b> Any number at once, for every member.</para>
+/// </remarks>
+/// <typeparam name="TMemory">Where tables, queue and device buffers are.</typeparam>
+/// <typeparam name="TSteps">The interleaving seam.</typeparam>
+public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
+    where TMemory : struct, IPhysicalMemory
+    where TSteps : struct, ISteps
+{
+    private readonly object _gate = new();
+    private readonly TMemory _memory;
+    private readonly TSteps _steps;
+    private readonly VtdOptions _options;
+    private readonly RemappingCaches _caches;
+    private readonly FaultRecords _faults;
+
+    /// <summary>A unit after reset: translation off, caches empty.</summary>
+    /// <param name="memory">Where tables, queue and device buffers are.</param>
+    /// <param name="options">What the unit can do.</param>
+    /// <param name="steps">The interleaving seam.</param>
+    /// <exception cref="ArgumentException">An option is outside its range; the message names it.</exception>
+    public VtdIommu(TMemory memory, VtdOptions options, TSteps steps = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
+        _memory = memory;
+        _steps = steps;
+        _options = options;
+        _caches = new(options);
+        _faults = new(options.FaultRecordCount);
+    }
+
+    /// <summary>
+    /// Called when the queue may have something to consume and <see cref="CommandMode.Manual"/> leaves it to others: after
+    /// a tail write, after a queue error was cleared, and when an access ended for which a wait descriptor stood still.
+    /// </summary>
+    /// <remarks><b>Threads.</b> On the thread that wrote or that made the access, with no lock held.</remarks>
+    public event Action? Doorbell;
+
+    /// <summary>What the unit can do.</summary>
+    public VtdOptions Options => _options;
+
+    /// <summary>What the unit has done so far.</summary>
+    public VtdStatistics Statistics
+    {
+        get
+        {
+            lock (_gate) return _caches.Counts;
+        }
+    }
+
+    /// <summary>What the IOTLB holds, at one instant.</summary>
+    public IReadOnlyList<IotlbEntry> Iotlb
+    {
+        get
+        {
+            var entries = new List<IotlbEntry>();
+            lock (_gate)
+            {
+                foreach (ref readonly CacheLine line in _caches.Iotlb.Lines)
+                {
+                    if (line.Valid)
+                        entries.Add(new(new(line.Domain), line.Range, new(line.Target), line.Read, line.Write, line.Fault));
+                }
+            }
+
+            return entries;
+        }
+    }
+
+    /// <summary>What the paging-structure caches hold, at one instant.</summary>
+    public IReadOnlyList<WalkCacheEntry> WalkCache
+    {
+        get
+        {
+            var entries = new List<WalkCacheEntry>();
+            lock (_gate)
+            {
+                for (int level = 2; level <= 4; level++)
+                {
+                    foreach (ref readonly CacheLine line in _caches.WalkCache(level).Lines)
+                    {
+                        if (line.Valid) entries.Add(new(new(line.Domain), line.Range, new(line.Target), level, line.Fault));
+                    }
+                }
+            }
+
+            return entries;
+        }
+    }
+
+    internal TSteps Steps => _steps;
+
+    private void Ring()
+    {
+        if (_options.Commands == CommandMode.OnDoorbell) ProcessCommands();
+        else Doorbell?.Invoke();
+    }
+}

@@ -1,0 +1,171 @@
+using IommuSim;
+using static Conformance.Simulator.RawVtd;
+
+namespace Conformance.Simulator;
+
+/// <summary>Register Descriptions: offsets, widths and who may write what.</summary>
+public sealed class VtdRegisterTests
+{
+    [Fact]
+    public void The_default_unit_reports_version_and_capabilities_as_an_independent_model_does()
+    {
+        using var vtd = new RawVtd(enable: false);
+        Assert.Equal(0x10u, vtd.Iommu.Read32(0x00));
+        Assert.Equal(0xD2008C222F0606UL, vtd.Iommu.Read64(0x08));
+        Assert.Equal(0xF42UL, vtd.Iommu.Read64(0x10));
+        Assert.Equal(0x222F0606u, vtd.Iommu.Read32(0x08));
+        Assert.Equal(0x00D2008Cu, vtd.Iommu.Read32(0x0C));
+    }
+
+    public static TheoryData<VtdOptions, ulong> CapabilityRows => new()
+    {
+        { VtdOptions.Default with { CachingMode = true }, 0xD2008C222F0686 },
+        { VtdOptions.Default with { FourLevelTables = false }, 0xD2008C22260206 },
+        { VtdOptions.Default with { ThreeLevelTables = false }, 0xD2008C222F0406 },
+        { VtdOptions.Default with { Pages2M = false }, 0xD20088222F0606 },
+        { VtdOptions.Default with { Pages1G = false }, 0xD20084222F0606 },
+        { VtdOptions.Default with { FaultRecordCount = 2 }, 0xD2018C222F0606 },
+        { VtdOptions.Default with { FaultRecordCount = 222 }, 0xD2DD8C222F0606 },
+        { VtdOptions.Default with { MaximumAddressMask = 0 }, 0xC0008C222F0606 },
+        { VtdOptions.Default with { MaximumAddressMask = 63 }, 0xFF008C222F0606 },
+    };
+
+    [Theory]
+    [MemberData(nameof(CapabilityRows))]
+    public void CAP_says_what_the_options_say(VtdOptions options, ulong capability)
+    {
+        using var vtd = new RawVtd(options, enable: false);
+        Assert.Equal(capability, vtd.Iommu.Read64(0x08));
+    }
+
+    [Fact]
+    public void ECAP_says_what_the_options_say()
+    {
+        using var coherent = new RawVtd(VtdOptions.Default with { CoherentWalk = true }, enable: false);
+        Assert.Equal(0xF43UL, coherent.Iommu.Read64(0x10));
+        using var strict = new RawVtd(VtdOptions.Default with { PassThrough = false }, enable: false);
+        Assert.Equal(0xF02UL, strict.Iommu.Read64(0x10));
+    }
+
+    [Fact]
+    public void GSTS_follows_each_write_of_GCMD()
+    {
+        using var vtd = new RawVtd(enable: false);
+        Assert.Equal(0u, vtd.Iommu.Read32(Gsts));
+        vtd.Iommu.Write64(Rtaddr, Root);
+        vtd.Iommu.Write32(Gcmd, GcmdSrtp);
+        Assert.Equal(0x4000_0000u, vtd.Iommu.Read32(Gsts));
+        vtd.Iommu.Write32(Gcmd, GcmdQie);
+        Assert.Equal(0x4400_0000u, vtd.Iommu.Read32(Gsts));
+        vtd.Iommu.Write32(Gcmd, GcmdTe | GcmdQie);
+        Assert.Equal(0xC400_0000u, vtd.Iommu.Read32(Gsts));
+        Assert.Equal(0u, vtd.Iommu.Read32(Gcmd));
+        vtd.Iommu.Write32(Gcmd, GcmdTe);
+        Assert.Equal(0xC000_0000u, vtd.Iommu.Read32(Gsts));
+        vtd.Iommu.Write32(Gcmd, 0);
+        Assert.Equal(0x4000_0000u, vtd.Iommu.Read32(Gsts));
+    }
+
+    [Fact]
+    public void A_write_buffer_flush_is_done_at_once()
+    {
+        using var vtd = new RawVtd(enable: false);
+        vtd.Iommu.Write32(Gcmd, 0x0800_0000);
+        Assert.Equal(0u, vtd.Iommu.Read32(Gsts));
+    }
+
+    [Fact]
+    public void The_root_table_pointer_takes_effect_with_SRTP_and_not_with_the_address_write()
+    {
+        using var vtd = new RawVtd(VtdOptions.Default with { ContextCacheEntries = 0, IotlbSets = 0 });
+        vtd.SetPage(1, FrameA | ReadWrite);
+        vtd.AssertReads(0x1000, FrameA);
+        vtd.Iommu.Write64(Rtaddr, 0x50000);
+        vtd.AssertReads(0x1000, FrameA);
+        vtd.Iommu.Write32(Gcmd, GcmdTe | GcmdQie | GcmdSrtp);
+        Assert.Equal(VtdFaultReason.RootEntryNotPresent, vtd.Fault(0x1000));
+    }
+
+    [Theory]
+    [InlineData(0x20, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)]
+    [InlineData(0x38, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_8000_0000)]
+    [InlineData(0x40, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFC)]
+    [InlineData(0x88, 0xFFFF_FFFF_FFFF_FFF0, 0x7FFF0)]
+    [InlineData(0x90, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_F807)]
+    [InlineData(0xA0, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_8000_0000)]
+    [InlineData(0xA8, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFC)]
+    [InlineData(0x00, 0xFFFF_FFFF_FFFF_FFFF, 0x10)]
+    [InlineData(0x08, 0, 0xD2008C222F0606)]
+    [InlineData(0x10, 0, 0xF42)]
+    [InlineData(0x80, 0x7FFF0, 0)]
+    [InlineData(0x60, 0xFFFF_FFFF_FFFF_FFFF, 0)]
+    [InlineData(0x68, 0xFFFF_FFFF_FFFF_FFFF, 0)]
+    [InlineData(0x230, 0xFFFF_FFFF_FFFF_FFFF, 0)]
+    [InlineData(0xFF8, 0xFFFF_FFFF_FFFF_FFFF, 0)]
+    public void Each_register_keeps_its_writable_bits(uint offset, ulong written, ulong expected)
+    {
+        using var vtd = new RawVtd(enable: false);
+        vtd.Iommu.Write64(offset, written);
+        Assert.Equal(expected, vtd.Iommu.Read64(offset));
+    }
+
+    [Fact]
+    public void Halves_of_a_64_bit_register_are_written_and_read_apart()
+    {
+        using var vtd = new RawVtd(enable: false);
+        vtd.Iommu.Write32(0x20, 0x1234_5000);
+        vtd.Iommu.Write32(0x24, 0x9);
+        Assert.Equal(0x9_1234_5000UL, vtd.Iommu.Read64(0x20));
+        Assert.Equal(0x9u, vtd.Iommu.Read32(0x24));
+        vtd.Iommu.Write32(0x20, 0);
+        Assert.Equal(0x9_0000_0000UL, vtd.Iommu.Read64(0x20));
+    }
+
+    [Fact]
+    public void A_write_to_the_high_half_beside_GCMD_commands_nothing()
+    {
+        using var vtd = new RawVtd();
+        vtd.Iommu.Write32(Gsts, 0);
+        Assert.Equal(0xC400_0000u, vtd.Iommu.Read32(Gsts));
+    }
+
+    [Fact]
+    public void An_offset_outside_the_page_or_between_words_is_refused()
+    {
+        using var vtd = new RawVtd(enable: false);
+        Assert.Equal(0u, vtd.Iommu.Read32(0xFFC));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Read32(0x1000));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Read64(0xFFC));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Read32(2));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Write64(4, 0));
+    }
+
+    [Theory]
+    [InlineData("IotlbSets")]
+    [InlineData("IotlbWays")]
+    [InlineData("WalkCacheEntriesPerLevel")]
+    [InlineData("ContextCacheEntries")]
+    [InlineData("FaultRecordCount")]
+    [InlineData("HostAddressWidth")]
+    [InlineData("MaximumAddressMask")]
+    [InlineData("Commands")]
+    [InlineData("FourLevelTables")]
+    public void An_option_out_of_its_range_is_refused_by_name(string name)
+    {
+        VtdOptions options = VtdOptions.Default;
+        options = name switch
+        {
+            "IotlbSets" => options with { IotlbSets = 3 },
+            "IotlbWays" => options with { IotlbWays = -1 },
+            "WalkCacheEntriesPerLevel" => options with { WalkCacheEntriesPerLevel = -1 },
+            "ContextCacheEntries" => options with { ContextCacheEntries = -1 },
+            "FaultRecordCount" => options with { FaultRecordCount = 223 },
+            "HostAddressWidth" => options with { HostAddressWidth = 53 },
+            "MaximumAddressMask" => options with { MaximumAddressMask = 64 },
+            "Commands" => options with { Commands = (CommandMode)2 },
+            _ => options with { FourLevelTables = false, ThreeLevelTables = false },
+        };
+        var refusal = Assert.Throws<ArgumentException>(() => new RawVtd(options));
+        Assert.Equal(name, refusal.ParamName);
+    }
+}
