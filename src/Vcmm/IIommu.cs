@@ -20,6 +20,12 @@ public interface IIommu
     Iova LastAddress { get; }
 
     /// <summary>
+    /// Device addresses that it does not translate whatever the tables say, such as those of message-signalled interrupts. A
+    /// region that is associated with one of its devices hands none of them out.
+    /// </summary>
+    IReadOnlyList<IovaRange> ReservedRegions { get; }
+
+    /// <summary>
     /// Whether it may cache that an address is not mapped, so that mapping needs an invalidation too (VT-d's caching mode).
     /// </summary>
     bool CachesAbsent { get; }

@@ -1,3 +1,4 @@
+using Platform;
 using Vcmm.Tables;
 
 namespace Vcmm;
@@ -10,8 +11,8 @@ public sealed partial class Vcm
     /// <param name="association">The association, not active.</param>
     /// <returns>
     /// <see cref="VcmmError.Busy"/> if the two are associated already; <see cref="VcmmError.Invalid"/> if the device is
-    /// another manager's, the region has been freed or reaches beyond what the device's IOMMU translates;
-    /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page.
+    /// another manager's, the region has been freed or reaches beyond what the device's IOMMU translates, or a reservation
+    /// lies in one of the IOMMU's reserved regions; <see cref="VcmmError.NoMemory"/> if there is no frame for a table page.
     /// </returns>
     public VcmmError TryAssociate(Device device, out Association? association)
     {
@@ -22,16 +23,19 @@ public sealed partial class Vcm
         {
             if (_freed) return VcmmError.Invalid;
             if (_associations.Exists(existing => existing.Device == device)) return VcmmError.Busy;
-            if (!TryGetTable(device.Iommu.Format, out _))
+            var joined = new Association(this, device);
+            _associations.Add(joined);
+            VcmmError error = TryExclude(device.Iommu);
+            if (error == VcmmError.None) error = TryProvideTable(device.Iommu);
+            if (error == VcmmError.None)
             {
-                VcmmError error = device.Iommu.TryCreateTable(Manager.Frames, out IPageTable? table);
-                if (error == VcmmError.None) error = TryAddTable(table!);
-                if (error != VcmmError.None) return error;
+                association = joined;
+                return VcmmError.None;
             }
 
-            association = new(this, device);
-            _associations.Add(association);
-            return VcmmError.None;
+            _associations.Remove(joined);
+            EndExclusions();
+            return error;
         }
     }
 
@@ -51,6 +55,7 @@ public sealed partial class Vcm
             if (association.IsActive) return VcmmError.Busy;
             association.IsDropped = true;
             _associations.Remove(association);
+            EndExclusions();
             TableFormat format = association.Device.Iommu.Format;
             if (!_associations.Exists(other => other.Device.Iommu.Format == format) && TryGetTable(format, out IPageTable? table))
             {
@@ -101,6 +106,47 @@ public sealed partial class Vcm
             device.Disclaim();
             return VcmmError.None;
         }
+    }
+
+    /// <summary>Takes the IOMMU's reserved regions out of what can be reserved.</summary>
+    private VcmmError TryExclude(IIommu iommu)
+    {
+        foreach (IovaRange region in iommu.ReservedRegions)
+        {
+            if (!TryClip(region, out IovaRange part) || _excluded.Contains(part)) continue;
+            if (_ranges.TryAllocateAt(part) != VcmmError.None) return VcmmError.Invalid;
+            _excluded.Add(part);
+        }
+
+        return VcmmError.None;
+    }
+
+    /// <summary>Gives back what no association excludes any more.</summary>
+    private void EndExclusions()
+    {
+        foreach (IovaRange part in _excluded.FindAll(part => !_associations.Exists(association => Excludes(association.Device.Iommu, part))))
+        {
+            _excluded.Remove(part);
+            _ranges.TryFree(part);
+        }
+    }
+
+    private bool Excludes(IIommu iommu, IovaRange part) => iommu.ReservedRegions.Any(region => TryClip(region, out IovaRange own) && own == part);
+
+    private bool TryClip(IovaRange region, out IovaRange part)
+    {
+        bool overlaps = region.Overlaps(Range);
+        part = overlaps
+            ? new(new(Math.Max(region.First.Value, Range.First.Value)), new(Math.Min(region.Last.Value, Range.Last.Value)))
+            : default;
+        return overlaps;
+    }
+
+    private VcmmError TryProvideTable(IIommu iommu)
+    {
+        if (TryGetTable(iommu.Format, out _)) return VcmmError.None;
+        VcmmError error = iommu.TryCreateTable(Manager.Frames, out IPageTable? table);
+        return error == VcmmError.None ? TryAddTable(table!) : error;
     }
 
     private VcmmError TryFindOrPublishDomain(IIommu iommu, out ActiveDomain? domain)

@@ -24,6 +24,9 @@ public sealed partial class Vcm
     private readonly Stack<ReservationState> _idleStates = new();
     private readonly List<Association> _associations = [];
 
+    /// <summary>What IOMMUs of the associations do not translate. Under the association gate.</summary>
+    private readonly List<IovaRange> _excluded = [];
+
     /// <summary>Replaced, never changed; written under both gates.</summary>
     private IPageTable[] _tables = [];
 

@@ -53,6 +53,10 @@ public sealed class VtdDriver<TMemory> : IIommu
     /// <inheritdoc/>
     public Iova LastAddress => new((1UL << Math.Min(_capabilities.AddressBits, 12 + 9 * Format.LevelCount)) - 1);
 
+    /// <summary>The interrupt address range: requests to it are interrupts and are never remapped.</summary>
+    /// <remarks><b>Source.</b> VT-d specification, "Handling Requests to Interrupt Address Range".</remarks>
+    public IReadOnlyList<IovaRange> ReservedRegions { get; } = [new(new(0xFEE0_0000), new(0xFEEF_FFFF))];
+
     /// <inheritdoc/>
     public bool CachesAbsent => _capabilities.CachingMode;
 
@@ -141,10 +145,10 @@ public sealed class VtdDriver<TMemory> : IIommu
             fault = default;
             if (high >> 63 == 0) return false;
             fault = new(
-                new StreamId((uint)high & 0xFFFF),
+                new StreamId((uint)(high & 0xFFFF)),
                 new Iova(low & ~0xFFFUL),
                 (high >> 62 & 1) != 0 ? Access.Read : Access.Write,
-                (byte)(high >> 32));
+                (byte)(high >> 32 & 0xFF));
             // Writing F, in the record's last word, clears it.
             _registers.Write32(record + 12, 1u << 31);
             _nextFaultRecord = (_nextFaultRecord + 1) % _capabilities.FaultRecordCount;

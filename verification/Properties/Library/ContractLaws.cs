@@ -187,6 +187,29 @@ public sealed class ContractLaws : IDisposable
     }
 
     [Fact]
+    public void What_an_iommu_does_not_translate_is_not_handed_out_while_it_is_associated()
+    {
+        RecordingIommu iommu = _system.AddIommu();
+        iommu.ReservedRegions = [IovaRange.FromLength(new(Page), Page), IovaRange.FromLength(new(4 * Page), 8 * Page), IovaRange.FromLength(new(1UL << 35), Page)];
+        Vcm vcm = _system.Manager.CreateVcm(IovaRange.FromLength(new(0), 6 * Page));
+        Reservation inTheWay = vcm.ReserveAt(new(5 * Page), Page);
+        Device device = _system.AddDevice(iommu);
+        Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(device, out _));
+        vcm.ReserveAt(new(Page), Page).Unreserve();
+        inTheWay.Unreserve();
+
+        Association first = vcm.Associate(device);
+        Association second = vcm.Associate(_system.AddDevice(iommu));
+        first.Deassociate();
+        Assert.Equal(VcmmError.NoSpace, vcm.TryReserve(3 * Page, Access.Read, Page, out _));
+        Assert.Equal(VcmmError.NoSpace, vcm.TryReserveAt(new(5 * Page), Page, Access.Read, out _));
+        Assert.Equal(new Iova(2 * Page), vcm.Reserve(2 * Page).Range.First);
+        second.Deassociate();
+        vcm.ReserveAt(new(4 * Page), 2 * Page);
+        vcm.ReserveAt(new(Page), Page);
+    }
+
+    [Fact]
     public void Devices_and_regions_are_refused_as_the_contract_says()
     {
         RecordingIommu iommu = _system.AddIommu();

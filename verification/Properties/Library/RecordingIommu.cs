@@ -24,6 +24,8 @@ internal sealed class RecordingIommu(Ram memory, int levelCount = 4) : IIommu
 
     public Iova LastAddress => new((1UL << (12 + 9 * levelCount)) - 1);
 
+    public IReadOnlyList<IovaRange> ReservedRegions { get; set; } = [];
+
     public bool CachesAbsent { get; set; }
 
     public bool CanIdentify(StreamId device) => device.Value <= 0xFFFF;

@@ -1,0 +1,23 @@
+namespace Conformance.Vtd;
+
+/// <summary>One row: what the specification says of one situation. It holds on every machine.</summary>
+/// <param name="Name">The law, as a sentence.</param>
+/// <param name="Section">The part of the Intel VT-d specification that says so.</param>
+/// <param name="Script">What is done and what must be seen.</param>
+internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script);
+
+/// <summary>One situation in which QEMU does otherwise than the specification says.</summary>
+/// <param name="Name">What QEMU does.</param>
+/// <param name="Section">The part of the Intel VT-d specification that says otherwise.</param>
+/// <param name="Law">What must be seen.</param>
+/// <param name="Deviation">What QEMU shows.</param>
+internal sealed record VtdDeviation(string Name, string Section, Action<VtdBench> Law, Action<VtdBench> Deviation);
+
+/// <summary>The conformance rows, by topic.</summary>
+internal static class VtdCases
+{
+    public static IReadOnlyList<VtdCase> All { get; } =
+    [
+        .. RegisterCases.Rows, .. EntryCases.Rows, .. ContextCases.Rows, .. CachingCases.Rows, .. QueueCases.Rows, .. FaultCases.Rows,
+    ];
+}

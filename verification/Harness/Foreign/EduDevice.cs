@@ -1,0 +1,142 @@
+using Platform;
+
+namespace Harness.Foreign;
+
+/// <summary>QEMU's <c>edu</c> device: a PCI function whose DMA engine copies between memory and a buffer inside it.</summary>
+/// <remarks>
+/// <para>The processor cannot look into the buffer; only the device's own DMA can. Were that DMA translated, then looking at
+/// what was read, and preparing what to write, would need pages of the tables under test. So both go where no table reaches:
+/// what was read is written to the interrupt address range, whose writes are messages and are not translated (Intel VT-d,
+/// Handling Requests to Interrupt Address Range), and QEMU logs them; what is to be written is put together from bytes
+/// loaded while translation was still off.</para>
+/// <para>Register layout: QEMU, docs/specs/edu.</para>
+/// <para><b>Threads.</b> One DMA at a time; callers queue.</para>
+/// </remarks>
+public sealed class EduDevice
+{
+    /// <summary>The longest message that <see cref="Load"/> keeps, in bytes.</summary>
+    public const int MessageBytes = BufferBytes - Messages;
+
+    private const uint Source = 0x80, Destination = 0x88, Count = 0x90, Command = 0x98;
+    private const ulong BufferAddress = 0x40000;
+
+    // Of the 4096 that the device has: QEMU 7.2 takes a transfer that ends with the last one for one beyond the end.
+    private const int BufferBytes = 4092;
+
+    // The buffer's parts: what a read brings in; one of each byte; messages in one piece.
+    private const int StagingBytes = 2048, Bytes = StagingBytes, Messages = Bytes + 256;
+
+    private const ulong ToBuffer = 1, ToMemory = 3, Running = 1;
+
+    private const ushort ConfigurationAddress = 0xCF8, ConfigurationData = 0xCFC;
+    private const uint Bar0 = 0x10, PciCommand = 0x04, MemoryAndBusMaster = 6;
+
+    // DMA takes 100 ms of virtual time; QEMU's clock leaps there, but in a thread of its own.
+    private const int MostPolls = 1_000_000;
+
+    private readonly object _gate = new();
+    private readonly QtestClient _client;
+    private readonly InterruptLog _log;
+    private readonly ulong _registers;
+    private readonly byte[] _buffer = new byte[BufferBytes];
+
+    internal EduDevice(QtestClient client, InterruptLog log, int slot, ulong registers)
+    {
+        _client = client;
+        _log = log;
+        _registers = registers;
+        Id = StreamId.Pci(0, slot, 0);
+        Configure(Bar0, checked((uint)registers));
+        Configure(PciCommand, MemoryAndBusMaster);
+    }
+
+    /// <summary>The requester id of its accesses.</summary>
+    public StreamId Id { get; }
+
+    /// <summary>How many transfers it was told to make, those of looking and preparing included.</summary>
+    public long Transfers { get; private set; }
+
+    /// <summary>Prepares the buffer, so that each byte, and <paramref name="message"/> in one piece, can be written later.</summary>
+    /// <param name="scratch">4 KiB of memory that may be overwritten.</param>
+    /// <param name="message">At most <see cref="MessageBytes"/>.</param>
+    /// <remarks>Translation must be off.</remarks>
+    internal void Load(PhysAddr scratch, ReadOnlySpan<byte> message)
+    {
+        lock (_gate)
+        {
+            Array.Clear(_buffer);
+            for (int value = 0; value < 256; value++) _buffer[Bytes + value] = (byte)value;
+            message.CopyTo(_buffer.AsSpan(Messages));
+            _client.WriteBytes(scratch.Value, _buffer);
+            Transfer(scratch.Value, BufferAddress, BufferBytes, ToBuffer);
+        }
+    }
+
+    /// <summary>The device reads memory at <paramref name="address"/>.</summary>
+    /// <param name="address">Translated by the IOMMU.</param>
+    /// <param name="destination">At most 2048 bytes. Where the IOMMU blocks the access QEMU's device reads zeros.</param>
+    public void Read(Iova address, Span<byte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, StagingBytes);
+        if (destination.IsEmpty) return;
+        lock (_gate)
+        {
+            Transfer(address.Value, BufferAddress, destination.Length, ToBuffer);
+            int whole = (destination.Length + 3) & ~3;
+            lock (_log)
+            {
+                Transfer(BufferAddress, InterruptLog.Address, whole, ToMemory);
+                _log.Take(_buffer.AsSpan(0, whole));
+            }
+
+            _buffer.AsSpan(0, destination.Length).CopyTo(destination);
+        }
+    }
+
+    /// <summary>
+    /// The device writes the longest part of <paramref name="source"/>, from its first byte, that its buffer holds in one
+    /// piece; at least one byte.
+    /// </summary>
+    /// <returns>How many bytes it tried to write.</returns>
+    public int WriteSome(Iova address, ReadOnlySpan<byte> source)
+    {
+        if (source.IsEmpty) return 0;
+        lock (_gate)
+        {
+            int first = 0, longest = 0;
+            for (int at = 0; at < BufferBytes && longest < source.Length; at++)
+            {
+                int length = source.CommonPrefixLength(_buffer.AsSpan(at));
+                if (length > longest) (first, longest) = (at, length);
+            }
+
+            Transfer(BufferAddress + (ulong)first, address.Value, longest, ToMemory);
+            return longest;
+        }
+    }
+
+    private void Transfer(ulong source, ulong destination, int byteCount, ulong command)
+    {
+        Transfers++;
+        _client.Write(_registers + Source, source, sizeof(ulong));
+        _client.Write(_registers + Destination, destination, sizeof(ulong));
+        _client.Write(_registers + Count, (ulong)byteCount, sizeof(ulong));
+        _client.Write(_registers + Command, command, sizeof(ulong));
+        for (int polls = 0; polls < MostPolls; polls++)
+        {
+            if ((_client.Read(_registers + Command, sizeof(ulong)) & Running) == 0) return;
+        }
+
+        throw new QemuException($"edu {Id} did not finish a transfer of {byteCount} bytes from 0x{source:x} to 0x{destination:x}");
+    }
+
+    private void Configure(uint register, uint value)
+    {
+        const uint enable = 1u << 31;
+        lock (_client.Gate)
+        {
+            _client.Out32(ConfigurationAddress, enable | Id.Value << 8 | register);
+            _client.Out32(ConfigurationData, value);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+using IommuSim;
+using Platform;
+
+namespace Harness.Foreign;
+
+/// <summary>The simulator, as a machine that can stand beside a foreign one.</summary>
+public sealed class SimulatedVtd : IVtdMachine
+{
+    private const int FirstSlot = 4;
+    private readonly RamBlock _ram;
+
+    /// <summary>A machine with memory at the same addresses and devices of the same ids as <see cref="QemuVtd"/> has.</summary>
+    public SimulatedVtd(int deviceCount, VtdOptions options)
+    {
+        _ram = new(Window);
+        Iommu = new(_ram.Port, options);
+        Devices = [.. Enumerable.Range(FirstSlot, deviceCount).Select(slot => new Device(new(Iommu, _ram.Port, StreamId.Pci(0, slot, 0))))];
+    }
+
+    /// <inheritdoc/>
+    public string Name => "simulator";
+
+    /// <inheritdoc/>
+    public PhysRange Window { get; } = new(new(16UL << 20), new((64UL << 20) - 1));
+
+    /// <inheritdoc/>
+    public IPhysicalMemory Memory => _ram.Port;
+
+    /// <summary>The remapping unit itself.</summary>
+    public VtdIommu<Ram, NoSteps> Iommu { get; }
+
+    /// <inheritdoc/>
+    public IMmio Registers => Iommu;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<IDmaDevice> Devices { get; }
+
+    /// <inheritdoc/>
+    public void Dispose() => _ram.Dispose();
+
+    private sealed class Device(BusMaster<Ram, NoSteps> master) : IDmaDevice
+    {
+        public StreamId Id => master.Source;
+
+        public void Read(Iova address, Span<byte> destination) => master.Read(address, destination);
+
+        public void Write(Iova address, ReadOnlySpan<byte> source) => master.Write(address, source);
+    }
+}
