@@ -7,7 +7,6 @@ namespace IommuSim;
 internal readonly record struct RootEntry(ulong Low, ulong High)
 {
     public const ulong Bytes = 16;
-    public const ulong Count = 256;
 
     public bool IsPresent => (Low & 1) != 0;
 
@@ -23,7 +22,6 @@ internal readonly record struct RootEntry(ulong Low, ulong High)
 internal readonly record struct ContextEntry(ulong Low, ulong High)
 {
     public const ulong Bytes = 16;
-    public const ulong Count = 256;
 
     public bool IsPresent => (Low & 1) != 0;
 

@@ -87,7 +87,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
         VtdRegisters.CompletionEventAddress => _completionEvent.Address,
         VtdRegisters.InvalidateAddress => _invalidateAddress,
-        VtdRegisters.InvalidateCommand => InvalidateStatus,
+        VtdRegisters.InvalidateCommand => LoadInvalidateCommand(),
         >= VtdRegisters.FaultRecords => _faults.Load(granule - VtdRegisters.FaultRecords),
         _ => 0,
     };
@@ -109,11 +109,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    /// <summary>IOTLB_REG: IVT stays set until the accesses that the invalidation must wait for are over.</summary>
-    private ulong InvalidateStatus =>
-        (_invalidateCommand & VtdRegisters.Bit63) != 0 && _caches.IsDrained
-            ? _invalidateCommand &= ~VtdRegisters.Bit63
-            : _invalidateCommand;
+    /// <summary>IOTLB_REG: IVT reads set until the accesses that the invalidation must wait for are over.</summary>
+    private ulong LoadInvalidateCommand()
+    {
+        if (_caches.IsDrained) _invalidateCommand &= ~VtdRegisters.Bit63;
+        return _invalidateCommand;
+    }
 
     /// <summary>Writes the lanes of a granule; true if the queue may have something to consume after it.</summary>
     private bool Store(uint granule, ulong value, ulong lanes)

@@ -66,7 +66,8 @@ internal static class VtdRegisters
 /// <summary>The control, data and address registers of one of the unit's two events (fault, invalidation completion).</summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, Fault Event Control Register and Invalidation Event Control Register.</para>
-/// <para>Messages are counted and not delivered: there is no interrupt controller behind the unit.</para>
+/// <para>A message that is sent goes nowhere: there is no interrupt controller behind the unit. Software sees the pending
+/// bit while the event is masked, and polls.</para>
 /// <para><b>Threads.</b> Under the unit's lock.</para>
 /// </remarks>
 internal sealed class EventRegisters
@@ -77,9 +78,6 @@ internal sealed class EventRegisters
     private uint _data;
     private ulong _address;
 
-    /// <summary>How many messages went out.</summary>
-    public long Messages { get; private set; }
-
     public ulong ControlAndData => _control | (ulong)_data << 32;
 
     public ulong Address => _address;
@@ -88,24 +86,17 @@ internal sealed class EventRegisters
     {
         _control = (_control & Pending) | ((uint)(value & 0xFFFF_FFFF) & Mask);
         _data = (uint)(value >> 32);
-        if (_control == Pending) Send();
+        if (_control == Pending) _control = 0;
     }
 
     public void StoreAddress(ulong value) => _address = value & ~3UL;
 
-    /// <summary>The condition of the event came up: a message, or a pending one while the event is masked.</summary>
+    /// <summary>The condition of the event came up: while the event is masked the message stays pending.</summary>
     public void Raise()
     {
         if ((_control & Mask) != 0) _control |= Pending;
-        else Send();
     }
 
     /// <summary>Software served everything that the pending message was about.</summary>
     public void Serve() => _control &= ~Pending;
-
-    private void Send()
-    {
-        _control &= ~Pending;
-        Messages++;
-    }
 }

@@ -1,0 +1,99 @@
+using IommuSim;
+using static Conformance.Simulator.RawVtd;
+
+namespace Conformance.Simulator;
+
+/// <summary>Register-Based Invalidation Interface: CCMD_REG, IVA_REG and IOTLB_REG, while the queue is off.</summary>
+public sealed class VtdRegisterInvalidationTests
+{
+    private const ulong Command = 1UL << 63;
+
+    private static RawVtd WithoutQueue(Action<SimStep, ulong>? hook = null)
+    {
+        var vtd = new RawVtd(null, hook);
+        vtd.Iommu.Write32(Gcmd, GcmdTe);
+        vtd.SetPage(1, FrameA | ReadWrite);
+        vtd.AssertReads(0x1000, FrameA);
+        return vtd;
+    }
+
+    [Theory]
+    [InlineData(1UL << 60, 0, 1, true)]
+    [InlineData(2UL << 60 | 7UL << 32, 0, 2, true)]
+    [InlineData(2UL << 60 | 8UL << 32, 0, 2, false)]
+    [InlineData(3UL << 60 | 7UL << 32, 0x1000, 3, true)]
+    [InlineData(3UL << 60 | 7UL << 32, 0x2000, 3, false)]
+    [InlineData(3UL << 60 | 7UL << 32, 0x0001, 3, true)]
+    [InlineData(3UL << 60 | 7UL << 32, 19, 0, false)]
+    [InlineData(0, 0, 0, false)]
+    public void IOTLB_REG_invalidates_and_says_with_which_granularity(ulong command, ulong address, ulong done, bool drops)
+    {
+        using RawVtd vtd = WithoutQueue();
+        vtd.SetPage(1, FrameB | ReadWrite);
+        vtd.Iommu.Write64(Iva, address);
+        vtd.Iommu.Write64(Iotlb, Command | command);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb) >> 63);
+        Assert.Equal(done, vtd.Iommu.Read64(Iotlb) >> 57 & 3);
+        vtd.AssertReads(0x1000, drops ? FrameB : FrameA);
+    }
+
+    [Theory]
+    [InlineData(1UL << 61, 1, true)]
+    [InlineData(2UL << 61 | 7, 2, true)]
+    [InlineData(2UL << 61 | 8, 2, false)]
+    [InlineData(3UL << 61 | 7 | 0x20 << 16, 3, true)]
+    [InlineData(3UL << 61 | 7 | 0x21 << 16, 3, false)]
+    [InlineData(3UL << 61 | 7 | 0x27 << 16 | 3UL << 32, 3, true)]
+    [InlineData(0, 0, false)]
+    public void CCMD_REG_invalidates_and_says_with_which_granularity(ulong command, ulong done, bool drops)
+    {
+        using RawVtd vtd = WithoutQueue();
+        vtd.SetContext(Device, 0, 0);
+        vtd.Iommu.Write64(Ccmd, Command | command);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Ccmd) >> 63);
+        Assert.Equal(done, vtd.Iommu.Read64(Ccmd) >> 59 & 3);
+        Assert.Equal(!drops, vtd.Read(0x1000).Ok);
+    }
+
+    [Fact]
+    public void While_the_queue_is_on_the_registers_do_nothing_and_say_so()
+    {
+        using RawVtd vtd = WithoutQueue();
+        vtd.Iommu.Write32(Gcmd, GcmdTe | GcmdQie);
+        vtd.SetPage(1, FrameB | ReadWrite);
+        vtd.SetContext(Device, 0, 0);
+        vtd.Iommu.Write64(Ccmd, Command | 1UL << 61);
+        vtd.Iommu.Write64(Iotlb, Command | 1UL << 60);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Ccmd) >> 59 & 0x13);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb) >> 57 & 0x43);
+        vtd.AssertReads(0x1000, FrameA);
+    }
+
+    [Fact]
+    public void The_command_goes_with_the_high_half_of_the_register()
+    {
+        using RawVtd vtd = WithoutQueue();
+        vtd.SetPage(1, FrameB | ReadWrite);
+        vtd.Iommu.Write32(Iotlb, 0);
+        vtd.AssertReads(0x1000, FrameA);
+        vtd.Iommu.Write32(Iotlb + 4, 0x9000_0000);
+        vtd.AssertReads(0x1000, FrameB);
+    }
+
+    [Fact]
+    public void IVT_stays_set_until_the_accesses_that_it_drains_are_over()
+    {
+        RawVtd? machine = null;
+        ulong? inside = null;
+        using RawVtd vtd = WithoutQueue((step, _) =>
+        {
+            if (step != SimStep.MemoryAccess || inside is not null) return;
+            machine!.Iommu.Write64(Iotlb, Command | 1UL << 60 | 3UL << 48);
+            inside = machine.Iommu.Read64(Iotlb) >> 63;
+        });
+        machine = vtd;
+        vtd.Master.Write(new(0x1000), [1]);
+        Assert.Equal(1UL, inside);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb) >> 63);
+    }
+}

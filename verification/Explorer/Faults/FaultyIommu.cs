@@ -1,0 +1,109 @@
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Tables;
+
+namespace Explorer.Faults;
+
+/// <summary>A driver that passes everything on; each fault overrides one thing.</summary>
+/// <param name="inner">The driver as it should be.</param>
+public abstract class FaultyIommu(IIommu inner) : IIommu
+{
+    private readonly List<Task> _underWay = [];
+
+    /// <inheritdoc/>
+    public TableFormat Format => inner.Format;
+
+    /// <inheritdoc/>
+    public Iova LastAddress => inner.LastAddress;
+
+    /// <inheritdoc/>
+    public bool CachesAbsent => inner.CachesAbsent;
+
+    /// <summary>The driver as it should be.</summary>
+    protected IIommu Inner => inner;
+
+    /// <inheritdoc/>
+    public bool CanIdentify(StreamId device) => inner.CanIdentify(device);
+
+    /// <inheritdoc/>
+    public virtual VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(frames, out table);
+
+    /// <inheritdoc/>
+    public VcmmError TryCreateDomain(out DomainId domain) => inner.TryCreateDomain(out domain);
+
+    /// <inheritdoc/>
+    public void ReleaseDomain(DomainId domain) => inner.ReleaseDomain(domain);
+
+    /// <inheritdoc/>
+    public virtual VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => inner.Attach(device, domain, table);
+
+    /// <inheritdoc/>
+    public virtual VcmmError Detach(StreamId device, DomainId domain) => inner.Detach(device, domain);
+
+    /// <inheritdoc/>
+    public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
+
+    /// <summary>Waits for what was left running.</summary>
+    public void Join() => Task.WaitAll(_underWay.ToArray());
+
+    /// <summary>Leaves something running.</summary>
+    protected VcmmError InBackground(Func<VcmmError> operation)
+    {
+        _underWay.Add(Task.Run(operation));
+        return VcmmError.None;
+    }
+}
+
+/// <summary>An invalidation is queued and not waited for.</summary>
+internal sealed class ForgetSync(IIommu inner) : FaultyIommu(inner)
+{
+    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
+        InBackground(() => Inner.Invalidate(domain, range, leavesOnly));
+}
+
+/// <summary>Only the first page of a range is invalidated.</summary>
+internal sealed class FirstPageOnly(IIommu inner) : FaultyIommu(inner)
+{
+    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
+        Inner.Invalidate(domain, IovaRange.FromLength(range.First, VcmManager.PageBytes), leavesOnly);
+}
+
+/// <summary>Tables are freed after an invalidation that leaves the walk caches alone.</summary>
+internal sealed class LeavesOnly(IIommu inner) : FaultyIommu(inner)
+{
+    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
+        Inner.Invalidate(domain, range, leavesOnly: true);
+}
+
+/// <summary>A detach returns before the hardware has let go.</summary>
+internal sealed class EarlyDetach(IIommu inner) : FaultyIommu(inner)
+{
+    public override VcmmError Detach(StreamId device, DomainId domain) => InBackground(() => Inner.Detach(device, domain));
+}
+
+/// <summary>
+/// An invalidation is left out while no attach of the domain has returned: nothing can be cached yet. But the device may
+/// translate from the moment at which its context entry is written.
+/// </summary>
+internal sealed class SkipUnattached(IIommu inner) : FaultyIommu(inner)
+{
+    private int _attached;
+
+    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    {
+        VcmmError error = Inner.Attach(device, domain, table);
+        if (error == VcmmError.None) Interlocked.Increment(ref _attached);
+        return error;
+    }
+
+    public override VcmmError Detach(StreamId device, DomainId domain)
+    {
+        VcmmError error = Inner.Detach(device, domain);
+        if (error == VcmmError.None) Interlocked.Decrement(ref _attached);
+        return error;
+    }
+
+    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
+        Volatile.Read(ref _attached) == 0 ? VcmmError.None : Inner.Invalidate(domain, range, leavesOnly);
+}

@@ -1,0 +1,60 @@
+using Vcmm;
+using Vcmm.Spec;
+
+namespace Explorer.Faults;
+
+/// <summary>Something that is wrong on purpose, so that it can be seen that the exploration finds it.</summary>
+/// <param name="Name">As on the command line.</param>
+/// <param name="Summary">What is wrong.</param>
+/// <param name="Scenario">The scenario that finds it.</param>
+/// <param name="CaughtBy">The invariant that names it.</param>
+public sealed record PlantedFault(string Name, string Summary, string Scenario, Invariant CaughtBy)
+{
+    /// <summary>Nothing is wrong.</summary>
+    public static PlantedFault None { get; } = new("none", "nothing is wrong", "", default);
+
+    /// <summary>All there are.</summary>
+    public static IReadOnlyList<PlantedFault> All { get; } =
+    [
+        new("forget-sync", "an invalidation is queued and not waited for", "back-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new ForgetSync(iommu),
+        },
+        new("invalidate-first", "the invalidation comes before the entries are cleared", "back-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new InvalidateFirst(iommu),
+        },
+        new("first-page-only", "only the first page of a range is invalidated", "back-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new FirstPageOnly(iommu),
+        },
+        new("skip-unattached", "an invalidation is left out while the domain's attach has not returned", "deactivate-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new SkipUnattached(iommu),
+        },
+        new("early-detach", "a detach returns before the hardware has let go", "deactivate-unback", Invariant.Isolation)
+        {
+            Wrap = static iommu => new EarlyDetach(iommu),
+        },
+        new("check-then-act", "a range is looked up and taken in two steps", "reserve", Invariant.NoOverlap)
+        {
+            TakesRangesInTwoSteps = true,
+        },
+        new("leaves-only", "tables are freed after an invalidation that leaves the walk caches alone", "large-leaf", Invariant.FrameSafety)
+        {
+            Wrap = static iommu => new LeavesOnly(iommu),
+        },
+    ];
+
+    /// <summary>The IOMMU's driver with the fault in it.</summary>
+    public Func<IIommu, IIommu>? Wrap { get; init; }
+
+    /// <summary>Whether ranges are reserved by <see cref="CheckThenActRanges"/>.</summary>
+    public bool TakesRangesInTwoSteps { get; init; }
+
+    /// <summary>The fault of that name, or null.</summary>
+    public static PlantedFault? Find(string name) => name == None.Name ? None : All.FirstOrDefault(fault => fault.Name == name);
+
+    /// <summary>The IOMMU that the library is given.</summary>
+    public IIommu Apply(IIommu iommu) => Wrap?.Invoke(iommu) ?? iommu;
+}

@@ -1,0 +1,67 @@
+using Explorer.Scheduling;
+using IommuSim;
+using Vcmm.Vtd;
+
+namespace Explorer.Machines;
+
+/// <summary>
+/// The part of the IOMMU that consumes commands, as a task of its own, and the driver's way to wait for it.
+/// </summary>
+/// <remarks>
+/// A driver that polls would starve the pump under a scheduler that is not fair. So between two polls it waits until the pump
+/// has got further than it was before the first, by one event for each poll: once the pump has written the status, the poll
+/// after that sees it, and no schedule waits in a loop.
+/// </remarks>
+public sealed class CommandPump : IWaitPolicy
+{
+    private const int PollLimit = 1000;
+    private readonly VtdIommu<ControlledMemory, ControlledSteps> _iommu;
+    private long _events;
+    private bool _rung;
+    private bool _isRunning;
+    private bool _isStopping;
+
+    /// <summary>The pump of <paramref name="iommu"/>, which consumes nothing by itself.</summary>
+    public CommandPump(VtdIommu<ControlledMemory, ControlledSteps> iommu)
+    {
+        _iommu = iommu;
+        iommu.Doorbell += () => _rung = true;
+    }
+
+    /// <summary>Starts the task. Before, and after <see cref="Stop"/>, whoever waits consumes the commands himself.</summary>
+    public Task Start()
+    {
+        _isRunning = true;
+        return Task.Run(Run);
+    }
+
+    /// <summary>Ends the task once nothing is left to consume.</summary>
+    public void Stop() => _isStopping = true;
+
+    /// <inheritdoc/>
+    public long Begin() => _events;
+
+    /// <inheritdoc/>
+    public bool KeepWaiting(long begun, int attempt)
+    {
+        if (_isRunning) Controlled.WaitUntil(() => _events >= begun + attempt);
+        else _iommu.ProcessCommands();
+        return attempt < PollLimit;
+    }
+
+    private void Run()
+    {
+        Attempt.Agent = "iommu";
+        while (true)
+        {
+            Controlled.WaitUntil(() => _rung || _isStopping);
+            if (!_rung) break;
+            _rung = false;
+            while (_iommu.ProcessNextCommand()) _events++;
+            // The queue may have stopped at an error, which whoever waits must come to see.
+            _events++;
+        }
+
+        _isRunning = false;
+    }
+}

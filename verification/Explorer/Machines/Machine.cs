@@ -1,0 +1,178 @@
+using Explorer.Faults;
+using Explorer.Oracles;
+using Explorer.Scheduling;
+using IommuSim;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Spec;
+using Vcmm.Vtd;
+
+namespace Explorer.Machines;
+
+/// <summary>The library on a simulated IOMMU, for one schedule: the parts, the oracles that watch them, and the tasks that run on them.</summary>
+public sealed class Machine
+{
+    private static readonly PhysRange Bank = PhysRange.FromLength(new(0x1000_0000), 6UL << 20);
+    private static readonly MemoryPool Pool = new(Bank);
+
+    private readonly Attempt _attempt;
+    private readonly CommandPump _pump;
+    private readonly VtdDriver<ControlledMemory> _driver;
+    private readonly List<(string Name, Action Body)> _threads = [];
+    private readonly List<PhysRange> _data = [];
+    private readonly List<Vcm> _regions = [];
+    private readonly ulong _freeAtStart;
+
+    /// <summary>A machine at rest; call it under <see cref="Controlled.Quietly"/>.</summary>
+    /// <param name="attempt">The schedule.</param>
+    /// <param name="options">The IOMMU.</param>
+    /// <param name="fault">What is wrong on purpose.</param>
+    public Machine(Attempt attempt, VtdOptions options, PlantedFault fault)
+    {
+        _attempt = attempt;
+        Pool.Reset();
+        Ledger = new();
+        Frames = new(new FrameAllocator(Bank), attempt, WhoReaches);
+        _freeAtStart = Frames.FreeBytes;
+        var steps = new ControlledSteps(attempt);
+        Iommu = new(new(Pool, new HardwareSide(attempt, IsTable)), options with { Commands = CommandMode.Manual }, steps);
+        _pump = new(Iommu);
+        _driver = VtdDriver<ControlledMemory>.Start(new(Pool, new LibrarySide(attempt)), Iommu, Frames, new() { WaitPolicy = _pump });
+        Port = fault.Apply(_driver);
+        Manager = new(Frames);
+    }
+
+    /// <summary>What devices may see.</summary>
+    public Ledger Ledger { get; }
+
+    /// <summary>The hardware.</summary>
+    public VtdIommu<ControlledMemory, ControlledSteps> Iommu { get; }
+
+    /// <summary>The library's port to it, with the planted fault if there is one.</summary>
+    public IIommu Port { get; }
+
+    /// <summary>The library.</summary>
+    public VcmManager Manager { get; }
+
+    private TrackedFrames Frames { get; }
+
+    /// <summary>A region under watch.</summary>
+    public Vcm CreateVcm(ulong first, ulong byteCount)
+    {
+        Vcm vcm = Manager.CreateVcm(IovaRange.FromLength(new(first), byteCount));
+        _regions.Add(vcm);
+        return vcm;
+    }
+
+    /// <summary>A device behind the IOMMU, with the bus master that plays it.</summary>
+    public DeviceUnderTest AddDevice(StreamId id, Vcm region)
+    {
+        var side = new DeviceSide(_attempt, Ledger, id, Frames.IsLive, page => IsMappedInTable(region, page));
+        var master = new BusMaster<ControlledMemory, ControlledSteps>(Iommu, new(Pool, side), id);
+        return new(_attempt, Ledger, side, master, Manager.AddDevice(Port, id));
+    }
+
+    /// <summary>Operations of the library, told to the ledger.</summary>
+    public Software Software => new(_attempt, this);
+
+    /// <summary>What a thread or a device does, once <see cref="Run"/> starts it.</summary>
+    public void AddThread(string name, Action body) => _threads.Add((name, body));
+
+    /// <summary>Runs every thread, device and the IOMMU's command pump until all are done.</summary>
+    public void Run()
+    {
+        Task pump = _pump.Start();
+        Task[] tasks = [.. _threads.Select(thread => Task.Run(() =>
+        {
+            Attempt.Agent = thread.Name;
+            thread.Body();
+        }))];
+        Task.WaitAll(tasks);
+        (Port as FaultyIommu)?.Join();
+        _pump.Stop();
+        pump.Wait();
+        if (Iommu.Statistics.WaitsHeld != 0) _attempt.Reach(States.Drained);
+        if (Iommu.Statistics.DiscardedFills != 0) _attempt.Reach(States.DiscardedFill);
+    }
+
+    /// <summary>At rest again: the tables say what the ledger says.</summary>
+    public void CheckTables()
+    {
+        foreach (Vcm vcm in _regions)
+        {
+            if (!vcm.TryGetTable(Port.Format, out var table)) continue;
+            var expected = Ledger.MappingOf(vcm).OrderBy(page => page.Key).Select(page => $"{page.Key} {page.Value.Frame} {page.Value.Access}");
+            var found = VtdTables.Leaves(Pool.Port, table!.Root, Port.Format.LevelCount, Iommu.Options).SelectMany(Pages)
+                .Select(page => $"{page.Page} {page.Target.Frame} {page.Target.Access}");
+            string[] missing = [.. expected.Except(found)];
+            string[] surplus = [.. found.Except(expected)];
+            _attempt.Check(
+                Invariant.TablesAreTruth, missing.Length == 0 && surplus.Length == 0,
+                () => $"the tables lack [{string.Join(", ", missing)}] and have [{string.Join(", ", surplus)}]",
+                () => "the tables map what was backed, and nothing else");
+            CheckReservations(vcm);
+        }
+    }
+
+    /// <summary>After tear-down: every frame is back.</summary>
+    public void CheckFrames()
+    {
+        _driver.Stop();
+        _attempt.Check(
+            Invariant.Conservation, Frames.FreeBytes == _freeAtStart,
+            () => $"{_freeAtStart - Frames.FreeBytes} bytes are not free after tear-down", () => "every frame comes back");
+    }
+
+    /// <summary>The last table page of a region that the library linked.</summary>
+    public PhysAddr TableBelow(Vcm vcm) => vcm.TryGetTable(Port.Format, out var table) ? table!.TablePages().Last() : default;
+
+    internal void NoteData(PhysicalAllocation memory) => _data.AddRange(memory.Segments);
+
+    internal void NoteDataEnds(PhysicalAllocation memory) => _data.RemoveAll(memory.Segments.Contains);
+
+    private void CheckReservations(Vcm vcm)
+    {
+        IReadOnlyList<Reservation> reservations = vcm.Reservations;
+        for (int i = 0; i < reservations.Count; i++)
+        {
+            IovaRange range = reservations[i].Range;
+            bool apart = vcm.Range.Contains(range) && (i == 0 || reservations[i - 1].Range.Last.Value < range.First.Value);
+            _attempt.Check(Invariant.NoOverlap, apart, () => $"{range} overlaps another or leaves the region", () => "reservations lie apart");
+        }
+    }
+
+    private static IEnumerable<(Iova Page, Target Target)> Pages(DecodedLeaf leaf)
+    {
+        Access access = (leaf.Read ? Access.Read : Access.None) | (leaf.Write ? Access.Write : Access.None);
+        for (ulong offset = 0; offset < leaf.ByteCount; offset += Ledger.PageBytes)
+            yield return (leaf.First + offset, new(leaf.Address + offset, access));
+    }
+
+    private bool IsTable(PhysAddr address) => Frames.IsLive(address) && !_data.Exists(segment => segment.Contains(address));
+
+    private bool IsMappedInTable(Vcm vcm, Iova page)
+    {
+        using (Controlled.Quietly()) return vcm.TryTranslate(page, out _) == VcmmError.None;
+    }
+
+    /// <summary>The IOMMU may reach what its caches name, and what the tables map.</summary>
+    private string? WhoReaches(PhysRange block)
+    {
+        using (Controlled.Quietly())
+        {
+            foreach (IotlbEntry entry in Iommu.Iotlb)
+            {
+                if (entry.Fault == VtdFaultReason.None && PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block))
+                    return $"the IOTLB has {entry.Range} of {entry.Domain} there";
+            }
+
+            foreach (WalkCacheEntry entry in Iommu.WalkCache)
+            {
+                if (entry.Fault == VtdFaultReason.None && block.Contains(entry.Table)) return $"the walk cache has the table of {entry.Range} there";
+            }
+
+            return null;
+        }
+    }
+}

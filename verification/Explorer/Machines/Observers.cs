@@ -1,0 +1,103 @@
+using Explorer.Oracles;
+using Explorer.Scheduling;
+using Microsoft.Coyote.Rewriting;
+using Platform;
+using Vcmm;
+using Vcmm.Spec;
+
+namespace Explorer.Machines;
+
+/// <summary>Memory as the library uses it: changes are noted.</summary>
+[SkipRewriting("Noting must not add steps to the schedule.")]
+internal sealed class LibrarySide(Attempt attempt) : IMemoryObserver
+{
+    public void WordRead(PhysAddr address, ulong value)
+    {
+    }
+
+    public void WordWritten(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryWrite, address.Value, value);
+
+    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
+    {
+    }
+}
+
+/// <summary>Memory as the IOMMU uses it: it must not walk through a page that is no longer a table.</summary>
+[SkipRewriting("Noting must not add steps to the schedule.")]
+internal sealed class HardwareSide(Attempt attempt, Func<PhysAddr, bool> isTable) : IMemoryObserver
+{
+    public void WordRead(PhysAddr address, ulong value)
+    {
+        attempt.Note(EventKind.MemoryRead, address.Value, value);
+        attempt.Check(
+            Invariant.FrameSafety, isTable(address),
+            () => $"the IOMMU walks through {address}, which is free or somebody's data",
+            () => "a table page is freed only when no walk can reach it");
+    }
+
+    public void WordWritten(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryWrite, address.Value, value);
+
+    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
+    {
+    }
+}
+
+/// <summary>Memory as a device reaches it: at the instant at which bytes move, the frame is held to what the ledger allows.</summary>
+[SkipRewriting("Checking must not add steps to the schedule.")]
+internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device, Func<PhysAddr, bool> isLive, Func<Iova, bool> isMappedInTable)
+    : IMemoryObserver
+{
+    /// <summary>The access under way.</summary>
+    public DeviceAccessWindow? Window { get; set; }
+
+    /// <summary>Whether bytes moved in it.</summary>
+    public bool Moved { get; set; }
+
+    public void WordRead(PhysAddr address, ulong value)
+    {
+    }
+
+    public void WordWritten(PhysAddr address, ulong value)
+    {
+    }
+
+    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
+    {
+        DeviceAccessWindow window = Window ?? throw new InvalidOperationException("bytes move outside an access");
+        var frame = new PhysAddr(address.Value & ~(Ledger.PageBytes - 1));
+        Iova page = window.Page;
+        IReadOnlyList<Target?> possible = ledger.Possible(device, page);
+        Moved = true;
+        attempt.Note(EventKind.Device, page.Value, frame.Value, toMemory ? "writes" : "reads");
+        if (!isMappedInTable(page)) attempt.Reach(States.StaleHit);
+
+        string Observed() => $"{device} {(toMemory ? "wrote to" : "read from")} {frame} at {page}";
+        string Expected() => possible.All(static target => target is null)
+            ? "blocked"
+            : string.Join(" or ", possible.Select(static target => target is { } to ? $"{to.Frame} {to.Access}" : "blocked"));
+        Target?[] there = [.. possible.Where(target => target?.Frame == frame)];
+        attempt.Check(Invariant.Isolation, ledger.MayReachAnything(device) && ledger.WasEverMapped(device, page, frame), Observed, Expected);
+        attempt.Check(Invariant.NoStaleAccess, there.Length != 0, Observed, Expected);
+        attempt.Check(Invariant.Permission, there.Any(target => (target!.Value.Access & window.Kind) == window.Kind), Observed, Expected);
+        attempt.Check(Invariant.FrameSafety, isLive(frame), () => Observed() + ", which is free", Expected);
+    }
+}
+
+/// <summary>States that a scenario is worth nothing without.</summary>
+public static class States
+{
+    /// <summary>A device used a translation that the tables no longer had, while the operation that removed it was under way.</summary>
+    public const string StaleHit = "stale hit inside the window";
+
+    /// <summary>A device was refused.</summary>
+    public const string Blocked = "access blocked";
+
+    /// <summary>A device's bytes moved.</summary>
+    public const string Moved = "access went through";
+
+    /// <summary>A wait descriptor had to let an access end first.</summary>
+    public const string Drained = "wait held for an access in flight";
+
+    /// <summary>A walk in flight was overtaken by an invalidation and did not fill a cache.</summary>
+    public const string DiscardedFill = "walk overtaken by an invalidation";
+}

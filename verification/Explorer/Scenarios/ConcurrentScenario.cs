@@ -1,0 +1,35 @@
+using Explorer.Faults;
+using Explorer.Machines;
+using Explorer.Scheduling;
+
+namespace Explorer.Scenarios;
+
+/// <summary>A few threads, a few devices, a few operations each, and what must hold in every order of their steps.</summary>
+/// <param name="Name">As on the command line.</param>
+/// <param name="Summary">What runs beside what.</param>
+/// <param name="Sometimes">States that must be reached in some schedules, or the scenario shows nothing.</param>
+/// <param name="Prepare">Makes a machine for one schedule, with a fault planted in it or none.</param>
+public sealed record ConcurrentScenario(
+    string Name, string Summary, IReadOnlyList<string> Sometimes, Func<Attempt, PlantedFault, Prepared> Prepare)
+{
+    /// <summary>All there are.</summary>
+    public static IReadOnlyList<ConcurrentScenario> All { get; } =
+        [BackUnback.Scenario, DeactivateUnback.Scenario, Reserve.Scenario, Recycle.Scenario, LargeLeaf.Scenario];
+
+    /// <summary>One schedule: only what the threads do is explored, not the setting up and tearing down.</summary>
+    public void Run(Attempt attempt, PlantedFault fault)
+    {
+        Prepared prepared;
+        using (Controlled.Quietly()) prepared = Prepare(attempt, fault);
+        prepared.Machine.Run();
+        using (Controlled.Quietly()) prepared.Finish();
+    }
+
+    /// <summary>The scenario of that name, or null.</summary>
+    public static ConcurrentScenario? Find(string name) => All.FirstOrDefault(scenario => scenario.Name == name);
+}
+
+/// <summary>A machine whose threads are ready to run.</summary>
+/// <param name="Machine">The machine.</param>
+/// <param name="Finish">Checks the end and takes everything down.</param>
+public sealed record Prepared(Machine Machine, Action Finish);

@@ -1,0 +1,104 @@
+using Microsoft.Coyote.Rewriting;
+using Vcmm.Spec;
+
+namespace Explorer.Scheduling;
+
+/// <summary>What is recorded while one schedule runs: events for the reader, states that were reached, the violation.</summary>
+/// <remarks>
+/// Not rewritten: recording must not add steps. One task runs at a time, and control passes through the scheduler's locks, so
+/// nothing here needs one.
+/// </remarks>
+[SkipRewriting("Recording must not add steps to the schedule.")]
+public sealed class Attempt
+{
+    private const int EventLimit = 20_000;
+
+    // A controlled task keeps to one thread.
+    [ThreadStatic]
+    private static string? _agent;
+
+    private readonly List<ScheduleEvent> _events = [];
+    private readonly Dictionary<string, int> _reached = [];
+    private readonly long[] _checks = new long[1 + (int)Invariant.BreakBeforeMake];
+
+    /// <summary>What happened, in order.</summary>
+    public IReadOnlyList<ScheduleEvent> Events => _events;
+
+    /// <summary>How often each interesting state was reached.</summary>
+    public IReadOnlyDictionary<string, int> Reached => _reached;
+
+    /// <summary>How often each invariant was checked, by its number.</summary>
+    public IReadOnlyList<long> Checks => _checks;
+
+    /// <summary>The first violation, if there was one.</summary>
+    public Violation? Violation { get; private set; }
+
+    /// <summary>Who the calling task is: a thread or a part of the hardware. Each is a lane of the picture.</summary>
+    public static string Agent
+    {
+        get => _agent ?? "main";
+        set => _agent = value;
+    }
+
+    /// <summary>Notes what the calling task does.</summary>
+    public void Note(EventKind kind, ulong detail = 0, ulong value = 0, string? text = null)
+    {
+        if (_events.Count < EventLimit) _events.Add(new(Agent, kind, detail, value, text));
+    }
+
+    /// <summary>Notes that an interesting state was reached.</summary>
+    public void Reach(string state) => _reached[state] = _reached.GetValueOrDefault(state) + 1;
+
+    /// <summary>Counts a check, and ends the schedule if it does not hold.</summary>
+    public void Check(Invariant invariant, bool holds, Func<string> observed, Func<string> expected)
+    {
+        _checks[(int)invariant]++;
+        if (holds) return;
+        Violation ??= new(invariant, observed(), expected());
+        Note(EventKind.Violation, text: Violation.ToString());
+        Controlled.Fail(Violation.ToString());
+    }
+}
+
+/// <summary>A broken invariant.</summary>
+/// <param name="Invariant">Which.</param>
+/// <param name="Observed">What was seen.</param>
+/// <param name="Expected">What may be seen.</param>
+public sealed record Violation(Invariant Invariant, string Observed, string Expected)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Invariant.Label()}: {Observed}; expected: {Expected}";
+}
+
+/// <summary>One thing that an agent did.</summary>
+/// <param name="Agent">Who.</param>
+/// <param name="Kind">What.</param>
+/// <param name="Detail">An address, mostly.</param>
+/// <param name="Value">What was read or written.</param>
+/// <param name="Text">Words, where numbers do not say it.</param>
+public readonly record struct ScheduleEvent(string Agent, EventKind Kind, ulong Detail, ulong Value, string? Text);
+
+/// <summary>What an agent can do.</summary>
+public enum EventKind
+{
+    /// <summary>An operation of the library begins.</summary>
+    Call,
+
+    /// <summary>An operation of the library returns.</summary>
+    Return,
+
+    /// <summary>A device's access begins, moves its bytes, ends.</summary>
+    Device,
+
+    /// <summary>A step of the IOMMU.</summary>
+    Hardware,
+
+    /// <summary>A word of a table or of the queue is read.</summary>
+    MemoryRead,
+
+    /// <summary>A word of a table or of the queue is written.</summary>
+    MemoryWrite,
+
+    /// <summary>An invariant is broken.</summary>
+    Violation,
+}

@@ -1,0 +1,151 @@
+using System.Reflection;
+using Microsoft.Coyote;
+using Microsoft.Coyote.Logging;
+using Microsoft.Coyote.Random;
+using Microsoft.Coyote.Rewriting;
+using Microsoft.Coyote.Runtime;
+using Microsoft.Coyote.Specifications;
+using Microsoft.Coyote.SystematicTesting;
+using CoyoteOperation = Microsoft.Coyote.Runtime.Operation;
+
+namespace Explorer.Scheduling;
+
+/// <summary>
+/// Running code under a scheduler that decides every step, again and again in other orders. This is the only file that knows
+/// which scheduler: what the scenarios need of one is here.
+/// </summary>
+/// <remarks>
+/// The assemblies under control must be the rewritten ones (<see cref="IsRewritten"/>); on any other the tasks run as they
+/// please, every test passes, and nothing has been tested.
+/// </remarks>
+public static class Controlled
+{
+    // One task runs at a time, so a plain field will do.
+    private static int _quietScopes;
+
+    /// <summary>Runs <paramref name="body"/> in many schedules, until one fails or the plan is done.</summary>
+    /// <param name="plan">How.</param>
+    /// <param name="body">One run; makes everything it uses anew.</param>
+    /// <param name="finished">Given what each schedule recorded.</param>
+    public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null) =>
+        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished);
+
+    /// <summary>Runs the schedule that <paramref name="trace"/> describes.</summary>
+    /// <param name="plan">The plan by which it was found.</param>
+    /// <param name="trace"><see cref="ScheduleFailure.Trace"/>.</param>
+    /// <param name="body">As it was then.</param>
+    public static Exploration Replay(ExplorationPlan plan, string trace, Action<Attempt> body) =>
+        Run(Configure(plan).WithTestingIterations(1).WithReproducibleTrace(trace), null, body, null);
+
+    /// <summary>A point at which another task may go on.</summary>
+    public static void Step() => SchedulingPoint.Interleave();
+
+    /// <summary>Lets others go on until the condition holds. It must depend on nothing but what tasks do.</summary>
+    public static void WaitUntil(Func<bool> condition) => CoyoteOperation.PauseUntil(condition);
+
+    /// <summary>One of 0 … <paramref name="count"/>-1; part of the schedule.</summary>
+    public static int Choose(int count) => Generator.Create().NextInteger(count);
+
+    /// <summary>
+    /// Nothing of what is done until the scope is disposed is a scheduling point: for setting up, tearing down, and looking
+    /// without being seen. Scopes nest.
+    /// </summary>
+    public static QuietScope Quietly()
+    {
+        if (_quietScopes++ == 0) SchedulingPoint.Suppress();
+        return default;
+    }
+
+    internal static void EndQuiet()
+    {
+        if (--_quietScopes == 0) SchedulingPoint.Resume();
+    }
+
+    /// <summary>Ends the schedule as failed.</summary>
+    public static void Fail(string message) => Specification.Assert(false, message);
+
+    /// <summary>Whether the scheduler controls what the assembly does.</summary>
+    public static bool IsRewritten(Assembly assembly) => assembly.GetCustomAttribute<RewritingSignatureAttribute>() is not null;
+
+    private static Exploration Run(Configuration configuration, Func<bool>? stop, Action<Attempt> body, Action<Attempt>? finished)
+    {
+        var attempt = new Attempt();
+        int schedules = 0;
+        using var engine = TestingEngine.Create(configuration, () => body(attempt));
+        engine.SetLogger(new MemoryLogger(VerbosityLevel.None));
+        engine.RegisterStartIterationCallBack(_ =>
+        {
+            if (stop is not null && stop()) engine.Stop();
+            attempt = new();
+            _quietScopes = 0;
+        });
+        engine.RegisterEndIterationCallBack(_ =>
+        {
+            schedules++;
+            finished?.Invoke(attempt);
+        });
+        engine.Run();
+
+        TestReport report = engine.TestReport;
+        if (report.InternalErrors.Count != 0)
+            throw new InvalidOperationException("the scheduler failed: " + string.Join("; ", report.InternalErrors));
+        ScheduleFailure? failure = report.NumOfFoundBugs == 0
+            ? null
+            : Describe(attempt, report.BugReports.First(), engine.ReproducibleTrace);
+        return new()
+        {
+            Schedules = schedules,
+            Steps = report.TotalExploredFairSteps + report.TotalExploredUnfairSteps,
+            Uncontrolled = [.. report.UncontrolledInvocations.Order(StringComparer.Ordinal)],
+            Failure = failure,
+        };
+    }
+
+    private static Configuration Configure(ExplorationPlan plan)
+    {
+        Configuration configuration = Configuration.Create()
+            .WithRandomGeneratorSeed(plan.Seed)
+            .WithMaxSchedulingSteps((uint)plan.MaxSteps, (uint)plan.MaxSteps)
+            .WithFailureOnMaxStepsBoundEnabled(true)
+            .WithPartiallyControlledConcurrencyAllowed(false)
+            .WithPartiallyControlledDataNondeterminismAllowed(false)
+            .WithSystematicFuzzingFallbackEnabled(false)
+            // A deadlock among controlled tasks is seen at once; the one that a clock suspects would make results depend on the machine.
+            .WithPotentialDeadlocksReportedAsBugs(false)
+            .WithLockAccessRaceCheckingEnabled(true)
+            .WithAtomicOperationRaceCheckingEnabled(true)
+            .WithVolatileOperationRaceCheckingEnabled(true)
+            .WithCollectionAccessRaceCheckingEnabled(plan.Grain == Grain.PlainFields)
+            .WithMemoryAccessRaceCheckingEnabled(plan.Grain == Grain.PlainFields)
+            .WithConsoleLoggingEnabled(false)
+            .WithTelemetryEnabled(false);
+        return plan.Strategy switch
+        {
+            Strategy.Random => configuration.WithRandomStrategy(),
+            Strategy.Probabilistic => configuration.WithProbabilisticStrategy(3),
+            Strategy.Prioritization => configuration.WithPrioritizationStrategy(isFair: false, 10),
+            Strategy.FairPrioritization => configuration.WithPrioritizationStrategy(isFair: true, 10),
+            Strategy.DelayBounding => configuration.WithDelayBoundingStrategy(isFair: false, 10),
+            Strategy.FairDelayBounding => configuration.WithDelayBoundingStrategy(isFair: true, 10),
+            Strategy.QLearning => configuration.WithQLearningStrategy(),
+            _ => throw new ArgumentOutOfRangeException(nameof(plan), plan.Strategy, "no such strategy"),
+        };
+    }
+
+    private static ScheduleFailure Describe(Attempt attempt, string report, string trace)
+    {
+        FailureKind kind = attempt.Violation is not null ? FailureKind.Violation
+            : report.Contains("Deadlock detected", StringComparison.Ordinal) ? FailureKind.Deadlock
+            : report.Contains("max-steps bound", StringComparison.Ordinal) ? FailureKind.TooManySteps
+            : report.Contains("uncontrolled", StringComparison.OrdinalIgnoreCase) ? FailureKind.Uncontrolled
+            : FailureKind.Exception;
+        return new(attempt, attempt.Violation?.ToString() ?? report, kind, trace);
+    }
+}
+
+/// <summary>While it lasts, nothing is a scheduling point.</summary>
+public readonly ref struct QuietScope
+{
+    /// <summary>Ends it.</summary>
+    public void Dispose() => Controlled.EndQuiet();
+}
