@@ -182,7 +182,7 @@ internal sealed class VtdBench
     public void ReadsOneOf(ulong iova, ReadOnlySpan<ulong> frames, int device = 0)
     {
         Span<byte> word = stackalloc byte[sizeof(ulong)];
-        _machine.Devices[device].Read(new(iova), word);
+        Assert.True(_machine.Devices[device].Read(new(iova), word), $"a read of 0x{iova:x} was refused");
         AssertNoFault($"a read of 0x{iova:x}");
         ulong seen = BinaryPrimitives.ReadUInt64LittleEndian(word);
         Assert.True(frames.Contains(seen), $"a read of 0x{iova:x} saw 0x{seen:x}, not {string.Join(" or ", frames.ToArray().Select(frame => $"0x{frame:x}"))}");
@@ -191,7 +191,7 @@ internal sealed class VtdBench
     /// <summary>The device writes to <paramref name="frame"/>, and no fault is recorded.</summary>
     public void Writes(ulong iova, ulong frame, int device = 0)
     {
-        _machine.Devices[device].Write(new(iova), Payload);
+        Assert.True(_machine.Devices[device].Write(new(iova), Payload), $"a write of 0x{iova:x} was refused");
         AssertNoFault($"a write of 0x{iova:x}");
         AssertWritten(frame + (iova & 0xFFF));
     }
@@ -199,14 +199,14 @@ internal sealed class VtdBench
     /// <summary>The read is blocked and recorded.</summary>
     public void ReadFaults(ulong iova, byte reason, int device = 0)
     {
-        _machine.Devices[device].Read(new(iova), stackalloc byte[sizeof(ulong)]);
+        Assert.False(_machine.Devices[device].Read(new(iova), stackalloc byte[sizeof(ulong)]), $"a read of 0x{iova:x} was not refused");
         AssertFault(new(reason, iova & ~0xFFFUL, Requester(device), IsRead: true));
     }
 
     /// <summary>The write is blocked and recorded, and memory is as it was.</summary>
     public void WriteFaults(ulong iova, byte reason, int device = 0)
     {
-        _machine.Devices[device].Write(new(iova), Payload);
+        Assert.False(_machine.Devices[device].Write(new(iova), Payload), $"a write of 0x{iova:x} was not refused");
         AssertWritten(null);
         AssertFault(new(reason, iova & ~0xFFFUL, Requester(device), IsRead: false));
     }
@@ -214,7 +214,7 @@ internal sealed class VtdBench
     /// <summary>The write is blocked, but no fault is recorded.</summary>
     public void WriteIsBlockedInSilence(ulong iova, int device = 0)
     {
-        _machine.Devices[device].Write(new(iova), Payload);
+        Assert.False(_machine.Devices[device].Write(new(iova), Payload), $"a write of 0x{iova:x} was not refused");
         AssertWritten(null);
         AssertNoFault($"a write of 0x{iova:x}");
     }

@@ -12,7 +12,7 @@ namespace Harness.Foreign;
 /// <para>Register layout: QEMU, docs/specs/edu.</para>
 /// <para><b>Threads.</b> One DMA at a time; callers queue.</para>
 /// </remarks>
-public sealed class EduDevice
+public sealed class EduDevice : IDmaDevice
 {
     /// <summary>The longest message that <see cref="Load"/> keeps, in bytes.</summary>
     public const int MessageBytes = BufferBytes - Messages;
@@ -36,11 +36,11 @@ public sealed class EduDevice
 
     private readonly object _gate = new();
     private readonly QtestClient _client;
-    private readonly InterruptLog _log;
+    private readonly QemuLog _log;
     private readonly ulong _registers;
     private readonly byte[] _buffer = new byte[BufferBytes];
 
-    internal EduDevice(QtestClient client, InterruptLog log, int slot, ulong registers)
+    internal EduDevice(QtestClient client, QemuLog log, int slot, ulong registers)
     {
         _client = client;
         _log = log;
@@ -74,45 +74,57 @@ public sealed class EduDevice
 
     /// <summary>The device reads memory at <paramref name="address"/>.</summary>
     /// <param name="address">Translated by the IOMMU.</param>
-    /// <param name="destination">At most 2048 bytes. Where the IOMMU blocks the access QEMU's device reads zeros.</param>
-    public void Read(Iova address, Span<byte> destination)
+    /// <param name="destination">At most 2048 bytes. Where the IOMMU refuses the access QEMU's device reads zeros.</param>
+    /// <returns>False if the IOMMU refused the access or a part of it.</returns>
+    public bool Read(Iova address, Span<byte> destination)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, StagingBytes);
-        if (destination.IsEmpty) return;
+        if (destination.IsEmpty) return true;
         lock (_gate)
+        lock (_log)
         {
             Transfer(address.Value, BufferAddress, destination.Length, ToBuffer);
+            bool refused = _log.TakeRefused(isWrite: false);
             int whole = (destination.Length + 3) & ~3;
-            lock (_log)
-            {
-                Transfer(BufferAddress, InterruptLog.Address, whole, ToMemory);
-                _log.Take(_buffer.AsSpan(0, whole));
-            }
-
+            Transfer(BufferAddress, QemuLog.MessageAddress, whole, ToMemory);
+            _log.TakeMessage(_buffer.AsSpan(0, whole));
             _buffer.AsSpan(0, destination.Length).CopyTo(destination);
+            return !refused;
         }
     }
 
-    /// <summary>
-    /// The device writes the longest part of <paramref name="source"/>, from its first byte, that its buffer holds in one
-    /// piece; at least one byte.
-    /// </summary>
-    /// <returns>How many bytes it tried to write.</returns>
-    public int WriteSome(Iova address, ReadOnlySpan<byte> source)
+    /// <summary>The device writes. Bytes that its buffer does not hold in one piece take several transfers; none follows one that was refused.</summary>
+    /// <param name="address">Translated by the IOMMU; it wraps at 2^64.</param>
+    /// <param name="source">What to write.</param>
+    /// <returns>False if the IOMMU refused the access or a part of it.</returns>
+    public bool Write(Iova address, ReadOnlySpan<byte> source)
     {
-        if (source.IsEmpty) return 0;
         lock (_gate)
+        lock (_log)
         {
-            int first = 0, longest = 0;
-            for (int at = 0; at < BufferBytes && longest < source.Length; at++)
+            for (int done = 0; done < source.Length;)
             {
-                int length = source.CommonPrefixLength(_buffer.AsSpan(at));
-                if (length > longest) (first, longest) = (at, length);
+                (int first, int length) = Longest(source[done..]);
+                Transfer(BufferAddress + (ulong)first, unchecked(address.Value + (ulong)done), length, ToMemory);
+                if (_log.TakeRefused(isWrite: true)) return false;
+                done += length;
             }
 
-            Transfer(BufferAddress + (ulong)first, address.Value, longest, ToMemory);
-            return longest;
+            return true;
         }
+    }
+
+    // Where in the buffer the longest part of the source is, from its first byte; each byte alone is there.
+    private (int First, int Length) Longest(ReadOnlySpan<byte> source)
+    {
+        int first = 0, longest = 0;
+        for (int at = 0; at < BufferBytes && longest < source.Length; at++)
+        {
+            int length = source.CommonPrefixLength(_buffer.AsSpan(at));
+            if (length > longest) (first, longest) = (at, length);
+        }
+
+        return (first, longest);
     }
 
     private void Transfer(ulong source, ulong destination, int byteCount, ulong command)

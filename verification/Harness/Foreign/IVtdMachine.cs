@@ -22,19 +22,20 @@ public interface IVtdMachine : IDisposable
 }
 
 /// <summary>A device that does DMA on command.</summary>
-/// <remarks>It does not tell whether the IOMMU let an access pass, as few devices do: memory and fault records tell.</remarks>
 public interface IDmaDevice
 {
     /// <summary>The requester id of its accesses.</summary>
     StreamId Id { get; }
 
-    /// <summary>The device reads. What is in <paramref name="destination"/> after a blocked access is undefined.</summary>
+    /// <summary>The device reads.</summary>
     /// <param name="address">Translated by the IOMMU.</param>
-    /// <param name="destination">At most 2048 bytes.</param>
-    void Read(Iova address, Span<byte> destination);
+    /// <param name="destination">At most 2048 bytes; undefined after a refusal.</param>
+    /// <returns>False if the access or a part of it was refused.</returns>
+    bool Read(Iova address, Span<byte> destination);
 
-    /// <summary>The device writes. It stops when an access is blocked.</summary>
+    /// <summary>The device writes, up to the first page where it is refused.</summary>
     /// <param name="address">Translated by the IOMMU.</param>
     /// <param name="source">What to write.</param>
-    void Write(Iova address, ReadOnlySpan<byte> source);
+    /// <returns>False if the access or a part of it was refused.</returns>
+    bool Write(Iova address, ReadOnlySpan<byte> source);
 }

@@ -22,8 +22,8 @@ public sealed class QemuVtd : IVtdMachine
 
     private readonly QemuProcess _process;
     private readonly QtestClient _client;
-    private readonly InterruptLog _log;
-    private readonly Device[] _devices;
+    private readonly QemuLog _log;
+    private readonly EduDevice[] _devices;
 
     private QemuVtd(QemuProcess process, int deviceCount)
     {
@@ -32,10 +32,10 @@ public sealed class QemuVtd : IVtdMachine
         _log = new(process.LogPath);
         Port = new(_client, AllMemory);
         Registers = new QtestMmio(_client, RegisterPage);
-        _devices = new Device[deviceCount];
+        _devices = new EduDevice[deviceCount];
         for (int i = 0; i < deviceCount; i++)
         {
-            _devices[i] = new(this, new(_client, _log, FirstSlot + i, FirstBar + (ulong)i * BarBytes));
+            _devices[i] = new(_client, _log, FirstSlot + i, FirstBar + (ulong)i * BarBytes);
         }
     }
 
@@ -75,7 +75,7 @@ public sealed class QemuVtd : IVtdMachine
     public long Commands => _client.Commands;
 
     /// <summary>How many transfers its devices made.</summary>
-    public long Transfers => _devices.Sum(device => device.Edu.Transfers);
+    public long Transfers => _devices.Sum(device => device.Transfers);
 
     /// <summary>Starts QEMU.</summary>
     /// <param name="deviceCount">1 … 8.</param>
@@ -89,7 +89,7 @@ public sealed class QemuVtd : IVtdMachine
         string[] machine =
         [
             "-machine", "q35", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
-            "-device", "intel-iommu,intremap=off,aw-bits=48", "-trace", InterruptLog.TraceEvent,
+            "-device", "intel-iommu,intremap=off,aw-bits=48", .. QemuLog.Options,
         ];
         IEnumerable<string> devices = Enumerable.Range(FirstSlot, deviceCount)
             .SelectMany(slot => new[] { "-device", $"edu,addr={slot:x2}.0,dma_mask=0xffffffffffffffff" });
@@ -98,7 +98,7 @@ public sealed class QemuVtd : IVtdMachine
         try
         {
             qemu = new(process, deviceCount);
-            foreach (Device device in qemu._devices) device.Edu.Load(Scratch, message);
+            foreach (EduDevice device in qemu._devices) device.Load(Scratch, message);
             return qemu;
         }
         catch
@@ -109,15 +109,14 @@ public sealed class QemuVtd : IVtdMachine
         }
     }
 
-    /// <summary>Makes the machine as it was at first: translation off, nothing cached, no fault recorded, the window zero.</summary>
-    /// <exception cref="QemuException">The remapping unit does not go off, as after an error of its command queue.</exception>
+    /// <summary>Makes the remapping unit as it was at first: off, nothing cached, no fault recorded. Memory stays.</summary>
+    /// <exception cref="QemuException">It does not go off. QEMU's turns its queue off only after a wait descriptor as the last.</exception>
     public void Reset()
     {
         const uint errors = 0x7F;
         Registers.Write32(GlobalCommand, 0);
         Registers.Write64(FaultRecord + 8, 1UL << 63);
         Registers.Write32(FaultStatus, errors);
-        _client.Fill(Window.First.Value, Window.ByteCount, 0);
         uint status = Registers.Read32(GlobalStatus) & ~(1u << 30);
         if (status != 0) throw new QemuException($"QEMU's VT-d does not go off: its global status is 0x{status:x8}");
     }
@@ -145,31 +144,5 @@ public sealed class QemuVtd : IVtdMachine
         string[] words = text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries);
         int at = Array.IndexOf(words, "version");
         return at >= 0 && at + 1 < words.Length ? words[at + 1] : throw new QemuException($"QEMU calls its version \"{text.Trim()}\"");
-    }
-
-    private sealed class Device(QemuVtd machine, EduDevice edu) : IDmaDevice
-    {
-        private const uint PendingFault = 1u << 1;
-
-        public EduDevice Edu => edu;
-
-        public StreamId Id => edu.Id;
-
-        public void Read(Iova address, Span<byte> destination) => edu.Read(address, destination);
-
-        // What is one access here may be several transfers of the device's: none follows the one that is blocked.
-        public void Write(Iova address, ReadOnlySpan<byte> source)
-        {
-            bool blockedBefore = IsFaultPending;
-            while (!source.IsEmpty)
-            {
-                int done = edu.WriteSome(address, source);
-                source = source[done..];
-                if (source.IsEmpty || (!blockedBefore && IsFaultPending)) return;
-                address = new(unchecked(address.Value + (ulong)done));
-            }
-        }
-
-        private bool IsFaultPending => (machine.Registers.Read32(FaultStatus) & PendingFault) != 0;
     }
 }

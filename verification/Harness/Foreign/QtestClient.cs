@@ -95,18 +95,6 @@ internal sealed class QtestClient
         }
     }
 
-    public void Fill(ulong address, ulong byteCount, byte value)
-    {
-        lock (Gate)
-        {
-            Begin("memset"u8);
-            Operand(address);
-            Operand(byteCount);
-            Operand(value);
-            Post();
-        }
-    }
-
     /// <summary>Writes a 32-bit I/O port.</summary>
     public void Out32(ushort port, uint value)
     {

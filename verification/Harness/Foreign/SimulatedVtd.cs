@@ -42,8 +42,8 @@ public sealed class SimulatedVtd : IVtdMachine
     {
         public StreamId Id => master.Source;
 
-        public void Read(Iova address, Span<byte> destination) => master.Read(address, destination);
+        public bool Read(Iova address, Span<byte> destination) => master.Read(address, destination).Ok;
 
-        public void Write(Iova address, ReadOnlySpan<byte> source) => master.Write(address, source);
+        public bool Write(Iova address, ReadOnlySpan<byte> source) => master.Write(address, source).Ok;
     }
 }
