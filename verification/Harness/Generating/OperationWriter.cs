@@ -75,16 +75,23 @@ internal sealed class OperationWriter
             int kind = 0;
             while (roll >= Kinds[kind].Weight) roll -= Kinds[kind++].Weight;
             if (Kinds[kind].Write(this) is not { } operation) continue;
-            return new(operation, _pcg.Next(1000) < _shape.MishapsPerMille ? Mishap() : null);
+            return new(operation, MishapFor(operation));
         }
     }
 
-    private Mishap Mishap() => new(_pcg.Next(2) == 0 ? MishapKind.Memory : MishapKind.Hardware, 1 + (int)_pcg.Next(3));
+    private Mishap? MishapFor(Operation operation)
+    {
+        bool canLackMemory = operation is AllocateMemory or Vcmm.Spec.Back or Vcmm.Spec.Associate or Vcmm.Spec.Activate;
+        bool canMeetHardware = operation is Vcmm.Spec.Back or Vcmm.Spec.Unback or Vcmm.Spec.Activate or Vcmm.Spec.Deactivate;
+        if ((!canLackMemory && !canMeetHardware) || _pcg.Next(1000) >= _shape.MishapsPerMille) return null;
+        bool isMemory = canLackMemory && (!canMeetHardware || _pcg.Next(2) == 0);
+        return new(isMemory ? MishapKind.Memory : MishapKind.Hardware, 1 + (int)_pcg.Next(3));
+    }
 
     private CreateVcm CreateVcm()
     {
         ulong first = One(Origins);
-        ulong byteCount = One<ulong>([16 * Page, Chunk, 2 * Large, 4 * Large, 1UL << 30]);
+        ulong byteCount = One<ulong>([16 * Page, 4 * Large, 4 * Large, 8 * Large, 1UL << 30]);
         if (Rarely()) first += 0x800;
         var range = new AddressRange(first, first + byteCount - 1);
         ObjectId id = Make(ObjectKind.Vcm);

@@ -14,8 +14,8 @@ public sealed record ScenarioShape
     /// <summary>The most steps that a scenario has.</summary>
     public int MaxSteps { get; init; } = 60;
 
-    /// <summary>Of 1,000 steps, how many have a mishap.</summary>
-    public int MishapsPerMille { get; init; } = 30;
+    /// <summary>Of 1,000 steps that something can go wrong in, how many have a mishap.</summary>
+    public int MishapsPerMille { get; init; } = 60;
 
     /// <summary>The machine, if it must be this one.</summary>
     public Topology? Topology { get; init; }

@@ -1,8 +1,6 @@
 using Harness.Running;
-using IommuSim;
 using Platform;
 using Vcmm.Spec;
-using Vcmm.Tables;
 
 namespace Harness.Oracles;
 
@@ -24,7 +22,7 @@ public sealed class ConservationOracle : IOracle
 
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
-            foreach (PhysAddr page in TablePages(look, vcm))
+            foreach (PhysAddr page in look.TableOf(vcm)?.Pages ?? [])
             {
                 if (!owners.TryAdd(page, $"a table of {vcm}"))
                     return new(Invariant.FrameSafety, $"{page} is a table of {vcm} and belongs to {owners[page]}", "a frame has one use");
@@ -40,12 +38,6 @@ public sealed class ConservationOracle : IOracle
             return new(Invariant.FrameSafety, $"{block} is used by {owner} and is not handed out", "a frame in use is handed out");
         return null;
     }
-
-    /// <summary>The tables of a region that can be reached from its root, the root first.</summary>
-    internal static IEnumerable<PhysAddr> TablePages(Look look, ObjectId vcm) =>
-        look.Subject.Region(vcm).TryGetTable(look.Subject.Driver.Format, out IPageTable? table)
-            ? VtdTables.TablePages(look.Memory, table!.Root, table.Format.LevelCount, look.Subject.Options)
-            : [];
 
     /// <summary>The context table of the one bus that devices are on; it stays once it is there.</summary>
     private static PhysAddr? ContextTable(Look look)

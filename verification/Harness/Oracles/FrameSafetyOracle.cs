@@ -1,8 +1,6 @@
 using Harness.Running;
 using IommuSim;
-using Platform;
 using Vcmm.Spec;
-using Vcmm.Tables;
 
 namespace Harness.Oracles;
 
@@ -16,16 +14,13 @@ public sealed class FrameSafetyOracle : IOracle
     public Violation? Check(Look look)
     {
         if (look.Subject.Insides is not { } insides) return null;
-        Dictionary<VtdDomainId, ObjectId> domains = NoStaleAccessOracle.Domains(look);
-        var pages = new Dictionary<ObjectId, HashSet<PhysAddr>>();
         foreach (WalkCacheEntry entry in insides.WalkCache)
         {
             if (entry.Fault != VtdFaultReason.None) continue;
             look.Counts.Check(Invariant.FrameSafety);
             string observed = $"the walk cache points at {entry.Table} for {entry.Range} under {entry.Domain}";
-            if (!domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
-            if (!pages.TryGetValue(vcm, out HashSet<PhysAddr>? tables)) pages[vcm] = tables = [.. ConservationOracle.TablePages(look, vcm)];
-            if (!tables.Contains(entry.Table)) return new(Invariant.FrameSafety, observed, $"one of the tables of {vcm}");
+            if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
+            if (look.TableOf(vcm)?.Pages.Contains(entry.Table) != true) return new(Invariant.FrameSafety, observed, $"one of the tables of {vcm}");
         }
 
         return null;

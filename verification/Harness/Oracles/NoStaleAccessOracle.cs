@@ -11,18 +11,17 @@ public sealed class NoStaleAccessOracle : IOracle
     public Violation? Check(Look look)
     {
         if (look.Subject.Insides is not { } insides) return null;
-        Dictionary<VtdDomainId, ObjectId> domains = Domains(look);
         foreach (IotlbEntry entry in insides.Iotlb)
         {
             if (entry.Fault != VtdFaultReason.None)
             {
-                if (CheckAbsent(look, domains, entry) is { } stale) return stale;
+                if (CheckAbsent(look, entry) is { } stale) return stale;
                 continue;
             }
 
             look.Counts.Check(Invariant.NoStaleAccess);
             string observed = $"the IOTLB holds {entry.Range} -> {entry.Address} under {entry.Domain}";
-            if (!domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+            if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value), new(entry.Address.Value, entry.Read, entry.Write));
             ReadOnlySpan<ulong> ends = [cached.Range.First, cached.Range.Last & ~(World.PageBytes - 1)];
@@ -37,26 +36,14 @@ public sealed class NoStaleAccessOracle : IOracle
     }
 
     /// <summary>In caching mode: that an address is absent is not held once it is mapped.</summary>
-    private static Violation? CheckAbsent(Look look, Dictionary<VtdDomainId, ObjectId> domains, IotlbEntry entry)
+    private static Violation? CheckAbsent(Look look, IotlbEntry entry)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (look.HardwareHasFailed || !domains.TryGetValue(entry.Domain, out ObjectId vcm)) return null;
+        if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return null;
         look.Counts.Check(Invariant.TablesAreTruth);
         Translation? meaning = look.World.MeaningOf(vcm, entry.Range.First.Value);
         return meaning is { Read: true, Write: true }
             ? new(Invariant.TablesAreTruth, $"the IOTLB holds that {entry.Range} gives {entry.Fault} under {entry.Domain}", $"it means {meaning}")
             : null;
-    }
-
-    internal static Dictionary<VtdDomainId, ObjectId> Domains(Look look)
-    {
-        var domains = new Dictionary<VtdDomainId, ObjectId>();
-        for (int number = 0; number < look.World.Devices.Length; number++)
-        {
-            if (look.World.ActiveVcmOf(look.World.Devices[number]) is { } vcm && Hardware.ContextOf(look.Subject, look.Memory, number) is { } context)
-                domains[context.Domain] = vcm;
-        }
-
-        return domains;
     }
 }

@@ -1,7 +1,6 @@
 using Harness.Running;
 using IommuSim;
 using Vcmm.Spec;
-using Vcmm.Tables;
 
 namespace Harness.Oracles;
 
@@ -14,14 +13,12 @@ public sealed class TablesAreTruthOracle : IOracle
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
             look.Counts.Check(Invariant.TablesAreTruth);
-            if (!look.Subject.Region(vcm).TryGetTable(look.Subject.Driver.Format, out IPageTable? table))
-                return new(Invariant.TablesAreTruth, $"{vcm} has no table", "a region with an association has one");
-            List<DecodedLeaf> leaves = [.. VtdTables.Leaves(look.Memory, table!.Root, table.Format.LevelCount, look.Subject.Options)];
-            if (leaves.Exists(leaf => leaf.ByteCount > World.PageBytes)) look.Counts.Reach("a large leaf is in a table");
-            List<Mapping> found = Merge(leaves.Select(ToMapping));
+            if (look.TableOf(vcm) is not { } table) return new(Invariant.TablesAreTruth, $"{vcm} has no table", "a region with an association has one");
+            if (table.Leaves.Any(leaf => leaf.ByteCount > World.PageBytes)) look.Counts.Reach("a large leaf is in a table");
+            List<Mapping> found = Merge(table.Leaves.Select(ToMapping));
             List<Mapping> expected = Merge(look.World.MappingsOf(vcm));
             if (!found.SequenceEqual(expected)) return new(Invariant.TablesAreTruth, $"the table of {vcm} maps [{Text(found)}]", $"[{Text(expected)}]");
-            foreach (MalformedEntry entry in VtdTables.Malformed(look.Memory, table.Root, table.Format.LevelCount, look.Subject.Options))
+            foreach (MalformedEntry entry in table.Malformed)
                 return new(Invariant.TablesAreTruth, $"the table of {vcm} has at {entry.EntryAddress} an entry of level {entry.Level} that the hardware refuses: {entry.Reason}", "none");
         }
 

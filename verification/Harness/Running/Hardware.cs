@@ -1,5 +1,6 @@
 using IommuSim;
 using Platform;
+using Vcmm.Spec;
 
 namespace Harness.Running;
 
@@ -16,21 +17,20 @@ public static class Hardware
     /// <summary>The root table that the hardware was given.</summary>
     public static PhysAddr RootTable(Subject subject) => new(subject.Machine.Registers.Read64(RootTableAddress) & ~0xFFFUL);
 
-    /// <summary>Who can still reach a block of memory, in words; null: nobody.</summary>
-    public static string? WhoReaches(Subject subject, PhysRange block)
+    /// <summary>Everything that hardware can reach now: through its caches, as tables, and as data.</summary>
+    public static List<(PhysRange Block, string Who)> Reach(Subject subject)
     {
-        if (subject.Insides is { } insides)
+        var reach = new List<(PhysRange, string)>();
+        foreach (IotlbEntry entry in subject.Insides?.Iotlb ?? [])
         {
-            foreach (IotlbEntry entry in insides.Iotlb)
-            {
-                if (entry.Fault == VtdFaultReason.None && PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block))
-                    return $"the IOTLB holds {entry.Range} for it under {entry.Domain}";
-            }
+            if (entry.Fault == VtdFaultReason.None)
+                reach.Add((PhysRange.FromLength(entry.Address, entry.Range.ByteCount), $"the IOTLB holds it for {entry.Range} under {entry.Domain}"));
+        }
 
-            foreach (WalkCacheEntry entry in insides.WalkCache)
-            {
-                if (entry.Fault == VtdFaultReason.None && block.Contains(entry.Table)) return $"the walk cache points at it for {entry.Range} under {entry.Domain}";
-            }
+        foreach (WalkCacheEntry entry in subject.Insides?.WalkCache ?? [])
+        {
+            if (entry.Fault == VtdFaultReason.None)
+                reach.Add((PhysRange.FromLength(entry.Table, World.PageBytes), $"the walk cache points at it for {entry.Range} under {entry.Domain}"));
         }
 
         var memory = new Snapshot(subject.Machine.Memory);
@@ -38,17 +38,12 @@ public static class Hardware
         for (int device = 0; device < subject.Machine.Devices.Count; device++)
         {
             if (ContextOf(subject, memory, device) is not { } context || !seen.Add(context.Root)) continue;
-            foreach (PhysAddr page in VtdTables.TablePages(memory, context.Root, context.Levels, subject.Options))
-            {
-                if (block.Contains(page)) return $"d{device} walks it as a table";
-            }
-
-            foreach (DecodedLeaf leaf in VtdTables.Leaves(memory, context.Root, context.Levels, subject.Options))
-            {
-                if (PhysRange.FromLength(leaf.Address, leaf.ByteCount).Overlaps(block)) return $"d{device} has it mapped at {leaf.First}";
-            }
+            DecodedTable table = DecodedTable.Read(memory, context.Root, context.Levels, subject.Options);
+            string walker = $"d{device} walks it as a table", mapper = $"d{device} has it mapped";
+            reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), walker)));
+            reach.AddRange(table.Leaves.Select(leaf => (PhysRange.FromLength(leaf.Address, leaf.ByteCount), mapper)));
         }
 
-        return null;
+        return reach;
     }
 }

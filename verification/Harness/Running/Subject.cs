@@ -51,7 +51,7 @@ public sealed class Subject
         Mishaps = new(machine.Registers);
         Stamps = new(machine.Memory);
         Bank = PhysRange.FromLength(machine.Window.First, (ulong)topology.MemoryMiB << 20);
-        Frames = new(new FrameAllocator(Bank), Mishaps, block => Hardware.WhoReaches(this, block));
+        Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(Driver);
@@ -94,7 +94,13 @@ public sealed class Subject
     public Vcm Region(ObjectId vcm) => _vcms[vcm];
 
     /// <summary>Does an operation.</summary>
-    public Observation Do(Operation operation) => _parts.Operation(operation) switch
+    public Observation Do(Operation operation)
+    {
+        Frames.Begin();
+        return DoNow(_parts.Operation(operation));
+    }
+
+    private Observation DoNow(Operation operation) => operation switch
     {
         CreateVcm o => Do(o),
         FreeVcm o => new((Outcome)Of(_vcms, o.Vcm).TryFree()),

@@ -11,13 +11,14 @@ namespace Harness.Running;
 /// </summary>
 /// <param name="inner">What hands out.</param>
 /// <param name="mishaps">Refuses an allocation now and then.</param>
-/// <param name="whoReaches">Says who can still reach a block; null: nobody.</param>
+/// <param name="reach">Everything that hardware can reach now, and how.</param>
 /// <remarks>It may be called under the library's locks, so a violation is kept until somebody asks.</remarks>
-public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<PhysRange, string?> whoReaches) : IFrameSource
+public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<List<(PhysRange Block, string Who)>> reach) : IFrameSource
 {
     private readonly object _gate = new();
     private readonly SortedList<ulong, ulong> _live = [];
     private readonly HashSet<PhysRange> _touched = [];
+    private List<(PhysRange Block, string Who)>? _reach;
 
     /// <inheritdoc/>
     public ulong TotalBytes => inner.TotalBytes;
@@ -42,6 +43,9 @@ public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<Phys
             lock (_gate) return [.. _live.Select(block => PhysRange.FromLength(new(block.Key), block.Value))];
         }
     }
+
+    /// <summary>An operation begins.</summary>
+    public void Begin() => _reach = null;
 
     /// <inheritdoc/>
     public VcmmError TryAllocate(ulong byteCount, out PhysAddr block)
@@ -74,10 +78,18 @@ public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<Phys
             Frees++;
             if (!_live.Remove(block.Value, out ulong byteCount))
                 Violation ??= new(Invariant.Conservation, $"{block} was freed and is not handed out", "a block is freed once");
-            else if (whoReaches(PhysRange.FromLength(block, byteCount)) is { } who)
+            else if (WhoReaches(PhysRange.FromLength(block, byteCount)) is { } who)
                 Violation ??= new(Invariant.FrameSafety, $"{PhysRange.FromLength(block, byteCount)} was freed while {who}", "nothing reaches a block that is freed");
         }
 
         return inner.TryFree(block);
+    }
+
+    /// <summary>What was out of reach at the first free of an operation stays so; what was within reach may have left it since.</summary>
+    private string? WhoReaches(PhysRange block)
+    {
+        _reach ??= reach();
+        if (_reach.Exists(reached => reached.Block.Overlaps(block))) _reach = reach();
+        return _reach.Find(reached => reached.Block.Overlaps(block)).Who;
     }
 }
