@@ -82,7 +82,7 @@ internal sealed class OperationWriter
     private Mishap? MishapFor(Operation operation)
     {
         bool canLackMemory = operation is AllocateMemory or Vcmm.Spec.Back or Vcmm.Spec.Associate or Vcmm.Spec.Activate;
-        bool canMeetHardware = operation is Vcmm.Spec.Back or Vcmm.Spec.Unback or Vcmm.Spec.Activate or Vcmm.Spec.Deactivate;
+        bool canMeetHardware = _shape.HardwareFails && operation is Vcmm.Spec.Back or Vcmm.Spec.Unback or Vcmm.Spec.Activate or Vcmm.Spec.Deactivate;
         if ((!canLackMemory && !canMeetHardware) || _pcg.Next(1000) >= _shape.MishapsPerMille) return null;
         bool isMemory = canLackMemory && (!canMeetHardware || _pcg.Next(2) == 0);
         return new(isMemory ? MishapKind.Memory : MishapKind.Hardware, 1 + (int)_pcg.Next(3));

@@ -17,6 +17,9 @@ public sealed record ScenarioShape
     /// <summary>Of 1,000 steps that something can go wrong in, how many have a mishap.</summary>
     public int MishapsPerMille { get; init; } = 60;
 
+    /// <summary>Whether the hardware is made to fail, too.</summary>
+    public bool HardwareFails { get; init; } = true;
+
     /// <summary>The machine, if it must be this one.</summary>
     public Topology? Topology { get; init; }
 

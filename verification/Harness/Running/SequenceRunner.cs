@@ -57,6 +57,7 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         _hardwareHasFailed = false;
         IVtdMachine machine = bench.Open(scenario.Topology);
         Violation? violation = null;
+        bool isClean = false;
         int steps = 0;
         try
         {
@@ -71,11 +72,12 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
             }
 
             violation ??= TakeDown();
+            isClean = violation is null;
         }
         finally
         {
             Counts.Check(Invariant.FrameSafety, _subject?.Frames.Frees ?? 0);
-            bench.Close(machine, _subject?.Frames.Touched ?? [], violation is null);
+            bench.Close(machine, _subject?.Frames.Touched ?? [], isClean);
         }
 
         return new(scenario, [.. _lines], violation) { StepsRun = steps };
@@ -122,14 +124,18 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         return null;
     }
 
-    /// <summary>Every device looks at the pages of late. Besides finding what is stale now, it puts into the caches what may become stale.</summary>
+    /// <summary>
+    /// Every device reads the first and writes the last page of the reservations of late. Besides finding what is stale now, it
+    /// puts into the caches what may become stale.
+    /// </summary>
     private Violation? Probe()
     {
-        foreach (ulong page in _probes)
+        foreach (ulong address in _probes)
         {
+            Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
             for (int device = 0; device < _world.Devices.Length; device++)
             {
-                var access = new DeviceAccess(_world.Devices[device], page, Permissions.Read);
+                var access = new DeviceAccess(_world.Devices[device], address, kind);
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;
                 Counts.Check(Invariant.NoStaleAccess);

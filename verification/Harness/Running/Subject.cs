@@ -100,6 +100,24 @@ public sealed class Subject
         return DoNow(_parts.Operation(operation));
     }
 
+    /// <summary>Does an operation if its objects were made; null: one was not.</summary>
+    public Observation? TryDo(Operation operation) => operation.Uses.All(Has) ? Do(operation) : null;
+
+    private bool Has(ObjectId id)
+    {
+        lock (_gate)
+        {
+            return id.Kind switch
+            {
+                ObjectKind.Vcm => _vcms.ContainsKey(id),
+                ObjectKind.Reservation => _reservations.ContainsKey(id),
+                ObjectKind.Memory => _memories.ContainsKey(id),
+                ObjectKind.Association => _associations.ContainsKey(id),
+                _ => true,
+            };
+        }
+    }
+
     private Observation DoNow(Operation operation) => operation switch
     {
         CreateVcm o => Do(o),
