@@ -106,7 +106,7 @@ internal sealed class OperationWriter
         if (_vcms.Count == 0) return null;
         (ObjectId vcm, AddressRange range) = Recent(_vcms);
         ulong byteCount = ByteCount();
-        ulong alignment = byteCount >= Large && _pcg.Next(2) == 0 ? Large : One<ulong>([Page, Page, Page, Chunk, 1UL << 30]);
+        ulong alignment = byteCount >= Large && _pcg.Next(4) != 0 ? Large : One<ulong>([Page, Page, Page, Chunk, 1UL << 30]);
         if (Rarely()) alignment = One<ulong>([0, 3 * Page, 2UL << 30]);
         ObjectId id = Make(ObjectKind.Reservation);
         // Where it will be is the library's choice; first fit is the likeliest.
@@ -119,7 +119,7 @@ internal sealed class OperationWriter
         if (_vcms.Count == 0) return null;
         (ObjectId vcm, AddressRange range) = Recent(_vcms);
         ulong byteCount = ByteCount();
-        ulong offset = byteCount >= Large && _pcg.Next(2) == 0 ? Large * _pcg.Next(3) : Page * _pcg.Next(20);
+        ulong offset = byteCount >= Large && _pcg.Next(4) != 0 ? Large * _pcg.Next(3) : Page * _pcg.Next(20);
         ulong first = range.First + offset + (Rarely() ? 0x10UL : 0);
         ObjectId id = Make(ObjectKind.Reservation);
         _reservations.Add(new(id, first, byteCount));
@@ -141,6 +141,7 @@ internal sealed class OperationWriter
         Reserved? waiting = _reservations.FindLast(reservation => reservation.Memory is null);
         ulong byteCount = waiting is not null && _pcg.Next(5) != 0 ? waiting.ByteCount : ByteCount();
         ulong sizes = One<ulong>(_shape.LargeChunks ? [Page, Page | Chunk, Page | Chunk | Large, Page | Large] : [Page, Page | Chunk]);
+        if (byteCount >= Large && _shape.LargeChunks && _pcg.Next(3) != 0) sizes = Page | Chunk | Large;
         if (Rarely()) sizes = One<ulong>([0, Chunk, Large]);
         ObjectId id = Make(ObjectKind.Memory);
         _memories.Add((id, byteCount));

@@ -110,7 +110,7 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         NoteProbes(operation);
         // What changes nothing needs no second look.
         if (operation is DeviceAccess or Translate or FindReservation or ListReservations) return null;
-        return Probe() ?? new Look(_subject, _world, Counts, _hardwareHasFailed).FirstViolation();
+        return new Look(_subject, _world, Counts, _hardwareHasFailed).FirstViolation() ?? Probe();
     }
 
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)

@@ -26,8 +26,8 @@ public sealed record SubjectParts
     /// <summary>What hands out addresses.</summary>
     public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = static space => new RangeAllocator(space);
 
-    /// <summary>Given each operation; what is done instead.</summary>
-    public Func<Operation, Operation> Operation { get; init; } = static operation => operation;
+    /// <summary>Given each operation and how to do one; does it.</summary>
+    public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
 }
 
 /// <summary>The library on a machine: does operations and says what was seen of them.</summary>
@@ -97,7 +97,7 @@ public sealed class Subject
     public Observation Do(Operation operation)
     {
         Frames.Begin();
-        return DoNow(_parts.Operation(operation));
+        return _parts.Around(operation, DoNow);
     }
 
     /// <summary>Does an operation if its objects were made; null: one was not.</summary>
