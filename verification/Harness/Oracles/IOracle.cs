@@ -51,8 +51,7 @@ public sealed class Look
     public DecodedTable? TableOf(ObjectId vcm)
     {
         if (!Subject.Region(vcm).TryGetTable(Subject.Driver.Format, out IPageTable? table)) return null;
-        if (!_tables.TryGetValue(vcm, out DecodedTable? decoded))
-            _tables[vcm] = decoded = DecodedTable.Read(Memory, table!.Root, table.Format.LevelCount, Subject.Options);
+        if (!_tables.TryGetValue(vcm, out DecodedTable? decoded)) _tables[vcm] = decoded = Subject.Tables.Read(table!.Root, table.Format.LevelCount);
         return decoded;
     }
 

@@ -1,5 +1,4 @@
 using Harness.Running;
-using Vcmm;
 using Vcmm.Spec;
 
 namespace Harness.Oracles;
@@ -14,13 +13,13 @@ public sealed class NoOverlapOracle : IOracle
         {
             if (state.IsFreed) continue;
             look.Counts.Check(Invariant.NoOverlap);
-            string found = string.Join(", ", look.Subject.Region(id).Reservations.Select(Text));
-            string expected = string.Join(", ", look.World.ReservationsOf(id).Select(reservation => $"{reservation.Range}"));
-            if (found != expected) return new(Invariant.NoOverlap, $"{id} has the reservations [{found}]", $"[{expected}]");
+            List<AddressRange> found = [.. look.Subject.Region(id).Reservations.Select(reservation => reservation.Range)
+                .Select(range => new AddressRange(range.First.Value, range.Last.Value))];
+            List<AddressRange> expected = [.. look.World.ReservationsOf(id).Select(reservation => reservation.Range)];
+            if (!found.SequenceEqual(expected))
+                return new(Invariant.NoOverlap, $"{id} has the reservations [{string.Join(", ", found)}]", $"[{string.Join(", ", expected)}]");
         }
 
         return null;
     }
-
-    private static string Text(Reservation reservation) => $"0x{reservation.Range.First.Value:x}-0x{reservation.Range.Last.Value:x}";
 }

@@ -8,13 +8,42 @@ namespace Harness.Running;
 /// <param name="Pages">All of its pages, the root first.</param>
 /// <param name="Leaves">What it maps, in the order of device addresses.</param>
 /// <param name="Malformed">Entries that the hardware refuses.</param>
-public sealed record DecodedTable(PhysAddr Root, IReadOnlyList<PhysAddr> Pages, IReadOnlyList<DecodedLeaf> Leaves, IReadOnlyList<MalformedEntry> Malformed)
+public sealed record DecodedTable(PhysAddr Root, IReadOnlyList<PhysAddr> Pages, IReadOnlyList<DecodedLeaf> Leaves, IReadOnlyList<MalformedEntry> Malformed);
+
+/// <summary>Decodes tables, and decodes a table again only if a byte of one of its pages has changed: most operations change none.</summary>
+/// <param name="memory">Where the tables are.</param>
+/// <param name="options">What the hardware supports.</param>
+public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
 {
-    /// <summary>Decodes a table.</summary>
-    public static DecodedTable Read<TMemory>(TMemory memory, PhysAddr root, int levels, VtdOptions options)
-        where TMemory : struct, IPhysicalMemory => new(
+    private const int PageBytes = 4096;
+    private readonly Dictionary<PhysAddr, (DecodedTable Table, byte[][] Bytes)> _known = [];
+    private readonly byte[] _page = new byte[PageBytes];
+
+    /// <summary>The table below a root, as it is now.</summary>
+    /// <param name="root">The root page.</param>
+    /// <param name="levels">3 or 4.</param>
+    public DecodedTable Read(PhysAddr root, int levels)
+    {
+        if (_known.TryGetValue(root, out (DecodedTable Table, byte[][] Bytes) known) && IsUnchanged(known.Table, known.Bytes)) return known.Table;
+        var snapshot = new Snapshot(memory);
+        var table = new DecodedTable(
             root,
-            [.. VtdTables.TablePages(memory, root, levels, options)],
-            [.. VtdTables.Leaves(memory, root, levels, options)],
-            [.. VtdTables.Malformed(memory, root, levels, options)]);
+            [.. VtdTables.TablePages(snapshot, root, levels, options)],
+            [.. VtdTables.Leaves(snapshot, root, levels, options)],
+            [.. VtdTables.Malformed(snapshot, root, levels, options)]);
+        _known[root] = (table, [.. table.Pages.Select(snapshot.Page)]);
+        return table;
+    }
+
+    private bool IsUnchanged(DecodedTable table, byte[][] bytes)
+    {
+        for (int i = 0; i < bytes.Length; i++)
+        {
+            if (bytes[i].Length == 0) return false;
+            memory.Read(table.Pages[i], _page);
+            if (!_page.AsSpan().SequenceEqual(bytes[i])) return false;
+        }
+
+        return true;
+    }
 }

@@ -38,7 +38,7 @@ public static class Hardware
         for (int device = 0; device < subject.Machine.Devices.Count; device++)
         {
             if (ContextOf(subject, memory, device) is not { } context || !seen.Add(context.Root)) continue;
-            DecodedTable table = DecodedTable.Read(memory, context.Root, context.Levels, subject.Options);
+            DecodedTable table = subject.Tables.Read(context.Root, context.Levels);
             string walker = $"d{device} walks it as a table", mapper = $"d{device} has it mapped";
             reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), walker)));
             reach.AddRange(table.Leaves.Select(leaf => (PhysRange.FromLength(leaf.Address, leaf.ByteCount), mapper)));

@@ -180,6 +180,12 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
 
     private Violation? TakeDown()
     {
+        Counts.Check(Invariant.Isolation);
+        foreach (ulong offset in Scenario.AccessOffsets)
+        {
+            if (_subject.Stamps.FindToken(offset) is { } stray) return new(Invariant.Isolation, $"a write that was blocked changed memory at 0x{stray:x}", "a blocked write changes nothing");
+        }
+
         foreach (Operation operation in TearDown.Of(_world))
         {
             if (Do(new(operation)) is { } violation) return violation;

@@ -20,6 +20,9 @@ public readonly struct Snapshot : IPhysicalMemory
         _pages = [];
     }
 
+    /// <summary>A page that was read; empty if it was not, or is no memory.</summary>
+    public byte[] Page(PhysAddr page) => _pages.GetValueOrDefault(page.Value, []);
+
     /// <inheritdoc/>
     public bool Contains(PhysRange range) => _memory.Contains(range);
 

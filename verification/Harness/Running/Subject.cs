@@ -50,6 +50,7 @@ public sealed class Subject
         _parts = parts;
         Mishaps = new(machine.Registers);
         Stamps = new(machine.Memory);
+        Tables = new(machine.Memory, Options);
         Bank = PhysRange.FromLength(machine.Window.First, (ulong)topology.MemoryMiB << 20);
         Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
@@ -76,6 +77,9 @@ public sealed class Subject
 
     /// <summary>The marks on data.</summary>
     public Stamps Stamps { get; }
+
+    /// <summary>Decodes tables.</summary>
+    public TableReader Tables { get; }
 
     /// <summary>Physical memory that the library may use.</summary>
     public PhysRange Bank { get; }
@@ -190,15 +194,11 @@ public sealed class Subject
         }
 
         bool wasDone = device.Write(new(access.Address), Stamps.Token);
-        return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : FindWrite(access, wasDone) };
+        return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
     }
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
     public Func<DeviceAccess, ulong?>? Expected { get; set; }
-
-    /// <summary>A blocked write has left no trace where it could have: looked at everywhere in the simulator, where a look costs little.</summary>
-    private ulong? FindWrite(DeviceAccess access, bool wasDone) =>
-        wasDone || Insides is not null ? Stamps.FindToken(access.Address % World.PageBytes) : null;
 
     private Observation Reserved(ObjectId id, VcmmError error, Reservation made)
     {
