@@ -27,7 +27,7 @@ internal sealed class Refusals
         {
             if (_must.Count == 0) return done();
             (Outcome outcome, Invariant guards, string why) = _must[0];
-            return Verdict<World>.Refuse(guards, $"it was done, and must be refused with {outcome}: {why}");
+            return Verdict<World>.Refuse(guards, $"it was done; it must be refused with {outcome}: {why}");
         }
 
         if (_must.Exists(reason => reason.Outcome == seen) || _may.Contains(seen)) return Verdict<World>.Accept(world);

@@ -74,7 +74,7 @@ public sealed partial record World
         {
             return isGranted
                 ? Refuse(Invariant.TablesAreTruth, $"{what} and was blocked; it is mapped to {meaning}")
-                : Refuse(Invariant.Isolation, $"{what} and was let through to where no memory is");
+                : Refuse(Invariant.Isolation, $"{what} and was let through to no memory that it could tell; nothing is mapped there for it");
         }
 
         string permitted = meaning is null ? "nothing is mapped there for it" : $"it is mapped to {meaning}";

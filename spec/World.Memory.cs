@@ -25,13 +25,13 @@ public sealed partial record World
         {
             ulong byteCount = chunk.Last - chunk.First + 1;
             if (BitOperations.PopCount(byteCount) != 1 || (byteCount & allocate.ChunkSizes) == 0)
-                return Refuse(Invariant.Conservation, $"{chunk} is not a chunk of a size that was asked for");
-            if (chunk.First % byteCount != 0) return Refuse(Invariant.Conservation, $"{chunk} is not aligned to its size");
+                return Refuse(Invariant.Conservation, $"it gave {chunk}; a chunk has a size that was asked for");
+            if (chunk.First % byteCount != 0) return Refuse(Invariant.Conservation, $"it gave {chunk}; a chunk is aligned to its size");
             bool continues = previous is { } before && before.Last + 1 == chunk.First && before.Last - before.First == chunk.Last - chunk.First;
-            if (allocate.Scattered && continues) return Refuse(Invariant.Conservation, $"{chunk} continues {previous}, and scattered memory was asked for");
+            if (allocate.Scattered && continues) return Refuse(Invariant.Conservation, $"it gave {chunk} after {previous}; no chunk of scattered memory continues the one before");
             foreach ((ObjectId id, MemoryState memory) in Memories)
             {
-                if (!memory.IsFreed && memory.Segments.Any(chunk.Overlaps)) return Refuse(Invariant.Conservation, $"{chunk} belongs to {id}");
+                if (!memory.IsFreed && memory.Segments.Any(chunk.Overlaps)) return Refuse(Invariant.Conservation, $"it gave {chunk}; it belongs to {id}");
             }
 
             sum += byteCount;
@@ -40,10 +40,10 @@ public sealed partial record World
 
         for (int i = 0; i < seen.Ranges.Length; i++)
         {
-            if (seen.Ranges.Take(i).Any(seen.Ranges[i].Overlaps)) return Refuse(Invariant.Conservation, $"{seen.Ranges[i]} was given twice");
+            if (seen.Ranges.Take(i).Any(seen.Ranges[i].Overlaps)) return Refuse(Invariant.Conservation, $"it gave {seen.Ranges[i]} twice; no two chunks overlap");
         }
 
-        if (sum != allocate.ByteCount) return Refuse(Invariant.Conservation, $"it gave {sum} bytes, not {allocate.ByteCount}");
+        if (sum != allocate.ByteCount) return Refuse(Invariant.Conservation, $"it gave {sum} bytes; {allocate.ByteCount} were asked for");
         return Accept(this with { Memories = Memories.Add(allocate.Memory, new(sum, seen.Ranges)) });
     }
 

@@ -26,8 +26,8 @@ public sealed partial record World
             .Must(Outcome.NoSpace, isAligned && reserve.ByteCount != 0 && !Fits(reserve), Invariant.NoOverlap, "no free range is large enough")
             .Judge(this, seen.Outcome, () =>
             {
-                if (seen.Ranges is not [var range]) return Refuse(Invariant.NoOverlap, "it gave no range");
-                if (range.First % reserve.Alignment != 0) return Refuse(Invariant.NoOverlap, $"{range} is not aligned to 0x{reserve.Alignment:x}");
+                if (seen.Ranges is not [var range]) return Refuse(Invariant.NoOverlap, "it gave no range; a reservation has one");
+                if (range.First % reserve.Alignment != 0) return Refuse(Invariant.NoOverlap, $"it gave {range}; the alignment is 0x{reserve.Alignment:x}");
                 return Take(reserve.Reservation, new(reserve.Vcm, range, reserve.Permissions), reserve.ByteCount);
             });
     }
@@ -42,7 +42,7 @@ public sealed partial record World
             .Must(Outcome.NoSpace, Taken(reserve.Vcm).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
             .Judge(this, seen.Outcome, () => seen.Ranges is [var given] && given == range
                 ? Take(reserve.Reservation, new(reserve.Vcm, range, reserve.Permissions), reserve.ByteCount)
-                : Refuse(Invariant.NoOverlap, $"it gave another range than {range}"));
+                : Refuse(Invariant.NoOverlap, $"it gave {seen}; {range} was asked for"));
     }
 
     private Verdict<World> Judge(Unreserve unreserve, Observation seen)
@@ -77,11 +77,11 @@ public sealed partial record World
     private Verdict<World> Take(ObjectId id, ReservationState reservation, ulong byteCount)
     {
         AddressRange range = reservation.Range;
-        if (reservation.ByteCount != byteCount) return Refuse(Invariant.NoOverlap, $"{range} is not {byteCount} bytes long");
-        if (!Vcms[reservation.Vcm].Range.Contains(range)) return Refuse(Invariant.NoOverlap, $"{range} is not in {Vcms[reservation.Vcm].Range}");
+        if (reservation.ByteCount != byteCount) return Refuse(Invariant.NoOverlap, $"it gave {range}; {byteCount} bytes were asked for");
+        if (!Vcms[reservation.Vcm].Range.Contains(range)) return Refuse(Invariant.NoOverlap, $"it gave {range}; the region is {Vcms[reservation.Vcm].Range}");
         foreach (AddressRange taken in Taken(reservation.Vcm))
         {
-            if (taken.Overlaps(range)) return Refuse(Invariant.NoOverlap, $"{range} overlaps {taken}");
+            if (taken.Overlaps(range)) return Refuse(Invariant.NoOverlap, $"it gave {range}; {taken} is taken");
         }
 
         return Accept(With(id, reservation));

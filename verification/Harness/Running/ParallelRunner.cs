@@ -40,7 +40,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
             {
                 if (!step.Operation.Uses.All(world.Knows)) continue;
                 Verdict<World> verdict = world.Judge(step.Operation, subject.Do(step.Operation), Plenty);
-                if (!verdict.IsAccepted) return new(verdict.Broken, $"{step}: {verdict.Sentence}", "what the model accepts");
+                if (!verdict.IsAccepted) return Violation.Of(step.ToString(), verdict);
                 world = verdict.Next;
             }
 

@@ -119,7 +119,7 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode) return null;
         Counts.Check(InvariantOf(operation));
         Verdict<World> verdict = _world.Judge(operation, seen, surroundings);
-        if (!verdict.IsAccepted) return new(verdict.Broken, $"{OperationText.Write(operation)}: {verdict.Sentence}", "what the model accepts");
+        if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(operation), verdict);
         _world = verdict.Next;
         return null;
     }

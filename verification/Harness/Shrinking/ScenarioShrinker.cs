@@ -36,6 +36,7 @@ public sealed class ScenarioShrinker(Func<Scenario, RunResult> run)
             isSmaller = DropSteps(stop);
             isSmaller |= Simplify(Simplifications.OfSteps, stop);
             isSmaller |= Simplify(Simplifications.OfTopology, stop);
+            isSmaller |= Simplify(Simplifications.OfNames, stop);
         }
 
         return _best;

@@ -28,6 +28,23 @@ internal static class Simplifications
         }
     }
 
+    /// <summary>Regions that begin at 0 and are short, with what lies in them; names that count from 0.</summary>
+    public static IEnumerable<Scenario> OfNames(Scenario scenario)
+    {
+        foreach (CreateVcm create in scenario.Steps.Select(step => step.Operation).OfType<CreateVcm>())
+        {
+            AddressRange range = create.Range;
+            if (range.First != 0) yield return Replace(scenario, operation => Move(operation, create, 0UL));
+            foreach (ulong byteCount in (ulong[])[64 << 10, 4 << 20])
+            {
+                if (range.Last - range.First >= byteCount)
+                    yield return Replace(scenario, operation => operation == create ? create with { Range = new(range.First, range.First + (byteCount - 1)) } : operation);
+            }
+        }
+
+        yield return Renaming.FromZero(scenario);
+    }
+
     /// <summary>The machine, closer to the plainest one.</summary>
     public static IEnumerable<Scenario> OfTopology(Scenario scenario)
     {
@@ -56,9 +73,7 @@ internal static class Simplifications
             case ReserveAt o:
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
                 if (o.First != 0) yield return o with { First = 0 };
-                break;
-            case CreateVcm { Range: { First: not 0 } range } o:
-                yield return o with { Range = new(0, range.Last - range.First) };
+                if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
                 break;
             case DeviceAccess o:
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
@@ -68,6 +83,22 @@ internal static class Simplifications
 
     private static Scenario Replace(Scenario scenario, Func<Operation, Operation> with) =>
         scenario with { Steps = [.. scenario.Steps.Select(step => step with { Operation = with(step.Operation) })] };
+
+    /// <summary>The region somewhere else, with every address that lies in it.</summary>
+    private static Operation Move(Operation operation, CreateVcm create, ulong first)
+    {
+        return operation switch
+        {
+            CreateVcm o when o == create => o with { Range = new(first, first + (create.Range.Last - create.Range.First)) },
+            ReserveAt o when o.Vcm == create.Vcm => o with { First = Moved(o.First) },
+            Translate o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
+            FindReservation o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
+            DeviceAccess o => o with { Address = Moved(o.Address) },
+            _ => operation,
+        };
+
+        ulong Moved(ulong address) => create.Range.Contains(address) ? first + (address - create.Range.First) : address;
+    }
 
     private static ulong? LengthOf(Operation operation) => operation switch
     {
