@@ -74,13 +74,21 @@ internal sealed class HookedRegisters(IMmio inner) : IMmio
     /// <summary>Called before a 64-bit write reaches the hardware; false swallows it.</summary>
     public Func<uint, ulong, bool> BeforeWrite64 { get; set; } = static (_, _) => true;
 
+    public Action<uint, uint> BeforeWrite32 { get; set; } = static (_, _) => { };
+
     public Func<uint, ulong, ulong> AfterRead64 { get; set; } = static (_, value) => value;
 
-    public uint Read32(uint offset) => inner.Read32(offset);
+    public Func<uint, uint, uint> AfterRead32 { get; set; } = static (_, value) => value;
+
+    public uint Read32(uint offset) => AfterRead32(offset, inner.Read32(offset));
 
     public ulong Read64(uint offset) => AfterRead64(offset, inner.Read64(offset));
 
-    public void Write32(uint offset, uint value) => inner.Write32(offset, value);
+    public void Write32(uint offset, uint value)
+    {
+        BeforeWrite32(offset, value);
+        inner.Write32(offset, value);
+    }
 
     public void Write64(uint offset, ulong value)
     {
