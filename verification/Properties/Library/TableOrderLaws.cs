@@ -199,6 +199,38 @@ public sealed class TableOrderLaws : IDisposable
     }
 
     [Fact]
+    public void A_leaf_is_never_taken_for_a_table()
+    {
+        Map(new(0), [PhysRange.FromLength(Data, Large)], Access.Read);
+        Leaf[] before = [.. _table.Leaves()];
+        Assert.Throws<InvalidOperationException>(() => Map(new(Page), [PhysRange.FromLength(Data + Page, Page)], Access.Read));
+        Assert.Equal(before, _table.Leaves());
+    }
+
+    [Fact]
+    public void Each_entry_is_written_once_and_a_cleared_page_is_not_read()
+    {
+        Map(new(0), [PhysRange.FromLength(Data, Page)], Access.Read);
+        int writes = _watch.WriteCount;
+        Map(new(Page), [PhysRange.FromLength(Data + Page, 5 * Page)], Access.Read);
+        Assert.Equal(writes + 5, _watch.WriteCount);
+        int reads = _watch.ReadCount;
+        _table.Unmap(IovaRange.FromLength(new(Page), 5 * Page), new());
+        Assert.Equal(writes + 10, _watch.WriteCount);
+        Assert.Equal(reads + 3, _watch.ReadCount);
+    }
+
+    [Fact]
+    public void A_release_of_nothing_makes_no_walk_start_again()
+    {
+        Map(new(0), [PhysRange.FromLength(Data, Page)], Access.Read);
+        _watch.BeforeTryRead = _ => _table.Release(new());
+        int reads = _watch.ReadCount;
+        Assert.True(_table.TryWalk(new(0), out _));
+        Assert.Equal(reads + 4, _watch.ReadCount);
+    }
+
+    [Fact]
     public void A_map_that_needs_more_pages_than_were_set_aside_is_a_broken_promise() =>
         Assert.Throws<InvalidOperationException>(() => _table.Map(new(0), [PhysRange.FromLength(Data, Page)], Access.Read, new()));
 

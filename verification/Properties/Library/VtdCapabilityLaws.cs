@@ -148,10 +148,12 @@ public sealed class VtdCapabilityLaws
         Assert.Equal(VcmmError.HardwareFailure, thrown.Error);
     }
 
-    [Fact]
-    public void A_frame_shortage_at_an_attach_attaches_nothing()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_frame_shortage_at_an_attach_attaches_nothing(bool isCachingMode)
     {
-        using var system = new VtdSystem();
+        using var system = new VtdSystem(VtdOptions.Default with { CachingMode = isCachingMode });
         Assert.Equal(VcmmError.None, system.Driver.TryCreateTable(system.Frames, out Vcmm.Tables.IPageTable? table));
         while (system.Frames.TryAllocate(Page, out _) == VcmmError.None)
         {
@@ -159,7 +161,9 @@ public sealed class VtdCapabilityLaws
 
         Assert.Equal(VcmmError.NoMemory, system.Driver.TryCreateTable(system.Frames, out Vcmm.Tables.IPageTable? none));
         Assert.Null(none);
+        VtdStatistics before = system.Simulator.Statistics;
         Assert.Equal(VcmmError.NoMemory, system.Driver.Attach(new(0x20), new(1), table!));
+        Assert.Equal(before, system.Simulator.Statistics);
         var device = new BusMaster<Ram, NoSteps>(system.Simulator, system.Memory, new(0x20));
         Assert.Equal(VtdFaultReason.RootEntryNotPresent, device.Read(new(0), new byte[1]).Reason);
     }

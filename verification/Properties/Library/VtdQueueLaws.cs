@@ -238,6 +238,7 @@ public sealed class VtdQueueLaws
             ulong low = system.Memory.Read64(wait);
             Assert.Equal(0x25u, (uint)(low & 0xFFFF_FFFF));
             var status = new PhysAddr(system.Memory.Read64(wait + 8));
+            Assert.Equal((wait.Value & 0xFFF) / EntryBytes * sizeof(uint), status.Value & 0xFFF);
             // Before the hardware writes it, the status is not what it will be.
             Assert.NotEqual((uint)(low >> 32), system.Memory.Read32(status));
             Assert.True(seen.Add((status.Value, (uint)(low >> 32))));

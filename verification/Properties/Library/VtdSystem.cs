@@ -49,18 +49,25 @@ internal sealed class VtdSystem : IDisposable
     public void Dispose() => _ram.Dispose();
 }
 
-/// <summary>Gives up after so many polls, whatever the clock says.</summary>
+/// <summary>Gives up after so many polls, whatever the clock says; insists on being told how many there were, wait by wait.</summary>
 internal sealed class CountedPolicy : IWaitPolicy
 {
+    private readonly List<int> _attempts = [];
+
     public int Limit { get; set; } = 100;
 
     /// <summary>Called at each poll.</summary>
     public Action OnPoll { get; set; } = static () => { };
 
-    public long Begin() => 0;
+    public long Begin()
+    {
+        _attempts.Add(0);
+        return _attempts.Count - 1;
+    }
 
     public bool KeepWaiting(long begun, int attempt)
     {
+        Assert.Equal(++_attempts[(int)begun], attempt);
         OnPoll();
         return attempt < Limit;
     }

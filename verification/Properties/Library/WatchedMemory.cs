@@ -25,6 +25,9 @@ internal sealed class MemoryWatch
 
     public int FenceCount { get; private set; }
 
+    /// <summary>How many words were read.</summary>
+    public int ReadCount { get; set; }
+
     /// <summary>A walker that does not snoop the CPU's caches would see everything, in the order in which it was written.</summary>
     public void AssertVisible(string when)
     {
@@ -56,10 +59,15 @@ internal readonly struct WatchedMemory(Ram ram, MemoryWatch watch) : IPhysicalMe
     public bool TryRead64(PhysAddr address, out ulong value)
     {
         watch.BeforeTryRead(address);
+        watch.ReadCount++;
         return ram.TryRead64(address, out value);
     }
 
-    public ulong Read64(PhysAddr address) => ram.Read64(address);
+    public ulong Read64(PhysAddr address)
+    {
+        watch.ReadCount++;
+        return ram.Read64(address);
+    }
 
     public uint Read32(PhysAddr address) => ram.Read32(address);
 
