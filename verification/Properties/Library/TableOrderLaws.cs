@@ -16,12 +16,12 @@ public sealed class TableOrderLaws : IDisposable
 
     private readonly RamBlock _ram = new(PhysRange.FromLength(new(0), 1 << 20));
     private readonly MemoryWatch _watch = new();
-    private readonly FrameAllocator _frames;
+    private readonly IFrameSource _frames;
     private readonly PageTable<VtdSecondStage, WatchedMemory> _table;
 
     public TableOrderLaws()
     {
-        _frames = new(_ram.Range);
+        _frames = new WatchedFrames(new FrameAllocator(_ram.Range), _watch);
         // Frame 0 stays taken: an address of 0 in an entry must not be mistaken for a table.
         Assert.Equal(VcmmError.None, _frames.TryAllocate(Page, out _));
         var memory = new WatchedMemory(_ram.Port, _watch);

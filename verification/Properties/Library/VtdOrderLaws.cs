@@ -15,13 +15,13 @@ public sealed class VtdOrderLaws : IDisposable
 
     private readonly RamBlock _ram = new(PhysRange.FromLength(new(Large), 4 * Large));
     private readonly MemoryWatch _watch = new();
-    private readonly FrameAllocator _frames;
+    private readonly IFrameSource _frames;
     private readonly HookedRegisters _registers;
     private readonly VtdIommu<Ram, NoSteps> _simulator;
 
     public VtdOrderLaws()
     {
-        _frames = new(_ram.Range);
+        _frames = new WatchedFrames(new FrameAllocator(_ram.Range), _watch);
         _simulator = new(_ram.Port, VtdOptions.Default);
         _registers = new(_simulator);
         // What was in the frames before looks present, whatever table it is taken for.

@@ -250,4 +250,26 @@ public sealed class VtdQueueLaws
         Assert.Equal(128, seen.Select(status => status.Address).Distinct().Count());
         Assert.Equal(300, seen.Select(status => status.Data).Distinct().Count());
     }
+
+    [Fact]
+    public void What_stood_in_a_status_before_is_not_taken_for_the_completion()
+    {
+        using var system = new VtdSystem();
+        PhysAddr status = default;
+        uint data = 0;
+        system.Registers.BeforeWrite64 = (offset, tail) =>
+        {
+            if (offset != HookedRegisters.QueueTail) return true;
+            PhysAddr wait = new((system.Simulator.Read64(0x90) & ~0xFFFUL) + (tail - EntryBytes));
+            data = (uint)(system.Memory.Read64(wait) >> 32);
+            status = new(system.Memory.Read64(wait + 8));
+            return true;
+        };
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+        // The next wait is two places on and one number up; its status holds that number already, from 2^32 commands ago.
+        system.Memory.Write32(status + 2 * sizeof(uint), data + 1);
+        int swallowed = 0;
+        system.Registers.BeforeWrite64 = (offset, _) => offset != HookedRegisters.QueueTail || swallowed++ != 0;
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+    }
 }

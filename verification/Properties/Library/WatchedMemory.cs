@@ -1,4 +1,6 @@
 using Platform;
+using Vcmm;
+using Vcmm.Allocation;
 
 namespace Properties.Library;
 
@@ -20,6 +22,9 @@ internal sealed class MemoryWatch
     /// <summary>Called before each 64-bit read that may fail: the reads of a walk without a lock.</summary>
     public Action<PhysAddr> BeforeTryRead { get; set; } = static _ => { };
 
+    /// <summary>The frames that may be written.</summary>
+    public HashSet<ulong> Taken { get; } = [];
+
     /// <summary>How many words were written, and how many fences there were: that a check looked at something.</summary>
     public int WriteCount { get; private set; }
 
@@ -37,6 +42,7 @@ internal sealed class MemoryWatch
 
     public void Written(PhysAddr address)
     {
+        Assert.True(Taken.Contains(address.Value & ~0xFFFUL), $"{address} is written and in no frame that was taken");
         WriteCount++;
         Unclean.Add(address.Value);
         Unfenced.Add(address.Value);
@@ -106,5 +112,26 @@ internal readonly struct WatchedMemory(Ram ram, MemoryWatch watch) : IPhysicalMe
     {
         ram.Fence();
         watch.Fenced();
+    }
+}
+
+/// <summary>Frames of 4 KiB that are noted as taken and given back.</summary>
+internal sealed class WatchedFrames(IFrameSource frames, MemoryWatch watch) : IFrameSource
+{
+    public ulong TotalBytes => frames.TotalBytes;
+
+    public ulong FreeBytes => frames.FreeBytes;
+
+    public VcmmError TryAllocate(ulong byteCount, out PhysAddr block)
+    {
+        VcmmError error = frames.TryAllocate(byteCount, out block);
+        if (error == VcmmError.None && byteCount == FrameAllocator.FrameBytes) watch.Taken.Add(block.Value);
+        return error;
+    }
+
+    public VcmmError TryFree(PhysAddr block)
+    {
+        watch.Taken.Remove(block.Value);
+        return frames.TryFree(block);
     }
 }
