@@ -138,6 +138,53 @@ public sealed class VtdOrderLaws : IDisposable
         Assert.False(isFirst);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_was_set_aside_for_tables_that_another_installed_is_given_back(bool whileATableIsAdded)
+    {
+        VtdDriver<WatchedMemory> driver = Start();
+        var manager = new VcmManager(_frames);
+        Vcm vcm = manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Reservation first = vcm.Reserve(Page);
+        Reservation second = vcm.Reserve(Page);
+        PhysicalAllocation memory = manager.Allocate(Page);
+        Device device = manager.AddDevice(driver, new(DeviceId));
+        Association? association = null;
+        int exchanges = 0;
+        _watch.BeforeExchange = _ =>
+        {
+            // Another thread needs the very same tables.
+            if (exchanges++ == 0) second.Back(memory);
+        };
+        if (whileATableIsAdded)
+        {
+            first.Back(memory);
+            association = vcm.Associate(device);
+        }
+        else
+        {
+            association = vcm.Associate(device);
+            first.Back(memory);
+        }
+
+        // One exchange in vain; the three of the other.
+        Assert.Equal(4, exchanges);
+        Assert.Equal(2, CountLeaves(vcm, driver));
+        first.Unback();
+        second.Unback();
+        memory.Free();
+        association.Deassociate();
+        driver.Stop();
+        Assert.Equal(_frames.TotalBytes, _frames.FreeBytes);
+    }
+
+    private static int CountLeaves(Vcm vcm, VtdDriver<WatchedMemory> driver)
+    {
+        Assert.True(vcm.TryGetTable(driver.Format, out Vcmm.Tables.IPageTable? table));
+        return table!.Leaves().Count();
+    }
+
     private VtdDriver<WatchedMemory> Start() => VtdDriver<WatchedMemory>.Start(
         new(_ram.Port, _watch), _registers, _frames, new() { WaitPolicy = new CountedPolicy() });
 
