@@ -184,6 +184,26 @@ public sealed class VtdQueueLaws
     }
 
     [Fact]
+    public void A_queue_that_cannot_be_switched_off_is_not_touched_and_fails_until_it_can()
+    {
+        using var system = new VtdSystem();
+        bool isStuck = true;
+        var written = new List<uint>();
+        system.Registers.BeforeWrite64 = (offset, _) =>
+        {
+            written.Add(offset);
+            return !isStuck;
+        };
+        system.Registers.AfterRead32 = (offset, value) => offset == 0x1C && isStuck ? value | 0x0400_0000 : value;
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+        Assert.Equal([HookedRegisters.QueueTail], written);
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+        Assert.Equal([HookedRegisters.QueueTail], written);
+        isStuck = false;
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+    }
+
+    [Fact]
     public void Translation_stays_on_while_the_queue_is_started_anew_and_the_root_is_not_set_again()
     {
         using var system = new VtdSystem();
