@@ -138,17 +138,24 @@ public sealed class VcmManager
         while (byteCount != 0)
         {
             uint size = 1u << BitOperations.Log2(sizes);
-            if (size > byteCount || Frames.TryAllocate(size, out PhysAddr chunk) != VcmmError.None)
+            if (TryTakeChunk(size, byteCount, segments))
             {
-                sizes &= ~size;
-                if (sizes == 0) return VcmmError.NoMemory;
+                byteCount -= size;
                 continue;
             }
 
-            segments.Add(PhysRange.FromLength(chunk, size));
-            byteCount -= size;
+            sizes &= ~size;
+            if (sizes == 0) return VcmmError.NoMemory;
         }
 
         return VcmmError.None;
+    }
+
+    private bool TryTakeChunk(uint size, ulong mostBytes, List<PhysRange> segments)
+    {
+        if (size > mostBytes) return false;
+        if (Frames.TryAllocate(size, out PhysAddr chunk) != VcmmError.None) return false;
+        segments.Add(PhysRange.FromLength(chunk, size));
+        return true;
     }
 }

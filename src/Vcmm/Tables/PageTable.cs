@@ -376,7 +376,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
 
     private void FreeSubtree(PhysAddr table, int level)
     {
-        for (int i = 0; level > 1 && i < 1 << TFormat.IndexBits; i++)
+        for (int i = 0; level != 1 && i < 1 << TFormat.IndexBits; i++)
         {
             ulong entry = _memory.Read64(new(table.Value + ((ulong)i << EntryLog2)));
             if (TFormat.Classify(entry, level) == EntryKind.Table) FreeSubtree(TFormat.TableAddress(entry), level - 1);

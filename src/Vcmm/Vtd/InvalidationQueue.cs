@@ -30,7 +30,7 @@ internal sealed class InvalidationQueue<TMemory>
     private uint _tail;
     private uint _lastSequence;
     private uint _restarts;
-    private bool _isBroken = true;
+    private bool _isBroken;
 
     /// <param name="memory">Where the queue is.</param>
     /// <param name="registers">The IOMMU's.</param>
@@ -96,6 +96,7 @@ internal sealed class InvalidationQueue<TMemory>
 
     private Ticket Write(ReadOnlySpan<InvalidationDescriptor> commands, uint waitIndex)
     {
+        // Stryker disable once arithmetic : equivalent, any number that was not used lately will do
         _lastSequence = unchecked(_lastSequence + 1);
         var ticket = new Ticket(waitIndex, _lastSequence, _restarts);
         _awaited[waitIndex] = true;
@@ -159,6 +160,7 @@ internal sealed class InvalidationQueue<TMemory>
     {
         bool started = TryEnable() && TryInvalidateEverything();
         Volatile.Write(ref _isBroken, !started);
+        // Stryker disable once arithmetic : equivalent, a restart is told from the ones before it by any change
         Volatile.Write(ref _restarts, unchecked(_restarts + 1));
         return started;
     }

@@ -132,11 +132,11 @@ public sealed class VtdDriver<TMemory> : IIommu
     {
         lock (_faultGate)
         {
-            uint status = _registers.Read32(VtdRegisters.FaultStatus);
             uint record = RecordOffset(_nextFaultRecord);
-            if (_registers.Read64(record + 8) >> 63 == 0 && (status & VtdRegisters.PrimaryPendingFault) != 0)
+            if (_registers.Read64(record + 8) >> 63 == 0)
             {
-                _nextFaultRecord = (status >> 8 & 0xFF) % _capabilities.FaultRecordCount;
+                // The hardware may have begun elsewhere, at the record that FSTS.FRI names; without a fault that one is empty too.
+                _nextFaultRecord = (_registers.Read32(VtdRegisters.FaultStatus) >> 8 & 0xFF) % _capabilities.FaultRecordCount;
                 record = RecordOffset(_nextFaultRecord);
             }
 

@@ -96,4 +96,46 @@ public sealed class VtdRegisterInvalidationTests
         Assert.Equal(1UL, inside);
         Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb) >> 63);
     }
+
+    [Fact]
+    public void What_was_done_is_said_of_the_last_command_only()
+    {
+        using RawVtd vtd = WithoutQueue();
+        vtd.Iommu.Write64(Ccmd, Command | 2UL << 61 | 7);
+        Assert.Equal(2UL << 61 | 2UL << 59 | 7, vtd.Iommu.Read64(Ccmd));
+        vtd.Iommu.Write64(Ccmd, Command | 1UL << 61 | 2UL << 59);
+        Assert.Equal(1UL << 61 | 1UL << 59, vtd.Iommu.Read64(Ccmd));
+        vtd.Iommu.Write64(Iotlb, Command | 2UL << 60 | 7UL << 32);
+        Assert.Equal(2UL << 60 | 2UL << 57 | 7UL << 32, vtd.Iommu.Read64(Iotlb));
+        vtd.Iommu.Write64(Iotlb, Command | 1UL << 60 | 2UL << 57);
+        Assert.Equal(1UL << 60 | 1UL << 57, vtd.Iommu.Read64(Iotlb));
+        vtd.Iommu.Write64(Iotlb, Command | 3UL << 57);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb));
+    }
+
+    [Theory]
+    [InlineData(1, 0UL, DeviceAccess.Read)]
+    [InlineData(0, 1UL << 49, DeviceAccess.Write)]
+    [InlineData(0, 1UL << 48, DeviceAccess.Read)]
+    [InlineData(1, 1UL << 49, DeviceAccess.Read)]
+    [InlineData(1, 1UL << 48, DeviceAccess.Write)]
+    public void IOTLB_REG_drains_the_kinds_of_access_that_its_flags_name(ulong isHeld, ulong drain, DeviceAccess access)
+    {
+        RawVtd? machine = null;
+        ulong? inside = null;
+        // Without a flag only translations are waited for.
+        SimStep at = drain == 0 ? SimStep.WalkRead : SimStep.MemoryAccess;
+        using RawVtd vtd = WithoutQueue((step, _) =>
+        {
+            if (machine is null || step != at || inside is not null) return;
+            machine.Iommu.Write64(Iotlb, Command | 1UL << 60 | drain);
+            inside = machine.Iommu.Read64(Iotlb) >> 63;
+        });
+        vtd.SetPage(2, FrameA | ReadWrite);
+        machine = vtd;
+        if (access == DeviceAccess.Write) vtd.Master.Write(new(0x2000), [1]);
+        else vtd.Master.Read(new(0x2000), new byte[1]);
+        Assert.Equal(isHeld, inside);
+        Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb) >> 63);
+    }
 }

@@ -168,4 +168,52 @@ public sealed class VtdRegisterTests
         var refusal = Assert.Throws<ArgumentException>(() => new RawVtd(options));
         Assert.Equal(name, refusal.ParamName);
     }
+
+    public static TheoryData<VtdOptions, bool> OptionEnds => new()
+    {
+        { VtdOptions.Default with { IotlbSets = -1 }, false },
+        { VtdOptions.Default with { IotlbSets = -2 }, false },
+        { VtdOptions.Default with { IotlbSets = int.MinValue }, false },
+        { VtdOptions.Default with { IotlbSets = 0 }, true },
+        { VtdOptions.Default with { IotlbSets = 1 }, true },
+        { VtdOptions.Default with { IotlbWays = 0 }, true },
+        { VtdOptions.Default with { WalkCacheEntriesPerLevel = 0 }, true },
+        { VtdOptions.Default with { ContextCacheEntries = 0 }, true },
+        { VtdOptions.Default with { FaultRecordCount = 0 }, false },
+        { VtdOptions.Default with { FaultRecordCount = 1 }, true },
+        { VtdOptions.Default with { FaultRecordCount = 222 }, true },
+        { VtdOptions.Default with { HostAddressWidth = 31 }, false },
+        { VtdOptions.Default with { HostAddressWidth = 32 }, true },
+        { VtdOptions.Default with { HostAddressWidth = 52 }, true },
+        { VtdOptions.Default with { MaximumAddressMask = -1 }, false },
+        { VtdOptions.Default with { MaximumAddressMask = 0 }, true },
+        { VtdOptions.Default with { MaximumAddressMask = 63 }, true },
+        { VtdOptions.Default with { ThreeLevelTables = false }, true },
+        { VtdOptions.Default with { FourLevelTables = false }, true },
+        { VtdOptions.Default with { Commands = CommandMode.Manual }, true },
+        { VtdOptions.Default with { Commands = (CommandMode)(-1) }, false },
+    };
+
+    [Theory]
+    [MemberData(nameof(OptionEnds))]
+    public void Each_option_is_taken_up_to_its_ends_and_not_beyond(VtdOptions options, bool isTaken)
+    {
+        if (isTaken)
+        {
+            using var vtd = new RawVtd(options, enable: false);
+            Assert.Same(options, vtd.Iommu.Options);
+        }
+        else
+        {
+            Assert.Throws<ArgumentException>(() => new RawVtd(options, enable: false));
+        }
+    }
+
+    [Fact]
+    public void What_is_not_there_is_refused_by_name()
+    {
+        using var vtd = new RawVtd();
+        Assert.Equal("options", Assert.Throws<ArgumentNullException>(() => new VtdIommu<Platform.Ram, Hook>(vtd.Memory, null!)).ParamName);
+        Assert.Equal("iommu", Assert.Throws<ArgumentNullException>(() => new BusMaster<Platform.Ram, Hook>(null!, vtd.Memory, Device)).ParamName);
+    }
 }

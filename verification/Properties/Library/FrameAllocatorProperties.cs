@@ -55,6 +55,21 @@ public sealed class FrameAllocatorProperties
         Assert.Equal(VcmmError.NoMemory, allocator.TryAllocate(FrameBytes, out _));
     }
 
+    [Fact]
+    public void Two_largest_blocks_that_are_free_side_by_side_stay_two()
+    {
+        var allocator = new FrameAllocator(PhysRange.FromLength(new(0), 2 * FrameAllocator.LargestBlockBytes));
+        for (int round = 0; round < 2; round++)
+        {
+            Assert.Equal(VcmmError.None, allocator.TryAllocate(FrameAllocator.LargestBlockBytes, out PhysAddr first));
+            Assert.Equal(VcmmError.None, allocator.TryAllocate(FrameAllocator.LargestBlockBytes, out PhysAddr second));
+            Assert.Equal(VcmmError.None, allocator.TryFree(first));
+            Assert.Equal(VcmmError.None, allocator.TryFree(second));
+        }
+
+        Assert.Equal(VcmmError.Invalid, allocator.TryAllocate(2 * FrameAllocator.LargestBlockBytes, out _));
+    }
+
     [Theory]
     [InlineData(1UL, 4096UL)]
     [InlineData(4096UL, 4097UL)]

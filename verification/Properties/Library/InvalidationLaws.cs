@@ -152,8 +152,10 @@ public sealed class InvalidationLaws : IDisposable
         Assert.Equal(VcmmError.HardwareFailure, reservation.TryUnback());
     }
 
-    [Fact]
-    public void A_large_leaf_takes_the_place_of_an_empty_table_after_a_full_invalidation()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_large_leaf_takes_the_place_of_an_empty_table_after_a_full_invalidation(int leafCount)
     {
         RecordingIommu iommu = _system.AddIommu();
         Vcm vcm = _system.CreateVcm();
@@ -162,8 +164,9 @@ public sealed class InvalidationLaws : IDisposable
         small.Back(_system.Manager.Allocate(Page));
         small.Unback();
         small.Unreserve();
-        Reservation large = vcm.ReserveAt(new(0), Large);
-        PhysicalAllocation memory = _system.Manager.Allocate(Large, ChunkSizes.Size2M);
+        ulong byteCount = (ulong)leafCount * Large;
+        Reservation large = vcm.ReserveAt(new(0), byteCount);
+        PhysicalAllocation memory = _system.Manager.Allocate(byteCount, ChunkSizes.Size2M);
         ulong free = _system.Frames.FreeBytes;
         iommu.Calls.Clear();
 
@@ -174,7 +177,7 @@ public sealed class InvalidationLaws : IDisposable
 
         iommu.OnCall = static _ => VcmmError.None;
         large.Back(memory);
-        Assert.Equal(Large, Assert.Single(SmallSystem.TableOf(vcm, iommu).Leaves()).Range.ByteCount);
+        Assert.Equal(Enumerable.Repeat(Large, leafCount), SmallSystem.TableOf(vcm, iommu).Leaves().Select(leaf => leaf.Range.ByteCount));
         Assert.All(iommu.Calls, call => Assert.Equal(new Invalidated(new(1), large.Range, LeavesOnly: false), call));
         Assert.Equal(2, iommu.Calls.Count);
         Assert.Equal(free + Page, _system.Frames.FreeBytes);

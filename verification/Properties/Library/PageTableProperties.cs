@@ -66,6 +66,16 @@ public sealed class PageTableProperties
         Assert.Equal(free, frames.FreeBytes);
     }
 
+    [Fact]
+    public void A_table_below_the_last_level_is_no_translation()
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 1 << 16));
+        PageTable<OddFormat, Ram> table = Create<OddFormat>(ram, new(OddFormat.Encoding, 1, 0b0010), out _);
+        ram.Port.Write64(table.Root, OddFormat.EncodeTable(table.Root));
+        Assert.False(table.TryWalk(new(0), out Translation translation));
+        Assert.Equal(default, translation);
+    }
+
     [Theory]
     [InlineData("vtd-first-stage", 4, 0b1110u)]
     [InlineData("vtd-second-stage", 5, 0b1110u)]

@@ -38,6 +38,30 @@ public sealed class RangeAllocatorProperties
         Assert.Equal(space, all);
     }
 
+    [Fact]
+    public void A_range_of_which_a_byte_is_free_is_not_given_back()
+    {
+        const ulong size = 16;
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 5 * size));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(size), size)));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(3 * size), size)));
+        IovaRange[] partlyFree =
+        [
+            new(new(size - 1), new(2 * size - 1)),        // the last byte before it
+            new(new(size), new(2 * size)),                // the first byte after it
+            new(new(size), new(4 * size - 1)),            // what lies between two
+            new(new(size), new(5 * size - 1)),
+            new(new(0), new(5 * size - 1)),
+        ];
+        Assert.All(partlyFree, range => Assert.Equal(VcmmError.Invalid, allocator.TryFree(range)));
+
+        // Nothing has changed: the two are taken, and what is around them is free.
+        Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(size + 1, 1, out _));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(size), size)));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(3 * size), size)));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
+    }
+
     private static void Run(Iova first, Step[] steps)
     {
         var allocator = new RangeAllocator(IovaRange.FromLength(first, PageCount * PageBytes));

@@ -330,32 +330,6 @@ public sealed class VtdDriverLaws
     }
 
     [Fact]
-    public void Fault_records_come_in_order_around_the_ring_and_an_overflow_is_said_once()
-    {
-        using var system = new VtdSystem(VtdOptions.Default with { FaultRecordCount = 3 });
-        (_, _, BusMaster<Ram, NoSteps> device) = system.CreateRegion();
-        for (ulong i = 0; i < 10; i++)
-        {
-            device.Write(new(i * Page + 0x123), new byte[1]);
-            Assert.True(system.Driver.TryReadFault(out VtdFault fault));
-            Assert.Equal(new VtdFault(new(0x20), new(i * Page), Access.Write, 0x05), fault);
-        }
-
-        Assert.False(system.Driver.TakeFaultOverflow());
-        for (ulong i = 0; i < 4; i++) device.Read(new(i * Page), new byte[1]);
-        for (ulong i = 0; i < 3; i++)
-        {
-            Assert.True(system.Driver.TryReadFault(out VtdFault fault));
-            Assert.Equal(new Iova(i * Page), fault.Page);
-            Assert.Equal($"sid:0x20 Read iova:0x{i * Page:x} reason 0x06", fault.ToString());
-        }
-
-        Assert.False(system.Driver.TryReadFault(out _));
-        Assert.True(system.Driver.TakeFaultOverflow());
-        Assert.False(system.Driver.TakeFaultOverflow());
-    }
-
-    [Fact]
     public void Misuse_of_the_port_is_loud()
     {
         using var system = new VtdSystem();

@@ -49,18 +49,25 @@ internal sealed class VtdSystem : IDisposable
     public void Dispose() => _ram.Dispose();
 }
 
-/// <summary>Gives up after so many polls, whatever the clock says.</summary>
+/// <summary>Gives up after so many polls, whatever the clock says; insists on being told how many there were, wait by wait.</summary>
 internal sealed class CountedPolicy : IWaitPolicy
 {
+    private readonly List<int> _attempts = [];
+
     public int Limit { get; set; } = 100;
 
     /// <summary>Called at each poll.</summary>
     public Action OnPoll { get; set; } = static () => { };
 
-    public long Begin() => 0;
+    public long Begin()
+    {
+        _attempts.Add(0);
+        return _attempts.Count - 1;
+    }
 
     public bool KeepWaiting(long begun, int attempt)
     {
+        Assert.Equal(++_attempts[(int)begun], attempt);
         OnPoll();
         return attempt < Limit;
     }
@@ -74,13 +81,21 @@ internal sealed class HookedRegisters(IMmio inner) : IMmio
     /// <summary>Called before a 64-bit write reaches the hardware; false swallows it.</summary>
     public Func<uint, ulong, bool> BeforeWrite64 { get; set; } = static (_, _) => true;
 
+    public Action<uint, uint> BeforeWrite32 { get; set; } = static (_, _) => { };
+
     public Func<uint, ulong, ulong> AfterRead64 { get; set; } = static (_, value) => value;
 
-    public uint Read32(uint offset) => inner.Read32(offset);
+    public Func<uint, uint, uint> AfterRead32 { get; set; } = static (_, value) => value;
+
+    public uint Read32(uint offset) => AfterRead32(offset, inner.Read32(offset));
 
     public ulong Read64(uint offset) => AfterRead64(offset, inner.Read64(offset));
 
-    public void Write32(uint offset, uint value) => inner.Write32(offset, value);
+    public void Write32(uint offset, uint value)
+    {
+        BeforeWrite32(offset, value);
+        inner.Write32(offset, value);
+    }
 
     public void Write64(uint offset, ulong value)
     {

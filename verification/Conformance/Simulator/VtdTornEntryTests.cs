@@ -1,0 +1,123 @@
+using IommuSim;
+using Platform;
+using static Conformance.Simulator.RawVtd;
+
+namespace Conformance.Simulator;
+
+/// <summary>Root and context entries are 128 bits, which the hardware reads as one while software changes them.</summary>
+public sealed class VtdTornEntryTests
+{
+    private const ulong ContextAt = ContextTable + 0x20 * 16;
+    private const ulong Old = Table4 | 1;
+    private const ulong New = 0x28000 | 1;
+    private const ulong OldHigh = 2 | 7 << 8;
+    private const ulong NewHigh = 1 | 9 << 8;
+
+    [Theory]
+    [InlineData(ContextAt)]
+    [InlineData(ContextAt + 8)]
+    public void An_entry_that_changes_while_it_is_read_is_seen_old_or_new(ulong changeBefore)
+    {
+        using var vtd = new RawVtd();
+        bool isChanged = false;
+        Assert.True(Find(vtd, out DecodedContext context, address =>
+        {
+            if (address != changeBefore || isChanged) return true;
+            isChanged = true;
+            vtd.SetContext(Device, New, NewHigh);
+            return true;
+        }));
+        Assert.True(isChanged);
+        Assert.Equal(new DecodedContext(new(0x28000), 3, new(9), false), context);
+    }
+
+    [Fact]
+    public void An_entry_that_changes_after_its_high_half_was_read_is_read_again()
+    {
+        using var vtd = new RawVtd();
+        int lowReads = 0;
+        Assert.True(Find(vtd, out DecodedContext context, address =>
+        {
+            if (address == ContextAt && ++lowReads == 2) vtd.SetContext(Device, New, NewHigh);
+            return true;
+        }));
+        Assert.Equal(3, lowReads);
+        Assert.Equal(new DecodedContext(new(0x28000), 3, new(9), false), context);
+    }
+
+    [Fact]
+    public void An_entry_that_changes_all_the_time_is_read_in_the_end()
+    {
+        using var vtd = new RawVtd();
+        int lowReads = 0;
+        Assert.True(Find(vtd, out DecodedContext context, address =>
+        {
+            if (address == ContextAt) vtd.SetContext(Device, ++lowReads % 2 == 0 ? Old : New, OldHigh);
+            return true;
+        }));
+        Assert.InRange(lowReads, 3, 20);
+        Assert.Equal(new VtdDomainId(7), context.Domain);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void An_entry_of_which_a_half_cannot_be_read_is_none(int failingRead)
+    {
+        using var vtd = new RawVtd();
+        int reads = 0;
+        Assert.False(Find(vtd, out DecodedContext context, address => (address & ~15UL) != ContextAt || ++reads != failingRead));
+        Assert.Equal(failingRead, reads);
+        Assert.Equal(default, context);
+        reads = 0;
+        Assert.False(Find(vtd, out _, address => (address & ~15UL) != Root || ++reads != failingRead));
+        Assert.Equal(failingRead, reads);
+    }
+
+    [Fact]
+    public void A_context_table_outside_memory_holds_no_context()
+    {
+        using var vtd = new RawVtd();
+        vtd.Write(Root, MemoryBytes | 1);
+        Assert.False(VtdTables.TryFindContext(vtd.Memory, new(Root), Device, out DecodedContext context));
+        Assert.Equal(default, context);
+        Assert.False(VtdTables.TryFindContext(vtd.Memory, new(MemoryBytes), Device, out _));
+        Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.TryFindContext(vtd.Memory, new(Root), new(0x10000), out _));
+    }
+
+    private static bool Find(RawVtd vtd, out DecodedContext context, Func<ulong, bool> beforeRead) =>
+        VtdTables.TryFindContext(new ScriptedMemory(vtd.Memory, beforeRead), new(Root), Device, out context);
+
+    /// <summary>Memory in which a test acts before each word is read, and says whether it can be.</summary>
+    private readonly struct ScriptedMemory(Ram ram, Func<ulong, bool> beforeRead) : IPhysicalMemory
+    {
+        public bool Contains(PhysRange range) => ram.Contains(range);
+
+        public bool TryRead64(PhysAddr address, out ulong value)
+        {
+            value = 0;
+            return beforeRead(address.Value) && ram.TryRead64(address, out value);
+        }
+
+        public ulong Read64(PhysAddr address) => ram.Read64(address);
+
+        public uint Read32(PhysAddr address) => ram.Read32(address);
+
+        public void Write64(PhysAddr address, ulong value) => ram.Write64(address, value);
+
+        public void Write32(PhysAddr address, uint value) => ram.Write32(address, value);
+
+        public ulong CompareExchange64(PhysAddr address, ulong value, ulong comparand) => ram.CompareExchange64(address, value, comparand);
+
+        public uint CompareExchange32(PhysAddr address, uint value, uint comparand) => ram.CompareExchange32(address, value, comparand);
+
+        public void Read(PhysAddr address, Span<byte> destination) => ram.Read(address, destination);
+
+        public void Write(PhysAddr address, ReadOnlySpan<byte> source) => ram.Write(address, source);
+
+        public void Clean(PhysRange range) => ram.Clean(range);
+
+        public void Fence() => ram.Fence();
+    }
+}

@@ -1,0 +1,208 @@
+using IommuSim;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Tables;
+using Vcmm.Vtd;
+
+namespace Properties.Library;
+
+/// <summary>Misuse, shortage in the middle of a call, and the ends of the address space.</summary>
+public sealed class RefusalLaws : IDisposable
+{
+    private const ulong Page = SmallSystem.Page;
+    private const ulong Large = SmallSystem.Large;
+    private const ulong Medium = 64 << 10;
+
+    private readonly SmallSystem _system = new();
+
+    public void Dispose() => _system.Dispose();
+
+    [Fact]
+    public void What_is_not_there_is_refused_by_name()
+    {
+        Vcm vcm = _system.CreateVcm();
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 16 * Page));
+        var frames = new FrameAllocator(ram.Range);
+        var registers = new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Default);
+        (string Name, Action Call)[] calls =
+        [
+            ("frames", () => _ = new VcmManager(null!)),
+            ("iommu", () => _system.Manager.TryAddDevice(null!, new(1), out _)),
+            ("device", () => vcm.TryAssociate(null!, out _)),
+            ("memory", () => vcm.Reserve(Page).TryBack(null!)),
+            ("registers", () => VtdDriver<Ram>.TryStart(ram.Port, null!, frames, new(), out _)),
+            ("frames", () => VtdDriver<Ram>.TryStart(ram.Port, registers, null!, new(), out _)),
+            ("options", () => VtdDriver<Ram>.TryStart(ram.Port, registers, frames, null!, out _)),
+        ];
+        Assert.All(calls, call => Assert.Equal(call.Name, Assert.Throws<ArgumentNullException>(call.Call).ParamName));
+    }
+
+    [Fact]
+    public void A_refusal_is_thrown_by_every_call_that_has_a_twin()
+    {
+        RecordingIommu iommu = _system.AddIommu();
+        Device device = _system.AddDevice(iommu);
+        Vcm vcm = _system.CreateVcm();
+        Vcm ended = _system.CreateVcm();
+        ended.Free();
+        Reservation reservation = vcm.Reserve(Page);
+        Association association = vcm.Associate(device);
+        PhysicalAllocation memory = _system.Manager.Allocate(Page);
+        PhysicalAllocation freed = _system.Manager.Allocate(Page);
+        freed.Free();
+        Association dropped = vcm.Associate(_system.AddDevice(iommu));
+        dropped.Deassociate();
+        (VcmmError Error, Action Call)[] calls =
+        [
+            (VcmmError.Busy, () => _system.Manager.AddDevice(iommu, device.Id)),
+            (VcmmError.Invalid, () => _system.Manager.CreateVcm(IovaRange.FromLength(new(1), Page))),
+            (VcmmError.Invalid, () => _system.Manager.Allocate(1)),
+            (VcmmError.NoSpace, () => vcm.Reserve(1UL << 40)),
+            (VcmmError.NoSpace, () => vcm.ReserveAt(reservation.Range.First, Page)),
+            (VcmmError.Busy, () => vcm.Associate(device)),
+            (VcmmError.Invalid, ended.Free),
+            (VcmmError.Invalid, () => reservation.Back(freed)),
+            (VcmmError.NotFound, () => reservation.Unback()),
+            (VcmmError.Invalid, () => default(Reservation).Unreserve()),
+            (VcmmError.Invalid, freed.Free),
+            (VcmmError.NotFound, association.Deactivate),
+            (VcmmError.Invalid, dropped.Activate),
+            (VcmmError.Invalid, dropped.Deassociate),
+        ];
+        Assert.All(calls, call => Assert.Equal(call.Error, Assert.Throws<VcmmException>(call.Call).Error));
+        memory.Free();
+    }
+
+    [Fact]
+    public void A_handle_says_what_it_is_a_handle_of()
+    {
+        Vcm vcm = _system.CreateVcm();
+        Reservation reservation = vcm.ReserveAt(new(2 * Page), Page, Access.Read);
+        Assert.Equal("iova:0x2000-0x2fff Read", reservation.ToString());
+        Assert.Same(vcm, reservation.Vcm);
+        Assert.Null(reservation.Memory);
+        reservation.Unreserve();
+        Assert.Equal("ended reservation", reservation.ToString());
+        Assert.Equal("no reservation", default(Reservation).ToString());
+        Assert.Equal("vcm iova:0x0-0x3fffffff", vcm.ToString());
+        Assert.Equal("sid:0x1", _system.AddDevice(_system.AddIommu()).ToString());
+        Assert.Equal("did:17", new DomainId(17).ToString());
+        Assert.Equal("vtd-second-stage/4", _system.AddIommu().Format.ToString());
+    }
+
+    [Fact]
+    public void The_last_page_of_the_64_bit_space_can_be_reserved_and_found()
+    {
+        var all = new IovaRange(new(0), new(ulong.MaxValue));
+        Vcm vcm = _system.Manager.CreateVcm(all);
+        Iova last = new(ulong.MaxValue - Page + 1);
+        Reservation reservation = vcm.ReserveAt(last, Page);
+        Assert.Equal(new IovaRange(last, all.Last), reservation.Range);
+        Assert.True(vcm.TryFindReservation(all.Last, out Reservation found));
+        Assert.Equal(reservation, found);
+        Assert.False(vcm.TryFindReservation(new(last.Value - 1), out _));
+        Assert.Equal(VcmmError.Invalid, vcm.TryReserveAt(last, 2 * Page, Access.Read, out _));
+        Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(_system.AddDevice(_system.AddIommu()), out _));
+    }
+
+    [Fact]
+    public void A_region_that_ends_where_the_iommu_ends_can_be_associated_and_one_page_more_cannot()
+    {
+        RecordingIommu iommu = _system.AddIommu(levelCount: 3);
+        ulong byteCount = 1UL << 39;
+        Vcm fits = _system.Manager.CreateVcm(IovaRange.FromLength(new(0), byteCount));
+        Vcm exceeds = _system.Manager.CreateVcm(IovaRange.FromLength(new(0), byteCount + Page));
+        Assert.Equal(VcmmError.None, fits.TryAssociate(_system.AddDevice(iommu), out _));
+        Assert.Equal(VcmmError.Invalid, exceeds.TryAssociate(_system.AddDevice(iommu), out _));
+        Reservation last = fits.ReserveAt(new(byteCount - Page), Page);
+        last.Back(_system.Manager.Allocate(Page));
+        Assert.Equal(VcmmError.None, fits.TryTranslate(new(byteCount - 1), out _));
+        last.Unback();
+        Assert.Equal(VcmmError.Fault, fits.TryTranslate(new(byteCount - 1), out _));
+    }
+
+    [Fact]
+    public void Every_page_of_many_reservations_is_found_in_its_own()
+    {
+        Vcm vcm = _system.CreateVcm();
+        // Not in the order of addresses, so that each place in the list is inserted at.
+        Reservation[] reservations = [.. Enumerable.Range(0, 37).Select(i => vcm.ReserveAt(new((ulong)(i * 11 % 37 * 3 + 1) * Page), 2 * Page))];
+        Assert.Equal(reservations.OrderBy(reservation => reservation.Range.First.Value), vcm.Reservations);
+        foreach (Reservation reservation in reservations)
+        {
+            Assert.True(vcm.TryFindReservation(reservation.Range.First, out Reservation first));
+            Assert.True(vcm.TryFindReservation(reservation.Range.Last, out Reservation last));
+            Assert.Equal((reservation, reservation), (first, last));
+            Assert.False(vcm.TryFindReservation(new(reservation.Range.First.Value - 1), out _));
+        }
+
+        // Ended in yet another order; what is left stays in order.
+        foreach (Reservation reservation in reservations.Where((_, i) => i % 2 == 0)) reservation.Unreserve();
+        Assert.Equal(reservations.Where((_, i) => i % 2 != 0).OrderBy(reservation => reservation.Range.First.Value), vcm.Reservations);
+    }
+
+    [Fact]
+    public void Where_no_large_chunk_is_left_smaller_ones_are_taken()
+    {
+        _system.Frames.AllocationsBeforeFailure = 0;
+        PhysicalAllocation memory = _system.Manager.Allocate(Large + Medium);
+        Assert.Equal(33, memory.Segments.Count);
+        Assert.All(memory.Segments, segment => Assert.Equal(Medium, segment.ByteCount));
+        memory.Free();
+
+        _system.Frames.AllocationsBeforeFailure = 1;
+        memory = _system.Manager.Allocate(2 * Large);
+        Assert.Equal([Large, Medium], memory.Segments.Select(segment => segment.ByteCount).Distinct());
+        memory.Free();
+        Assert.Equal(_system.Frames.TotalBytes, _system.Frames.FreeBytes);
+    }
+
+    [Fact]
+    public void An_allocation_that_runs_out_half_way_gives_back_what_it_took()
+    {
+        PhysicalAllocation most = _system.Manager.Allocate(_system.Frames.TotalBytes - 3 * Large);
+        ulong free = _system.Frames.FreeBytes;
+        Assert.Equal(VcmmError.NoMemory, _system.Manager.TryAllocate(4 * Large, ChunkSizes.All, scattered: false, out PhysicalAllocation? memory));
+        Assert.Null(memory);
+        Assert.Equal(free, _system.Frames.FreeBytes);
+        Assert.Equal(VcmmError.None, _system.Manager.TryAllocate(3 * Large, ChunkSizes.All, scattered: false, out memory));
+        memory!.Free();
+        most.Free();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Chunks_of_one_size_ascend_or_descend_and_larger_ones_come_first(bool scattered)
+    {
+        PhysicalAllocation memory = _system.Manager.Allocate(2 * Large + 2 * Medium + 3 * Page, ChunkSizes.All, scattered);
+        Assert.Equal([Large, Large, Medium, Medium, Page, Page, Page], memory.Segments.Select(segment => segment.ByteCount));
+        foreach (IGrouping<ulong, PhysRange> size in memory.Segments.GroupBy(segment => segment.ByteCount))
+        {
+            IEnumerable<ulong> addresses = size.Select(segment => segment.First.Value);
+            Assert.Equal(scattered ? addresses.OrderDescending() : addresses.Order(), addresses);
+        }
+    }
+
+    [Fact]
+    public void A_range_allocator_that_loses_what_it_gave_is_a_broken_promise()
+    {
+        var manager = new VcmManager(_system.Frames, new() { RangeAllocator = static space => new ForgetfulRanges(space) });
+        Reservation reservation = manager.CreateVcm(IovaRange.FromLength(new(0), 4 * Page)).Reserve(Page);
+        Assert.Throws<InvalidOperationException>(() => reservation.TryUnreserve());
+    }
+
+    private sealed class ForgetfulRanges(IovaRange space) : IRangeAllocator
+    {
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range)
+        {
+            range = IovaRange.FromLength(space.First, byteCount);
+            return VcmmError.None;
+        }
+
+        public VcmmError TryAllocateAt(IovaRange range) => VcmmError.None;
+
+        public VcmmError TryFree(IovaRange range) => VcmmError.Invalid;
+    }
+}
