@@ -1,1 +1,3 @@
-return 0;
+using Verify;
+
+return Entry.RunProcess(args, Stages.All);

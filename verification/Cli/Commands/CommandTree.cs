@@ -1,0 +1,45 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+
+namespace Verify.Commands;
+
+/// <summary>All commands.</summary>
+internal static class CommandTree
+{
+    /// <summary>The option that shows the whole of an error.</summary>
+    public const string Verbose = "--verbose";
+
+    /// <summary>The root, with every command under it.</summary>
+    public static RootCommand Build(Surroundings here)
+    {
+        var root = new RootCommand("Holds the Vcmm library and the IOMMU simulator to their specification.")
+        {
+            new Option<bool>(Verbose) { Description = "Show the whole of an unexpected error, stack trace included.", Recursive = true },
+            RunCommand.Create(here),
+            ReplayCommand.Create(here),
+            MutateCommand.Create(here),
+        };
+        root.Directives.Clear();
+        return root;
+    }
+
+    /// <summary>What is wrong with a command line, on one line.</summary>
+    public static string Problem(ParseResult parsed)
+    {
+        Command command = parsed.CommandResult.Command;
+        if (parsed.UnmatchedTokens is [var unknown, ..]) return $"\"{unknown}\" is not known to {NameOf(command)}; expected {Expected(command)}";
+        if (command.Subcommands.Count > 0) return $"no command is given; expected {Expected(command)} (see verify --help)";
+        ParseError error = parsed.Errors[0];
+        return error.Message;
+    }
+
+    private static string NameOf(Command command) => command is RootCommand ? "verify" : $"verify {command.Name}";
+
+    private static string Expected(Command command)
+    {
+        IEnumerable<string> names = command.Subcommands.Count > 0
+            ? command.Subcommands.Select(sub => sub.Name)
+            : command.Arguments.Select(argument => argument.Name).Concat(command.Options.Select(option => option.Name));
+        return Running.RunPlan.OneOf(names.Append(Verbose));
+    }
+}
