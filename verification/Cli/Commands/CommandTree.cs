@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using Verify.Running;
 
 namespace Verify.Commands;
 
@@ -27,11 +28,31 @@ internal static class CommandTree
     public static string Problem(ParseResult parsed)
     {
         Command command = parsed.CommandResult.Command;
-        if (parsed.UnmatchedTokens is [var unknown, ..]) return $"\"{unknown}\" is not known to {NameOf(command)}; expected {Expected(command)}";
+        if (parsed.UnmatchedTokens is [var unknown, ..])
+        {
+            return command.Arguments is [var only, ..] && !unknown.StartsWith('-')
+                ? $"\"{unknown}\" is one argument too many for {NameOf(command)}; expected one {only.Name}"
+                : $"\"{unknown}\" is not known to {NameOf(command)}; expected {Expected(command)}";
+        }
+
         if (command.Subcommands.Count > 0) return $"no command is given; expected {Expected(command)} (see verify --help)";
         ParseError error = parsed.Errors[0];
-        return error.Message;
+        return (error.SymbolResult, error.SymbolResult?.Parent) switch
+        {
+            // Our own parsers name the option themselves.
+            _ when error.Message.StartsWith('-') => error.Message,
+            (OptionResult { Option: var option }, _) => WrongCount(option),
+            (_, OptionResult { Option: var option }) => WrongCount(option),
+            (ArgumentResult { Argument: var argument }, _) => $"{NameOf(command)}: {argument.Name} is missing; expected one",
+            _ => error.Message,
+        };
     }
+
+    private static string WrongCount(Option option) => option.Arity.MaximumNumberOfValues == 1
+        ? $"{option.Name}: expected once, with one value{Named(option)}"
+        : $"{option.Name}: expected a value{Named(option)}";
+
+    private static string Named(Option option) => option.HelpName is { } name ? $": {option.Name} {name}" : "";
 
     private static string NameOf(Command command) => command is RootCommand ? "verify" : $"verify {command.Name}";
 
@@ -40,6 +61,6 @@ internal static class CommandTree
         IEnumerable<string> names = command.Subcommands.Count > 0
             ? command.Subcommands.Select(sub => sub.Name)
             : command.Arguments.Select(argument => argument.Name).Concat(command.Options.Select(option => option.Name));
-        return Running.RunPlan.OneOf(names.Append(Verbose));
+        return RunPlan.OneOf(names.Append(Verbose));
     }
 }

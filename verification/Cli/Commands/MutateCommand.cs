@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Verify.Output;
+using Verify.Running;
 
 namespace Verify.Commands;
 
@@ -27,7 +28,7 @@ internal static class MutateCommand
             CustomParser = given =>
             {
                 foreach (string name in given.Tokens.Select(token => token.Value).Where(name => !Globs.ContainsKey(name)))
-                    given.AddError($"--project: \"{name}\" is not a project under mutation; expected {Running.RunPlan.OneOf(Globs.Keys)}");
+                    given.AddError($"--project: \"{name}\" is not a project under mutation; expected {RunPlan.OneOf(Globs.Keys)}");
                 return [.. given.Tokens.Select(token => token.Value).Distinct()];
             },
         };

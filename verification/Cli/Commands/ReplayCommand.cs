@@ -70,9 +70,13 @@ internal static class ReplayCommand
         {
             throw new BadInputException($"{path}: not a failure file: it is not text; expected JSON in UTF-8");
         }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new BadInputException($"{path}: it does not exist; expected a failure file");
+        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw new BadInputException($"{path}: it cannot be read: {e.Message}; expected a failure file");
+            throw new BadInputException($"{path}: it cannot be read: {e.Message.TrimEnd('.')}; expected a failure file");
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Harness.Stages;
 using Verify.Output;
 using Verify.Running;
 
@@ -96,7 +97,7 @@ internal static class RunCommand
     {
         public void Started(string stage, TimeSpan budget) => display.Started(stage, budget);
 
-        public void Progressed(string stage, Harness.Stages.StageProgress progress) => display.Progressed(stage, progress);
+        public void Progressed(string stage, StageProgress progress) => display.Progressed(stage, progress);
 
         public void Ended(StageOutcome outcome)
         {
