@@ -24,13 +24,25 @@ internal static class CommandTree
         return root;
     }
 
+    /// <summary>Refuses a value that looks like an option: it is one that does not exist. A file may be named <c>./-x</c>.</summary>
+    public static Argument<string> NoOption(Argument<string> argument)
+    {
+        argument.Validators.Add(given =>
+        {
+            if (given.Tokens.Any(token => IsOption(token.Value))) given.AddError($"{argument.Name}: looks like an option");
+        });
+        return argument;
+    }
+
     /// <summary>What is wrong with a command line, on one line.</summary>
     public static string Problem(ParseResult parsed)
     {
         Command command = parsed.CommandResult.Command;
-        if (parsed.UnmatchedTokens is [var unknown, ..])
+        IEnumerable<string> values = parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(argument => argument.Tokens).Select(token => token.Value);
+        string? unknown = values.FirstOrDefault(IsOption) ?? parsed.UnmatchedTokens.FirstOrDefault();
+        if (unknown is not null)
         {
-            return command.Arguments is [var only, ..] && !unknown.StartsWith('-')
+            return command.Arguments is [var only, ..] && !IsOption(unknown)
                 ? $"\"{unknown}\" is one argument too many for {NameOf(command)}; expected one {only.Name}"
                 : $"\"{unknown}\" is not known to {NameOf(command)}; expected {Expected(command)}";
         }
@@ -47,6 +59,8 @@ internal static class CommandTree
             _ => error.Message,
         };
     }
+
+    private static bool IsOption(string token) => token.StartsWith('-');
 
     private static string WrongCount(Option option) => option.Arity.MaximumNumberOfValues == 1
         ? $"{option.Name}: expected once, with one value{Named(option)}"

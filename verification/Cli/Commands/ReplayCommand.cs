@@ -15,7 +15,7 @@ internal static class ReplayCommand
     /// <summary>The command.</summary>
     public static Command Create(Surroundings here)
     {
-        Argument<string> file = new("FILE") { Description = "A failure file that verify run wrote." };
+        Argument<string> file = CommandTree.NoOption(new("FILE") { Description = "A failure file that verify run wrote." });
         var command = new Command("replay", "Run a failure again and print its report as it was found.") { file };
         command.SetAction(parsed => Replay(parsed.GetRequiredValue(file), here));
         return command;

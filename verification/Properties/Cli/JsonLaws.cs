@@ -38,7 +38,7 @@ public sealed class JsonLaws
                   "ran": [], "checks": [], "failures": []
                 },
                 {
-                  "name": "bad", "state": "broke", "note": "InvalidOperationException: oh", "budgetSeconds": 1.25, "elapsedSeconds": null,
+                  "name": "bad", "state": "broke", "note": "InvalidOperationException: oh", "budgetSeconds": 2.5, "elapsedSeconds": null,
                   "ran": [], "checks": [], "failures": []
                 }
               ]

@@ -65,17 +65,17 @@ public sealed class RunnerLaws
     public void A_stage_runs_on_a_thread_of_its_own_with_the_seed_the_clock_and_its_budget()
     {
         StageContext? seen = null;
-        Thread? thread = null;
+        (Thread Thread, bool IsBackground, string? Name)? on = null;
         Run(Minute, new TestStage("a", context =>
         {
             seen = context;
-            thread = Thread.CurrentThread;
+            on = (Thread.CurrentThread, Thread.CurrentThread.IsBackground, Thread.CurrentThread.Name);
             return TestStage.ReportOf("a", Seconds(1));
         }));
         Assert.Equal((42ul, Minute), (seen!.Seed, seen.Budget));
         Assert.Same(_clock, seen.Time);
-        Assert.NotSame(Thread.CurrentThread, thread);
-        Assert.Equal((true, "a"), (thread!.IsBackground, thread.Name));
+        Assert.NotSame(Thread.CurrentThread, on!.Value.Thread);
+        Assert.Equal((true, "a"), (on.Value.IsBackground, on.Value.Name));
     }
 
     [Fact]

@@ -30,6 +30,7 @@ public sealed class UsageLaws
     [InlineData("replay", "verify replay: FILE is missing; expected one")]
     [InlineData("replay file file", "\"file\" is one argument too many for verify replay; expected one FILE")]
     [InlineData("replay --fast file", "\"--fast\" is not known to verify replay; expected one of FILE, ")]
+    [InlineData("replay --fast", "\"--fast\" is not known to verify replay; expected one of FILE, ")]
     [InlineData("replay nowhere", "nowhere: it does not exist; expected a failure file")]
     [InlineData("replay @nowhere", "@nowhere: it does not exist; expected a failure file")]
     [InlineData("replay .", ".: it cannot be read: ")]
