@@ -11,7 +11,7 @@ public sealed class SignalLaws : IDisposable
     private const int Terminate = 15;
 
     /// <summary>What a busy machine may add to the second: only a hang reaches it.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("verify-");
 
