@@ -8,11 +8,16 @@ public sealed class SimulatedVtd : IVtdMachine
 {
     private const int FirstSlot = 4;
     private readonly RamBlock _ram;
+    private readonly bool _ownsRam;
 
     /// <summary>A machine with memory at the same addresses and devices of the same ids as <see cref="QemuVtd"/> has.</summary>
-    public SimulatedVtd(int deviceCount, VtdOptions options)
+    /// <param name="deviceCount">1 ….</param>
+    /// <param name="options">The remapping unit.</param>
+    /// <param name="ram">Memory to use, at <see cref="MemoryRange"/>, which stays the caller's; null: its own, all zero.</param>
+    public SimulatedVtd(int deviceCount, VtdOptions options, RamBlock? ram = null)
     {
-        _ram = new(Window);
+        _ram = ram ?? new(Window);
+        _ownsRam = ram is null;
         Iommu = new(_ram.Port, options);
         Devices = [.. Enumerable.Range(FirstSlot, deviceCount).Select(slot => new Device(new(Iommu, _ram.Port, StreamId.Pci(0, slot, 0))))];
     }
@@ -21,7 +26,10 @@ public sealed class SimulatedVtd : IVtdMachine
     public string Name => "simulator";
 
     /// <inheritdoc/>
-    public PhysRange Window { get; } = new(new(16UL << 20), new((64UL << 20) - 1));
+    public PhysRange Window => MemoryRange;
+
+    /// <summary>Where the machine has memory.</summary>
+    public static PhysRange MemoryRange { get; } = new(new(16UL << 20), new((64UL << 20) - 1));
 
     /// <inheritdoc/>
     public IPhysicalMemory Memory => _ram.Port;
@@ -36,7 +44,10 @@ public sealed class SimulatedVtd : IVtdMachine
     public IReadOnlyList<IDmaDevice> Devices { get; }
 
     /// <inheritdoc/>
-    public void Dispose() => _ram.Dispose();
+    public void Dispose()
+    {
+        if (_ownsRam) _ram.Dispose();
+    }
 
     private sealed class Device(BusMaster<Ram, NoSteps> master) : IDmaDevice
     {

@@ -1,0 +1,97 @@
+namespace Vcmm.Spec;
+
+// Associations, look-ups, and what devices see.
+public sealed partial record World
+{
+    private Verdict<World> Judge(Associate associate, Observation seen, Surroundings surroundings)
+    {
+        VcmState vcm = Vcms[associate.Vcm];
+        IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
+        ulong tables = 1 + ReservationsOf(associate.Vcm).Where(reservation => reservation.Memory is not null)
+            .Aggregate(0UL, (sum, reservation) => sum + MostTables(reservation.Range));
+        return new Refusals()
+            .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
+            .Must(Outcome.Invalid, vcm.Range.Last > Iommu.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the IOMMU translates")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => Iommu.Untranslated.Any(reservation.Range.Overlaps)), Invariant.TablesAreTruth, "a reservation lies where the IOMMU does not translate")
+            .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device), Invariant.SharedTable, "the two are associated")
+            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
+            .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device))));
+    }
+
+    private Verdict<World> Judge(Deassociate deassociate, Observation seen)
+    {
+        AssociationState association = Associations[deassociate.Association];
+        return new Refusals()
+            .Must(Outcome.Invalid, association.IsDropped, Invariant.Conservation, "the association was dropped before")
+            .Must(Outcome.Busy, association.IsActive, Invariant.Isolation, "the association is active")
+            .Judge(this, seen.Outcome, () => Accept(With(deassociate.Association, association with { IsDropped = true })));
+    }
+
+    private Verdict<World> Judge(Activate activate, Observation seen, Surroundings surroundings)
+    {
+        AssociationState association = Associations[activate.Association];
+        return new Refusals()
+            .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
+            .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device) is not null, Invariant.Isolation, "the device is active")
+            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < PageBytes)
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(With(activate.Association, association with { IsActive = true })));
+    }
+
+    private Verdict<World> Judge(Deactivate deactivate, Observation seen, Surroundings surroundings)
+    {
+        AssociationState association = Associations[deactivate.Association];
+        return new Refusals()
+            .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
+            .Must(Outcome.NotFound, !association.IsDropped && !association.IsActive, Invariant.Isolation, "the association is not active")
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(association.Vcm, Vcms[association.Vcm].Range, [association.Device])
+                    .With(deactivate.Association, association with { IsActive = false })));
+    }
+
+    private Verdict<World> Judge(Translate translate, Observation seen)
+    {
+        Translation? expected = HasTable(translate.Vcm) ? MeaningOf(translate.Vcm, translate.Address) : null;
+        bool isRight = expected is null
+            ? seen.Outcome == Outcome.Fault
+            : seen.Outcome == Outcome.None && seen.Translation == expected;
+        return isRight
+            ? Accept(this)
+            : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to mean {seen}; it means {expected?.ToString() ?? "nothing"}");
+    }
+
+    private Verdict<World> Judge(DeviceAccess access, Observation seen)
+    {
+        // Not an access of memory: a message to the interrupt logic, say.
+        if (Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(this);
+        Translation? meaning = Sees(access.Device, access.Address);
+        bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
+        ulong? expected = isGranted ? meaning!.Value.Target : null;
+        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(this);
+        string what = $"{access.Device} {(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
+        if (seen.Reached is not { } reached)
+        {
+            return isGranted
+                ? Refuse(Invariant.TablesAreTruth, $"{what} and was blocked; it is mapped to {meaning}")
+                : Refuse(Invariant.Isolation, $"{what} and was let through to where no memory is");
+        }
+
+        string permitted = meaning is null ? "nothing is mapped there for it" : $"it is mapped to {meaning}";
+        return Refuse(Name(access, reached, meaning), $"{what} and reached 0x{reached:x}; {permitted}");
+    }
+
+    /// <summary>Which invariant an access breaks that reached what it must not.</summary>
+    private Invariant Name(DeviceAccess access, ulong reached, Translation? meaning)
+    {
+        if (meaning?.Target == reached) return Invariant.Permission;
+        bool wasOnce = Former.Exists(former =>
+            former.Device == access.Device && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address).Target == reached);
+        if (wasOnce) return ActiveVcmOf(access.Device) is null ? Invariant.Isolation : Invariant.NoStaleAccess;
+        bool isItsOwn = ActiveVcmOf(access.Device) is { } vcm
+            && MappingsOf(vcm).Any(mapping => reached >= mapping.Translation.Target && reached - mapping.Translation.Target <= mapping.Range.Last - mapping.Range.First);
+        return isItsOwn ? Invariant.TablesAreTruth : Invariant.Isolation;
+    }
+
+    private World With(ObjectId id, AssociationState association) => this with { Associations = Associations.SetItem(id, association) };
+}

@@ -1,0 +1,193 @@
+using System.Collections.Immutable;
+
+namespace Vcmm.Spec;
+
+/// <summary>What the model must know of the hardware.</summary>
+/// <param name="LastAddress">The last device address that is translated.</param>
+/// <param name="Untranslated">Device addresses that are never translated, whatever the tables say.</param>
+public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> Untranslated);
+
+/// <summary>
+/// The model: all objects, as a value. <see cref="Judge(Operation, Observation, Surroundings)"/> is given an operation and what was seen of it, and accepts it with
+/// the world that follows, or refuses it with the invariant that it breaks.
+/// </summary>
+/// <remarks>
+/// <para><b>Freedom.</b> Which address a reservation gets and which frames an allocation gets is not the model's to say: it
+/// takes what was seen, if it is lawful.</para>
+/// <para><b>Time.</b> One operation at a time, strict flush: when an operation returns, devices see one thing only.</para>
+/// </remarks>
+public sealed partial record World
+{
+    /// <summary>The smallest page.</summary>
+    public const ulong PageBytes = 4096;
+
+    private World(IommuModel iommu) => Iommu = iommu;
+
+    /// <summary>The hardware.</summary>
+    public IommuModel Iommu { get; }
+
+    /// <summary>The devices.</summary>
+    public ImmutableArray<ObjectId> Devices { get; private init; } = [];
+
+    /// <summary>The regions, the freed ones too.</summary>
+    public ImmutableSortedDictionary<ObjectId, VcmState> Vcms { get; private init; } = ImmutableSortedDictionary<ObjectId, VcmState>.Empty;
+
+    /// <summary>The reservations, the ended ones too.</summary>
+    public ImmutableSortedDictionary<ObjectId, ReservationState> Reservations { get; private init; } =
+        ImmutableSortedDictionary<ObjectId, ReservationState>.Empty;
+
+    /// <summary>The memory, the freed too.</summary>
+    public ImmutableSortedDictionary<ObjectId, MemoryState> Memories { get; private init; } = ImmutableSortedDictionary<ObjectId, MemoryState>.Empty;
+
+    /// <summary>The associations, the dropped ones too.</summary>
+    public ImmutableSortedDictionary<ObjectId, AssociationState> Associations { get; private init; } =
+        ImmutableSortedDictionary<ObjectId, AssociationState>.Empty;
+
+    /// <summary>What devices could see once: with it a violation is named, nothing is permitted by it.</summary>
+    public ImmutableList<FormerMapping> Former { get; private init; } = [];
+
+    /// <summary>A world with devices <c>d0</c> … and nothing else.</summary>
+    public static World Create(IommuModel iommu, int deviceCount) =>
+        new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))] };
+
+    /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
+    public bool Knows(ObjectId id) => id.Kind switch
+    {
+        ObjectKind.Vcm => Vcms.ContainsKey(id),
+        ObjectKind.Reservation => Reservations.ContainsKey(id),
+        ObjectKind.Memory => Memories.ContainsKey(id),
+        ObjectKind.Association => Associations.ContainsKey(id),
+        ObjectKind.Device => Devices.Contains(id),
+        _ => false,
+    };
+
+    /// <summary>Accepts or refuses what was seen of an operation.</summary>
+    /// <param name="operation">Its objects are known (<see cref="Knows"/>), the one that it makes is not.</param>
+    /// <param name="seen">What was seen.</param>
+    /// <param name="surroundings">What excuses a failure.</param>
+    public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings) => operation switch
+    {
+        CreateVcm create => Judge(create, seen),
+        FreeVcm free => Judge(free, seen),
+        Reserve reserve => Judge(reserve, seen),
+        ReserveAt reserve => Judge(reserve, seen),
+        Unreserve unreserve => Judge(unreserve, seen),
+        FindReservation find => Judge(find, seen),
+        ListReservations list => Judge(list, seen),
+        AllocateMemory allocate => Judge(allocate, seen, surroundings),
+        FreeMemory free => Judge(free, seen),
+        Back back => Judge(back, seen, surroundings),
+        Unback unback => Judge(unback, seen, surroundings),
+        Associate associate => Judge(associate, seen, surroundings),
+        Deassociate deassociate => Judge(deassociate, seen),
+        Activate activate => Judge(activate, seen, surroundings),
+        Deactivate deactivate => Judge(deactivate, seen, surroundings),
+        Translate translate => Judge(translate, seen),
+        DeviceAccess access => Judge(access, seen),
+        _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation of the model", nameof(operation)),
+    };
+
+    /// <summary>The reservations of a region that have not ended, in the order of their addresses.</summary>
+    public IEnumerable<ReservationState> ReservationsOf(ObjectId vcm) =>
+        Reservations.Values.Where(reservation => reservation.Vcm == vcm && !reservation.IsEnded).OrderBy(reservation => reservation.Range.First);
+
+    /// <summary>What a region maps, in the order of device addresses: a mapping for each chunk of memory.</summary>
+    public IEnumerable<Mapping> MappingsOf(ObjectId vcm) => ReservationsOf(vcm).SelectMany(MappingsOf);
+
+    /// <summary>Whether the region has a table: an association, active or not.</summary>
+    public bool HasTable(ObjectId vcm) => Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped);
+
+    /// <summary>The region that a device is active in.</summary>
+    public ObjectId? ActiveVcmOf(ObjectId device)
+    {
+        foreach (AssociationState association in Associations.Values)
+        {
+            if (association.Device == device && association.IsActive) return association.Vcm;
+        }
+
+        return null;
+    }
+
+    /// <summary>What a device sees at an address; null: it is blocked.</summary>
+    public Translation? Sees(ObjectId device, ulong address) => ActiveVcmOf(device) is { } vcm ? MeaningOf(vcm, address) : null;
+
+    /// <summary>What an address of a region means; null: nothing.</summary>
+    public Translation? MeaningOf(ObjectId vcm, ulong address)
+    {
+        foreach (ReservationState reservation in Reservations.Values)
+        {
+            if (reservation.Vcm != vcm || reservation.IsEnded || !reservation.Range.Contains(address)) continue;
+            foreach (Mapping mapping in MappingsOf(reservation))
+            {
+                if (mapping.Range.Contains(address)) return mapping.At(address);
+            }
+        }
+
+        return null;
+    }
+
+    private IEnumerable<Mapping> MappingsOf(ReservationState reservation)
+    {
+        if (reservation.Memory is not { } memory) yield break;
+        ulong first = reservation.Range.First;
+        foreach (AddressRange chunk in Memories[memory].Segments)
+        {
+            ulong last = first + (chunk.Last - chunk.First);
+            yield return new(
+                new(first, last),
+                new(chunk.First, reservation.Permissions.HasFlag(Permissions.Read), reservation.Permissions.HasFlag(Permissions.Write)));
+            first = unchecked(last + 1);
+        }
+    }
+
+    /// <summary>The world that remembers what the devices of a region see in a range.</summary>
+    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Devices.Where(device => ActiveVcmOf(device) == vcm));
+
+    private World Remember(ObjectId vcm, AddressRange range, IEnumerable<ObjectId> devices) => this with
+    {
+        Former = Former.AddRange(
+            from mapping in MappingsOf(vcm)
+            where mapping.Range.Overlaps(range)
+            from device in devices
+            select new FormerMapping(device, mapping)),
+    };
+}
+
+/// <summary>A region.</summary>
+/// <param name="Range">Its addresses.</param>
+/// <param name="IsFreed">Whether it has ended.</param>
+public sealed record VcmState(AddressRange Range, bool IsFreed = false);
+
+/// <summary>A reservation.</summary>
+/// <param name="Vcm">Its region.</param>
+/// <param name="Range">Its addresses.</param>
+/// <param name="Permissions">What devices may do.</param>
+public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Permissions Permissions)
+{
+    /// <summary>What backs it.</summary>
+    public ObjectId? Memory { get; init; }
+
+    /// <summary>Whether it has ended.</summary>
+    public bool IsEnded { get; init; }
+
+    /// <summary>Its length in bytes.</summary>
+    public ulong ByteCount => Range.Last - Range.First + 1;
+}
+
+/// <summary>Physical memory.</summary>
+/// <param name="ByteCount">Its length in bytes.</param>
+/// <param name="Segments">Its chunks, in the order in which they back a reservation.</param>
+/// <param name="IsFreed">Whether it has been given back.</param>
+public sealed record MemoryState(ulong ByteCount, ImmutableArray<AddressRange> Segments, bool IsFreed = false);
+
+/// <summary>An association.</summary>
+/// <param name="Vcm">The region.</param>
+/// <param name="Device">The device.</param>
+/// <param name="IsActive">Whether the device translates through the region.</param>
+/// <param name="IsDropped">Whether it has ended.</param>
+public sealed record AssociationState(ObjectId Vcm, ObjectId Device, bool IsActive = false, bool IsDropped = false);
+
+/// <summary>What a device could see once.</summary>
+/// <param name="Device">The device.</param>
+/// <param name="Mapping">What it saw.</param>
+public readonly record struct FormerMapping(ObjectId Device, Mapping Mapping);

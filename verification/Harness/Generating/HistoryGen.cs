@@ -1,0 +1,64 @@
+using System.Collections.Immutable;
+using CsCheck;
+using Harness.Operations;
+using Harness.Scenarios;
+using Vcmm.Spec;
+
+namespace Harness.Generating;
+
+/// <summary>
+/// Scenarios of several threads that work on the same few objects: two regions, of which one has two devices, three
+/// reservations and two pieces of memory.
+/// </summary>
+public sealed class HistoryGen : Gen<Scenario>
+{
+    private const ulong Page = World.PageBytes;
+    private const int Threads = 3, MostSteps = 4;
+
+    private static readonly ImmutableArray<Step> Shared =
+    [
+        .. new[]
+        {
+            "v0 = vcm 0x0-0xffff", "v1 = vcm 0x0-0x3fff", "r0 = reserve-at v0 0x0 8K rw", "r1 = reserve-at v0 0x2000 8K r", "r2 = reserve-at v1 0x1000 8K rw",
+            "m0 = allocate 8K of 4K", "m1 = allocate 8K of 4K scattered", "a0 = associate v0 d0", "a1 = associate v0 d1", "a2 = associate v1 d1", "activate a0",
+        }.Select(OperationText.Parse),
+    ];
+
+    /// <inheritdoc/>
+    public override Scenario Generate(PCG pcg, Size? min, out Size size)
+    {
+        int made = 10;
+        var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
+        for (int thread = 0; thread < Threads; thread++)
+        {
+            int count = 1 + (int)pcg.Next(MostSteps);
+            ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>(count);
+            for (int i = 0; i < count; i++) steps.Add(new(Next(pcg, ref made)));
+            threads.Add(steps.ToImmutable());
+        }
+
+        size = new((ulong)threads.Sum(thread => thread.Length));
+        return new(new() { Devices = 2 }, Shared) { Threads = threads.ToImmutable() };
+    }
+
+    private static Operation Next(PCG pcg, ref int made)
+    {
+        var reservation = new ObjectId(ObjectKind.Reservation, (int)pcg.Next(3));
+        var memory = new ObjectId(ObjectKind.Memory, (int)pcg.Next(2));
+        var association = new ObjectId(ObjectKind.Association, (int)pcg.Next(3));
+        var vcm = new ObjectId(ObjectKind.Vcm, (int)pcg.Next(2));
+        return pcg.Next(12) switch
+        {
+            0 or 1 => new Back(reservation, memory),
+            2 or 3 => new Unback(reservation),
+            4 => new Activate(association),
+            5 => new Deactivate(association),
+            6 => new Deassociate(association),
+            7 => new Unreserve(reservation),
+            8 => new Reserve(new(ObjectKind.Reservation, made++), vcm, Page * (1 + pcg.Next(3)), Permissions.ReadWrite, Page),
+            9 => new ReserveAt(new(ObjectKind.Reservation, made++), vcm, Page * pcg.Next(6), Page, Permissions.Read),
+            10 => new FreeMemory(memory),
+            _ => new FindReservation(vcm, Page * pcg.Next(8)),
+        };
+    }
+}

@@ -1,0 +1,70 @@
+using System.Collections.Immutable;
+using CsCheck;
+using Harness.Operations;
+using Harness.Scenarios;
+
+namespace Harness.Generating;
+
+/// <summary>How scenarios are to look.</summary>
+public sealed record ScenarioShape
+{
+    /// <summary>What the simulator is generated: any machine.</summary>
+    public static ScenarioShape Any { get; } = new();
+
+    /// <summary>The most steps that a scenario has.</summary>
+    public int MaxSteps { get; init; } = 60;
+
+    /// <summary>Of 1,000 steps that something can go wrong in, how many have a mishap.</summary>
+    public int MishapsPerMille { get; init; } = 60;
+
+    /// <summary>Whether the hardware is made to fail, too.</summary>
+    public bool HardwareFails { get; init; } = true;
+
+    /// <summary>The machine, if it must be this one.</summary>
+    public Topology? Topology { get; init; }
+
+    /// <summary>Whether chunks of 2 MiB are used: filling them takes time on a machine that is reached through a socket.</summary>
+    public bool LargeChunks { get; init; } = true;
+}
+
+/// <summary>Scenarios of one thread: small worlds, in which everything meets everything.</summary>
+/// <param name="shape">How they are to look.</param>
+public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
+{
+    /// <inheritdoc/>
+    public override Scenario Generate(PCG pcg, Size? min, out Size size)
+    {
+        Scenario scenario = Generate(pcg);
+        size = new((ulong)scenario.Steps.Length);
+        return scenario;
+    }
+
+    /// <summary>The scenario that a seed stands for.</summary>
+    /// <param name="seed">Of the run.</param>
+    /// <param name="index">Which scenario of the run: 0 ….</param>
+    public Scenario Generate(ulong seed, uint index) => Generate(new PCG(index, seed));
+
+    private Scenario Generate(PCG pcg)
+    {
+        Topology topology = shape.Topology ?? Topology(pcg);
+        var writer = new OperationWriter(pcg, topology, shape);
+        int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
+        ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();
+        steps.AddRange(writer.Begin());
+        while (steps.Count < count) steps.Add(writer.Next());
+        return new(topology, steps.ToImmutable());
+    }
+
+    private Topology Topology(PCG pcg) => new()
+    {
+        Devices = 1 + (int)pcg.Next(3),
+        MemoryMiB = pcg.Next(4) == 0 ? 1 : shape.LargeChunks ? 12 : 4,
+        Levels = pcg.Next(3) == 0 ? 3 : 4,
+        Pages2M = pcg.Next(4) != 0,
+        CachingMode = pcg.Next(4) == 0,
+        IotlbSets = pcg.Next(8) == 0 ? 0 : 1 << (int)pcg.Next(5),
+        IotlbWays = 1 + (int)pcg.Next(4),
+        WalkCache = (int)pcg.Next(6),
+        ContextCache = (int)pcg.Next(4),
+    };
+}

@@ -1,0 +1,106 @@
+using System.Globalization;
+using Vcmm.Spec;
+
+namespace Harness.Operations;
+
+/// <summary>The words of a line, taken one by one.</summary>
+internal sealed class Words(string line)
+{
+    private readonly string[] _words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+    private int _next;
+
+    public BadInputException Expected(string what) =>
+        new($"step \"{line}\": \"{(_next > 0 ? _words[_next - 1] : "")}\" stands where {what} was expected");
+
+    public string Take(string what) =>
+        _next < _words.Length ? _words[_next++] : throw new BadInputException($"step \"{line}\" ends where {what} was expected");
+
+    public void Take(string word, string what)
+    {
+        if (Take(what) != word) throw Expected(what);
+    }
+
+    public bool TryTake(string word)
+    {
+        if (_next >= _words.Length || _words[_next] != word) return false;
+        _next++;
+        return true;
+    }
+
+    public bool TryTakeMade(out ObjectId id)
+    {
+        id = default;
+        if (_words.Length < 2 || _words[1] != "=") return false;
+        _next = 1;
+        if (!ObjectId.TryParse(_words[0], out id)) throw Expected("a name");
+        _next = 2;
+        return true;
+    }
+
+    public ObjectId TakeId(string what) => ObjectId.TryParse(Take(what), out ObjectId id) ? id : throw Expected(what);
+
+    public ObjectId TakeId(ObjectKind kind)
+    {
+        string what = $"a name that begins with {(char)kind}";
+        ObjectId id = TakeId(what);
+        return id.Kind == kind ? id : throw Expected(what);
+    }
+
+    public ulong TakeAddress() => TryParseAddress(Take("an address"), out ulong address) ? address : throw Expected("an address such as 0x1000");
+
+    public AddressRange TakeRange()
+    {
+        const string what = "a range such as 0x0-0xfff";
+        string[] ends = Take(what).Split('-');
+        if (ends.Length != 2 || !TryParseAddress(ends[0], out ulong first) || !TryParseAddress(ends[1], out ulong last) || last < first) throw Expected(what);
+        return new(first, last);
+    }
+
+    public ulong TakeSize() => TryParseSize(Take("a size"), out ulong size) ? size : throw Expected("a size such as 8K");
+
+    public ulong TakeSizes()
+    {
+        const string what = "chunk sizes such as 4K|64K";
+        string word = Take(what);
+        if (word == "nothing") return 0;
+        ulong sizes = 0;
+        foreach (string part in word.Split('|'))
+        {
+            if (!TryParseSize(part, out ulong size)) throw Expected(what);
+            sizes |= size;
+        }
+
+        return sizes;
+    }
+
+    public Permissions TakePermissions() => Take("r, w, rw or none") switch
+    {
+        "none" => Permissions.None,
+        "r" => Permissions.Read,
+        "w" => Permissions.Write,
+        "rw" => Permissions.ReadWrite,
+        _ => throw Expected("r, w, rw or none"),
+    };
+
+    public void End()
+    {
+        if (_next < _words.Length) throw new BadInputException($"step \"{line}\": \"{_words[_next]}\" stands where the end was expected");
+    }
+
+    private static bool TryParseAddress(string word, out ulong address)
+    {
+        address = 0;
+        return word.StartsWith("0x", StringComparison.Ordinal) && ulong.TryParse(word.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out address);
+    }
+
+    private static bool TryParseSize(string word, out ulong size)
+    {
+        size = 0;
+        if (word.Length == 0) return false;
+        int shift = word[^1] switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
+        if (!ulong.TryParse(shift == 0 ? word : word.AsSpan(0, word.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out ulong count)) return false;
+        if (count > ulong.MaxValue >> shift) return false;
+        size = count << shift;
+        return true;
+    }
+}

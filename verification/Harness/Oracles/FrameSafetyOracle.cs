@@ -1,0 +1,28 @@
+using Harness.Running;
+using IommuSim;
+using Vcmm.Spec;
+
+namespace Harness.Oracles;
+
+/// <summary>
+/// I5: what the walk caches point at is a table of the region whose domain it is. That nothing which is freed can be reached is
+/// checked at each free, by <see cref="WatchedFrames"/>.
+/// </summary>
+public sealed class FrameSafetyOracle : IOracle
+{
+    /// <inheritdoc/>
+    public Violation? Check(Look look)
+    {
+        if (look.Subject.Insides is not { } insides) return null;
+        foreach (WalkCacheEntry entry in insides.WalkCache)
+        {
+            if (entry.Fault != VtdFaultReason.None) continue;
+            look.Counts.Check(Invariant.FrameSafety);
+            string observed = $"the walk cache points at {entry.Table} for {entry.Range} under {entry.Domain}";
+            if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
+            if (look.TableOf(vcm)?.Pages.Contains(entry.Table) != true) return new(Invariant.FrameSafety, observed, $"one of the tables of {vcm}");
+        }
+
+        return null;
+    }
+}

@@ -1,0 +1,49 @@
+using Harness.Running;
+using IommuSim;
+using Vcmm.Spec;
+
+namespace Harness.Oracles;
+
+/// <summary>I4: what the IOTLB holds is what the model maps now. Only where the IOTLB can be looked into; elsewhere devices find out.</summary>
+public sealed class NoStaleAccessOracle : IOracle
+{
+    /// <inheritdoc/>
+    public Violation? Check(Look look)
+    {
+        if (look.Subject.Insides is not { } insides) return null;
+        foreach (IotlbEntry entry in insides.Iotlb)
+        {
+            if (entry.Fault != VtdFaultReason.None)
+            {
+                if (CheckAbsent(look, entry) is { } stale) return stale;
+                continue;
+            }
+
+            look.Counts.Check(Invariant.NoStaleAccess);
+            string observed = $"the IOTLB holds {entry.Range} -> {entry.Address} under {entry.Domain}";
+            if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+            var cached = new Mapping(
+                new(entry.Range.First.Value, entry.Range.Last.Value), new(entry.Address.Value, entry.Read, entry.Write));
+            ReadOnlySpan<ulong> ends = [cached.Range.First, cached.Range.Last & ~(World.PageBytes - 1)];
+            foreach (ulong address in ends)
+            {
+                Translation? meaning = look.World.MeaningOf(vcm, address);
+                if (meaning != cached.At(address)) return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {meaning?.ToString() ?? "nothing"}");
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>In caching mode: that an address is absent is not held once it is mapped.</summary>
+    private static Violation? CheckAbsent(Look look, IotlbEntry entry)
+    {
+        // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
+        if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return null;
+        look.Counts.Check(Invariant.TablesAreTruth);
+        Translation? meaning = look.World.MeaningOf(vcm, entry.Range.First.Value);
+        return meaning is { Read: true, Write: true }
+            ? new(Invariant.TablesAreTruth, $"the IOTLB holds that {entry.Range} gives {entry.Fault} under {entry.Domain}", $"it means {meaning}")
+            : null;
+    }
+}

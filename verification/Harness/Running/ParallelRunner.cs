@@ -1,0 +1,101 @@
+using System.Collections.Immutable;
+using Harness.Foreign;
+using Harness.Operations;
+using Harness.Oracles;
+using Harness.Scenarios;
+using Vcmm.Spec;
+
+namespace Harness.Running;
+
+/// <summary>An operation of a concurrent history.</summary>
+/// <param name="Operation">What was called.</param>
+/// <param name="Seen">What it came to.</param>
+/// <param name="Begun">When it was called, counted in calls and returns.</param>
+/// <param name="Ended">When it returned.</param>
+public readonly record struct HistoryEntry(Operation Operation, Observation Seen, int Begun, int Ended);
+
+/// <summary>
+/// Runs the threads of a scenario at once, on real threads, and asks whether what they saw has an order that the model
+/// accepts (I10), one after which tables, reservations and frames are as the model says.
+/// </summary>
+public sealed class ParallelRunner(IBench bench, SubjectParts parts)
+{
+    // Nothing that a thread of a history does may run out of memory: how much is free at its call is not known.
+    private static readonly Surroundings Plenty = new(ulong.MaxValue);
+
+    /// <summary>What has run so far.</summary>
+    public RunCounts Counts { get; } = new();
+
+    /// <summary>Runs a scenario with threads.</summary>
+    /// <returns>The violation; null: none.</returns>
+    public Violation? Run(Scenario scenario)
+    {
+        IVtdMachine machine = bench.Open(scenario.Topology);
+        Subject? subject = null;
+        try
+        {
+            subject = new(machine, scenario.Topology, parts);
+            World world = World.Create(subject.Model, scenario.Topology.Devices);
+            foreach (Step step in scenario.Steps)
+            {
+                if (!step.Operation.Uses.All(world.Knows)) continue;
+                Verdict<World> verdict = world.Judge(step.Operation, subject.Do(step.Operation), Plenty);
+                if (!verdict.IsAccepted) return new(verdict.Broken, $"{step}: {verdict.Sentence}", "what the model accepts");
+                world = verdict.Next;
+            }
+
+            ImmutableArray<ImmutableArray<HistoryEntry>> history = RunThreads(subject, scenario.Threads);
+            Counts.Operations += history.Sum(thread => thread.Length);
+            Counts.Check(Invariant.Linearizable);
+            return FirstLawful(subject, world, history);
+        }
+        finally
+        {
+            bench.Close(machine, subject?.Frames.Touched ?? [], isClean: false);
+        }
+    }
+
+    private static ImmutableArray<ImmutableArray<HistoryEntry>> RunThreads(Subject subject, ImmutableArray<ImmutableArray<Step>> threads)
+    {
+        int clock = 0;
+        using var start = new Barrier(threads.Length);
+        Task<ImmutableArray<HistoryEntry>>[] running = [.. threads.Select(steps => Task.Factory.StartNew(
+            () =>
+            {
+                var entries = ImmutableArray.CreateBuilder<HistoryEntry>();
+                start.SignalAndWait();
+                foreach (Step step in steps)
+                {
+                    int begun = Interlocked.Increment(ref clock);
+                    Observation? seen = subject.TryDo(step.Operation);
+                    int ended = Interlocked.Increment(ref clock);
+                    if (seen is not null) entries.Add(new(step.Operation, seen, begun, ended));
+                }
+
+                return entries.ToImmutable();
+            },
+            CancellationToken.None,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default))];
+        return [.. running.Select(task => task.GetAwaiter().GetResult())];
+    }
+
+    private Violation? FirstLawful(Subject subject, World start, ImmutableArray<ImmutableArray<HistoryEntry>> history)
+    {
+        Violation? left = null;
+        int orders = 0;
+        foreach (World end in Linearization.EndsOf(start, history))
+        {
+            orders++;
+            left = new Look(subject, end, Counts, hardwareHasFailed: false).FirstViolation();
+            if (left is null) break;
+        }
+
+        if (orders > 1) Counts.Reach("more than one order was tried");
+        if (history.Any(thread => thread.Any(entry => history.Any(other => other != thread && other.Any(o => o.Begun < entry.Ended && entry.Begun < o.Ended)))))
+            Counts.Reach("operations overlapped");
+        if (orders != 0) return left;
+        string seen = string.Join("; ", history.Select((thread, i) => $"thread {i}: {string.Join(", ", thread.Select(entry => $"{OperationText.Write(entry.Operation)} = {entry.Seen}"))}"));
+        return new(Invariant.Linearizable, seen, "a history that has an order which the model accepts");
+    }
+}

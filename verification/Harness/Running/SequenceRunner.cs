@@ -1,0 +1,204 @@
+using System.Collections.Immutable;
+using System.Text;
+using Harness.Foreign;
+using Harness.Operations;
+using Harness.Oracles;
+using Harness.Scenarios;
+using Vcmm.Spec;
+
+namespace Harness.Running;
+
+/// <summary>What a run of a scenario came to.</summary>
+/// <param name="Scenario">What ran.</param>
+/// <param name="Lines">Each step that ran, and what was seen of it.</param>
+/// <param name="Violation">What is wrong; null: nothing.</param>
+public sealed record RunResult(Scenario Scenario, ImmutableArray<(string Step, string Seen)> Lines, Violation? Violation)
+{
+    /// <summary>How many steps ran, the one that failed included: the rest of the scenario is not needed.</summary>
+    public int StepsRun { get; init; }
+
+    /// <summary>The run for a person.</summary>
+    public string Report(string machine)
+    {
+        var text = new StringBuilder();
+        if (Violation is { } violation) text.Append(violation.Invariant.Label()).Append(" is broken\n");
+        text.Append($"machine: {machine}: {Scenario.Topology}\n\n");
+        int width = Lines.Length == 0 ? 0 : Lines.Max(line => line.Step.Length);
+        for (int i = 0; i < Lines.Length; i++) text.Append($"{i + 1,4}  {Lines[i].Step.PadRight(width)}  {Lines[i].Seen}\n");
+        if (Violation is { } broken) text.Append($"\nobserved: {broken.Observed}\nexpected: {broken.Expected}\n");
+        return text.ToString();
+    }
+}
+
+/// <summary>
+/// Runs a scenario step by step and holds everything that is seen to the model: what each call returns, the tables, the caches,
+/// the frames, and what devices reach. At the end all is taken down, and nothing may be left.
+/// </summary>
+/// <remarks><b>Threads.</b> One at a time.</remarks>
+public sealed class SequenceRunner(IBench bench, SubjectParts parts)
+{
+    // Pages that devices look at after each step: those of the last reservations that were worked on.
+    private const int MostProbes = 6;
+
+    private readonly List<(string Step, string Seen)> _lines = [];
+    private readonly List<ulong> _probes = [];
+    private Subject _subject = null!;
+    private World _world = null!;
+    private bool _hardwareHasFailed;
+
+    /// <summary>What has run so far.</summary>
+    public RunCounts Counts { get; } = new();
+
+    /// <summary>Runs a scenario of one thread.</summary>
+    public RunResult Run(Scenario scenario)
+    {
+        _lines.Clear();
+        _probes.Clear();
+        _hardwareHasFailed = false;
+        IVtdMachine machine = bench.Open(scenario.Topology);
+        Violation? violation = null;
+        bool isClean = false;
+        int steps = 0;
+        try
+        {
+            _subject = new(machine, scenario.Topology, parts);
+            _world = World.Create(_subject.Model, scenario.Topology.Devices);
+            _subject.Expected = access => _world.Sees(access.Device, access.Address)?.Target;
+            foreach (Step step in scenario.Steps)
+            {
+                steps++;
+                violation = Do(step);
+                if (violation is not null) break;
+            }
+
+            violation ??= TakeDown();
+            isClean = violation is null;
+        }
+        finally
+        {
+            Counts.Check(Invariant.FrameSafety, _subject?.Frames.Frees ?? 0);
+            bench.Close(machine, _subject?.Frames.Touched ?? [], isClean);
+        }
+
+        return new(scenario, [.. _lines], violation) { StepsRun = steps };
+    }
+
+    private Violation? Do(Step step)
+    {
+        Operation operation = step.Operation;
+        if (!operation.Uses.All(_world.Knows)) return null;
+        ulong free = _subject.Frames.FreeBytes;
+        string text = step.ToString();
+        Observation seen;
+        _subject.Mishaps.Arm(step.Mishap);
+        try
+        {
+            seen = _subject.Do(operation);
+        }
+        catch (Exception e) when (e is not BadInputException and not QemuException)
+        {
+            _lines.Add((text, $"threw {e.GetType().Name}"));
+            return new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code");
+        }
+
+        var surroundings = new Surroundings(free, _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
+        _hardwareHasFailed |= surroundings.HardwareFails;
+        _subject.Mishaps.Arm(null);
+        _lines.Add((text, seen.ToString()));
+        Count(operation, seen, surroundings);
+        if (Judge(operation, seen, surroundings) is { } violation) return violation;
+        NoteProbes(operation);
+        // What changes nothing needs no second look.
+        if (operation is DeviceAccess or Translate or FindReservation or ListReservations) return null;
+        return new Look(_subject, _world, Counts, _hardwareHasFailed).FirstViolation() ?? Probe();
+    }
+
+    private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
+    {
+        // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
+        if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode) return null;
+        Counts.Check(InvariantOf(operation));
+        Verdict<World> verdict = _world.Judge(operation, seen, surroundings);
+        if (!verdict.IsAccepted) return new(verdict.Broken, $"{OperationText.Write(operation)}: {verdict.Sentence}", "what the model accepts");
+        _world = verdict.Next;
+        return null;
+    }
+
+    /// <summary>
+    /// Every device reads the first and writes the last page of the reservations of late. Besides finding what is stale now, it
+    /// puts into the caches what may become stale.
+    /// </summary>
+    private Violation? Probe()
+    {
+        foreach (ulong address in _probes)
+        {
+            Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
+            for (int device = 0; device < _world.Devices.Length; device++)
+            {
+                var access = new DeviceAccess(_world.Devices[device], address, kind);
+                Observation seen = _subject.Do(access);
+                Counts.DeviceAccesses++;
+                Counts.Check(Invariant.NoStaleAccess);
+                if (Judge(access, seen, default) is not { } violation) continue;
+                _lines.Add((OperationText.Write(access), seen.ToString()));
+                return violation;
+            }
+        }
+
+        return null;
+    }
+
+    private void NoteProbes(Operation operation)
+    {
+        ObjectId? worked = operation switch
+        {
+            Reserve o => o.Reservation,
+            ReserveAt o => o.Reservation,
+            Back o => o.Reservation,
+            Unback o => o.Reservation,
+            _ => null,
+        };
+        if (worked is not { } id || !_world.Reservations.TryGetValue(id, out ReservationState? reservation)) return;
+        ulong last = (reservation.Range.Last & ~(World.PageBytes - 1)) + Scenario.AccessOffsets[^1];
+        foreach (ulong address in (ReadOnlySpan<ulong>)[reservation.Range.First, last])
+        {
+            _probes.Remove(address);
+            _probes.Add(address);
+        }
+
+        if (_probes.Count > MostProbes) _probes.RemoveRange(0, _probes.Count - MostProbes);
+    }
+
+    private void Count(Operation operation, Observation seen, Surroundings surroundings)
+    {
+        if (operation is DeviceAccess) Counts.DeviceAccesses++;
+        else Counts.Operations++;
+        Counts.Reach(seen.Outcome == Outcome.None ? $"{operation.GetType().Name} done" : $"{operation.GetType().Name} refused: {seen.Outcome}");
+        if (surroundings.MemoryFails) Counts.Reach("memory was taken away");
+        if (surroundings.HardwareFails) Counts.Reach("the hardware was made to fail");
+    }
+
+    private Violation? TakeDown()
+    {
+        foreach (Operation operation in TearDown.Of(_world))
+        {
+            if (Do(new(operation)) is { } violation) return violation;
+        }
+
+        _subject.Driver.Stop();
+        Counts.Check(Invariant.Conservation);
+        if (_subject.Frames.Violation is { } found) return found;
+        ulong lost = _subject.Bank.ByteCount - _subject.Frames.FreeBytes;
+        if (_subject.Insides is { } insides && insides.Statistics.IotlbHits != 0) Counts.Reach("the IOTLB answered");
+        return lost == 0 ? null : new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0");
+    }
+
+    private static Invariant InvariantOf(Operation operation) => operation switch
+    {
+        Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm => Invariant.NoOverlap,
+        Translate => Invariant.TablesAreTruth,
+        DeviceAccess => Invariant.Permission,
+        Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
+        _ => Invariant.Conservation,
+    };
+}

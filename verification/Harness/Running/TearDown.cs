@@ -1,0 +1,35 @@
+using Vcmm.Spec;
+
+namespace Harness.Running;
+
+/// <summary>What ends everything that is there.</summary>
+public static class TearDown
+{
+    /// <summary>The operations, in order; each can be done.</summary>
+    public static IEnumerable<Operation> Of(World world)
+    {
+        foreach ((ObjectId id, AssociationState association) in world.Associations)
+        {
+            if (association.IsDropped) continue;
+            if (association.IsActive) yield return new Deactivate(id);
+            yield return new Deassociate(id);
+        }
+
+        foreach ((ObjectId id, ReservationState reservation) in world.Reservations)
+        {
+            if (reservation.IsEnded) continue;
+            if (reservation.Memory is not null) yield return new Unback(id);
+            yield return new Unreserve(id);
+        }
+
+        foreach ((ObjectId id, MemoryState memory) in world.Memories)
+        {
+            if (!memory.IsFreed) yield return new FreeMemory(id);
+        }
+
+        foreach ((ObjectId id, VcmState vcm) in world.Vcms)
+        {
+            if (!vcm.IsFreed) yield return new FreeVcm(id);
+        }
+    }
+}

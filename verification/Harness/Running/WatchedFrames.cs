@@ -1,0 +1,95 @@
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Spec;
+
+namespace Harness.Running;
+
+/// <summary>
+/// Keeps the books of what is handed out and taken back. A block handed out while it is taken breaks I6; one that is freed
+/// while hardware can still reach it, I5.
+/// </summary>
+/// <param name="inner">What hands out.</param>
+/// <param name="mishaps">Refuses an allocation now and then.</param>
+/// <param name="reach">Everything that hardware can reach now, and how.</param>
+/// <remarks>It may be called under the library's locks, so a violation is kept until somebody asks.</remarks>
+public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<List<(PhysRange Block, string Who)>> reach) : IFrameSource
+{
+    private readonly object _gate = new();
+    private readonly SortedList<ulong, ulong> _live = [];
+    private readonly HashSet<PhysRange> _touched = [];
+    private List<(PhysRange Block, string Who)>? _reach;
+
+    /// <inheritdoc/>
+    public ulong TotalBytes => inner.TotalBytes;
+
+    /// <inheritdoc/>
+    public ulong FreeBytes => inner.FreeBytes;
+
+    /// <summary>The first violation.</summary>
+    public Violation? Violation { get; private set; }
+
+    /// <summary>How often a freed block was checked.</summary>
+    public long Frees { get; private set; }
+
+    /// <summary>Every block that was ever handed out.</summary>
+    public IReadOnlyCollection<PhysRange> Touched => _touched;
+
+    /// <summary>The blocks that are handed out, in the order of their addresses.</summary>
+    public IReadOnlyList<PhysRange> Live
+    {
+        get
+        {
+            lock (_gate) return [.. _live.Select(block => PhysRange.FromLength(new(block.Key), block.Value))];
+        }
+    }
+
+    /// <summary>An operation begins.</summary>
+    public void Begin() => _reach = null;
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocate(ulong byteCount, out PhysAddr block)
+    {
+        block = default;
+        if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
+        VcmmError error = inner.TryAllocate(byteCount, out block);
+        if (error != VcmmError.None) return error;
+        lock (_gate)
+        {
+            PhysRange range = PhysRange.FromLength(block, byteCount);
+            foreach ((ulong first, ulong length) in _live)
+            {
+                if (PhysRange.FromLength(new(first), length).Overlaps(range))
+                    Violation ??= new(Invariant.Conservation, $"{range} was handed out while 0x{first:x} was", "a block is handed out once until it is freed");
+            }
+
+            _live[block.Value] = byteCount;
+            _touched.Add(range);
+        }
+
+        return VcmmError.None;
+    }
+
+    /// <inheritdoc/>
+    public VcmmError TryFree(PhysAddr block)
+    {
+        lock (_gate)
+        {
+            Frees++;
+            if (!_live.Remove(block.Value, out ulong byteCount))
+                Violation ??= new(Invariant.Conservation, $"{block} was freed and is not handed out", "a block is freed once");
+            else if (WhoReaches(PhysRange.FromLength(block, byteCount)) is { } who)
+                Violation ??= new(Invariant.FrameSafety, $"{PhysRange.FromLength(block, byteCount)} was freed while {who}", "nothing reaches a block that is freed");
+        }
+
+        return inner.TryFree(block);
+    }
+
+    /// <summary>What was out of reach at the first free of an operation stays so; what was within reach may have left it since.</summary>
+    private string? WhoReaches(PhysRange block)
+    {
+        _reach ??= reach();
+        if (_reach.Exists(reached => reached.Block.Overlaps(block))) _reach = reach();
+        return _reach.Find(reached => reached.Block.Overlaps(block)).Who;
+    }
+}

@@ -1,0 +1,71 @@
+using IommuSim;
+
+namespace Harness.Scenarios;
+
+/// <summary>The machine that a scenario runs on.</summary>
+public sealed record Topology
+{
+    /// <summary>Devices <c>d0</c> …: 1 … 8.</summary>
+    public int Devices { get; init; } = 1;
+
+    /// <summary>Physical memory that the library may use, in MiB: 1 … 48.</summary>
+    public int MemoryMiB { get; init; } = 8;
+
+    /// <summary>Levels of the tables: 3 or 4.</summary>
+    public int Levels { get; init; } = 4;
+
+    /// <summary>Whether the IOMMU has 2 MiB leaves.</summary>
+    public bool Pages2M { get; init; } = true;
+
+    /// <summary>Whether the IOMMU caches absent entries.</summary>
+    public bool CachingMode { get; init; }
+
+    /// <summary>Sets of the IOTLB: a power of two to 1,024, or 0.</summary>
+    public int IotlbSets { get; init; } = 4;
+
+    /// <summary>Ways of each set: 0 … 16.</summary>
+    public int IotlbWays { get; init; } = 2;
+
+    /// <summary>Entries of each level's walk cache: 0 … 64.</summary>
+    public int WalkCache { get; init; } = 4;
+
+    /// <summary>Entries of the context cache: 0 … 256.</summary>
+    public int ContextCache { get; init; } = 4;
+
+    /// <summary>The IOMMU's options.</summary>
+    public VtdOptions ToOptions() => VtdOptions.Default with
+    {
+        ThreeLevelTables = Levels == 3,
+        FourLevelTables = Levels == 4,
+        Pages2M = Pages2M,
+        Pages1G = Pages2M,
+        CachingMode = CachingMode,
+        IotlbSets = IotlbSets,
+        IotlbWays = IotlbWays,
+        WalkCacheEntriesPerLevel = WalkCache,
+        ContextCacheEntries = ContextCache,
+    };
+
+    /// <summary>Refuses a machine that cannot be built.</summary>
+    /// <exception cref="BadInputException">A field is outside its range.</exception>
+    public void Validate()
+    {
+        Require(Devices is >= 1 and <= 8, nameof(Devices), Devices, "1 to 8");
+        Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
+        Require(Levels is 3 or 4, nameof(Levels), Levels, "3 or 4");
+        Require(IotlbSets is >= 0 and <= 1024 && (IotlbSets & (IotlbSets - 1)) == 0, nameof(IotlbSets), IotlbSets, "0 or a power of two to 1024");
+        Require(IotlbWays is >= 0 and <= 16, nameof(IotlbWays), IotlbWays, "0 to 16");
+        Require(WalkCache is >= 0 and <= 64, nameof(WalkCache), WalkCache, "0 to 64");
+        Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
+    }
+
+    /// <summary>The machine in a few words.</summary>
+    public override string ToString() =>
+        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}, "
+        + $"IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";
+
+    private static void Require(bool holds, string field, int value, string expected)
+    {
+        if (!holds) throw new BadInputException($"topology.{char.ToLowerInvariant(field[0])}{field[1..]} is {value}; expected {expected}");
+    }
+}

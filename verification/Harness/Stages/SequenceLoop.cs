@@ -1,0 +1,56 @@
+using Harness.Failures;
+using Harness.Generating;
+using Harness.Running;
+using Harness.Scenarios;
+using Harness.Shrinking;
+
+namespace Harness.Stages;
+
+/// <summary>What the stages share that run generated scenarios one after the other.</summary>
+internal static class SequenceLoop
+{
+    /// <summary>Runs scenario after scenario until the budget is spent, one fails, or the user wants to stop.</summary>
+    public static StageReport Run(
+        string stage, string machine, StageContext context, ScenarioGen scenarios, SequenceRunner runner, Func<IEnumerable<(string, long)>> more)
+    {
+        long start = context.Time.GetTimestamp();
+        var failures = new List<StageFailure>();
+        uint index = 0;
+        while (failures.Count == 0 && !context.Stop.IsCancellationRequested)
+        {
+            TimeSpan elapsed = context.Time.GetElapsedTime(start);
+            if (elapsed >= context.Budget) break;
+            if (index % 16 == 0) context.Progress(new(elapsed / context.Budget, $"{index} sequences"));
+            RunResult result = runner.Run(scenarios.Generate(context.Seed, index++));
+            if (result.Violation is null) continue;
+            RunResult shrunk = new ScenarioShrinker(runner.Run).Shrink(result, context.Stop);
+            failures.Add(Describe(stage, machine, shrunk)!);
+        }
+
+        RunCounts counts = runner.Counts;
+        return new()
+        {
+            Name = stage,
+            Elapsed = context.Time.GetElapsedTime(start),
+            Ran = [("sequences", index), ("operations", counts.Operations), ("device accesses", counts.DeviceAccesses), .. more()],
+            Checks = counts.Checks,
+            Failures = failures,
+        };
+    }
+
+    /// <summary>The failure of a run; null if nothing failed.</summary>
+    public static StageFailure? Describe(string stage, string machine, RunResult result)
+    {
+        if (result.Violation is not { } violation) return null;
+        var file = new FailureFile
+        {
+            Format = FailureFile.Magic,
+            Stage = stage,
+            Invariant = violation.Invariant,
+            Observed = violation.Observed,
+            Expected = violation.Expected,
+            Scenario = result.Scenario.ToJson(),
+        };
+        return new(violation.Invariant, $"observed: {violation.Observed}; expected: {violation.Expected}", result.Report(machine), file.ToString());
+    }
+}

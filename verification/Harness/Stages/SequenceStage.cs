@@ -1,0 +1,39 @@
+using Harness.Failures;
+using Harness.Generating;
+using Harness.Running;
+using Harness.Scenarios;
+
+namespace Harness.Stages;
+
+/// <summary>Generated sequences of operations, run on the library over the simulator and held to the model.</summary>
+public sealed class SequenceStage : IStage, IReplayer
+{
+    private readonly ScenarioGen _scenarios = new(ScenarioShape.Any);
+    private readonly SubjectParts _parts;
+
+    /// <summary>The stage for the library, or for parts of it that stand in.</summary>
+    public SequenceStage(SubjectParts? parts = null) => _parts = parts ?? SubjectParts.Own;
+
+    /// <inheritdoc/>
+    public string Name => "sequences";
+
+    /// <inheritdoc/>
+    public string? Missing => null;
+
+    /// <inheritdoc/>
+    public StageReport Run(StageContext context)
+    {
+        using var bench = new SimulatorBench();
+        return SequenceLoop.Run(Name, SimulatorName, context, _scenarios, new(bench, _parts), static () => []);
+    }
+
+    /// <inheritdoc/>
+    public StageFailure? Replay(FailureFile file)
+    {
+        Scenario scenario = Scenario.FromJson(file.Scenario);
+        using var bench = new SimulatorBench();
+        return SequenceLoop.Describe(Name, SimulatorName, new SequenceRunner(bench, _parts).Run(scenario));
+    }
+
+    private const string SimulatorName = "simulator";
+}

@@ -1,0 +1,99 @@
+using System.Collections.Immutable;
+using CsCheck;
+using Harness.Generating;
+using Harness.Operations;
+using Harness.Running;
+using Harness.Scenarios;
+using Vcmm.Spec;
+using Xunit.Abstractions;
+
+namespace Properties.Sequences;
+
+/// <summary>Threads that run at once: what they saw has an order that the model accepts (I10).</summary>
+public sealed class ParallelHistories(ITestOutputHelper output)
+{
+    private static readonly HistoryGen Histories = new();
+
+    [Fact]
+    public void What_threads_see_has_a_lawful_order()
+    {
+        using var bench = new SimulatorBench();
+        var runner = new ParallelRunner(bench, SubjectParts.Own);
+        Histories.Sample(
+            scenario =>
+            {
+                Violation? violation = runner.Run(scenario);
+                Assert.True(violation is null, $"{violation}\n{scenario.ToJson()}");
+            },
+            seed: "0N0XIzNsQ0O2",
+            iter: 400,
+            threads: 1);
+        foreach ((string state, long times) in runner.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
+        Assert.InRange(runner.Counts.Operations, 1000, long.MaxValue);
+    }
+
+    [Fact]
+    public void A_history_without_a_lawful_order_is_refused()
+    {
+        World world = Start("v0 = vcm 0x0-0xffff", "r0 = reserve-at v0 0x0 4K rw", "m0 = allocate 4K of 4K");
+        var unback = new HistoryEntry(OperationText.Parse("unback r0").Operation, new(Outcome.None), 1, 4);
+        var back = new HistoryEntry(OperationText.Parse("back r0 m0").Operation, new(Outcome.None), 2, 3);
+        Assert.Single(Linearization.EndsOf(world, [[unback], [back]]));
+        // The unback had returned before the back was called: there was nothing to unback.
+        Assert.Empty(Linearization.EndsOf(world, [[unback with { Ended = 2 }], [back with { Begun = 3, Ended = 4 }]]));
+        // Twice is once too often.
+        Assert.Empty(Linearization.EndsOf(world, [[unback], [back], [unback]]));
+    }
+
+    [Fact]
+    public void Orders_of_operations_that_overlap_are_all_tried()
+    {
+        World world = Start("v0 = vcm 0x0-0xffff");
+        ImmutableArray<ImmutableArray<HistoryEntry>> history = [.. Enumerable.Range(0, 4).Select(thread => ImmutableArray.Create(
+            new HistoryEntry(new ReserveAt(new(ObjectKind.Reservation, thread), new(ObjectKind.Vcm, 0), (ulong)thread * World.PageBytes, World.PageBytes, Permissions.Read),
+                new(Outcome.None) { Ranges = [new((ulong)thread * World.PageBytes, (ulong)thread * World.PageBytes + 0xfff)] }, 0, 9)))];
+        Assert.Equal(24, Linearization.EndsOf(world, history).Count());
+    }
+
+    [Fact]
+    public void A_reserve_that_is_not_atomic_is_found()
+    {
+        using var bench = new SimulatorBench();
+        // Two threads meet between the look and the take, every time.
+        using var meeting = new Barrier(2);
+        var runner = new ParallelRunner(bench, new()
+        {
+            Around = (operation, run) =>
+            {
+                if (operation is not Vcmm.Spec.Reserve reserve) return run(operation);
+                ulong first = run(new ListReservations(reserve.Vcm)).Ranges.Select(range => range.Last + 1).DefaultIfEmpty(0UL).Max();
+                meeting.SignalAndWait();
+                run(new ReserveAt(reserve.Reservation, reserve.Vcm, first, reserve.ByteCount, reserve.Permissions));
+                return new(Outcome.None) { Ranges = [new(first, first + reserve.ByteCount - 1)] };
+            },
+        });
+        Scenario scenario = new(new(), [.. new[] { "v0 = vcm 0x0-0xffff" }.Select(OperationText.Parse)])
+        {
+            Threads = [[OperationText.Parse("r0 = reserve v0 4K rw align 4K")], [OperationText.Parse("r1 = reserve v0 4K rw align 4K")]],
+        };
+        Violation? violation = runner.Run(scenario);
+        Assert.NotNull(violation);
+        output.WriteLine(violation.ToString());
+        Assert.Equal(Invariant.Linearizable, violation.Invariant);
+    }
+
+    private static World Start(params string[] lines)
+    {
+        World world = World.Create(new(ulong.MaxValue, []), 1);
+        foreach (Operation operation in lines.Select(line => OperationText.Parse(line).Operation))
+        {
+            Observation seen = new(Outcome.None)
+            {
+                Ranges = operation is ReserveAt at ? [new(at.First, at.First + at.ByteCount - 1)] : operation is AllocateMemory ? [new(0x1000, 0x1fff)] : [],
+            };
+            world = world.Judge(operation, seen, new(ulong.MaxValue)).Next;
+        }
+
+        return world;
+    }
+}

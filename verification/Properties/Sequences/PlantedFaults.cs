@@ -1,0 +1,314 @@
+using Harness.Foreign;
+using Harness.Running;
+using Harness.Scenarios;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Spec;
+using Vcmm.Tables;
+using Access = Vcmm.Access;
+using Translation = Vcmm.Tables.Translation;
+
+namespace Properties.Sequences;
+
+/// <summary>Something that is wrong on purpose, so that it can be seen that the sequences find it.</summary>
+/// <param name="Name">What is wrong.</param>
+/// <param name="CaughtBy">The invariant that names it.</param>
+/// <param name="MostSteps">How many steps its shrunk counterexample may have.</param>
+/// <param name="Parts">The library with the fault in it.</param>
+public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps, SubjectParts Parts)
+{
+    public static IReadOnlyList<PlantedFault> All { get; } =
+    [
+        new("a range allocator that looks at the start of a range only", Invariant.NoOverlap, 3,
+            new() { Ranges = static space => new StartsOnly(space) }),
+        new("a reservation one page too high", Invariant.NoOverlap, 2,
+            new() { Around = static (o, run) => run(o is ReserveAt at ? at with { First = unchecked(at.First + World.PageBytes) } : o) }),
+        new("a table that maps the chunks of memory in another order", Invariant.TablesAreTruth, 6,
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new ReversedChunks(table)) }),
+        new("a second device that is given a table of its own", Invariant.SharedTable, 5,
+            new() { Iommu = static iommu => new OwnTableForSecond(iommu) }),
+        new("an unback that does not invalidate", Invariant.NoStaleAccess, 8,
+            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _, _, _) => VcmmError.None) }),
+        new("an unback that invalidates the first page only", Invariant.NoStaleAccess, 8,
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, domain, range, leaves) => inner.Invalidate(domain, IovaRange.FromLength(range.First, World.PageBytes), leaves)) }),
+        new("an unback that invalidates the next domain", Invariant.NoStaleAccess, 8,
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, domain, range, leaves) => inner.Invalidate(new(domain.Value + 1), range, leaves)) }),
+        new("an invalidation that leaves the walk caches alone", Invariant.FrameSafety, 8,
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, domain, range, _) => inner.Invalidate(domain, range, leavesOnly: true)) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+        },
+        new("tables that are freed before the invalidation", Invariant.FrameSafety, 8,
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) }),
+        new("memory that is not given back", Invariant.Conservation, 2,
+            new() { Frames = static frames => new LosesFrees(frames) }),
+        new("a failed allocation that keeps what it had", Invariant.Conservation, 2,
+            new() { Frames = static frames => new KeepsOnFailure(frames) }),
+        new("a table that grants more than the reservation", Invariant.TablesAreTruth, 5,
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new WritableAlways(table)) }),
+        new("hardware that lets a device write where it may only read", Invariant.Permission, 6, SubjectParts.Own)
+        {
+            Bench = static bench => new WritesThrough(bench),
+        },
+        new("a detach that is not done", Invariant.Isolation, 4,
+            new() { Iommu = static iommu => new StaysAttached(iommu) }),
+        new("one domain id for all regions", Invariant.Isolation, 6,
+            new() { Iommu = static iommu => new OneDomain(iommu) }),
+    ];
+
+    /// <summary>The machine on which this invariant names it; null: any.</summary>
+    public Topology? Topology { get; init; }
+
+    /// <summary>The machine, where the fault is in it.</summary>
+    public Func<IBench, IBench> Bench { get; init; } = static bench => bench;
+
+    public override string ToString() => Name;
+}
+
+/// <summary>A driver that passes everything on; each fault changes one thing.</summary>
+internal abstract class PassingIommu(IIommu inner) : IIommu
+{
+    protected IIommu Inner => inner;
+
+    public TableFormat Format => inner.Format;
+
+    public Iova LastAddress => inner.LastAddress;
+
+    public IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
+
+    public bool CachesAbsent => inner.CachesAbsent;
+
+    public bool CanIdentify(StreamId device) => inner.CanIdentify(device);
+
+    public virtual VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(frames, out table);
+
+    public virtual VcmmError TryCreateDomain(out DomainId domain) => inner.TryCreateDomain(out domain);
+
+    public virtual void ReleaseDomain(DomainId domain) => inner.ReleaseDomain(domain);
+
+    public virtual VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => inner.Attach(device, domain, table);
+
+    public virtual VcmmError Detach(StreamId device, DomainId domain) => inner.Detach(device, domain);
+
+    public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
+}
+
+internal sealed class Invalidating(IIommu inner, Func<IIommu, DomainId, IovaRange, bool, VcmmError> how) : PassingIommu(inner)
+{
+    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => how(Inner, domain, range, leavesOnly);
+}
+
+internal sealed class StaysAttached(IIommu inner) : PassingIommu(inner)
+{
+    public override VcmmError Detach(StreamId device, DomainId domain) => VcmmError.None;
+}
+
+internal sealed class OneDomain(IIommu inner) : PassingIommu(inner)
+{
+    public override VcmmError TryCreateDomain(out DomainId domain)
+    {
+        domain = new(1);
+        return VcmmError.None;
+    }
+
+    public override void ReleaseDomain(DomainId domain)
+    {
+    }
+}
+
+internal sealed class OwnTableForSecond(IIommu inner) : PassingIommu(inner)
+{
+    private readonly Dictionary<DomainId, int> _attached = [];
+    private IFrameSource? _frames;
+
+    public override VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    {
+        _frames = frames;
+        return Inner.TryCreateTable(frames, out table);
+    }
+
+    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    {
+        _attached[domain] = _attached.GetValueOrDefault(domain) + 1;
+        if (_attached[domain] == 2 && Inner.TryCreateTable(_frames!, out IPageTable? own) == VcmmError.None) table = own!;
+        return Inner.Attach(device, domain, table);
+    }
+
+    public override VcmmError Detach(StreamId device, DomainId domain)
+    {
+        _attached[domain]--;
+        return Inner.Detach(device, domain);
+    }
+}
+
+internal sealed class OtherTables(IIommu inner, Func<IPageTable, IPageTable> wrap) : PassingIommu(inner)
+{
+    public override VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    {
+        VcmmError error = Inner.TryCreateTable(frames, out table);
+        if (table is not null) table = wrap(table);
+        return error;
+    }
+}
+
+/// <summary>A table that passes everything on; each fault changes one thing.</summary>
+internal abstract class PassingTable(IPageTable inner) : IPageTable
+{
+    protected IPageTable Inner => inner;
+
+    public TableFormat Format => inner.Format;
+
+    public PhysAddr Root => inner.Root;
+
+    public Iova LastAddress => inner.LastAddress;
+
+    public virtual int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => inner.CountMissingTables(first, segments);
+
+    public virtual void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) => inner.Map(first, segments, access, pages);
+
+    public virtual void Unmap(IovaRange range, UnmapGather gather) => inner.Unmap(range, gather);
+
+    public void Relink(UnmapGather gather) => inner.Relink(gather);
+
+    public void Release(UnmapGather gather) => inner.Release(gather);
+
+    public bool TryWalk(Iova address, out Translation translation) => inner.TryWalk(address, out translation);
+
+    public IEnumerable<Leaf> Leaves() => inner.Leaves();
+
+    public IEnumerable<PhysAddr> TablePages() => inner.TablePages();
+
+    public void Free() => inner.Free();
+}
+
+internal sealed class ReversedChunks(IPageTable inner) : PassingTable(inner)
+{
+    public override int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => Inner.CountMissingTables(first, Reverse(segments));
+
+    public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) =>
+        Inner.Map(first, Reverse(segments), access, pages);
+
+    private static PhysRange[] Reverse(ReadOnlySpan<PhysRange> segments)
+    {
+        PhysRange[] reversed = segments.ToArray();
+        Array.Reverse(reversed);
+        return reversed;
+    }
+}
+
+internal sealed class WritableAlways(IPageTable inner) : PassingTable(inner)
+{
+    public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) =>
+        Inner.Map(first, segments, access | Access.Write, pages);
+}
+
+internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
+{
+    public override void Unmap(IovaRange range, UnmapGather gather)
+    {
+        var own = new UnmapGather();
+        Inner.Unmap(range, own);
+        Inner.Release(own);
+    }
+}
+
+/// <summary>Takes a range if the first byte of it is free.</summary>
+internal sealed class StartsOnly(IovaRange space) : IRangeAllocator
+{
+    private readonly RangeAllocator _right = new(space);
+    private readonly List<IovaRange> _taken = [];
+
+    public VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range) => _right.TryAllocate(byteCount, alignment, out range);
+
+    public VcmmError TryAllocateAt(IovaRange range)
+    {
+        VcmmError error = _right.TryAllocateAt(range);
+        // Small ranges only: large ones are what an IOMMU does not translate.
+        if (error != VcmmError.NoSpace || range.ByteCount > 4 * World.PageBytes || _right.TryAllocateAt(IovaRange.FromLength(range.First, 1)) != VcmmError.None) return error;
+        _right.TryFree(IovaRange.FromLength(range.First, 1));
+        _taken.Add(range);
+        return VcmmError.None;
+    }
+
+    public VcmmError TryFree(IovaRange range) => _taken.Remove(range) ? VcmmError.None : _right.TryFree(range);
+}
+
+internal abstract class PassingFrames(IFrameSource inner) : IFrameSource
+{
+    protected IFrameSource Inner => inner;
+
+    public ulong TotalBytes => inner.TotalBytes;
+
+    public ulong FreeBytes => inner.FreeBytes;
+
+    public virtual VcmmError TryAllocate(ulong byteCount, out PhysAddr block) => inner.TryAllocate(byteCount, out block);
+
+    public virtual VcmmError TryFree(PhysAddr block) => inner.TryFree(block);
+}
+
+internal sealed class LosesFrees(IFrameSource inner) : PassingFrames(inner)
+{
+    private int _frees;
+
+    public override VcmmError TryFree(PhysAddr block) => ++_frees % 2 == 0 ? VcmmError.None : Inner.TryFree(block);
+}
+
+/// <summary>After a refusal, what is given back until the next success is kept.</summary>
+internal sealed class KeepsOnFailure(IFrameSource inner) : PassingFrames(inner)
+{
+    private bool _failed;
+
+    public override VcmmError TryAllocate(ulong byteCount, out PhysAddr block)
+    {
+        VcmmError error = Inner.TryAllocate(byteCount, out block);
+        _failed = error == VcmmError.NoMemory;
+        return error;
+    }
+
+    public override VcmmError TryFree(PhysAddr block) => _failed ? VcmmError.None : Inner.TryFree(block);
+}
+
+/// <summary>Machines whose devices, where a write is refused, write to where they can read.</summary>
+internal sealed class WritesThrough(IBench inner) : IBench
+{
+    public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology));
+
+    public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean) => inner.Close(((Machine)machine).Right, touched, isClean);
+
+    public void Dispose() => inner.Dispose();
+
+    private sealed class Machine(IVtdMachine right) : IVtdMachine
+    {
+        public IVtdMachine Right => right;
+
+        public string Name => right.Name;
+
+        public PhysRange Window => right.Window;
+
+        public IPhysicalMemory Memory => right.Memory;
+
+        public IMmio Registers => right.Registers;
+
+        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => new Device(device, right.Memory))];
+
+        public void Dispose() => right.Dispose();
+    }
+
+    private sealed class Device(IDmaDevice right, IPhysicalMemory memory) : IDmaDevice
+    {
+        public StreamId Id => right.Id;
+
+        public bool Read(Iova address, Span<byte> destination) => right.Read(address, destination);
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source)
+        {
+            if (right.Write(address, source)) return true;
+            Span<byte> word = stackalloc byte[sizeof(ulong)];
+            if (!right.Read(address, word) || Stamps.WhereRead(word) is not { } where) return false;
+            memory.Write(new(where), source);
+            return true;
+        }
+    }
+}

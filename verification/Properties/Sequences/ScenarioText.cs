@@ -1,0 +1,108 @@
+using System.Text.Json.Nodes;
+using CsCheck;
+using Harness;
+using Harness.Failures;
+using Harness.Generating;
+using Harness.Operations;
+using Harness.Scenarios;
+
+namespace Properties.Sequences;
+
+/// <summary>Scenarios as text: what is written can be read, and what cannot be used is refused in one line.</summary>
+public sealed class ScenarioText
+{
+    private static readonly ScenarioGen Scenarios = new(ScenarioShape.Any with { MishapsPerMille = 300 });
+
+    [Fact]
+    public void A_scenario_is_read_as_it_was_written() => Scenarios.Sample(
+        static scenario =>
+        {
+            foreach (Step step in scenario.Steps) Assert.Equal(step, OperationText.Parse(step.ToString()));
+            Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!));
+            scenario.Validate();
+        },
+        seed: "0N0XIzNsQ0O2",
+        iter: 500,
+        threads: 1);
+
+    [Fact]
+    public void A_size_is_read_as_it_was_written() => Gen.ULong.Sample(
+        static size =>
+        {
+            var reserve = (Vcmm.Spec.Reserve)OperationText.Parse($"r0 = reserve v0 {OperationText.Size(size)} rw align 4K").Operation;
+            Assert.Equal(size, reserve.ByteCount);
+        },
+        seed: "0N0XIzNsQ0O2",
+        iter: 1000,
+        threads: 1);
+
+    [Theory]
+    [InlineData("", "ends where an operation")]
+    [InlineData("frobnicate v0", "\"frobnicate\" stands where an operation")]
+    [InlineData("unreserve v0", "\"v0\" stands where a name that begins with r")]
+    [InlineData("unreserve r", "\"r\" stands where a name")]
+    [InlineData("unreserve r-1", "\"r-1\" stands where a name")]
+    [InlineData("free a0", "\"a0\" stands where a region (v…) or memory (m…)")]
+    [InlineData("x0 = vcm 0x0-0xfff", "\"x0\" stands where a name")]
+    [InlineData("r0 = vcm 0x0-0xfff", "\"vcm\" stands where a name that begins with v")]
+    [InlineData("v0 = unback r0", "\"unback\" stands where vcm, reserve")]
+    [InlineData("v0 = vcm 0x1000-0xfff", "\"0x1000-0xfff\" stands where a range")]
+    [InlineData("v0 = vcm 0x0", "\"0x0\" stands where a range")]
+    [InlineData("r0 = reserve v0 8Q rw align 4K", "\"8Q\" stands where a size")]
+    [InlineData("r0 = reserve v0 99999999999G rw align 4K", "\"99999999999G\" stands where a size")]
+    [InlineData("r0 = reserve v0 8K rwx align 4K", "\"rwx\" stands where r, w, rw or none")]
+    [InlineData("r0 = reserve v0 8K rw 4K", "\"4K\" stands where align")]
+    [InlineData("m0 = allocate 8K of 4K,64K", "\"4K,64K\" stands where chunk sizes")]
+    [InlineData("read d0 4096", "\"4096\" stands where an address")]
+    [InlineData("unback r0 r1", "\"r1\" stands where the end")]
+    [InlineData("unback r0 ! smoke 1", "\"smoke\" stands where memory or hardware")]
+    [InlineData("unback r0 ! memory 0", "\"0\" stands where a number from 1")]
+    [InlineData("unback r0 ! memory", "ends where a number from 1")]
+    public void A_line_that_is_no_step_is_refused_in_one_line(string line, string expected)
+    {
+        string message = Assert.Throws<BadInputException>(() => OperationText.Parse(line)).Message;
+        Assert.StartsWith($"step \"{line}\"", message, StringComparison.Ordinal);
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', message);
+    }
+
+    [Theory]
+    [InlineData("""{"topology":{"devices":0},"steps":[]}""", "topology.devices is 0; expected 1 to 8")]
+    [InlineData("""{"topology":{"memoryMiB":49},"steps":[]}""", "topology.memoryMiB is 49; expected 1 to 48")]
+    [InlineData("""{"topology":{"levels":5},"steps":[]}""", "topology.levels is 5; expected 3 or 4")]
+    [InlineData("""{"topology":{"iotlbSets":3},"steps":[]}""", "topology.iotlbSets is 3; expected 0 or a power of two to 1024")]
+    [InlineData("""{"topology":{"iotlbWays":17},"steps":[]}""", "topology.iotlbWays is 17; expected 0 to 16")]
+    [InlineData("""{"topology":{"walkCache":-1},"steps":[]}""", "topology.walkCache is -1; expected 0 to 64")]
+    [InlineData("""{"topology":{"contextCache":257},"steps":[]}""", "topology.contextCache is 257; expected 0 to 256")]
+    [InlineData("""{"topology":{"colour":1},"steps":[]}""", "colour")]
+    [InlineData("""{"topology":{},"steps":["unback r0"]}""", "step \"unback r0\": r0 does not exist")]
+    [InlineData("""{"topology":{},"steps":["read d1 0x0"]}""", "d1 does not exist")]
+    [InlineData("""{"topology":{},"steps":["read d0 0x10"]}""", "devices access offset 0x0, 0x808 or 0xff8 of a page")]
+    [InlineData("""{"topology":{},"steps":["v0 = vcm 0x0-0xfff","v0 = vcm 0x0-0xfff"]}""", "v0 was made before")]
+    [InlineData("""{"topology":{},"steps":[],"threads":[["v0 = vcm 0x0-0xfff"],["v0 = vcm 0x0-0xfff"]]}""", "v0 was made before")]
+    [InlineData("""{"topology":{},"steps":[],"threads":[["v0 = vcm 0x0-0xfff"],["free v0"]]}""", "v0 does not exist")]
+    [InlineData("""{"steps":[]}""", "topology")]
+    [InlineData("""{"topology":{},"steps":[7]}""", "steps")]
+    [InlineData("null", "scenario")]
+    public void A_scenario_that_cannot_run_is_refused_in_one_line(string json, string expected)
+    {
+        string file = $$"""{"format":"vcmm-failure-1","stage":"sequences","invariant":"NoOverlap","observed":"a","expected":"b","scenario":{{json}}}""";
+        string message = Assert.Throws<BadInputException>(() => new Harness.Stages.SequenceStage().Replay(FailureFile.Parse(file))).Message;
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', message);
+    }
+
+    [Theory]
+    [InlineData("", "not a failure file")]
+    [InlineData("null", "not a failure file")]
+    [InlineData("{}", "not a failure file")]
+    [InlineData("""{"format":"other","stage":"s","invariant":"NoOverlap","observed":"a","expected":"b","scenario":{}}""", "format is \"other\"; expected \"vcmm-failure-1\"")]
+    [InlineData("""{"format":"vcmm-failure-1","stage":"s","invariant":99,"observed":"a","expected":"b","scenario":{}}""", "invariant 99 does not exist")]
+    [InlineData("""{"format":"vcmm-failure-1","stage":"s","invariant":"NoOverlap","observed":"a","expected":"b","scenario":{},"colour":1}""", "colour")]
+    public void A_file_that_is_no_failure_is_refused_in_one_line(string text, string expected)
+    {
+        string message = Assert.Throws<BadInputException>(() => FailureFile.Parse(text)).Message;
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', message);
+    }
+}
