@@ -6,5 +6,5 @@ namespace Verify;
 public static class Stages
 {
     /// <summary>Every stage there is.</summary>
-    public static IReadOnlyList<IStage> All { get; } = [];
+    public static IReadOnlyList<IStage> All { get; } = [new SequenceStage(), new ForeignStage()];
 }
