@@ -1,0 +1,108 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Harness.Stages;
+using Verify.Output;
+using Verify.Running;
+
+namespace Verify.Commands;
+
+/// <summary><c>verify run</c>: every stage over a time budget.</summary>
+internal static class RunCommand
+{
+    /// <summary>The longest budget: a week.</summary>
+    private static readonly TimeSpan Longest = TimeSpan.FromDays(7);
+
+    /// <summary>The command.</summary>
+    public static Command Create(Surroundings here)
+    {
+        Option<double> time = new("--time")
+        {
+            Description = "How long to run, all stages together.",
+            HelpName = "SECONDS",
+            DefaultValueFactory = _ => 60,
+            CustomParser = ParseTime,
+        };
+        Option<ulong> seed = new("--seed")
+        {
+            Description = "Where every random choice comes from.",
+            HelpName = "N",
+            DefaultValueFactory = _ => 1,
+            CustomParser = ParseSeed,
+        };
+        Option<string?> json = new("--json") { Description = "Write what ran, was checked and failed to this file.", HelpName = "FILE" };
+        Option<string[]> names = new("--stage") { Description = "Run only this stage; may be given several times.", HelpName = "NAME" };
+        Option<string> failures = new("--failures")
+        {
+            Description = "Where each failure is written as a file.",
+            HelpName = "DIR",
+            DefaultValueFactory = _ => "failures",
+        };
+        Option<bool> strict = new("--strict") { Description = "Run nothing and exit with 3 if a stage lacks what it needs." };
+        var command = new Command("run", "Run the stages: generate, explore, hold recorded and foreign behaviour to the specification.")
+        {
+            time, seed, json, names, failures, strict,
+        };
+        command.SetAction(parsed =>
+        {
+            var store = new FailureStore(here, parsed.GetRequiredValue(failures));
+            JsonReport? report = parsed.GetValue(json) is { } file ? new JsonReport(here, file) : null;
+            store.Check();
+            report?.Check();
+            RunPlan plan = RunPlan.Of(
+                here.Stages, parsed.GetValue(names) ?? [], parsed.GetValue(strict), parsed.GetValue(seed), TimeSpan.FromSeconds(parsed.GetValue(time)));
+            return Run(plan, store, report, here, parsed.GetValue<bool>(CommandTree.Verbose));
+        });
+        return command;
+    }
+
+    private static int Run(RunPlan plan, FailureStore store, JsonReport? report, Surroundings here, bool verbose)
+    {
+        string names = string.Join(", ", plan.Stages.Where(stage => stage.Missing is null).Select(stage => stage.Stage.Name));
+        here.Out.WriteLine($"{Line.Seconds(plan.Budget)} of {names}, seed {plan.Seed}");
+        here.Out.Flush();
+        RunOutcome outcome = Display.While(plan, here, display => new Runner(here.Time, here.Stop, new Saving(display, store)).Run(plan));
+        RunTable.Print(outcome, store, here);
+        here.Out.Flush();
+        foreach (StageOutcome broken in outcome.Stages.Where(stage => stage.State == StageState.Broke))
+        {
+            here.Error.WriteLine($"verify: stage {broken.Name} broke: {Line.Of(broken.Note!)}");
+            if (verbose && broken.Error is { } error) here.Error.WriteLine(error);
+        }
+
+        if (store.Problem is { } problem) here.Error.WriteLine($"verify: {Line.Of(problem)}");
+        report?.Write(outcome, store);
+        return outcome.ExitCode;
+    }
+
+    private static double ParseTime(ArgumentResult given)
+    {
+        string text = given.Tokens[0].Value;
+        if (double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double seconds)
+            && seconds >= 0.001 && seconds <= Longest.TotalSeconds) return seconds;
+        given.AddError($"--time: \"{text}\" is not a number of seconds; expected 0.001 to {Longest.TotalSeconds:0}");
+        return 0;
+    }
+
+    private static ulong ParseSeed(ArgumentResult given)
+    {
+        string text = given.Tokens[0].Value;
+        if (ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out ulong seed)) return seed;
+        given.AddError($"--seed: \"{text}\" is not a seed; expected a whole number from 0 to {ulong.MaxValue}");
+        return 0;
+    }
+
+    /// <summary>Writes what a stage found as soon as it ends, so that a crash of a later one does not lose it.</summary>
+    private sealed class Saving(IRunObserver display, FailureStore store) : IRunObserver
+    {
+        public void Started(string stage, TimeSpan budget) => display.Started(stage, budget);
+
+        public void Progressed(string stage, StageProgress progress) => display.Progressed(stage, progress);
+
+        public void Ended(StageOutcome outcome)
+        {
+            store.Save(outcome.Failures);
+            display.Ended(outcome);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Harness;
+using Harness.Stages;
+using Vcmm.Spec;
+using Verify.Running;
+
+namespace Verify.Output;
+
+/// <summary>A run for programs to read: <c>docs/cli.md</c> describes it.</summary>
+/// <param name="here">Where relative paths begin.</param>
+/// <param name="file">The file, as the user gave it.</param>
+internal sealed class JsonReport(Surroundings here, string file)
+{
+    /// <summary>What the first field says. The number changes when a field changes its meaning or goes.</summary>
+    public const string Magic = "vcmm-run-1";
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        WriteIndented = true,
+        IndentSize = 1,
+        NewLine = "\n",
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    /// <summary>Looks whether the file can be written, before anything is run.</summary>
+    /// <exception cref="BadInputException">It cannot.</exception>
+    public void Check()
+    {
+        if (file.Length == 0) throw new BadInputException("--json: the name is empty; expected a file");
+        string path = here.Resolve(file);
+        if (Directory.Exists(path)) throw new BadInputException($"--json: {file} is a directory; expected a file");
+        if (!Directory.Exists(Path.GetDirectoryName(path))) throw new BadInputException($"--json: the directory of {file} does not exist; expected one that does");
+    }
+
+    /// <summary>Writes the run.</summary>
+    /// <exception cref="EnvironmentException">The file cannot be written.</exception>
+    public void Write(RunOutcome outcome, FailureStore store)
+    {
+        try
+        {
+            WholeFile.Write(here.Resolve(file), Text(outcome, store));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new EnvironmentException($"--json: {file} cannot be written: {e.Message}", e);
+        }
+    }
+
+    /// <summary>The file's content.</summary>
+    public static string Text(RunOutcome outcome, FailureStore store) => JsonSerializer.Serialize(
+        new
+        {
+            Format = Magic,
+            outcome.Plan.Seed,
+            BudgetSeconds = Seconds(outcome.Plan.Budget),
+            ElapsedSeconds = Seconds(outcome.Elapsed),
+            outcome.Stopped,
+            outcome.ExitCode,
+            Checks = outcome.CheckCount,
+            Violations = outcome.Failures.Count(),
+            Stages = outcome.Stages.Select(stage => Stage(stage, store)),
+        },
+        Json) + "\n";
+
+    private static object Stage(StageOutcome stage, FailureStore store) => new
+    {
+        stage.Name,
+        State = Word(stage.State),
+        stage.Note,
+        BudgetSeconds = Seconds(stage.Budget),
+        ElapsedSeconds = stage.Report is { } report ? Seconds(report.Elapsed) : (double?)null,
+        Ran = (stage.Report?.Ran ?? []).Select(ran => new { ran.What, ran.Count, PerSecond = PerSecond(ran.Count, stage.Report!.Elapsed) }),
+        Checks = (stage.Report?.Checks ?? new Dictionary<Invariant, long>()).OrderBy(check => check.Key)
+            .Select(check => new { Invariant = check.Key.Id(), Name = check.Key.ToString(), Count = check.Value }),
+        Failures = stage.Failures.Select(failure => new
+        {
+            Invariant = failure.Invariant.Id(),
+            Name = failure.Invariant.ToString(),
+            failure.Summary,
+            File = store.PathOf(failure),
+            failure.Report,
+        }),
+    };
+
+    /// <summary>How a state is written, in the table too.</summary>
+    public static string Word(StageState state) => state switch
+    {
+        StageState.Ran => "ran",
+        StageState.Missing => "missing",
+        StageState.Broke => "broke",
+        StageState.Stopped => "stopped",
+        StageState.NotStarted => "not started",
+        _ => throw new ArgumentOutOfRangeException(nameof(state), state, "not a state"),
+    };
+
+    /// <summary>A rate, to a hundredth; null if no time passed.</summary>
+    public static double? PerSecond(long count, TimeSpan elapsed) => elapsed <= TimeSpan.Zero ? null : Math.Round(count / elapsed.TotalSeconds, 2);
+
+    private static double Seconds(TimeSpan time) => Math.Round(time.TotalSeconds, 3);
+}

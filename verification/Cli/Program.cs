@@ -1,0 +1,3 @@
+using Verify;
+
+return Entry.RunProcess(args, Stages.All);

@@ -1,0 +1,37 @@
+using Harness.Stages;
+
+namespace Verify;
+
+/// <summary>Everything outside that a command touches, so that a test can put its own in.</summary>
+internal sealed record Surroundings
+{
+    /// <summary>The stages that exist.</summary>
+    public required IReadOnlyList<IStage> Stages { get; init; }
+
+    /// <summary>Standard output.</summary>
+    public required TextWriter Out { get; init; }
+
+    /// <summary>Standard error.</summary>
+    public required TextWriter Error { get; init; }
+
+    /// <summary>Whether a person watches <see cref="Out"/>: colours and a progress bar.</summary>
+    public bool Terminal { get; init; }
+
+    /// <summary>Columns of <see cref="Out"/>.</summary>
+    public int WidthColumns { get; init; } = 120;
+
+    /// <summary>What relative paths are relative to.</summary>
+    public required string Directory { get; init; }
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Runs another program.</summary>
+    public RunTool Tool { get; init; } = Tools.Run;
+
+    /// <summary>Set when the user wants to stop.</summary>
+    public CancellationToken Stop { get; init; }
+
+    /// <summary>A path as the system takes it.</summary>
+    public string Resolve(string path) => Path.GetFullPath(path, Directory);
+}

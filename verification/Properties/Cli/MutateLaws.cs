@@ -1,0 +1,113 @@
+using Verify;
+
+namespace Properties.Cli;
+
+/// <summary>What <c>verify mutate</c> calls, prints and returns. The programs are played by the test.</summary>
+public sealed class MutateLaws
+{
+    private const string Report = """
+        { "schemaVersion": "2", "files": {
+          "a.cs": { "mutants": [ { "status": "Killed" }, { "status": "Survived" }, { "status": "Ignored" }, { "status": "Killed" }, { "status": "CompileError" } ] },
+          "b.cs": { "mutants": [ { "status": "Timeout" }, { "status": "NoCoverage" }, { "status": "Killed" } ] } } }
+        """;
+
+    private readonly List<string> _calls = [];
+
+    [Theory]
+    [InlineData("", "stryker")]
+    [InlineData(" --project vcmm", "stryker --mutate **/src/Vcmm/**/*.cs")]
+    [InlineData(" --project iommusim --project vcmm --project vcmm", "stryker --mutate **/src/IommuSim/**/*.cs --mutate **/src/Vcmm/**/*.cs")]
+    public void Stryker_runs_at_the_root_over_the_projects_asked_for(string options, string call)
+    {
+        using var terminal = Repository();
+        Assert.Equal(ExitCode.Clean, Run(terminal, "mutate" + options, 0, Report));
+        Assert.Equal([$"{terminal.Folder}: dotnet tool restore", $"{terminal.Folder}: dotnet {call}"], _calls);
+    }
+
+    [Fact]
+    public void The_score_shows_time_outs_apart_and_where_the_reports_are()
+    {
+        using var terminal = Repository();
+        terminal.Write("StrykerOutput/2024-12-31/reports/mutation-report.json", "{}");
+        Run(terminal, "mutate", 0, Report);
+        Assert.Equal(
+            "mutation score 66.7% (50.0% without time-outs): 3 killed, 1 timed out, 1 survived, 1 not covered\nreports: ../../StrykerOutput/2025-01-01/reports\n",
+            terminal.Out);
+    }
+
+    [Fact]
+    public void A_score_below_the_threshold_is_a_violation()
+    {
+        using var terminal = Repository();
+        Assert.Equal(ExitCode.Violation, Run(terminal, "mutate", 2, Report));
+        Assert.Contains("mutation score 66.7%", terminal.Out);
+    }
+
+    [Theory]
+    [InlineData(1, Report, "verify: dotnet stryker ended with exit code 1")]
+    [InlineData(1, null, "verify: dotnet stryker ended with exit code 1 and left no report")]
+    [InlineData(0, null, "verify: dotnet stryker ended with exit code 0 and left no report")]
+    [InlineData(0, "{}", "mutation-report.json cannot be read: ")]
+    [InlineData(0, "{ \"files\": { \"a.cs\": 7 } }", "mutation-report.json cannot be read: ")]
+    public void A_run_of_Stryker_that_failed_is_the_environment(int exit, string? report, string message)
+    {
+        using var terminal = Repository();
+        terminal.Write("StrykerOutput/2024-12-31/reports/mutation-report.json", Report);
+        Assert.Equal(ExitCode.Environment, Run(terminal, "mutate", exit, report));
+        Assert.Contains(message, terminal.OneErrorLine());
+    }
+
+    [Fact]
+    public void Outside_the_repository_nothing_is_called()
+    {
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.Environment, Run(terminal, "mutate", 0, Report));
+        Assert.EndsWith("is not inside the repository; expected Verification.sln there or above", terminal.OneErrorLine());
+        Assert.Empty(_calls);
+    }
+
+    [Fact]
+    public void A_tool_that_cannot_be_restored_is_the_environment()
+    {
+        using var terminal = Repository();
+        Assert.Equal(ExitCode.Environment, terminal.Run("mutate", here => here with { Tool = (_, _, _, _) => 5 }));
+        Assert.Equal("verify: dotnet tool restore failed with exit code 5", terminal.OneErrorLine());
+    }
+
+    [Fact]
+    public void A_program_that_is_not_installed_is_one_line()
+    {
+        using var terminal = Repository();
+        Assert.Equal(ExitCode.Environment, terminal.Run("mutate", here => here with { Tool = (_, arguments, folder, stop) => Tools.Run("no-such-dotnet", arguments, folder, stop) }));
+        Assert.StartsWith("verify: no-such-dotnet cannot be started: ", terminal.OneErrorLine());
+    }
+
+    [Fact]
+    public void A_real_program_gives_its_exit_code_and_ends_when_stopped()
+    {
+        Assert.Equal(7, Tools.Run("sh", ["-c", "exit 7"], Path.GetTempPath(), CancellationToken.None));
+        using var stop = new CancellationTokenSource();
+        stop.Cancel();
+        Assert.Throws<OperationCanceledException>(() => Tools.Run("sh", ["-c", "while :; do read line; done < /dev/zero"], Path.GetTempPath(), stop.Token));
+    }
+
+    private static Terminal Repository()
+    {
+        var terminal = new Terminal();
+        terminal.Write("Verification.sln", "");
+        Directory.CreateDirectory(Path.Combine(terminal.Folder, "deep/er"));
+        return terminal;
+    }
+
+    private int Run(Terminal terminal, string line, int exit, string? report) => terminal.Run(line, here => here with
+    {
+        Directory = Directory.Exists(Path.Combine(terminal.Folder, "deep/er")) ? Path.Combine(terminal.Folder, "deep/er") : here.Directory,
+        Tool = (program, arguments, folder, _) =>
+        {
+            _calls.Add($"{folder}: {program} {string.Join(' ', arguments)}");
+            if (arguments[0] == "tool") return 0;
+            if (report is not null) terminal.Write("StrykerOutput/2025-01-01/reports/mutation-report.json", report);
+            return exit;
+        },
+    });
+}
