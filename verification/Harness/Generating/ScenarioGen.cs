@@ -31,6 +31,9 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
+    /// <summary>Whether scenarios have different machines.</summary>
+    public bool VariesMachine => shape.Topology is null;
+
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
     {

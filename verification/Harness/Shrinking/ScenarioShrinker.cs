@@ -11,8 +11,9 @@ namespace Harness.Shrinking;
 /// A step goes together with the steps that use what it made.
 /// </summary>
 /// <param name="run">Runs a scenario.</param>
+/// <param name="changesMachine">Whether the machine may be made simpler, too.</param>
 /// <remarks>Deterministic if <paramref name="run"/> is.</remarks>
-public sealed class ScenarioShrinker(Func<Scenario, RunResult> run)
+public sealed class ScenarioShrinker(Func<Scenario, RunResult> run, bool changesMachine = true)
 {
     // Small scenarios take a tenth of a millisecond each; this bounds what a failure on a slow machine costs.
     private const int MostRuns = 2000;
@@ -35,7 +36,7 @@ public sealed class ScenarioShrinker(Func<Scenario, RunResult> run)
         {
             isSmaller = DropSteps(stop);
             isSmaller |= Simplify(Simplifications.OfSteps, stop);
-            isSmaller |= Simplify(Simplifications.OfTopology, stop);
+            if (changesMachine) isSmaller |= Simplify(Simplifications.OfTopology, stop);
             isSmaller |= Simplify(Simplifications.OfNames, stop);
         }
 

@@ -23,7 +23,7 @@ internal static class SequenceLoop
             if (index % 16 == 0) context.Progress(new(elapsed / context.Budget, $"{index} sequences"));
             RunResult result = runner.Run(scenarios.Generate(context.Seed, index++));
             if (result.Violation is null) continue;
-            RunResult shrunk = new ScenarioShrinker(runner.Run).Shrink(result, context.Stop);
+            RunResult shrunk = new ScenarioShrinker(runner.Run, scenarios.VariesMachine).Shrink(result, context.Stop);
             failures.Add(Describe(stage, machine, shrunk)!);
         }
 
