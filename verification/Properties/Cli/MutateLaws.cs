@@ -88,7 +88,9 @@ public sealed class MutateLaws
         Assert.Equal(7, Tools.Run("sh", ["-c", "exit 7"], Path.GetTempPath(), CancellationToken.None));
         using var stop = new CancellationTokenSource();
         stop.Cancel();
-        Assert.Throws<OperationCanceledException>(() => Tools.Run("sh", ["-c", "while :; do read line; done < /dev/zero"], Path.GetTempPath(), stop.Token));
+        using var terminal = new Terminal();
+        Assert.Throws<OperationCanceledException>(() => Tools.Run("sh", ["-c", "sleep 5; echo > was-not-ended"], terminal.Folder, stop.Token));
+        Assert.Empty(terminal.Files);
     }
 
     private static Terminal Repository()
