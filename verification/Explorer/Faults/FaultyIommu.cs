@@ -18,6 +18,9 @@ public abstract class FaultyIommu(IIommu inner) : IIommu
     public Iova LastAddress => inner.LastAddress;
 
     /// <inheritdoc/>
+    public IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
+
+    /// <inheritdoc/>
     public bool CachesAbsent => inner.CachesAbsent;
 
     /// <summary>The driver as it should be.</summary>
