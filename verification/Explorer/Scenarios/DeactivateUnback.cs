@@ -18,11 +18,11 @@ internal static class DeactivateUnback
 
     public static ConcurrentScenario Scenario { get; } = new(
         "deactivate-unback", "activate and deactivate against unback",
-        [States.StaleHit, States.Moved, States.Blocked, States.Drained, UnbackFirst, DeactivateFirst], Prepare);
+        [States.StaleHit, States.Moved, States.Blocked, States.Drained, UnbackFirst, DeactivateFirst], Prepare) { Variants = 4 };
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault)
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
-        var machine = new Machine(attempt, Setup.SmallCaches, fault);
+        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = variant >= 2 }, fault);
         Software software = machine.Software;
         Vcm vcm = machine.CreateVcm(0, 16 * Setup.Page);
         DeviceUnderTest device = machine.AddDevice(Setup.FirstDevice, vcm);
@@ -31,7 +31,7 @@ internal static class DeactivateUnback
         PhysicalAllocation memory = software.Allocate(Setup.Page);
         Iova start = buffer.Range.First;
         software.Back(buffer, memory);
-        bool startsActive = Controlled.Choose(2) == 0;
+        bool startsActive = variant % 2 == 0;
         if (startsActive) software.Activate(association);
         bool unbacked = false;
         bool deactivated = false;
@@ -42,14 +42,15 @@ internal static class DeactivateUnback
             software.Deactivate(association);
             deactivated = true;
             if (!unbacked) attempt.Reach(DeactivateFirst);
-            if (startsActive) software.Activate(association);
+            software.Activate(association);
         });
         machine.AddThread("cpu 1", () =>
         {
             software.Unback(buffer);
             unbacked = true;
             if (!deactivated) attempt.Reach(UnbackFirst);
-            if (startsActive) software.Back(buffer, memory);
+            software.Back(buffer, memory);
+            software.Unback(buffer);
         });
         machine.AddThread("device", () =>
         {
