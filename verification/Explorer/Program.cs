@@ -1,27 +1,48 @@
 using System.Diagnostics;
-using Explorer.Faults;
-using Explorer.Machines;
-using Explorer.Scenarios;
+using System.Reflection;
 using Explorer.Scheduling;
+using Explorer.Worker;
+using Harness;
+using Harness.Schedules;
 
-var alloc = args.Length > 3 ? new AllocListener() : null;
-int n = int.Parse(args[0]);
-ConcurrentScenario scenario = ConcurrentScenario.Find(args[1])!;
-string mode = args.Length > 2 ? args[2] : "run";
-var sw = Stopwatch.StartNew();
-var cpu = Process.GetCurrentProcess().TotalProcessorTime;
-double prep = 0, run = 0, fin = 0;
-var r = Controlled.Explore(new(Strategy.Random, 1, n), a =>
+// The worker: started from the folder of rewritten assemblies, says on standard output one message a line, and ends when it has
+// nothing left to do or standard input is closed.
+const int Clean = 0;
+const int WrongUsage = 2;
+const int NotRewritten = 3;
+
+Stream output = Console.OpenStandardOutput();
+void Say(WorkerMessage message)
 {
-    long t0 = Stopwatch.GetTimestamp();
-    Prepared p;
-    p = null!; Controlled.Outside(() => p = scenario.Prepare(a, PlantedFault.None, 0));
-    long t1 = Stopwatch.GetTimestamp();
-    if (mode == "run") p.Machine.Run();
-    long t2 = Stopwatch.GetTimestamp();
-    if (mode == "run") Controlled.Outside(p.Finish);
-    long t3 = Stopwatch.GetTimestamp();
-    prep += Stopwatch.GetElapsedTime(t0, t1).TotalMilliseconds; run += Stopwatch.GetElapsedTime(t1, t2).TotalMilliseconds; fin += Stopwatch.GetElapsedTime(t2, t3).TotalMilliseconds;
-});
-Console.WriteLine($"{r.Schedules / sw.Elapsed.TotalSeconds:0}/s wall={sw.Elapsed.TotalMilliseconds/n:0.00}ms cpu={(Process.GetCurrentProcess().TotalProcessorTime-cpu).TotalMilliseconds/n:0.00}ms prep={prep/n:0.00} run={run/n:0.00} fin={fin/n:0.00} steps={r.Steps/n} gc0={GC.CollectionCount(0)} gc2={GC.CollectionCount(2)} pause={GC.GetTotalPauseDuration().TotalMilliseconds/n:0.00}ms alloc={GC.GetTotalAllocatedBytes()/n/1024}K");
-foreach (var p in AllocListener.Counts.OrderByDescending(p => p.Value).Take(25)) Console.WriteLine($"{p.Value/1024/n,8}K {p.Key}");
+    output.Write(System.Text.Encoding.UTF8.GetBytes(message.ToLine() + "\n"));
+    output.Flush();
+}
+
+Assembly[] underControl =
+    [typeof(Platform.Ram).Assembly, typeof(Vcmm.VcmManager).Assembly, typeof(IommuSim.VtdTables).Assembly, typeof(Controlled).Assembly];
+if (Array.Find(underControl, assembly => !Controlled.IsRewritten(assembly)) is { } original)
+{
+    Say(new RefusedMessage($"{original.GetName().Name}.dll is not rewritten for controlled schedules; run the worker from the folder controlled/"));
+    return NotRewritten;
+}
+
+try
+{
+    if (args is ["replay", string path])
+    {
+        new ScheduleWorker(Say, static () => false).Replay(path);
+        return Clean;
+    }
+
+    if (args is not ["explore", ..]) throw new BadInputException($"the command is \"{args.FirstOrDefault()}\"; expected {WorkerOptions.Usage}");
+    WorkerOptions options = WorkerOptions.Parse(args.AsSpan(1));
+    if (options.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))
+        Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
+    new ScheduleWorker(Say, StandardInput.WatchForEnd()).Explore(options);
+    return Clean;
+}
+catch (BadInputException e)
+{
+    Say(new RefusedMessage(e.Message));
+    return WrongUsage;
+}

@@ -21,7 +21,7 @@ public abstract class FaultyIommu(IIommu inner) : IIommu
     public IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
 
     /// <inheritdoc/>
-    public bool CachesAbsent => inner.CachesAbsent;
+    public virtual bool CachesAbsent => inner.CachesAbsent;
 
     /// <summary>The driver as it should be.</summary>
     protected IIommu Inner => inner;
@@ -83,6 +83,19 @@ internal sealed class LeavesOnly(IIommu inner) : FaultyIommu(inner)
 internal sealed class EarlyDetach(IIommu inner) : FaultyIommu(inner)
 {
     public override VcmmError Detach(StreamId device, DomainId domain) => InBackground(() => Inner.Detach(device, domain));
+
+    // The one thing that is wrong is when the detach returns, so the next attach must not meet it half done.
+    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    {
+        Join();
+        return Inner.Attach(device, domain, table);
+    }
+}
+
+/// <summary>Mapping needs no invalidation, it says, where the hardware caches that an address was not mapped.</summary>
+internal sealed class ForgetAbsent(IIommu inner) : FaultyIommu(inner)
+{
+    public override bool CachesAbsent => false;
 }
 
 /// <summary>

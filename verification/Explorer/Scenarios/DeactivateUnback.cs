@@ -28,9 +28,13 @@ internal static class DeactivateUnback
         DeviceUnderTest device = machine.AddDevice(Setup.FirstDevice, vcm);
         Association association = vcm.Associate(device.Device);
         Reservation buffer = vcm.Reserve(Setup.Page);
+        Reservation neighbour = vcm.Reserve(Setup.Page);
         PhysicalAllocation memory = software.Allocate(Setup.Page);
+        PhysicalAllocation other = software.Allocate(Setup.Page);
         Iova start = buffer.Range.First;
         software.Back(buffer, memory);
+        // Keeps the table in use, so that an unback is about the leaf alone.
+        software.Back(neighbour, other);
         bool startsActive = variant % 2 == 0;
         if (startsActive) software.Activate(association);
         bool unbacked = false;
@@ -56,6 +60,6 @@ internal static class DeactivateUnback
         {
             for (int i = 0; i < Accesses; i++) device.Access(start, i % 2 == 0 ? Access.Read : Access.Write);
         });
-        return new(machine, () => Setup.TearDown(machine, [vcm], [association], [memory]));
+        return new(machine, () => Setup.TearDown(machine, [vcm], [association], [memory, other]));
     }
 }

@@ -6,6 +6,7 @@ using Microsoft.Coyote.Rewriting;
 using Microsoft.Coyote.Runtime;
 using Microsoft.Coyote.Specifications;
 using Microsoft.Coyote.SystematicTesting;
+using Vcmm.Spec;
 using CoyoteOperation = Microsoft.Coyote.Runtime.Operation;
 
 namespace Explorer.Scheduling;
@@ -90,16 +91,22 @@ public static class Controlled
     {
         var attempt = new Attempt();
         int schedules = 0;
-        using var engine = TestingEngine.Create(configuration, () => body(attempt));
+        bool stopped = false;
+        // The engine's own stop would leave a schedule running behind our back; the few that are left run empty instead.
+        using var engine = TestingEngine.Create(configuration, () =>
+        {
+            if (!stopped) body(attempt);
+        });
         engine.SetLogger(new MemoryLogger(VerbosityLevel.None));
         engine.RegisterStartIterationCallBack(_ =>
         {
-            if (stop is not null && stop()) engine.Stop();
+            stopped = stopped || (stop is not null && stop());
             attempt = new();
             _quietScopes = 0;
         });
         engine.RegisterEndIterationCallBack(_ =>
         {
+            if (stopped) return;
             schedules++;
             finished?.Invoke(attempt);
         });
@@ -108,15 +115,14 @@ public static class Controlled
         TestReport report = engine.TestReport;
         if (report.InternalErrors.Count != 0)
             throw new InvalidOperationException("the scheduler failed: " + string.Join("; ", report.InternalErrors));
-        ScheduleFailure? failure = report.NumOfFoundBugs == 0
-            ? null
-            : Describe(attempt, report.BugReports.First(), engine.ReproducibleTrace);
         return new()
         {
             Schedules = schedules,
             Steps = report.TotalExploredFairSteps + report.TotalExploredUnfairSteps,
             Uncontrolled = [.. report.UncontrolledInvocations.Order(StringComparer.Ordinal)],
-            Failure = failure,
+            Failure = report.NumOfFoundBugs == 0
+                ? null
+                : new(attempt, attempt.Violation ?? Name(attempt, report.BugReports.First()), engine.ReproducibleTrace),
         };
     }
 
@@ -143,24 +149,27 @@ public static class Controlled
         return plan.Strategy switch
         {
             Strategy.Random => configuration.WithRandomStrategy(),
-            Strategy.Probabilistic => configuration.WithProbabilisticStrategy(3),
-            Strategy.Prioritization => configuration.WithPrioritizationStrategy(isFair: false, 10),
-            Strategy.FairPrioritization => configuration.WithPrioritizationStrategy(isFair: true, 10),
-            Strategy.DelayBounding => configuration.WithDelayBoundingStrategy(isFair: false, 10),
-            Strategy.FairDelayBounding => configuration.WithDelayBoundingStrategy(isFair: true, 10),
+            Strategy.Probabilistic => configuration.WithProbabilisticStrategy((uint)plan.Bound),
+            Strategy.Prioritization => configuration.WithPrioritizationStrategy(isFair: false, (uint)plan.Bound),
+            Strategy.DelayBounding => configuration.WithDelayBoundingStrategy(isFair: false, (uint)plan.Bound),
             Strategy.QLearning => configuration.WithQLearningStrategy(),
             _ => throw new ArgumentOutOfRangeException(nameof(plan), plan.Strategy, "no such strategy"),
         };
     }
 
-    private static ScheduleFailure Describe(Attempt attempt, string report, string trace)
+    /// <summary>What is broken if no check said so.</summary>
+    private static Violation Name(Attempt attempt, string report)
     {
-        FailureKind kind = attempt.Violation is not null ? FailureKind.Violation
-            : report.Contains("Deadlock detected", StringComparison.Ordinal) ? FailureKind.Deadlock
-            : report.Contains("max-steps bound", StringComparison.Ordinal) ? FailureKind.TooManySteps
-            : report.Contains("uncontrolled", StringComparison.OrdinalIgnoreCase) ? FailureKind.Uncontrolled
-            : FailureKind.Exception;
-        return new(attempt, attempt.Violation?.ToString() ?? report, kind, trace);
+        if (report.Contains("uncontrolled", StringComparison.OrdinalIgnoreCase))
+            throw new InvalidOperationException("the exploration is unsound: " + report);
+        string agents = string.Join(", ", attempt.InCalls().Select(call => $"{call.Agent} in {call.Text}"));
+        if (report.Contains("Deadlock detected", StringComparison.Ordinal))
+            return new(Invariant.Progress, $"nobody can go on: {agents}", "every operation returns");
+        if (report.Contains("max-steps bound", StringComparison.Ordinal))
+            return new(Invariant.Progress, $"somebody goes on for ever: {agents}", "every operation returns");
+        // The rest names files and lines of whoever built it.
+        string firstLine = report.Split('\n')[0].Trim();
+        return new(Invariant.Linearizable, $"{firstLine} ({agents})", "what the operations return in some order one after the other");
     }
 }
 
