@@ -10,6 +10,7 @@ namespace Explorer.Faults;
 public abstract class FaultyIommu(IIommu inner) : IIommu
 {
     private readonly List<Task> _underWay = [];
+    private bool _isRunning;
 
     /// <inheritdoc/>
     public TableFormat Format => inner.Format;
@@ -47,12 +48,23 @@ public abstract class FaultyIommu(IIommu inner) : IIommu
     /// <inheritdoc/>
     public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
 
-    /// <summary>Waits for what was left running.</summary>
-    public void Join() => Task.WaitAll(_underWay.ToArray());
+    /// <summary>The threads start: from here on something may be left running.</summary>
+    public void Start() => _isRunning = true;
 
-    /// <summary>Leaves something running.</summary>
+    /// <summary>The threads have ended: waits for what was left running, and leaves nothing running any more.</summary>
+    public void Stop()
+    {
+        Join();
+        _isRunning = false;
+    }
+
+    /// <summary>Waits for what was left running.</summary>
+    protected void Join() => Task.WaitAll(_underWay.ToArray());
+
+    /// <summary>Leaves something running. Not before the start and after the end, where no scheduler would control it.</summary>
     protected VcmmError InBackground(Func<VcmmError> operation)
     {
+        if (!_isRunning) return operation();
         _underWay.Add(Task.Run(operation));
         return VcmmError.None;
     }

@@ -17,7 +17,7 @@ public static class Lanes
 
     /// <summary>The drawing.</summary>
     /// <param name="events">All that was recorded.</param>
-    /// <param name="shown">How many of them are rows.</param>
+    /// <param name="shown">How many of them are shown.</param>
     public static string Draw(IReadOnlyList<ScheduleEvent> events, out int shown)
     {
         HashSet<ulong> entries = SharedEntries(events);
@@ -28,24 +28,28 @@ public static class Lanes
         }
 
         shown = rows.Count;
+        int lanesBegin = rows.FindIndex(row => row.Agent != Attempt.SetUpAgent);
+        int lanesEnd = rows.FindLastIndex(row => row.Agent != Attempt.SetUpAgent) + 1;
+        var text = new StringBuilder();
+        foreach ((_, string row) in rows[..Math.Max(0, lanesBegin)]) text.Append($"set up: {row}\n");
+        if (lanesBegin >= 0) AppendLanes(text, rows[lanesBegin..lanesEnd]);
+        foreach ((_, string row) in rows[lanesEnd..]) text.Append($"at rest: {row}\n");
+        return text.ToString();
+    }
+
+    private static void AppendLanes(StringBuilder text, List<(string Agent, string Text)> rows)
+    {
         string[] agents = [.. rows.Select(row => row.Agent).Distinct().OrderBy(OrderOf).ThenBy(agent => agent, StringComparer.Ordinal)];
         int[] widths = [.. agents.Select(agent => Math.Max(agent.Length, rows.Where(row => row.Agent == agent).Max(row => row.Text.Length)))];
-        var text = new StringBuilder();
         AppendRow(text, "", agents, widths);
         text.Append(' ', 4);
         foreach (int width in widths) text.Append("-+-").Append('-', width);
         text.Append('\n');
         for (int i = 0; i < rows.Count; i++)
             AppendRow(text, $"{i + 1}", [.. agents.Select(agent => agent == rows[i].Agent ? rows[i].Text : "")], widths);
-        return text.ToString();
     }
 
-    private static int OrderOf(string agent) => agent switch
-    {
-        Attempt.SetUpAgent => 0,
-        CommandPump.Agent => 2,
-        _ => 1,
-    };
+    private static int OrderOf(string agent) => agent == CommandPump.Agent ? 1 : 0;
 
     private static void AppendRow(StringBuilder text, string number, string[] cells, int[] widths)
     {
@@ -54,10 +58,10 @@ public static class Lanes
         text.Append(line.ToString().TrimEnd()).Append('\n');
     }
 
-    /// <summary>Words that the library changes and that a walk reads. A device's walk runs in the device's lane.</summary>
+    /// <summary>Words that are changed beside the walks that read them. A device's walk runs in the device's lane.</summary>
     private static HashSet<ulong> SharedEntries(IReadOnlyList<ScheduleEvent> events)
     {
-        HashSet<ulong> changed = [.. events.Where(e => e.Kind == EventKind.MemoryWrite).Select(e => e.Detail)];
+        HashSet<ulong> changed = [.. events.Where(e => e.Kind == EventKind.MemoryWrite && e.Agent != Attempt.SetUpAgent).Select(e => e.Detail)];
         changed.IntersectWith(events.Where(e => e.Kind == EventKind.MemoryRead && e.Agent != CommandPump.Agent).Select(e => e.Detail));
         return changed;
     }
@@ -69,7 +73,7 @@ public static class Lanes
         EventKind.Violation => "! " + e.Text![..e.Text!.IndexOf(':', StringComparison.Ordinal)],
         _ when e.Agent == Attempt.SetUpAgent => null,
         EventKind.Call => e.Text + " …",
-        EventKind.Return => "… " + e.Text,
+        EventKind.Return => "… " + e.Text![e.Text!.LastIndexOf('=')..],
         EventKind.Device => $"{e.Text} pa:0x{e.Value:x}",
         EventKind.MemoryWrite when entries.Contains(e.Detail) => $"entry pa:0x{e.Detail:x} := 0x{e.Value:x}",
         EventKind.MemoryRead when entries.Contains(e.Detail) => $"walks: entry pa:0x{e.Detail:x} is 0x{e.Value:x}",

@@ -1,4 +1,6 @@
 using System.Reflection;
+using System.Text.Json;
+using Harness;
 using Microsoft.Coyote;
 using Microsoft.Coyote.Logging;
 using Microsoft.Coyote.Random;
@@ -35,8 +37,20 @@ public static class Controlled
     /// <param name="plan">The plan by which it was found.</param>
     /// <param name="trace"><see cref="ScheduleFailure.Trace"/>.</param>
     /// <param name="body">As it was then.</param>
-    public static Exploration Replay(ExplorationPlan plan, string trace, Action<Attempt> body) =>
-        Run(Configure(plan).WithTestingIterations(1).WithReproducibleTrace(trace), null, body, null);
+    /// <exception cref="BadInputException">It is no trace, or the body has changed since.</exception>
+    public static Exploration Replay(ExplorationPlan plan, string trace, Action<Attempt> body)
+    {
+        try
+        {
+            using var parsed = JsonDocument.Parse(trace);
+        }
+        catch (JsonException e)
+        {
+            throw new BadInputException($"schedule is not the scheduler's trace: {e.Message.ReplaceLineEndings(" ")}");
+        }
+
+        return Run(Configure(plan).WithTestingIterations(1).WithReproducibleTrace(trace), null, body, null);
+    }
 
     /// <summary>A point at which another task may go on.</summary>
     public static void Step() => SchedulingPoint.Interleave();
@@ -160,6 +174,8 @@ public static class Controlled
     /// <summary>What is broken if no check said so.</summary>
     private static Violation Name(Attempt attempt, string report)
     {
+        if (report.Contains("is not reproducible", StringComparison.Ordinal))
+            throw new BadInputException("schedule does not fit this build: the program does not reach the steps that were recorded");
         if (report.Contains("uncontrolled", StringComparison.OrdinalIgnoreCase))
             throw new InvalidOperationException("the exploration is unsound: " + report);
         string agents = string.Join(", ", attempt.InCalls().Select(call => $"{call.Agent} in {call.Text}"));
