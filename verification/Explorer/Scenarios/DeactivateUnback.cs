@@ -13,16 +13,19 @@ namespace Explorer.Scenarios;
 internal static class DeactivateUnback
 {
     private const int Accesses = 4;
+
+    // Activated and deactivated, deactivated, deactivated and activated: each with and without caching mode.
+    private const int Lives = 3;
     private const string UnbackFirst = "unback returned before deactivate";
     private const string DeactivateFirst = "deactivate returned before unback";
 
     public static ConcurrentScenario Scenario { get; } = new(
         "deactivate-unback", "activate and deactivate against unback",
-        [States.StaleHit, States.Moved, States.Blocked, States.Drained, UnbackFirst, DeactivateFirst], Prepare) { Variants = 4 };
+        [States.StaleHit, States.Moved, States.Blocked, States.Drained, UnbackFirst, DeactivateFirst], Prepare) { Variants = 2 * Lives };
 
     private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
-        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = variant >= 2 }, fault);
+        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = variant >= Lives }, fault);
         Software software = machine.Software;
         Vcm vcm = machine.CreateVcm(0, 16 * Setup.Page);
         DeviceUnderTest device = machine.AddDevice(Setup.FirstDevice, vcm);
@@ -35,7 +38,8 @@ internal static class DeactivateUnback
         software.Back(buffer, memory);
         // Keeps the table in use, so that an unback is about the leaf alone.
         software.Back(neighbour, other);
-        bool startsActive = variant % 2 == 0;
+        bool startsActive = variant % Lives != 0;
+        bool comesBack = variant % Lives == 2;
         if (startsActive) software.Activate(association);
         bool unbacked = false;
         bool deactivated = false;
@@ -46,7 +50,7 @@ internal static class DeactivateUnback
             software.Deactivate(association);
             deactivated = true;
             if (!unbacked) attempt.Reach(DeactivateFirst);
-            software.Activate(association);
+            if (comesBack) software.Activate(association);
         });
         machine.AddThread("cpu 1", () =>
         {
