@@ -90,7 +90,7 @@ public sealed class StageTests
         Expected = "",
         Scenario = new System.Text.Json.Nodes.JsonObject
         {
-            ["name"] = "reserve", ["fault"] = "none", ["strategy"] = "Random", ["bound"] = 10, ["seed"] = 1, ["grain"] = "Synchronization",
+            ["name"] = "reserve", ["fault"] = "none", ["strategy"] = "Random", ["bound"] = 10, ["seed"] = 1,
         },
         Schedule = schedule,
     };

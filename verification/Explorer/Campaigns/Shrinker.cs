@@ -9,11 +9,15 @@ namespace Explorer.Campaigns;
 public static class Shrinker
 {
     /// <summary>How many schedules it may try.</summary>
-    public const int ScheduleLimit = 1000;
+    public const int ScheduleLimit = 600;
 
     private const int SchedulesPerTry = 50;
-    private static readonly int[] Bounds = [1, 2, 3, 5];
-    private static readonly Strategy[] Strategies = [Strategy.Prioritization, Strategy.DelayBounding];
+
+    private static readonly (Strategy Strategy, int Bound)[] Narrow =
+    [
+        (Strategy.Prioritization, 1), (Strategy.DelayBounding, 1), (Strategy.Prioritization, 2), (Strategy.DelayBounding, 2),
+        (Strategy.Probabilistic, 5), (Strategy.Prioritization, 5), (Strategy.DelayBounding, 5), (Strategy.Probabilistic, 4),
+    ];
 
     /// <summary>The easiest of <paramref name="found"/> and what the search finds; the same for the same seed.</summary>
     /// <param name="found">What to shrink.</param>
@@ -24,23 +28,17 @@ public static class Shrinker
         int left = ScheduleLimit;
         for (uint round = 1; left > 0; round++)
         {
-            foreach (Strategy strategy in Strategies)
+            foreach ((Strategy strategy, int bound) in Narrow)
             {
-                foreach (int bound in Bounds)
+                if (left <= 0 || (stop is not null && stop())) return best;
+                var plan = new ExplorationPlan(strategy, unchecked(found.Plan.Seed + 7919 * round) & int.MaxValue, Math.Min(SchedulesPerTry, left))
                 {
-                    if (left <= 0 || (stop is not null && stop())) return best;
-                    uint seed = unchecked(found.Plan.Seed + 7919 * round) & int.MaxValue;
-                    var plan = new ExplorationPlan(strategy, seed, Math.Min(SchedulesPerTry, left))
-                    {
-                        Bound = bound,
-                        Grain = found.Plan.Grain,
-                        MaxSteps = found.Plan.MaxSteps,
-                        Stop = stop,
-                    };
-                    Exploration result = Controlled.Explore(plan, attempt => found.Scenario.Run(attempt, found.Fault));
-                    left -= Math.Max(1, result.Schedules);
-                    if (result.Failure is { } failure && IsEasier(failure, best.Failure)) best = found with { Plan = plan, Failure = failure };
-                }
+                    Bound = bound,
+                    Stop = stop,
+                };
+                Exploration result = Controlled.Explore(plan, attempt => found.Scenario.Run(attempt, found.Fault));
+                left -= Math.Max(1, result.Schedules);
+                if (result.Failure is { } failure && IsEasier(failure, best.Failure)) best = found with { Plan = plan, Failure = failure };
             }
         }
 

@@ -47,7 +47,6 @@ public static class FailureReport
             ["strategy"] = found.Plan.Strategy.ToString(),
             ["bound"] = (long)found.Plan.Bound,
             ["seed"] = (long)found.Plan.Seed,
-            ["grain"] = found.Plan.Grain.ToString(),
         },
         Schedule = found.Failure.Trace,
     };
@@ -59,15 +58,14 @@ public static class FailureReport
     {
         if (file.Stage != Stage) throw new BadInputException($"stage is \"{file.Stage}\"; expected \"{Stage}\"");
         if (file.Schedule is null) throw new BadInputException("schedule is missing; expected the scheduler's trace");
-        if (file.Scenario is not JsonObject fields) throw new BadInputException("scenario is not an object; expected name, fault, strategy, bound, seed and grain");
-        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed", "grain"]).FirstOrDefault();
-        if (surplus is not null) throw new BadInputException($"scenario.{surplus} is unknown; expected name, fault, strategy, bound, seed and grain");
+        if (file.Scenario is not JsonObject fields) throw new BadInputException("scenario is not an object; expected name, fault, strategy, bound and seed");
+        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed"]).FirstOrDefault();
+        if (surplus is not null) throw new BadInputException($"scenario.{surplus} is unknown; expected name, fault, strategy, bound and seed");
         ConcurrentScenario scenario = Names.Scenario(Text(fields, "name"), "scenario.name");
         PlantedFault fault = Names.Fault(Text(fields, "fault"), "scenario.fault");
         var plan = new ExplorationPlan(Names.Strategy(Text(fields, "strategy"), "scenario.strategy"), (uint)Number(fields, "seed", int.MaxValue), 1)
         {
             Bound = (int)Number(fields, "bound", 1000),
-            Grain = Names.Grain(Text(fields, "grain"), "scenario.grain"),
         };
         Exploration result = Controlled.Replay(plan, file.Schedule, attempt => scenario.Run(attempt, fault));
         return result.Failure is null ? null : new(scenario, fault, plan, result.Failure);

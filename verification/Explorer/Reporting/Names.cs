@@ -17,17 +17,11 @@ public static class Names
         PlantedFault.Find(name) ?? throw Unknown(field, name, PlantedFault.All.Prepend(PlantedFault.None).Select(fault => fault.Name));
 
     /// <exception cref="BadInputException">There is none of that name.</exception>
-    public static Strategy Strategy(string name, string field) => Member<Strategy>(name, field);
-
-    /// <exception cref="BadInputException">There is none of that name.</exception>
-    public static Grain Grain(string name, string field) => Member<Grain>(name, field);
-
-    private static T Member<T>(string name, string field)
-        where T : struct, Enum =>
+    public static Strategy Strategy(string name, string field) =>
         // A number would parse too.
-        Enum.GetNames<T>().Contains(name, StringComparer.OrdinalIgnoreCase)
-            ? Enum.Parse<T>(name, ignoreCase: true)
-            : throw Unknown(field, name, Enum.GetNames<T>());
+        Enum.GetNames<Strategy>().Contains(name, StringComparer.OrdinalIgnoreCase)
+            ? Enum.Parse<Strategy>(name, ignoreCase: true)
+            : throw Unknown(field, name, Enum.GetNames<Strategy>());
 
     private static BadInputException Unknown(string field, string name, IEnumerable<string> known) =>
         new($"{field} is \"{name}\"; expected one of {string.Join(", ", known)}");

@@ -59,7 +59,8 @@ public static class Controlled
             },
             null);
         // The scheduler gives up where the program asks for another step than the one recorded.
-        return result.Failure is not null || isComplete
+        if (result.Failure is { } failure) return result with { Failure = failure with { Trace = trace } };
+        return isComplete
             ? result
             : throw new BadInputException("schedule does not fit this build: the program does not take the steps that were recorded");
     }
