@@ -1,6 +1,7 @@
 using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Scheduling;
+using Vcmm.Spec;
 
 namespace Explorer.Scenarios;
 
@@ -26,6 +27,7 @@ public sealed record ConcurrentScenario(
         Prepared? prepared = null;
         Controlled.Outside(() => prepared = Prepare(attempt, fault, variant));
         prepared!.Machine.Run();
+        attempt.Passed(Invariant.Progress);
         Controlled.Outside(prepared.Finish);
     }
 
