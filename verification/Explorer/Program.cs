@@ -1,19 +1,48 @@
 using System.Diagnostics;
-using Explorer.Faults;
-using Explorer.Scenarios;
+using System.Reflection;
 using Explorer.Scheduling;
+using Explorer.Worker;
+using Harness;
+using Harness.Schedules;
 
-int n = args.Length > 0 ? int.Parse(args[0]) : 200;
-string only = args.Length > 1 ? args[1] : "";
-foreach (ConcurrentScenario scenario in ConcurrentScenario.All)
-foreach (PlantedFault fault in PlantedFault.All.Where(f => f.Scenario == scenario.Name).Prepend(PlantedFault.None))
-foreach (Strategy s in Enum.GetValues<Strategy>())
+// The worker: started from the folder of rewritten assemblies, says on standard output one message a line, and ends when it has
+// nothing left to do or standard input is closed.
+const int Clean = 0;
+const int WrongUsage = 2;
+const int NotRewritten = 3;
+
+Stream output = Console.OpenStandardOutput();
+void Say(WorkerMessage message)
 {
-    if (only.Length > 0 && only != scenario.Name && only != fault.Name) continue;
-    var reached = new Dictionary<string,int>();
-    var sw = Stopwatch.StartNew();
-    var r = Controlled.Explore(new(s, 1, n), a => scenario.Run(a, fault), a => { foreach (var k in a.Reached.Keys) reached[k] = reached.GetValueOrDefault(k) + 1; });
-    Console.WriteLine($"{scenario.Name} {fault.Name} {s} schedules={r.Schedules} steps={r.Steps/(double)r.Schedules:0} {r.Schedules / sw.Elapsed.TotalSeconds:0}/s {r.Failure?.Kind} {r.Failure?.Message.Substring(0, Math.Min(400, r.Failure.Message.Length))} unc={string.Join(",", r.Uncontrolled)}");
-    if (fault == PlantedFault.None) Console.WriteLine("    " + string.Join(", ", reached.Select(p => $"{p.Key}={p.Value}")));
+    output.Write(System.Text.Encoding.UTF8.GetBytes(message.ToLine() + "\n"));
+    output.Flush();
 }
-return 0;
+
+Assembly[] underControl =
+    [typeof(Platform.Ram).Assembly, typeof(Vcmm.VcmManager).Assembly, typeof(IommuSim.VtdTables).Assembly, typeof(Controlled).Assembly];
+if (Array.Find(underControl, assembly => !Controlled.IsRewritten(assembly)) is { } original)
+{
+    Say(new RefusedMessage($"{original.GetName().Name}.dll is not rewritten for controlled schedules; run the worker from the folder controlled/"));
+    return NotRewritten;
+}
+
+try
+{
+    if (args is ["replay", string path])
+    {
+        new ScheduleWorker(Say, static () => false).Replay(path);
+        return Clean;
+    }
+
+    if (args is not ["explore", ..]) throw new BadInputException($"the command is \"{args.FirstOrDefault()}\"; expected {WorkerOptions.Usage}");
+    WorkerOptions options = WorkerOptions.Parse(args.AsSpan(1));
+    if (options.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))
+        Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
+    new ScheduleWorker(Say, StandardInput.WatchForEnd()).Explore(options);
+    return Clean;
+}
+catch (BadInputException e)
+{
+    Say(new RefusedMessage(e.Message));
+    return WrongUsage;
+}

@@ -10,6 +10,7 @@ namespace Explorer.Faults;
 public abstract class FaultyIommu(IIommu inner) : IIommu
 {
     private readonly List<Task> _underWay = [];
+    private bool _isRunning;
 
     /// <inheritdoc/>
     public TableFormat Format => inner.Format;
@@ -18,7 +19,10 @@ public abstract class FaultyIommu(IIommu inner) : IIommu
     public Iova LastAddress => inner.LastAddress;
 
     /// <inheritdoc/>
-    public bool CachesAbsent => inner.CachesAbsent;
+    public IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
+
+    /// <inheritdoc/>
+    public virtual bool CachesAbsent => inner.CachesAbsent;
 
     /// <summary>The driver as it should be.</summary>
     protected IIommu Inner => inner;
@@ -44,12 +48,23 @@ public abstract class FaultyIommu(IIommu inner) : IIommu
     /// <inheritdoc/>
     public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
 
-    /// <summary>Waits for what was left running.</summary>
-    public void Join() => Task.WaitAll(_underWay.ToArray());
+    /// <summary>The threads start: from here on something may be left running.</summary>
+    public void Start() => _isRunning = true;
 
-    /// <summary>Leaves something running.</summary>
+    /// <summary>The threads have ended: waits for what was left running, and leaves nothing running any more.</summary>
+    public void Stop()
+    {
+        Join();
+        _isRunning = false;
+    }
+
+    /// <summary>Waits for what was left running.</summary>
+    protected void Join() => Task.WaitAll(_underWay.ToArray());
+
+    /// <summary>Leaves something running. Not before the start and after the end, where no scheduler would control it.</summary>
     protected VcmmError InBackground(Func<VcmmError> operation)
     {
+        if (!_isRunning) return operation();
         _underWay.Add(Task.Run(operation));
         return VcmmError.None;
     }
@@ -80,6 +95,19 @@ internal sealed class LeavesOnly(IIommu inner) : FaultyIommu(inner)
 internal sealed class EarlyDetach(IIommu inner) : FaultyIommu(inner)
 {
     public override VcmmError Detach(StreamId device, DomainId domain) => InBackground(() => Inner.Detach(device, domain));
+
+    // The one thing that is wrong is when the detach returns, so the next attach must not meet it half done.
+    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    {
+        Join();
+        return Inner.Attach(device, domain, table);
+    }
+}
+
+/// <summary>Mapping needs no invalidation, it says, where the hardware caches that an address was not mapped.</summary>
+internal sealed class ForgetAbsent(IIommu inner) : FaultyIommu(inner)
+{
+    public override bool CachesAbsent => false;
 }
 
 /// <summary>

@@ -36,6 +36,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new EarlyDetach(iommu),
         },
+        new("forget-absent", "mapping leaves out the invalidation that caching mode asks for", "recycle", Invariant.TablesAreTruth)
+        {
+            Wrap = static iommu => new ForgetAbsent(iommu),
+        },
         new("check-then-act", "a range is looked up and taken in two steps", "reserve", Invariant.NoOverlap)
         {
             TakesRangesInTwoSteps = true,

@@ -14,6 +14,9 @@ namespace Explorer.Machines;
 /// </remarks>
 public sealed class CommandPump : IWaitPolicy
 {
+    /// <summary>Its lane.</summary>
+    public const string Agent = "iommu";
+
     private const int PollLimit = 1000;
     private readonly VtdIommu<ControlledMemory, ControlledSteps> _iommu;
     private long _events;
@@ -51,7 +54,7 @@ public sealed class CommandPump : IWaitPolicy
 
     private void Run()
     {
-        Attempt.Agent = "iommu";
+        Attempt.Agent = Agent;
         while (true)
         {
             Controlled.WaitUntil(() => _rung || _isStopping);

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Explorer.Scheduling;
 using Platform;
 
@@ -65,11 +66,9 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public void Write64(PhysAddr address, ulong value)
     {
-        using (Controlled.Quietly())
-        {
-            if (_ram.Read64(address) == value) return;
-        }
-
+        Span<byte> present = stackalloc byte[sizeof(ulong)];
+        _ram.Read(address, present);
+        if (BinaryPrimitives.ReadUInt64LittleEndian(present) == value) return;
         _pool.Touch(address);
         _ram.Write64(address, value);
         _observer.WordWritten(address, value);
@@ -78,11 +77,9 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public void Write32(PhysAddr address, uint value)
     {
-        using (Controlled.Quietly())
-        {
-            if (_ram.Read32(address) == value) return;
-        }
-
+        Span<byte> present = stackalloc byte[sizeof(uint)];
+        _ram.Read(address, present);
+        if (BinaryPrimitives.ReadUInt32LittleEndian(present) == value) return;
         _pool.Touch(address);
         _ram.Write32(address, value);
         _observer.WordWritten(address, value);

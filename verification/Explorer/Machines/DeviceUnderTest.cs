@@ -32,6 +32,7 @@ public sealed class DeviceUnderTest
     public void Access(Iova address, Access kind)
     {
         var page = new Iova(address.Value & ~(Ledger.PageBytes - 1));
+        _attempt.Note(EventKind.Call, text: $"{kind} {page}");
         DeviceAccessWindow window = _ledger.Open(Device.Id, page, kind);
         _side.Window = window;
         _side.Moved = false;
@@ -40,7 +41,7 @@ public sealed class DeviceUnderTest
         _side.Window = null;
         _ledger.Close(window);
         _attempt.Reach(result.Ok ? States.Moved : States.Blocked);
-        if (!result.Ok) _attempt.Note(EventKind.Device, page.Value, (ulong)result.Reason, "is blocked");
+        _attempt.Note(EventKind.Return, text: $"{kind} {page} = {(result.Ok ? "done" : $"blocked, {result.Reason}")}");
         _attempt.Check(
             Invariant.TablesAreTruth, result.Ok ? _side.Moved : window.MayBeBlocked,
             () => $"{Device.Id} was blocked ({result.Reason}) from a {kind} at {page}", () => "mapped all the while, so let through");

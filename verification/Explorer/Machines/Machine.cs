@@ -82,6 +82,8 @@ public sealed class Machine
     /// <summary>Runs every thread, device and the IOMMU's command pump until all are done.</summary>
     public void Run()
     {
+        var faulty = Port as FaultyIommu;
+        faulty?.Start();
         Task pump = _pump.Start();
         Task[] tasks = [.. _threads.Select(thread => Task.Run(() =>
         {
@@ -89,7 +91,7 @@ public sealed class Machine
             thread.Body();
         }))];
         Task.WaitAll(tasks);
-        (Port as FaultyIommu)?.Join();
+        faulty?.Stop();
         _pump.Stop();
         pump.Wait();
         if (Iommu.Statistics.WaitsHeld != 0) _attempt.Reach(States.Drained);

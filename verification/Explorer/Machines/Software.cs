@@ -23,7 +23,7 @@ public sealed class Software(Attempt attempt, Machine machine)
     {
         // From here on the frames may be anything, a table of somebody's too.
         machine.NoteDataEnds(memory);
-        VcmmError error = Call($"free {memory.Segments[0]}", memory.TryFree);
+        VcmmError error = Call($"free {memory.Segments[0].First}", memory.TryFree);
         if (error != VcmmError.None) machine.NoteData(memory);
         return error;
     }
@@ -33,7 +33,7 @@ public sealed class Software(Attempt attempt, Machine machine)
     {
         (Vcm vcm, IovaRange range, Access access) = (reservation.Vcm, reservation.Range, reservation.Access);
         machine.Ledger.BeginMapping(vcm, range, access, memory.Segments);
-        VcmmError error = Call($"back {range} with {memory.Segments[0]}", () => reservation.TryBack(memory));
+        VcmmError error = Call($"back {range} with {memory.Segments[0].First}", () => reservation.TryBack(memory));
         machine.Ledger.EndMapping(vcm, range, access, memory.Segments, error == VcmmError.None);
         return error;
     }

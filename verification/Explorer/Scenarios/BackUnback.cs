@@ -18,7 +18,7 @@ internal static class BackUnback
         "back-unback", "back and unback against device access on the same VCM",
         [States.StaleHit, States.Moved, States.Blocked, States.Drained, States.DiscardedFill], Prepare);
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault)
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
         var machine = new Machine(attempt, Setup.SmallCaches, fault);
         Software software = machine.Software;

@@ -1,6 +1,7 @@
 using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Scheduling;
+using Vcmm.Spec;
 
 namespace Explorer.Scenarios;
 
@@ -8,10 +9,13 @@ namespace Explorer.Scenarios;
 /// <param name="Name">As on the command line.</param>
 /// <param name="Summary">What runs beside what.</param>
 /// <param name="Sometimes">States that must be reached in some schedules, or the scenario shows nothing.</param>
-/// <param name="Prepare">Makes a machine for one schedule, with a fault planted in it or none.</param>
+/// <param name="Prepare">Makes a machine for one schedule, with a fault planted in it or none, in one of the variants.</param>
 public sealed record ConcurrentScenario(
-    string Name, string Summary, IReadOnlyList<string> Sometimes, Func<Attempt, PlantedFault, Prepared> Prepare)
+    string Name, string Summary, IReadOnlyList<string> Sometimes, Func<Attempt, PlantedFault, int, Prepared> Prepare)
 {
+    /// <summary>How many variants there are; each schedule takes one.</summary>
+    public int Variants { get; init; } = 1;
+
     /// <summary>All there are.</summary>
     public static IReadOnlyList<ConcurrentScenario> All { get; } =
         [BackUnback.Scenario, DeactivateUnback.Scenario, Reserve.Scenario, Recycle.Scenario, LargeLeaf.Scenario];
@@ -19,10 +23,12 @@ public sealed record ConcurrentScenario(
     /// <summary>One schedule: only what the threads do is explored, not the setting up and tearing down.</summary>
     public void Run(Attempt attempt, PlantedFault fault)
     {
-        Prepared prepared;
-        using (Controlled.Quietly()) prepared = Prepare(attempt, fault);
-        prepared.Machine.Run();
-        using (Controlled.Quietly()) prepared.Finish();
+        int variant = Variants == 1 ? 0 : Controlled.Choose(Variants);
+        Prepared? prepared = null;
+        Controlled.Outside(() => prepared = Prepare(attempt, fault, variant));
+        prepared!.Machine.Run();
+        attempt.Passed(Invariant.Progress);
+        Controlled.Outside(prepared.Finish);
     }
 
     /// <summary>The scenario of that name, or null.</summary>

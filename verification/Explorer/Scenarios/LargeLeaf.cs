@@ -20,7 +20,7 @@ internal static class LargeLeaf
         "large-leaf", "a large leaf in place of a cached table, against device access and reuse of the table's page",
         [States.Moved, States.Blocked, TableReused], Prepare);
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault)
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
         var machine = new Machine(attempt, Setup.SmallCaches, fault);
         Software software = machine.Software;

@@ -17,11 +17,11 @@ internal static class Recycle
 
     public static ConcurrentScenario Scenario { get; } = new(
         "recycle", "unback, free and reuse of the frames against device access",
-        [States.StaleHit, States.Blocked, SameFrame], Prepare);
+        [States.StaleHit, States.Blocked, SameFrame], Prepare) { Variants = 2 };
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault)
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
-        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = Controlled.Choose(2) == 0 }, fault);
+        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = variant == 1 }, fault);
         Software software = machine.Software;
         Vcm mine = machine.CreateVcm(0, 16 * Setup.Page);
         Vcm theirs = machine.CreateVcm(0, 16 * Setup.Page);

@@ -19,7 +19,7 @@ internal static class Reserve
     public static ConcurrentScenario Scenario { get; } = new(
         "reserve", "two threads reserve and unreserve", [NoSpace, LowerFirst, UpperFirst], Prepare);
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault)
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
         var machine = new Machine(attempt, Setup.SmallCaches, fault);
         Vcm vcm = machine.CreateVcm(0, Slots * Setup.Page);

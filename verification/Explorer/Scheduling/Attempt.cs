@@ -11,6 +11,9 @@ namespace Explorer.Scheduling;
 [SkipRewriting("Recording must not add steps to the schedule.")]
 public sealed class Attempt
 {
+    /// <summary>Who acts before the threads start and after they have ended.</summary>
+    public const string SetUpAgent = "set-up";
+
     private const int EventLimit = 20_000;
 
     // A controlled task keeps to one thread.
@@ -36,8 +39,21 @@ public sealed class Attempt
     /// <summary>Who the calling task is: a thread or a part of the hardware. Each is a lane of the picture.</summary>
     public static string Agent
     {
-        get => _agent ?? "main";
+        get => _agent ?? SetUpAgent;
         set => _agent = value;
+    }
+
+    /// <summary>The calls that have begun and not returned.</summary>
+    public IEnumerable<ScheduleEvent> InCalls()
+    {
+        var open = new List<ScheduleEvent>();
+        foreach (ScheduleEvent e in _events)
+        {
+            if (e.Kind == EventKind.Call) open.Add(e);
+            if (e.Kind == EventKind.Return) open.RemoveAt(open.FindLastIndex(call => call.Agent == e.Agent));
+        }
+
+        return open;
     }
 
     /// <summary>Notes what the calling task does.</summary>
@@ -48,6 +64,9 @@ public sealed class Attempt
 
     /// <summary>Notes that an interesting state was reached.</summary>
     public void Reach(string state) => _reached[state] = _reached.GetValueOrDefault(state) + 1;
+
+    /// <summary>Counts a check that the scheduler makes itself: it ends the schedule if the invariant does not hold.</summary>
+    public void Passed(Invariant invariant) => _checks[(int)invariant]++;
 
     /// <summary>Counts a check, and ends the schedule if it does not hold.</summary>
     public void Check(Invariant invariant, bool holds, Func<string> observed, Func<string> expected)

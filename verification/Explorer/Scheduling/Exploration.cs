@@ -6,6 +6,12 @@ namespace Explorer.Scheduling;
 /// <param name="Schedules">How many to run at most.</param>
 public sealed record ExplorationPlan(Strategy Strategy, uint Seed, int Schedules)
 {
+    /// <summary>
+    /// How many of its moves a strategy has: priority changes, delays, or the negative binary logarithm of the probability of
+    /// leaving a task. The two that count none pass over it.
+    /// </summary>
+    public int Bound { get; init; } = DefaultBound(Strategy);
+
     /// <summary>What counts as a step.</summary>
     public Grain Grain { get; init; } = Grain.Synchronization;
 
@@ -14,6 +20,8 @@ public sealed record ExplorationPlan(Strategy Strategy, uint Seed, int Schedules
 
     /// <summary>Asked before each schedule; true ends the exploration.</summary>
     public Func<bool>? Stop { get; init; }
+
+    private static int DefaultBound(Strategy strategy) => strategy == Strategy.Probabilistic ? 3 : 10;
 }
 
 /// <summary>What an exploration found.</summary>
@@ -34,26 +42,21 @@ public sealed record Exploration
 
 /// <summary>A schedule that breaks something.</summary>
 /// <param name="Attempt">What was recorded while it ran.</param>
-/// <param name="Message">What the scheduler or the scenario said.</param>
-/// <param name="Kind">In what way it broke.</param>
+/// <param name="Violation">What is broken.</param>
 /// <param name="Trace">The scheduler's own record, from which <see cref="Controlled.Replay"/> runs it again.</param>
-public sealed record ScheduleFailure(Attempt Attempt, string Message, FailureKind Kind, string Trace);
-
-/// <summary>In what way a schedule broke.</summary>
-public enum FailureKind
+public sealed record ScheduleFailure(Attempt Attempt, Violation Violation, string Trace)
 {
-    /// <summary>A check of the scenario said so.</summary>
-    Violation,
+    /// <summary>How often another agent goes on than the one before: what makes a schedule hard to read.</summary>
+    public int Switches { get; } = CountSwitches(Attempt.Events);
 
-    /// <summary>Nobody can go on.</summary>
-    Deadlock,
+    private static int CountSwitches(IReadOnlyList<ScheduleEvent> events)
+    {
+        int count = 0;
+        for (int i = 1; i < events.Count; i++)
+        {
+            if (events[i].Agent != events[i - 1].Agent) count++;
+        }
 
-    /// <summary>Somebody goes on for ever.</summary>
-    TooManySteps,
-
-    /// <summary>An exception that nobody expected.</summary>
-    Exception,
-
-    /// <summary>The exploration itself is unsound: a call that the scheduler does not control.</summary>
-    Uncontrolled,
+        return count;
+    }
 }

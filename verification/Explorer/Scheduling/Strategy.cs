@@ -12,17 +12,19 @@ public enum Strategy
     /// <summary>Priorities that change at a few random steps (PCT): finds bugs that need few, well placed switches.</summary>
     Prioritization,
 
-    /// <summary>The same with a fair end, so that who waits in a loop is not starved.</summary>
-    FairPrioritization,
-
     /// <summary>One task after the other, delayed at a few random steps.</summary>
     DelayBounding,
 
-    /// <summary>The same with a fair end.</summary>
-    FairDelayBounding,
-
     /// <summary>Learns to reach states that it has not seen.</summary>
     QLearning,
+}
+
+/// <summary>Which strategies a campaign takes turns with.</summary>
+public static class Portfolio
+{
+    /// <summary>In this order, again and again.</summary>
+    public static IReadOnlyList<Strategy> Order { get; } =
+        [Strategy.Probabilistic, Strategy.DelayBounding, Strategy.Prioritization, Strategy.Random, Strategy.QLearning];
 }
 
 /// <summary>What, beside locks, tasks, interlocked and volatile accesses, counts as a step.</summary>

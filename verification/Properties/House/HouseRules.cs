@@ -46,6 +46,46 @@ public sealed class HouseRules
         Assert.Empty(Read(room, MemberReferences).Intersect(["Thread.Sleep", "Task.Delay", "DateTime.get_Now", "DateTime.get_UtcNow", "Random.get_Shared"]));
     }
 
+    /// <summary>What each call of the contract is in the model; null: it is part of the machine, or an oracle uses it.</summary>
+    private static readonly Dictionary<string, Type?> Contract = new()
+    {
+        ["VcmManager.TryAddDevice"] = null,
+        ["VcmManager.TryCreateVcm"] = typeof(CreateVcm),
+        ["VcmManager.TryAllocate"] = typeof(AllocateMemory),
+        ["Vcm.TryReserve"] = typeof(Reserve),
+        ["Vcm.TryReserveAt"] = typeof(ReserveAt),
+        ["Vcm.TryFindReservation"] = typeof(FindReservation),
+        ["Vcm.get_Reservations"] = typeof(ListReservations),
+        ["Vcm.TryTranslate"] = typeof(Translate),
+        ["Vcm.TryGetTable"] = null,
+        ["Vcm.TryAssociate"] = typeof(Associate),
+        ["Vcm.TryFree"] = typeof(FreeVcm),
+        ["Reservation.TryBack"] = typeof(Back),
+        ["Reservation.TryUnback"] = typeof(Unback),
+        ["Reservation.TryUnreserve"] = typeof(Unreserve),
+        ["PhysicalAllocation.TryFree"] = typeof(FreeMemory),
+        ["Association.TryActivate"] = typeof(Activate),
+        ["Association.TryDeactivate"] = typeof(Deactivate),
+        ["Association.TryDeassociate"] = typeof(Deassociate),
+    };
+
+    [Fact]
+    public void Every_call_of_the_contract_is_an_operation_of_the_model()
+    {
+        Type[] objects = [typeof(Vcmm.VcmManager), typeof(Vcmm.Vcm), typeof(Vcmm.Reservation), typeof(Vcmm.PhysicalAllocation), typeof(Vcmm.Association)];
+        string[] calls =
+        [
+            .. objects.SelectMany(type => type.GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly)
+                .Where(method => method.Name.StartsWith("Try", StringComparison.Ordinal) || method.Name == "get_Reservations")
+                .Select(method => $"{type.Name}.{method.Name}")),
+        ];
+        Assert.Equal(Contract.Keys.Order(StringComparer.Ordinal), calls.Order(StringComparer.Ordinal));
+        // What devices do is no call of the library.
+        Type[] expected = [.. Contract.Values.OfType<Type>(), typeof(DeviceAccess)];
+        Type[] operations = [.. SpecRoom.GetTypes().Where(type => type.IsSubclassOf(typeof(Operation)))];
+        Assert.Equal(expected.Select(type => type.Name).Order(StringComparer.Ordinal), operations.Select(type => type.Name).Order(StringComparer.Ordinal));
+    }
+
     [Fact]
     public void The_rules_see_what_they_forbid()
     {

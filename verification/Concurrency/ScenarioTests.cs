@@ -1,0 +1,88 @@
+using Explorer.Campaigns;
+using Explorer.Faults;
+using Explorer.Reporting;
+using Explorer.Scenarios;
+using Harness.Failures;
+using Xunit.Abstractions;
+
+namespace Concurrency;
+
+/// <summary>The library survives what its planted faults do not.</summary>
+public sealed class ScenarioTests(ITestOutputHelper output)
+{
+    private const int Schedules = 2000;
+    private const ulong Seed = 1;
+
+    /// <summary>An interesting state that fewer schedules than this reach is reached by luck.</summary>
+    private const double MinimumRate = 0.005;
+
+    public static TheoryData<string> Scenarios => [.. ConcurrentScenario.All.Select(scenario => scenario.Name)];
+
+    public static TheoryData<string> Faults => [.. PlantedFault.All.Select(fault => fault.Name)];
+
+    [Theory]
+    [MemberData(nameof(Scenarios))]
+    public void The_library_survives_two_thousand_schedules_that_reach_what_matters(string name)
+    {
+        ConcurrentScenario scenario = ConcurrentScenario.Find(name)!;
+        CampaignTotals totals = Explore(scenario, PlantedFault.None);
+        Assert.True(totals.Failure is null, totals.Failure is null ? "" : FailureReport.Print(totals.Failure));
+        Assert.Equal(Schedules, totals.Schedules);
+        foreach (string state in scenario.Sometimes)
+        {
+            double rate = totals.Reached.GetValueOrDefault(state) / (double)Schedules;
+            output.WriteLine($"{rate,7:P1} {state}");
+            Assert.True(rate >= MinimumRate, $"\"{state}\" was reached in {rate:P2} of the schedules");
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Faults))]
+    public void A_planted_fault_is_found_by_the_invariant_that_names_it_and_replays(string name)
+    {
+        PlantedFault fault = PlantedFault.Find(name)!;
+        CampaignTotals totals = Explore(ConcurrentScenario.Find(fault.Scenario)!, fault);
+        Assert.NotNull(totals.Failure);
+        output.WriteLine($"found in schedule {totals.Schedules}");
+
+        FoundFailure shrunk = Shrinker.Shrink(totals.Failure);
+        string report = FailureReport.Print(shrunk);
+        output.WriteLine($"{totals.Failure.Failure.Switches} switches, shrunk to {shrunk.Failure.Switches}\n{report}");
+        Assert.Equal(fault.CaughtBy, totals.Failure.Failure.Violation.Invariant);
+        Assert.StartsWith($"I{(int)fault.CaughtBy} {fault.CaughtBy} is broken\n", report);
+        Assert.True(shrunk.Failure.Switches <= totals.Failure.Failure.Switches);
+
+        FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
+        FoundFailure? replayed = FailureReport.Replay(file);
+        Assert.NotNull(replayed);
+        Assert.Equal(report, FailureReport.Print(replayed));
+    }
+
+    [Fact]
+    public void Each_scenario_has_a_fault_that_it_finds() =>
+        Assert.Empty(ConcurrentScenario.All.Select(scenario => scenario.Name).Except(PlantedFault.All.Select(fault => fault.Scenario)));
+
+    [Fact]
+    public void A_schedule_of_a_fault_breaks_nothing_without_the_fault_or_does_not_fit()
+    {
+        PlantedFault fault = PlantedFault.Find("check-then-act")!;
+        FailureFile file = FailureReport.ToFile(Explore(ConcurrentScenario.Find(fault.Scenario)!, fault).Failure!);
+        file.Scenario["fault"] = "none";
+        try
+        {
+            Assert.Null(FailureReport.Replay(file));
+        }
+        catch (Harness.BadInputException e)
+        {
+            Assert.Contains("does not fit", e.Message);
+        }
+    }
+
+    private static CampaignTotals Explore(ConcurrentScenario scenario, PlantedFault fault)
+    {
+        var plan = new CampaignPlan(Seed);
+        var totals = new CampaignTotals();
+        for (int round = 0; totals.Schedules < Schedules && totals.Failure is null; round++) totals.Run(scenario, fault, plan, round);
+        return totals;
+    }
+}

@@ -1,0 +1,140 @@
+using Explorer.Scheduling;
+using Harness;
+using Vcmm.Spec;
+
+namespace Concurrency;
+
+/// <summary>What the scheduler must see, in the smallest code that shows it.</summary>
+public sealed class SchedulerTests
+{
+    private readonly object _first = new();
+    private readonly object _second = new();
+    private int _plain;
+
+    [Fact]
+    public void Two_locks_taken_in_both_orders_break_progress()
+    {
+        Violation? violation = Explore(_ =>
+        {
+            Task one = Task.Run(() =>
+            {
+                lock (_first) lock (_second) _plain++;
+            });
+            Task two = Task.Run(() =>
+            {
+                lock (_second) lock (_first) _plain++;
+            });
+            Task.WaitAll([one, two]);
+        });
+        Assert.Equal(Invariant.Progress, violation?.Invariant);
+        Assert.StartsWith("nobody can go on", violation!.Observed);
+    }
+
+    [Fact]
+    public void Two_locks_taken_in_one_order_do_not() => Assert.Null(Explore(_ =>
+    {
+        Task[] tasks = [Task.Run(TakeBoth), Task.Run(TakeBoth)];
+        Task.WaitAll(tasks);
+    }));
+
+    [Theory]
+    [InlineData(Grain.Synchronization, false)]
+    [InlineData(Grain.PlainFields, true)]
+    public void A_field_without_a_lock_is_found_by_the_fine_grain_alone(Grain grain, bool isFound)
+    {
+        Violation? violation = Explore(
+            attempt =>
+            {
+                _plain = 0;
+                Task[] tasks = [Task.Run(() => _plain = _plain + 1), Task.Run(() => _plain = _plain + 1)];
+                Task.WaitAll(tasks);
+                attempt.Check(Invariant.Linearizable, _plain == 2, () => $"{_plain}", () => "2");
+            },
+            grain);
+        Assert.Equal(isFound, violation is not null);
+    }
+
+    [Fact]
+    public void Who_goes_on_for_ever_breaks_progress()
+    {
+        Violation? violation = Explore(_ =>
+        {
+            while (Volatile.Read(ref _plain) >= 0) Controlled.Step();
+        });
+        Assert.Equal(Invariant.Progress, violation?.Invariant);
+        Assert.StartsWith("somebody goes on for ever", violation!.Observed);
+    }
+
+    [Fact]
+    public void An_exception_breaks_linearizability_and_its_message_tells_nothing_of_files()
+    {
+        Violation? violation = Explore(_ => Task.Run(() => throw new InvalidOperationException("lost a page")).Wait());
+        Assert.Equal(Invariant.Linearizable, violation?.Invariant);
+        Assert.Contains("lost a page", violation!.Observed);
+        Assert.DoesNotContain(".cs", violation.Observed);
+    }
+
+    [Fact]
+    public void What_the_scheduler_does_not_control_is_not_passed_over()
+    {
+        var failure = Record.Exception(() => Explore(_ =>
+        {
+            using var gate = new ReaderWriterLockSlim();
+            gate.EnterReadLock();
+            gate.ExitReadLock();
+        }));
+        Assert.IsType<InvalidOperationException>(failure);
+    }
+
+    [Fact]
+    public void A_check_that_fails_outside_the_scheduler_fails_the_schedule()
+    {
+        Violation? violation = Explore(attempt => Controlled.Outside(() =>
+            attempt.Check(Invariant.Conservation, false, static () => "seen", static () => "expected")));
+        Assert.Equal(new Violation(Invariant.Conservation, "seen", "expected"), violation);
+    }
+
+    [Fact]
+    public void A_trace_of_something_else_does_not_fit()
+    {
+        Exploration found = Controlled.Explore(Plan(Grain.Synchronization), Race);
+        Assert.NotNull(found.Failure);
+        Assert.Throws<BadInputException>(() => Controlled.Replay(Plan(Grain.Synchronization), found.Failure.Trace, _ =>
+        {
+            for (int i = 0; i < 50; i++) Controlled.Choose(3);
+        }));
+        Assert.Throws<BadInputException>(() => Controlled.Replay(Plan(Grain.Synchronization), "no trace", Race));
+    }
+
+    [Fact]
+    public void Nothing_runs_once_the_exploration_is_told_to_stop()
+    {
+        int ran = 0;
+        Exploration result = Controlled.Explore(Plan(Grain.Synchronization) with { Stop = () => ran == 3 }, _ => ran++);
+        Assert.Equal(3, ran);
+        Assert.Equal(3, result.Schedules);
+    }
+
+    private static void Race(Attempt attempt)
+    {
+        int value = 0;
+        void Add() => Volatile.Write(ref value, Volatile.Read(ref value) + 1);
+        Task[] tasks = [Task.Run(Add), Task.Run(Add)];
+        Task.WaitAll(tasks);
+        attempt.Check(Invariant.Linearizable, value == 2, () => $"{value}", () => "2");
+    }
+
+    private void TakeBoth()
+    {
+        lock (_first) lock (_second) _plain++;
+    }
+
+    private static ExplorationPlan Plan(Grain grain) => new(Strategy.Random, 1, 200) { Grain = grain, MaxSteps = 2000 };
+
+    private static Violation? Explore(Action<Attempt> body, Grain grain = Grain.Synchronization)
+    {
+        Exploration result = Controlled.Explore(Plan(grain), body);
+        if (result.Uncontrolled.Count != 0) throw new InvalidOperationException("not controlled: " + string.Join(", ", result.Uncontrolled));
+        return result.Failure?.Violation;
+    }
+}

@@ -1,0 +1,89 @@
+using Explorer.Faults;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Vcmm.Spec;
+
+namespace Explorer.Campaigns;
+
+/// <summary>How a scenario is explored: round after round, each with its own strategy and seed.</summary>
+/// <param name="Seed">Every choice of every round comes from it.</param>
+public sealed record CampaignPlan(ulong Seed)
+{
+    /// <summary>The only strategy to use; null takes turns with those of <see cref="Portfolio.Order"/>.</summary>
+    public Strategy? Only { get; init; }
+
+    /// <summary>Schedules in a round.</summary>
+    public int SchedulesPerRound { get; init; } = 50;
+
+    /// <summary>Asked before each schedule; true ends the round.</summary>
+    public Func<bool>? Stop { get; init; }
+
+    /// <summary>The plan of one round of one scenario.</summary>
+    public ExplorationPlan Round(ConcurrentScenario scenario, int round) =>
+        new(Only ?? Portfolio.Order[round % Portfolio.Order.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
+
+    // SplitMix64 over the seed, the name and the number: rounds that run in several workers share nothing but the seed.
+    private uint SeedOf(string name, int round)
+    {
+        unchecked
+        {
+            ulong state = Seed + 0x9E37_79B9_7F4A_7C15UL * (ulong)(round + 1);
+            foreach (char c in name) state = (state ^ c) * 0x0000_0100_0000_01B3UL;
+            state = (state ^ (state >> 30)) * 0xBF58_476D_1CE4_E5B9UL;
+            state = (state ^ (state >> 27)) * 0x94D0_49BB_1331_11EBUL;
+            return (uint)(state ^ (state >> 31)) & int.MaxValue;
+        }
+    }
+}
+
+/// <summary>What one or more rounds did.</summary>
+public sealed class CampaignTotals
+{
+    private readonly Dictionary<Invariant, long> _checks = [];
+    private readonly Dictionary<string, long> _reached = [];
+
+    /// <summary>Schedules that ran.</summary>
+    public long Schedules { get; private set; }
+
+    /// <summary>Scheduling decisions in them.</summary>
+    public long Steps { get; private set; }
+
+    /// <summary>How often each invariant was checked.</summary>
+    public IReadOnlyDictionary<Invariant, long> Checks => _checks;
+
+    /// <summary>In how many schedules each interesting state was reached.</summary>
+    public IReadOnlyDictionary<string, long> Reached => _reached;
+
+    /// <summary>The failure at which the last round ended, with the plan that found it.</summary>
+    public FoundFailure? Failure { get; private set; }
+
+    /// <summary>Runs one round and adds what it did.</summary>
+    /// <exception cref="InvalidOperationException">Something ran that the scheduler does not control.</exception>
+    public void Run(ConcurrentScenario scenario, PlantedFault fault, CampaignPlan plan, int round)
+    {
+        ExplorationPlan exploration = plan.Round(scenario, round);
+        Exploration result = Controlled.Explore(exploration, attempt => scenario.Run(attempt, fault), Add);
+        if (result.Uncontrolled.Count != 0)
+            throw new InvalidOperationException("not controlled: " + string.Join(", ", result.Uncontrolled));
+        Schedules += result.Schedules;
+        Steps += result.Steps;
+        if (result.Failure is not null) Failure = new(scenario, fault, exploration, result.Failure);
+    }
+
+    private void Add(Attempt attempt)
+    {
+        foreach (string state in attempt.Reached.Keys) _reached[state] = _reached.GetValueOrDefault(state) + 1;
+        foreach (Invariant invariant in Enum.GetValues<Invariant>())
+        {
+            long count = attempt.Checks[(int)invariant];
+            if (count != 0) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
+        }
+    }
+}
+
+/// <summary>A schedule that breaks something, and all that is needed to run it again.</summary>
+/// <param name="Scenario">What ran.</param>
+/// <param name="Fault">What was wrong on purpose.</param>
+/// <param name="Plan">The plan that found it.</param>
+/// <param name="Failure">What happened.</param>
+public sealed record FoundFailure(ConcurrentScenario Scenario, PlantedFault Fault, ExplorationPlan Plan, ScheduleFailure Failure);

@@ -1,0 +1,83 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using Explorer.Campaigns;
+using Explorer.Faults;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Harness;
+using Harness.Failures;
+using Vcmm.Spec;
+
+namespace Explorer.Reporting;
+
+/// <summary>A failing schedule for a person, and as a file.</summary>
+public static class FailureReport
+{
+    /// <summary>The stage that reads the file again.</summary>
+    public const string Stage = "schedules";
+
+    /// <summary>The counterexample as printed. It depends on nothing but what the schedule recorded.</summary>
+    public static string Print(FoundFailure found)
+    {
+        ScheduleFailure failure = found.Failure;
+        var text = new StringBuilder();
+        void Line(string name, string value) => text.Append($"{name,-10}{value}\n");
+        text.Append($"{failure.Violation.Invariant.Label()} is broken\n");
+        Line("scenario", $"{found.Scenario.Name}: {found.Scenario.Summary}");
+        if (found.Fault != PlantedFault.None) Line("planted", $"{found.Fault.Name}: {found.Fault.Summary}");
+        Line("observed", failure.Violation.Observed);
+        Line("expected", failure.Violation.Expected);
+        string drawing = Lanes.Draw(failure.Attempt.Events, out int shown);
+        Line("schedule", $"{failure.Switches} switches between agents; {shown} of {failure.Attempt.Events.Count} events are shown");
+        return text.Append('\n').Append(drawing).ToString();
+    }
+
+    /// <summary>The failure as a file.</summary>
+    public static FailureFile ToFile(FoundFailure found) => new()
+    {
+        Format = FailureFile.Magic,
+        Stage = Stage,
+        Invariant = found.Failure.Violation.Invariant,
+        Observed = found.Failure.Violation.Observed,
+        Expected = found.Failure.Violation.Expected,
+        Scenario = new JsonObject
+        {
+            ["name"] = found.Scenario.Name,
+            ["fault"] = found.Fault.Name,
+            ["strategy"] = found.Plan.Strategy.ToString(),
+            ["bound"] = (long)found.Plan.Bound,
+            ["seed"] = (long)found.Plan.Seed,
+        },
+        Schedule = found.Failure.Trace,
+    };
+
+    /// <summary>Runs the schedule in a file once.</summary>
+    /// <returns>The failure, or null if nothing fails.</returns>
+    /// <exception cref="BadInputException">The file cannot be used.</exception>
+    public static FoundFailure? Replay(FailureFile file)
+    {
+        if (file.Stage != Stage) throw new BadInputException($"stage is \"{file.Stage}\"; expected \"{Stage}\"");
+        if (file.Schedule is null) throw new BadInputException("schedule is missing; expected the scheduler's trace");
+        if (file.Scenario is not JsonObject fields) throw new BadInputException("scenario is not an object; expected name, fault, strategy, bound and seed");
+        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed"]).FirstOrDefault();
+        if (surplus is not null) throw new BadInputException($"scenario.{surplus} is unknown; expected name, fault, strategy, bound and seed");
+        ConcurrentScenario scenario = Names.Scenario(Text(fields, "name"), "scenario.name");
+        PlantedFault fault = Names.Fault(Text(fields, "fault"), "scenario.fault");
+        var plan = new ExplorationPlan(Names.Strategy(Text(fields, "strategy"), "scenario.strategy"), (uint)Number(fields, "seed", int.MaxValue), 1)
+        {
+            Bound = (int)Number(fields, "bound", 1000),
+        };
+        Exploration result = Controlled.Replay(plan, file.Schedule, attempt => scenario.Run(attempt, fault));
+        return result.Failure is null ? null : new(scenario, fault, plan, result.Failure);
+    }
+
+    private static string Text(JsonObject fields, string name) =>
+        fields[name] is JsonValue value && value.TryGetValue(out string? text)
+            ? text
+            : throw new BadInputException($"scenario.{name} is not there; expected a name");
+
+    private static long Number(JsonObject fields, string name, long max) =>
+        fields[name] is JsonValue value && value.TryGetValue(out long number) && number >= 0 && number <= max
+            ? number
+            : throw new BadInputException($"scenario.{name} is not a number; expected 0 to {max}");
+}

@@ -1,0 +1,28 @@
+using Explorer.Faults;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Harness;
+
+namespace Explorer.Reporting;
+
+/// <summary>From names that come from outside to what they name.</summary>
+public static class Names
+{
+    /// <exception cref="BadInputException">There is none of that name.</exception>
+    public static ConcurrentScenario Scenario(string name, string field) =>
+        ConcurrentScenario.Find(name) ?? throw Unknown(field, name, ConcurrentScenario.All.Select(scenario => scenario.Name));
+
+    /// <exception cref="BadInputException">There is none of that name.</exception>
+    public static PlantedFault Fault(string name, string field) =>
+        PlantedFault.Find(name) ?? throw Unknown(field, name, PlantedFault.All.Prepend(PlantedFault.None).Select(fault => fault.Name));
+
+    /// <exception cref="BadInputException">There is none of that name.</exception>
+    public static Strategy Strategy(string name, string field) =>
+        // A number would parse too.
+        Enum.GetNames<Strategy>().Contains(name, StringComparer.OrdinalIgnoreCase)
+            ? Enum.Parse<Strategy>(name, ignoreCase: true)
+            : throw Unknown(field, name, Enum.GetNames<Strategy>());
+
+    private static BadInputException Unknown(string field, string name, IEnumerable<string> known) =>
+        new($"{field} is \"{name}\"; expected one of {string.Join(", ", known)}");
+}

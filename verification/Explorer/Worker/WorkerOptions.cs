@@ -1,0 +1,89 @@
+using System.Globalization;
+using Explorer.Faults;
+using Explorer.Reporting;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Harness;
+
+namespace Explorer.Worker;
+
+/// <summary>What the worker is told on its command line after <c>explore</c>.</summary>
+internal sealed record WorkerOptions
+{
+    /// <summary>Shown when a command line cannot be understood.</summary>
+    public const string Usage =
+        "explore [--seed N] [--scenario all|NAME] [--fault none|NAME] [--strategy portfolio|NAME] "
+        + "[--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], or replay FILE";
+
+    public ulong Seed { get; private set; } = 1;
+
+    public IReadOnlyList<ConcurrentScenario> Scenarios { get; private set; } = ConcurrentScenario.All;
+
+    public PlantedFault Fault { get; private set; } = PlantedFault.None;
+
+    public Strategy? Strategy { get; private set; }
+
+    public int SchedulesPerRound { get; private set; } = 50;
+
+    public int Rounds { get; private set; }
+
+    public int FirstRound { get; private set; }
+
+    public int RoundStep { get; private set; } = 1;
+
+    public int? Processor { get; private set; }
+
+    /// <exception cref="BadInputException">An option is unknown, or its value is.</exception>
+    public static WorkerOptions Parse(ReadOnlySpan<string> arguments)
+    {
+        var options = new WorkerOptions();
+        if (arguments.Length % 2 != 0) throw new BadInputException($"{arguments[^1]} has no value; expected {Usage}");
+        for (int i = 0; i < arguments.Length; i += 2) options.Set(arguments[i], arguments[i + 1]);
+        // A fault is planted for one scenario; the others would show nothing of it.
+        if (options.Fault != PlantedFault.None) options.Scenarios = [Names.Scenario(options.Fault.Scenario, "--fault")];
+        return options;
+    }
+
+    private void Set(string name, string value)
+    {
+        switch (name)
+        {
+            case "--seed":
+                Seed = ulong.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out ulong seed)
+                    ? seed
+                    : throw new BadInputException($"--seed is \"{value}\"; expected 0 to {ulong.MaxValue}");
+                break;
+            case "--scenario":
+                Scenarios = value == "all" ? ConcurrentScenario.All : [Names.Scenario(value, name)];
+                break;
+            case "--fault":
+                Fault = Names.Fault(value, name);
+                break;
+            case "--strategy":
+                Strategy = value == "portfolio" ? null : Names.Strategy(value, name);
+                break;
+            case "--schedules-per-round":
+                SchedulesPerRound = Number(name, value, 1, 1_000_000);
+                break;
+            case "--rounds":
+                Rounds = Number(name, value, 0, 1_000_000);
+                break;
+            case "--first-round":
+                FirstRound = Number(name, value, 0, 1_000_000);
+                break;
+            case "--round-step":
+                RoundStep = Number(name, value, 1, 1_000);
+                break;
+            case "--processor":
+                Processor = Number(name, value, 0, 63);
+                break;
+            default:
+                throw new BadInputException($"{name} is unknown; expected {Usage}");
+        }
+    }
+
+    private static int Number(string name, string value, int min, int max) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number >= min && number <= max
+            ? number
+            : throw new BadInputException($"{name} is \"{value}\"; expected {min} to {max}");
+}

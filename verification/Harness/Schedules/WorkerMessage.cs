@@ -1,0 +1,70 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Vcmm.Spec;
+
+namespace Harness.Schedules;
+
+/// <summary>What the worker that explores schedules says: one message a line on its standard output.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(RoundMessage), "round")]
+[JsonDerivedType(typeof(FailureMessage), "failure")]
+[JsonDerivedType(typeof(CleanMessage), "clean")]
+[JsonDerivedType(typeof(RefusedMessage), "refused")]
+public abstract record WorkerMessage
+{
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        Converters = { new JsonStringEnumConverter() },
+    };
+
+    /// <summary>Reads one line.</summary>
+    /// <exception cref="InvalidDataException">It is not such a message.</exception>
+    public static WorkerMessage Parse(string line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<WorkerMessage>(line, Json) ?? throw new InvalidDataException("the worker said null");
+        }
+        catch (Exception e) when (e is JsonException or NotSupportedException)
+        {
+            throw new InvalidDataException($"the worker said \"{line}\"", e);
+        }
+    }
+
+    /// <summary>The message as a line, without its end.</summary>
+    public string ToLine() => JsonSerializer.Serialize(this, Json);
+}
+
+/// <summary>A round of one scenario is over.</summary>
+/// <param name="Scenario">Its name.</param>
+/// <param name="Round">The number of the round, from 0.</param>
+/// <param name="Strategy">How the scheduler chose.</param>
+/// <param name="Seed">From which it chose.</param>
+/// <param name="Schedules">Schedules that ran.</param>
+/// <param name="Steps">Scheduling decisions in them.</param>
+/// <param name="Checks">How often each invariant was checked.</param>
+/// <param name="Reached">In how many of the schedules each interesting state was reached.</param>
+public sealed record RoundMessage(
+    string Scenario, int Round, string Strategy, long Seed, long Schedules, long Steps,
+    IReadOnlyDictionary<Invariant, long> Checks, IReadOnlyDictionary<string, long> Reached) : WorkerMessage;
+
+/// <summary>A schedule breaks something.</summary>
+/// <param name="Scenario">The scenario's name.</param>
+/// <param name="Round">The round that found it; 0 on replay.</param>
+/// <param name="Invariant">What is broken.</param>
+/// <param name="Observed">What was seen, on one line.</param>
+/// <param name="Expected">What may be seen, on one line.</param>
+/// <param name="Report">The whole counterexample.</param>
+/// <param name="File">The failure file's text.</param>
+public sealed record FailureMessage(
+    string Scenario, int Round, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage;
+
+/// <summary>A replayed schedule breaks nothing.</summary>
+public sealed record CleanMessage : WorkerMessage;
+
+/// <summary>The worker cannot do what it was asked.</summary>
+/// <param name="Reason">One line: what was found, what is expected.</param>
+public sealed record RefusedMessage(string Reason) : WorkerMessage;
