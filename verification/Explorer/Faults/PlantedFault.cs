@@ -35,6 +35,7 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         new("early-detach", "a detach returns before the hardware has let go", "deactivate-unback", Invariant.Isolation)
         {
             Wrap = static iommu => new EarlyDetach(iommu),
+            Variant = 0,
         },
         new("forget-absent", "mapping leaves out the invalidation that caching mode asks for", "recycle", Invariant.TablesAreTruth)
         {
@@ -52,6 +53,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>
     public Func<IIommu, IIommu>? Wrap { get; init; }
+
+    /// <summary>The scenario's variant to explore, if the others let other invariants speak first; null for all.</summary>
+    public int? Variant { get; init; }
 
     /// <summary>Whether ranges are reserved by <see cref="CheckThenActRanges"/>.</summary>
     public bool TakesRangesInTwoSteps { get; init; }

@@ -23,7 +23,7 @@ public sealed record ConcurrentScenario(
     /// <summary>One schedule: only what the threads do is explored, not the setting up and tearing down.</summary>
     public void Run(Attempt attempt, PlantedFault fault)
     {
-        int variant = Variants == 1 ? 0 : Controlled.Choose(Variants);
+        int variant = fault.Variant ?? (Variants == 1 ? 0 : Controlled.Choose(Variants));
         Prepared? prepared = null;
         Controlled.Outside(() => prepared = Prepare(attempt, fault, variant));
         prepared!.Machine.Run();

@@ -13,6 +13,9 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
 {
     private static readonly TimeSpan Pulse = TimeSpan.FromMilliseconds(100);
 
+    // A worker ends after the schedule that it is in. One that does not is broken, and what the others said still counts.
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(1);
+
     /// <inheritdoc cref="IStage.Name"/>
     public string Name => "schedules";
 
@@ -47,15 +50,21 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
             ]);
         }
 
-        bool closing = false;
+        long? closed = null;
         while (workers.TryTake(Pulse, out WorkerMessage? message))
         {
             if (message is not null) tally.Add(message);
             TimeSpan elapsed = context.Time.GetElapsedTime(begun);
             context.Progress(new(Math.Min(1, elapsed / context.Budget), tally.Describe()));
-            if (closing || (elapsed < context.Budget && !context.Stop.IsCancellationRequested)) continue;
-            closing = true;
-            workers.CloseInputs();
+            if (closed is { } since)
+            {
+                if (context.Time.GetElapsedTime(since) > Grace) break;
+            }
+            else if (elapsed >= context.Budget || context.Stop.IsCancellationRequested)
+            {
+                closed = context.Time.GetTimestamp();
+                workers.CloseInputs();
+            }
         }
 
         return new()
