@@ -6,5 +6,10 @@ namespace Verify;
 public static class Stages
 {
     /// <summary>Every stage there is.</summary>
-    public static IReadOnlyList<IStage> All { get; } = [new SequenceStage(), new ForeignStage()];
+    public static IReadOnlyList<IStage> All { get; } =
+    [
+        new SequenceStage(),
+        new ScheduleStage(Path.Combine(AppContext.BaseDirectory, "controlled", "explorer.dll")),
+        new ForeignStage(),
+    ];
 }

@@ -46,6 +46,8 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     /// <inheritdoc/>
     public Iova LastAddress => new((1UL << Shift(Format.LevelCount + 1)) - 1);
 
+    private static readonly byte[] Zeros = new byte[1 << TFormat.GranuleLog2];
+
     private static ulong GranuleBytes => 1UL << TFormat.GranuleLog2;
 
     /// <summary>Makes an empty table.</summary>
@@ -385,10 +387,10 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         _frames.Free(table);
     }
 
-    /// <summary>A page becomes a table only when no walker can see what was in it before.</summary>
+    /// <summary>A page becomes a table only when no walker can see what was in it before. Nobody sees it yet, so bytes will do.</summary>
     private void Zero(PhysAddr page)
     {
-        for (ulong offset = 0; offset < GranuleBytes; offset += 1UL << EntryLog2) _memory.Write64(page + offset, 0);
+        _memory.Write(page, Zeros);
         _memory.Clean(PhysRange.FromLength(page, GranuleBytes));
     }
 

@@ -106,11 +106,13 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
 
 internal static class FrameExtensions
 {
+    private static readonly byte[] Zeros = new byte[FrameAllocator.FrameBytes];
+
     /// <summary>Zeroes a frame, and makes that visible to walkers, before it becomes a table.</summary>
     public static void ZeroFrame<TMemory>(this TMemory memory, PhysAddr frame)
         where TMemory : struct, IPhysicalMemory
     {
-        for (ulong offset = 0; offset < FrameAllocator.FrameBytes; offset += sizeof(ulong)) memory.Write64(frame + offset, 0);
+        memory.Write(frame, Zeros);
         memory.Clean(PhysRange.FromLength(frame, FrameAllocator.FrameBytes));
         memory.Fence();
     }

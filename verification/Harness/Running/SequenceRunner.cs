@@ -181,10 +181,7 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
     private Violation? TakeDown()
     {
         Counts.Check(Invariant.Isolation);
-        foreach (ulong offset in Scenario.AccessOffsets)
-        {
-            if (_subject.Stamps.FindToken(offset) is { } stray) return new(Invariant.Isolation, $"a write that was blocked changed memory at 0x{stray:x}", "a blocked write changes nothing");
-        }
+        if (_subject.Stamps.FindStrayWrite() is { } stray) return new(Invariant.Isolation, $"a write that was blocked changed memory at 0x{stray:x}", "a blocked write changes nothing");
 
         foreach (Operation operation in TearDown.Of(_world))
         {

@@ -15,6 +15,7 @@ public sealed class Stamps(IPhysicalMemory memory)
     private const ulong MarkMask = 0xFFFF_0000_0000_0000;
 
     private readonly HashSet<ulong> _frames = [];
+    private readonly SortedSet<ulong> _blockedOffsets = [];
 
     /// <summary>What devices write. Machines are made so that they can.</summary>
     public static ReadOnlySpan<byte> Token => "devwrote"u8;
@@ -43,6 +44,20 @@ public sealed class Stamps(IPhysicalMemory memory)
         if (memory.Read64(new(address)) != BinaryPrimitives.ReadUInt64LittleEndian(Token)) return false;
         Restore(address);
         return true;
+    }
+
+    /// <summary>A write was blocked: nothing may be found at this offset of a page.</summary>
+    public void NoteBlockedWrite(ulong offsetInPage) => _blockedOffsets.Add(offsetInPage);
+
+    /// <summary>Searches for what a blocked write has changed all the same.</summary>
+    public ulong? FindStrayWrite()
+    {
+        foreach (ulong offset in _blockedOffsets)
+        {
+            if (FindToken(offset) is { } stray) return stray;
+        }
+
+        return null;
     }
 
     /// <summary>Searches all frames ever marked for the token; puts the mark back.</summary>

@@ -194,6 +194,7 @@ public sealed class Subject
         }
 
         bool wasDone = device.Write(new(access.Address), Stamps.Token);
+        if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
         return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
     }
 

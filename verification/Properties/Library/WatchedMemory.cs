@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -57,7 +58,7 @@ internal sealed class MemoryWatch
     }
 }
 
-/// <summary>Memory whose 64-bit writes, cleans and fences a test can follow.</summary>
+/// <summary>Memory whose writes, cleans and fences a test can follow.</summary>
 internal readonly struct WatchedMemory(Ram ram, MemoryWatch watch) : IPhysicalMemory
 {
     public bool Contains(PhysRange range) => ram.Contains(range);
@@ -100,7 +101,12 @@ internal readonly struct WatchedMemory(Ram ram, MemoryWatch watch) : IPhysicalMe
 
     public void Read(PhysAddr address, Span<byte> destination) => ram.Read(address, destination);
 
-    public void Write(PhysAddr address, ReadOnlySpan<byte> source) => ram.Write(address, source);
+    /// <summary>Whole words, followed one by one.</summary>
+    public void Write(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        for (int at = 0; at < source.Length; at += sizeof(ulong))
+            Write64(address + (ulong)at, BinaryPrimitives.ReadUInt64LittleEndian(source[at..]));
+    }
 
     public void Clean(PhysRange range)
     {

@@ -50,7 +50,15 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             new() { Iommu = static iommu => new OtherTables(iommu, static table => new WritableAlways(table)) }),
         new("hardware that lets a device write where it may only read", Invariant.Permission, 6, SubjectParts.Own)
         {
-            Bench = static bench => new WritesThrough(bench),
+            Bench = static bench => new WritesThrough(bench, isOwnedUp: true),
+        },
+        new("hardware that writes where it says that it was refused", Invariant.Permission, 7, SubjectParts.Own)
+        {
+            Bench = static bench => new WritesThrough(bench, isOwnedUp: false),
+        },
+        new("hardware that writes to the next frame where it says that it was refused", Invariant.Isolation, 8, SubjectParts.Own)
+        {
+            Bench = static bench => new WritesThrough(bench, isOwnedUp: false, World.PageBytes),
         },
         new("a detach that is not done", Invariant.Isolation, 4,
             new() { Iommu = static iommu => new StaysAttached(iommu) }),
@@ -271,15 +279,15 @@ internal sealed class KeepsOnFailure(IFrameSource inner) : PassingFrames(inner)
 }
 
 /// <summary>Machines whose devices, where a write is refused, write to where they can read.</summary>
-internal sealed class WritesThrough(IBench inner) : IBench
+internal sealed class WritesThrough(IBench inner, bool isOwnedUp, ulong astray = 0) : IBench
 {
-    public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology));
+    public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology), isOwnedUp, astray);
 
     public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean) => inner.Close(((Machine)machine).Right, touched, isClean);
 
     public void Dispose() => inner.Dispose();
 
-    private sealed class Machine(IVtdMachine right) : IVtdMachine
+    private sealed class Machine(IVtdMachine right, bool isOwnedUp, ulong astray) : IVtdMachine
     {
         public IVtdMachine Right => right;
 
@@ -291,12 +299,12 @@ internal sealed class WritesThrough(IBench inner) : IBench
 
         public IMmio Registers => right.Registers;
 
-        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => new Device(device, right.Memory))];
+        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => new Device(device, right.Memory, isOwnedUp, astray))];
 
         public void Dispose() => right.Dispose();
     }
 
-    private sealed class Device(IDmaDevice right, IPhysicalMemory memory) : IDmaDevice
+    private sealed class Device(IDmaDevice right, IPhysicalMemory memory, bool isOwnedUp, ulong astray) : IDmaDevice
     {
         public StreamId Id => right.Id;
 
@@ -307,8 +315,8 @@ internal sealed class WritesThrough(IBench inner) : IBench
             if (right.Write(address, source)) return true;
             Span<byte> word = stackalloc byte[sizeof(ulong)];
             if (!right.Read(address, word) || Stamps.WhereRead(word) is not { } where) return false;
-            memory.Write(new(where), source);
-            return true;
+            memory.Write(new(where + astray), source);
+            return isOwnedUp;
         }
     }
 }
