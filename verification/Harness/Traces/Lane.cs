@@ -59,6 +59,7 @@ internal sealed class Lanes
     private const int ManyTasks = 1024;
 
     private readonly Dictionary<int, Lane> _tasks = [];
+    private readonly Stack<Lane> _free = [];
     private Lane?[] _processors = [];
     private int _made;
 
@@ -66,11 +67,11 @@ internal sealed class Lanes
     public Lane At(Place place)
     {
         if (place is { Context: Context.Task, Pid: > 0 })
-            return _tasks.TryGetValue(place.Pid, out Lane? task) ? task : _tasks[place.Pid] = new(_made++ & int.MaxValue);
+            return _tasks.TryGetValue(place.Pid, out Lane? task) ? task : _tasks[place.Pid] = Make();
 
         int index = place.Cpu * Levels + (int)place.Context;
         if (index >= _processors.Length) Array.Resize(ref _processors, (place.Cpu + 1) * Levels);
-        return _processors[index] ??= new(_made++);
+        return _processors[index] ??= Make();
     }
 
     /// <summary>The lane of an interrupt level on the line's processor, if it was ever seen.</summary>
@@ -85,7 +86,7 @@ internal sealed class Lanes
     {
         if (place is not { Context: Context.Task, Pid: > 0 }) return;
         if (lane.IsIdle)
-            _tasks.Remove(place.Pid);
+            Drop(place.Pid, lane);
         else if (_tasks.Count > ManyTasks)
             DropEarly();
     }
@@ -93,11 +94,20 @@ internal sealed class Lanes
     /// <summary>Every lane with a call that has not ended.</summary>
     public IEnumerable<Lane> Busy() => _tasks.Values.Concat(_processors.OfType<Lane>()).Where(lane => !lane.IsIdle);
 
+    private Lane Make() => _free.TryPop(out Lane? lane) ? lane : new(_made++);
+
+    private void Drop(int pid, Lane lane)
+    {
+        lane.Early = null;
+        _tasks.Remove(pid);
+        _free.Push(lane);
+    }
+
     private void DropEarly()
     {
         foreach ((int pid, Lane lane) in _tasks)
         {
-            if (lane.Unmapped.Count + lane.Decisions.Count + lane.Direct.Count == 0) _tasks.Remove(pid);
+            if (lane.Unmapped.Count + lane.Decisions.Count + lane.Direct.Count == 0) Drop(pid, lane);
         }
     }
 }

@@ -15,10 +15,13 @@ internal enum PageEventKind : byte
 /// <summary>One thing that happened to a range.</summary>
 internal readonly record struct PageEvent(long Line, long Microseconds, PageEventKind Kind, Place Place, AddressRange Range, ulong Target, UnitDomain Domain, bool IsGlobal)
 {
+    /// <summary>Whether it concerns each page.</summary>
+    public bool IsOfAll => Range == AddressRange.All;
+
     /// <summary><c>line 34     3.517017  decide      0xffffd000-0xffffdfff  dmar0 domain 5  soft interrupt on CPU 0</c>.</summary>
     public override string ToString()
     {
-        string range = Range == AddressRange.All ? "all addresses" : Range.ToString();
+        string range = IsOfAll ? "all addresses" : Range.ToString();
         string detail = Kind switch
         {
             PageEventKind.Map => $"{range} to 0x{Target:x}",
@@ -39,14 +42,17 @@ internal sealed class PageHistory
 
     public void Add(in PageEvent what) => _events[_count++ % Kept] = what;
 
-    /// <summary>The last <paramref name="count"/> events that concern <paramref name="page"/>, oldest first.</summary>
+    /// <summary>The last <paramref name="count"/> events that concern <paramref name="page"/>, oldest first; of many flushes of everything in a row the first.</summary>
     public IReadOnlyList<PageEvent> Of(AddressRange page, int count)
     {
         var found = new List<PageEvent>();
         long oldest = Math.Max(0, _count - Kept);
         for (long at = _count - 1; at >= oldest && found.Count < count; at--)
         {
-            if (_events[at % Kept].Range.Overlaps(page)) found.Add(_events[at % Kept]);
+            PageEvent what = _events[at % Kept];
+            if (!what.Range.Overlaps(page)) continue;
+            if (what.IsOfAll && found.Count >= 2 && found[^1].IsOfAll && found[^2].IsOfAll) found.RemoveAt(found.Count - 2);
+            found.Add(what);
         }
 
         found.Reverse();

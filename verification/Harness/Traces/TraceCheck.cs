@@ -38,15 +38,13 @@ public static class TraceCheck
         using var input = new TraceInput(stream);
         var judge = new TraceJudge(mode);
         long? announced = null;
-        while (input.TryRead(out ReadOnlySpan<byte> line))
+        try
         {
-            if (input.Number % LinesBetweenLooks == 0) stop.ThrowIfCancellationRequested();
-            line = line.TrimEnd((byte)'\r');
-            if (line.IsEmpty) continue;
-            if (line[0] == '#' || line.StartsWith("CPU:"u8) || line.StartsWith("overrun"u8))
-                TraceHeader.Read(line, input.Number, ref announced);
-            else
-                judge.Take(TraceLine.Parse(line, input.Number));
+            Read(input, judge, ref announced, stop);
+        }
+        catch (BadInputException) when (judge is { Refusal: not null, Unjudgeable: null })
+        {
+            // What is wrong with the rest of the file does not undo what was proven before it.
         }
 
         if (input.Number == 0) throw new BadInputException("the file is empty; expected the text of /sys/kernel/tracing/trace");
@@ -57,6 +55,24 @@ public static class TraceCheck
         }
 
         return new(Report(judge), judge.Refusal);
+    }
+
+    private static void Read(TraceInput input, TraceJudge judge, ref long? announced, CancellationToken stop)
+    {
+        while (input.TryRead(out ReadOnlySpan<byte> line))
+        {
+            if (input.Number % LinesBetweenLooks == 0) stop.ThrowIfCancellationRequested();
+            line = line.TrimEnd((byte)'\r');
+            if (line.IsEmpty) continue;
+            if (line[0] == '#' || line.StartsWith("CPU:"u8) || line.StartsWith("overrun"u8))
+            {
+                TraceHeader.Read(line, input.Number, ref announced);
+                continue;
+            }
+
+            judge.Take(TraceLine.Parse(line, input.Number));
+            if (judge.Unjudgeable is { } reason) throw reason;
+        }
     }
 
     private static void RequireComplete(TraceCounts counts, long? announced, long lines)

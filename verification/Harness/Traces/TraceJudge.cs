@@ -27,10 +27,13 @@ internal sealed class TraceJudge(TraceMode? mode)
     /// <summary>The first line that was refused.</summary>
     public TraceRefusal? Refusal { get; private set; }
 
+    /// <summary>Why the trace cannot be judged, if a line showed that; a refusal before it means nothing then.</summary>
+    public BadInputException? Unjudgeable { get; private set; }
+
     public TraceModel Model => _model;
 
     /// <summary>Judges one line. After a refusal, only looks for proof that the trace cannot be judged at all.</summary>
-    /// <exception cref="BadInputException">The line cannot be read, or the trace is of a kind that cannot be judged.</exception>
+    /// <exception cref="BadInputException">The line cannot be read, or the trace does not start at boot.</exception>
     public void Take(in TraceLine line)
     {
         Lane lane = _lanes.At(line.Place);
@@ -56,7 +59,7 @@ internal sealed class TraceJudge(TraceMode? mode)
     {
         foreach (Lane lane in _lanes.Busy().ToList()) Refuse(_model.PlaceDirect(lane, null));
         if (Refusal is not null) return;
-        if (_lanes.Busy().SelectMany(lane => lane.Decisions).MinBy(open => open.Line) is { Line: > 0 } open)
+        if (_lanes.Busy().SelectMany(lane => lane.Decisions).DefaultIfEmpty().MinBy(open => open.Line) is { Line: > 0 } open)
             Refuse(Undone(open, open.Line, "no descriptor did before the trace ends"));
         else if (_model.Stale.MinBy(unmapped => unmapped.Line) is { } stale)
             Refuse(_model.RequireSettled(stale, stale.Line) is { } breach ? breach with { Sentence = breach.Sentence + ", not even at the end of the trace" } : null);
@@ -66,20 +69,14 @@ internal sealed class TraceJudge(TraceMode? mode)
     {
         MapEvent map = TraceEvents.ReadMap(line);
         Counts.Maps++;
-        if (Refusal is not null) return;
-        RequireBoot(line);
-        bool isDirect = map.Range.First == map.Target;
-        PlaceDirectBefore(map.Range, lane, isDirect);
-        PageEvent what = Record(line, PageEventKind.Map, map.Range, map.Target);
-        if (isDirect)
+        if (Refusal is null)
         {
-            Refuse(_model.MapDirect(lane, what));
-            if (lane.Direct.Count == 0) _lanesWithDirect++;
-            lane.Direct.Add(new(line.Number, map));
-        }
-        else
-        {
-            Refuse(_model.Map(what));
+            RequireBoot(line);
+            bool isDirect = map.Range.First == map.Target;
+            PlaceDirectBefore(map.Range, lane, isDirect);
+            PageEvent what = Record(line, PageEventKind.Map, map.Range, map.Target);
+            Refuse(isDirect ? _model.MapDirect(lane, what) : _model.Map(what));
+            if (isDirect) AddDirect(lane, new(line.Number, map));
         }
 
         GoOn(line, lane);
@@ -89,12 +86,16 @@ internal sealed class TraceJudge(TraceMode? mode)
     {
         UnmapEvent unmap = TraceEvents.ReadUnmap(line);
         Counts.Unmaps++;
-        if (Refusal is not null) return;
-        RequireBoot(line);
-        PlaceDirectBefore(unmap.Range, lane, isDirectMap: false);
-        Refuse(_model.Unmap(Record(line, PageEventKind.Unmap, unmap.Range), out Unmapped? unmapped));
-        if (unmap.ClearedBytes != unmap.RangeBytes)
-            Refuse(new(line.Number, Invariant.Conservation, $"{unmap.RangeBytes} bytes were to be unmapped and {unmap.ClearedBytes} were", new(unmap.Range.First, unmap.Range.First | 0xFFF)));
+        Unmapped? unmapped = null;
+        if (Refusal is null)
+        {
+            RequireBoot(line);
+            PlaceDirectBefore(unmap.Range, lane, isDirectMap: false);
+            Refuse(_model.Unmap(Record(line, PageEventKind.Unmap, unmap.Range), out unmapped));
+            if (unmap.ClearedBytes != unmap.RangeBytes)
+                Refuse(new(line.Number, Invariant.Conservation, $"{unmap.RangeBytes} bytes were to be unmapped and {unmap.ClearedBytes} were", new(unmap.Range.First, unmap.Range.First | 0xFFF)));
+        }
+
         GoOn(line, lane);
         if (unmapped is not null) lane.Unmapped.Add(unmapped);
     }
@@ -118,7 +119,7 @@ internal sealed class TraceJudge(TraceMode? mode)
             ShowMode(lane, isAll ? TraceMode.Lazy : TraceMode.Strict);
             Record(line, PageEventKind.Decide, decision.Range, 0, decision.Domain);
             _model.Checks[Invariant.NoStaleAccess]++;
-            if (!_tagged.Contains(decision.Domain))
+            if (_tagged.Count > 0 && !_tagged.Contains(decision.Domain))
                 Refuse(new(line.Number, Invariant.NoStaleAccess, $"the driver decided to invalidate {decision.Domain}, to which no cache tag was ever assigned", _model.FirstStaleIn(decision.Range)));
             if (!decision.Block.Contains(decision.Range))
                 Refuse(new(line.Number, Invariant.NoStaleAccess, $"the driver decided to invalidate {decision.Range} by {decision.Block}, which does not cover it", _model.FirstStaleIn(decision.Range)));
@@ -213,7 +214,7 @@ internal sealed class TraceJudge(TraceMode? mode)
 
         if (lane.Unmapped.Count == 0) return;
         Mode ??= TraceMode.Lazy;
-        if (Mode == TraceMode.Strict)
+        if (Mode == TraceMode.Strict && Refusal is null)
         {
             foreach (Unmapped unmapped in lane.Unmapped) Refuse(_model.RequireSettled(unmapped, line.Number));
         }
@@ -230,19 +231,24 @@ internal sealed class TraceJudge(TraceMode? mode)
     {
         if (_model.SharedId is null)
         {
-            Breach? breach = _model.Learn(decision.Domain, line.Number);
-            if (Refusal is null) Refuse(breach);
+            Refuse(_model.Learn(decision.Domain, line.Number));
         }
         else if (!_model.Knows(decision.Domain))
         {
-            throw new BadInputException(
+            Unjudgeable ??= new(
                 $"line {line.Number}: {decision.Domain} is invalidated beside {_model.SharedId}, and map and unmap lines name no domain; expected a trace in which one domain does translated DMA");
         }
     }
 
+    private void AddDirect(Lane lane, DirectMap direct)
+    {
+        if (lane.Direct.Count == 0) _lanesWithDirect++;
+        lane.Direct.Add(direct);
+    }
+
     private void PlaceDirect(Lane lane, UnitDomain? domain)
     {
-        if (lane.Direct.Count == 0) return;
+        if (lane.Direct.Count == 0 || Refusal is not null) return;
         _lanesWithDirect--;
         Refuse(_model.PlaceDirect(lane, domain));
     }

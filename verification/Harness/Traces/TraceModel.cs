@@ -44,10 +44,10 @@ internal sealed class TraceModel
     public IReadOnlyList<Unmapped> Stale => _stale;
 
     /// <summary>A direct map of which the domain is not known yet.</summary>
-    public Breach? MapDirect(Lane lane, in PageEvent what) => Map(lane.Provisional, what);
+    public Breach? MapDirect(Lane lane, in PageEvent what) => CountedMap(lane.Provisional, what);
 
     /// <summary>A map in the shared domain.</summary>
-    public Breach? Map(in PageEvent what) => Map(Shared, what);
+    public Breach? Map(in PageEvent what) => CountedMap(Shared, what);
 
     /// <summary>The direct maps of a lane turn out to be of <paramref name="domain"/>, or of the shared one if that is null.</summary>
     public Breach? PlaceDirect(Lane lane, UnitDomain? domain)
@@ -95,7 +95,7 @@ internal sealed class TraceModel
         for (int i = _stale.Count - 1; i >= 0; i--)
         {
             Unmapped unmapped = _stale[i];
-            if (!_views.RequireSettled(unmapped.Domain, unmapped.Range).IsAccepted) continue;
+            if (_views.Stale(unmapped.Domain).TryFindFirst(unmapped.Range, out _)) continue;
             unmapped.IsSettled = true;
             LongestStaleMicroseconds = Math.Max(LongestStaleMicroseconds, microseconds - unmapped.Microseconds);
             _stale[i] = _stale[^1];
@@ -161,10 +161,15 @@ internal sealed class TraceModel
         return count;
     }
 
-    private Breach? Map(DomainKey domain, in PageEvent what)
+    private Breach? CountedMap(DomainKey domain, in PageEvent what)
     {
         Checks[Invariant.BreakBeforeMake]++;
         Checks[Invariant.NoStaleAccess]++;
+        return Map(domain, what);
+    }
+
+    private Breach? Map(DomainKey domain, in PageEvent what)
+    {
         Verdict<TranslationViews> verdict = _views.Map(domain, what.Range, new(what.Target));
         if (verdict.IsAccepted)
         {
