@@ -1,0 +1,163 @@
+using Harness.Traces;
+using Vcmm.Spec;
+using Xunit.Abstractions;
+
+namespace Conformance.Traces;
+
+/// <summary>Each kind of tampering by name, the line that must be named, and what its page went through.</summary>
+public sealed class NamedTamperingTests(ITestOutputHelper output)
+{
+    // Strict, by line number: 1139 map, 1140 unmap, 1141 decision, 1142 descriptor; and so on through the capture.
+    [Fact]
+    public void A_removed_invalidation_is_refused_at_the_next_line_that_proves_it()
+    {
+        int at = Descriptor(CaptureText.Strict, 100);
+        TraceRefusal refusal = Refused(CaptureText.Strict, lines => lines.RemoveAt(at), Invariant.NoStaleAccess, FirstLineAtOrAfter(CaptureText.Strict, at));
+        Assert.Contains(refusal.History, what => what.Contains($"line {at - 1,8}", StringComparison.Ordinal) && what.Contains("Unmap", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_smaller_mask_is_refused_at_the_descriptor()
+    {
+        int at = Array.FindIndex(CaptureText.Strict, line => line.Contains("iotlb_inv", StringComparison.Ordinal) && line.Contains("45 0x0 0x0", StringComparison.Ordinal));
+        Refused(CaptureText.Strict, lines => lines[at] = lines[at].Replace("45 0x0 0x0", "44 0x0 0x0", StringComparison.Ordinal), Invariant.NoStaleAccess, at + 1);
+    }
+
+    [Fact]
+    public void Another_domain_in_the_descriptor_is_refused_at_the_descriptor()
+    {
+        int strict = Descriptor(CaptureText.Strict, 100);
+        Refused(CaptureText.Strict, lines => lines[strict] = lines[strict].Replace("0x500f2", "0x600f2", StringComparison.Ordinal), Invariant.NoStaleAccess, strict + 1);
+        int lazy = Descriptor(CaptureText.Lazy, 30);
+        Refused(CaptureText.Lazy, lines => lines[lazy] = lines[lazy].Replace("0x500e2", "0x400e2", StringComparison.Ordinal), Invariant.NoStaleAccess, lazy + 1);
+    }
+
+    [Fact]
+    public void Another_domain_in_the_decision_is_refused_at_the_descriptor_or_at_once_if_no_device_is_in_it()
+    {
+        int at = Descriptor(CaptureText.Strict, 100) - 1;
+        Refused(CaptureText.Strict, lines => lines[at] = lines[at].Replace("did 5", "did 6", StringComparison.Ordinal), Invariant.NoStaleAccess, at + 2);
+        Refused(CaptureText.Strict, lines => lines[at] = lines[at].Replace("did 5", "did 9", StringComparison.Ordinal), Invariant.NoStaleAccess, at + 1);
+    }
+
+    [Fact]
+    public void A_doubled_unmap_is_refused_at_the_second()
+    {
+        int strict = Descriptor(CaptureText.Strict, 100) - 2;
+        Refused(CaptureText.Strict, lines => lines.Insert(strict, lines[strict]), Invariant.Conservation, strict + 2);
+        int lazy = Array.FindIndex(CaptureText.Lazy, 5000, line => line.Contains(" unmap:", StringComparison.Ordinal));
+        Refused(CaptureText.Lazy, lines => lines.Insert(lazy, lines[lazy]), Invariant.Conservation, lazy + 2);
+    }
+
+    [Fact]
+    public void Swapped_lines_are_refused()
+    {
+        int unmap = Descriptor(CaptureText.Strict, 100) - 2;
+        Refused(CaptureText.Strict, lines => (lines[unmap], lines[unmap + 1]) = (lines[unmap + 1], lines[unmap]), Invariant.NoStaleAccess, unmap + 2);
+        Refused(CaptureText.Strict, lines => (lines[unmap - 1], lines[unmap]) = (lines[unmap], lines[unmap - 1]), Invariant.Conservation, unmap);
+    }
+
+    [Fact]
+    public void A_map_over_a_live_page_is_refused_with_the_line_that_mapped_it_however_long_ago()
+    {
+        string[] lines = CaptureText.Strict;
+        string map = lines[32 - 1];
+        Assert.Contains("iova=0x00000000fffff000", lines[28 - 1] + map, StringComparison.Ordinal);
+        string live = lines.First(line => line.Contains("iova=0x00000000fffff000", StringComparison.Ordinal));
+        TraceRefusal refusal = Refused(lines, copy => copy.Insert(15_000, live), Invariant.BreakBeforeMake, 15_001);
+        Assert.Contains($"line {Array.IndexOf(lines, live) + 1,8}", refusal.History[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_never_invalidated_is_refused_at_the_end_with_the_line_of_its_unmap()
+    {
+        int flush = Array.FindLastIndex(CaptureText.Lazy, line => line.Contains("cache_tag_flush_all", StringComparison.Ordinal));
+        int before = Array.FindLastIndex(CaptureText.Lazy, flush - 1, line => line.Contains("qi_submit", StringComparison.Ordinal));
+        int unmap = Array.FindIndex(CaptureText.Lazy, before, line => line.Contains(" unmap:", StringComparison.Ordinal));
+        Refused(CaptureText.Lazy, lines => lines.RemoveRange(flush, 2), Invariant.NoStaleAccess, unmap + 1);
+    }
+
+    [Fact]
+    public void The_last_invalidation_is_missed_too()
+    {
+        int at = Array.FindLastIndex(CaptureText.Lazy, line => line.Contains("iotlb_inv", StringComparison.Ordinal));
+        Refused(CaptureText.Lazy, lines => lines.RemoveAt(at), Invariant.NoStaleAccess, at);
+    }
+
+    [Fact]
+    public void An_unmap_that_cleared_less_than_it_was_told_is_refused()
+    {
+        int at = Array.FindIndex(CaptureText.Lazy, line => line.EndsWith("unmapped_size=8192", StringComparison.Ordinal));
+        Refused(CaptureText.Lazy, lines => lines[at] = lines[at].Replace("unmapped_size=8192", "unmapped_size=4096", StringComparison.Ordinal), Invariant.Conservation, at + 1);
+    }
+
+    [Fact]
+    public void A_block_that_does_not_cover_what_was_decided_is_refused_at_the_decision()
+    {
+        int at = Array.FindIndex(CaptureText.Strict, line => line.EndsWith("pages 0x20 mask 0x5", StringComparison.Ordinal));
+        Refused(CaptureText.Strict, lines => lines[at] = lines[at].Replace("mask 0x5", "mask 0x4", StringComparison.Ordinal), Invariant.NoStaleAccess, at + 1);
+    }
+
+    [Fact]
+    public void A_lazy_trace_held_to_strict_is_refused_at_the_first_unmap_that_is_left()
+    {
+        TraceRefusal? refusal = TraceCheck.Run(CaptureText.File(CaptureText.Lazy), TraceMode.Strict).Refusal;
+        Assert.Equal((Invariant.NoStaleAccess, 40L), (refusal!.Invariant, refusal.Line));
+        Assert.Null(TraceCheck.Run(CaptureText.File(CaptureText.Strict), TraceMode.Lazy).Refusal);
+    }
+
+    [Fact]
+    public void An_interrupt_between_an_unmap_and_its_invalidation_is_another_call()
+    {
+        const string boot = "            init-1       [001] .....     1.773540: cache_tag_assign: dmar0/dmar0 type iotlb did 5 pasid 0 ref 1";
+        string[] outer = Call("..... ", 0x1000), inner = Call("d.h1. ", 0x8000), moved = [.. outer.Select((line, i) => i > 1 ? line.Replace("[000]", "[001]", StringComparison.Ordinal) : line)];
+        Assert.Null(CaptureText.Judge([boot, inner[0], .. outer[..2], .. inner[1..], .. outer[2..], .. Call("..... ", 0x1000)]).Refusal);
+        Assert.Null(CaptureText.Judge([boot, .. moved, .. Call("..... ", 0x1000)]).Refusal);
+
+        // The interrupted call itself must still be finished; and the interrupt's before it goes on.
+        Assert.Equal(7, CaptureText.Judge([boot, inner[0], .. outer[..2], inner[1], inner[2], outer[2], outer[3], inner[3]]).Refusal?.Line);
+        Assert.Equal(8, CaptureText.Judge([boot, inner[0], .. outer[..2], .. inner[1..], outer[0]]).Refusal?.Line);
+    }
+
+    [Fact]
+    public void A_decision_that_is_traced_after_its_descriptor_is_carried_out()
+    {
+        const string boot = "            init-1       [001] .....     1.773540: cache_tag_assign: dmar0/dmar0 type iotlb did 5 pasid 0 ref 1";
+        string[] call = Call("..... ", 0x1000);
+        Assert.Null(CaptureText.Judge([boot, call[0], call[1], call[3], call[2], .. call]).Refusal);
+    }
+
+    private static string[] Call(string flags, ulong iova)
+    {
+        string head = $"              dd-282     [000] {flags}   11.932655: ";
+        string range = $"IOMMU: iova=0x{iova:x16} - 0x{iova + 4096:x16}";
+        return
+        [
+            $"{head}map: {range} paddr=0x0000000077770000 size=4096",
+            $"{head}unmap: {range} size=4096 unmapped_size=4096",
+            $"{head}cache_tag_flush_range: dmar0 dmar0[0] type iotlb did 5 [0x{iova:x}-0x{iova | 0xfff:x}] addr 0x{iova:x} pages 0x1 mask 0x0",
+            $"{head}qi_submit: iotlb_inv dmar0: 0x500f2 0x{iova | 0x40:x} 0x0 0x0",
+        ];
+    }
+
+    private TraceRefusal Refused(string[] lines, Action<List<string>> edit, Invariant invariant, int line)
+    {
+        TraceOutcome outcome = CaptureText.Judge(CaptureText.Edit(lines, edit));
+        Assert.NotNull(outcome.Refusal);
+        output.WriteLine(outcome.Refusal.ToString());
+        Assert.Equal((line, invariant), ((int)outcome.Refusal.Line, outcome.Refusal.Invariant));
+        Assert.NotEmpty(outcome.Refusal.History);
+        return outcome.Refusal;
+    }
+
+    /// <summary>The index of the <paramref name="nth"/> descriptor of a capture.</summary>
+    private static int Descriptor(string[] lines, int nth) =>
+        Enumerable.Range(0, lines.Length).Where(index => lines[index].Contains("iotlb_inv", StringComparison.Ordinal)).ElementAt(nth);
+
+    /// <summary>The line number, in the edited trace, of the first line after a removed one that the same processor recorded.</summary>
+    private static int FirstLineAtOrAfter(string[] lines, int removed)
+    {
+        string cpu = lines[removed].Contains("[000]", StringComparison.Ordinal) ? "[000]" : "[001]";
+        return Array.FindIndex(lines, removed + 1, line => line.Contains(cpu, StringComparison.Ordinal));
+    }
+}
