@@ -59,6 +59,7 @@ internal sealed class EndlessTrace(long events, long lookEvery, Action look) : S
 
     private bool Make()
     {
+        if (_made + 4 > events) return false;
         _given = 0;
         if (_made == 0)
         {
@@ -67,7 +68,6 @@ internal sealed class EndlessTrace(long events, long lookEvery, Action look) : S
             return true;
         }
 
-        if (_made + 4 > events) return false;
         long round = _made / 4;
         ulong iova = 0xf000_0000 + (ulong)(round % PagesInUse) * 4096;
         ulong end = iova + 4096;

@@ -7,13 +7,12 @@ namespace Conformance.Traces;
 /// <summary>Each kind of tampering by name, the line that must be named, and what its page went through.</summary>
 public sealed class NamedTamperingTests(ITestOutputHelper output)
 {
-    // Strict, by line number: 1139 map, 1140 unmap, 1141 decision, 1142 descriptor; and so on through the capture.
     [Fact]
     public void A_removed_invalidation_is_refused_at_the_next_line_that_proves_it()
     {
         int at = Descriptor(CaptureText.Strict, 100);
         TraceRefusal refusal = Refused(CaptureText.Strict, lines => lines.RemoveAt(at), Invariant.NoStaleAccess, FirstLineAtOrAfter(CaptureText.Strict, at));
-        Assert.Contains(refusal.History, what => what.Contains($"line {at - 1,8}", StringComparison.Ordinal) && what.Contains("Unmap", StringComparison.Ordinal));
+        Assert.Contains(refusal.History, what => what.Contains($"line {at - 1,8}", StringComparison.Ordinal) && what.Contains("unmap", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -61,8 +60,6 @@ public sealed class NamedTamperingTests(ITestOutputHelper output)
     public void A_map_over_a_live_page_is_refused_with_the_line_that_mapped_it_however_long_ago()
     {
         string[] lines = CaptureText.Strict;
-        string map = lines[32 - 1];
-        Assert.Contains("iova=0x00000000fffff000", lines[28 - 1] + map, StringComparison.Ordinal);
         string live = lines.First(line => line.Contains("iova=0x00000000fffff000", StringComparison.Ordinal));
         TraceRefusal refusal = Refused(lines, copy => copy.Insert(15_000, live), Invariant.BreakBeforeMake, 15_001);
         Assert.Contains($"line {Array.IndexOf(lines, live) + 1,8}", refusal.History[0], StringComparison.Ordinal);

@@ -18,6 +18,14 @@ internal readonly record struct PageEvent(long Line, long Microseconds, PageEven
     /// <summary>Whether it concerns each page.</summary>
     public bool IsOfAll => Range == AddressRange.All;
 
+    private string Word => Kind switch
+    {
+        PageEventKind.Map => "map",
+        PageEventKind.Unmap => "unmap",
+        PageEventKind.Decide => "decide",
+        _ => "invalidate",
+    };
+
     /// <summary><c>line 34     3.517017  decide      0xffffd000-0xffffdfff  dmar0 domain 5  soft interrupt on CPU 0</c>.</summary>
     public override string ToString()
     {
@@ -29,7 +37,7 @@ internal readonly record struct PageEvent(long Line, long Microseconds, PageEven
             _ when IsGlobal => string.Create(CultureInfo.InvariantCulture, $"{range} of every domain of dmar{Domain.Unit}"),
             _ => $"{range} of {Domain}",
         };
-        return string.Create(CultureInfo.InvariantCulture, $"line {Line,8}  {Microseconds / 1_000_000,6}.{Microseconds % 1_000_000:d6}  {Kind,-10}  {detail}  ({Place})");
+        return string.Create(CultureInfo.InvariantCulture, $"line {Line,8}  {Microseconds / 1_000_000,6}.{Microseconds % 1_000_000:d6}  {Word,-10}  {detail}  ({Place})");
     }
 }
 

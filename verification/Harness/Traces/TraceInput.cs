@@ -8,19 +8,21 @@ internal sealed class TraceInput : IDisposable
     /// <summary>No line of a kernel trace comes near: the kernel's own limit for one is a page.</summary>
     private const int BufferBytes = 1 << 16;
 
+    private readonly PeekedStream _file;
     private readonly Stream _stream;
     private readonly byte[] _buffer = new byte[BufferBytes];
     private readonly bool _isGzip;
     private int _start;
     private int _end;
     private bool _isAtEnd;
+    private uint _textBytes;
 
     /// <summary>Reads <paramref name="stream"/>, which stays open; gzip is known by its first two bytes.</summary>
     public TraceInput(Stream stream)
     {
-        var peeked = new PeekedStream(stream);
-        _isGzip = peeked.StartsWith(0x1f, 0x8b);
-        _stream = _isGzip ? new GZipStream(peeked, CompressionMode.Decompress) : peeked;
+        _file = new PeekedStream(stream);
+        _isGzip = _file.StartsWith(0x1f, 0x8b);
+        _stream = _isGzip ? new GZipStream(_file, CompressionMode.Decompress) : _file;
     }
 
     /// <summary>How many lines have been read: the number of the last one.</summary>
@@ -66,6 +68,7 @@ internal sealed class TraceInput : IDisposable
         {
             int got = _stream.Read(_buffer, held, BufferBytes - held);
             _end += got;
+            _textBytes = unchecked(_textBytes + (uint)got);
             _isAtEnd = got == 0;
         }
         catch (Exception e) when (e is InvalidDataException or IOException)
@@ -73,9 +76,13 @@ internal sealed class TraceInput : IDisposable
             string what = _isGzip ? "the gzip data are cut short or damaged" : "the file cannot be read on";
             throw new BadInputException($"{what} after line {Number}: {e.Message.ReplaceLineEndings(" ")}");
         }
+
+        // The runtime takes the end of the file for the end of the data. The last field of a gzip file is the length of its text.
+        if (_isAtEnd && _isGzip && _file.Tail != _textBytes)
+            throw new BadInputException($"the gzip data are cut short or damaged after line {Number}; expected one complete gzip member");
     }
 
-    /// <summary>A stream of which the first bytes were looked at.</summary>
+    /// <summary>A stream of which the first bytes were looked at, and the last four are remembered.</summary>
     private sealed class PeekedStream : Stream
     {
         private readonly Stream _inner;
@@ -103,14 +110,17 @@ internal sealed class TraceInput : IDisposable
             set => throw new NotSupportedException();
         }
 
+        /// <summary>The last four bytes that were read, little-endian.</summary>
+        public uint Tail { get; private set; }
+
         public bool StartsWith(byte first, byte second) => _headCount == 2 && _head[0] == first && _head[1] == second;
 
         public override int Read(Span<byte> buffer)
         {
-            if (_given == _headCount) return _inner.Read(buffer);
-            int count = Math.Min(buffer.Length, _headCount - _given);
-            _head.AsSpan(_given, count).CopyTo(buffer);
-            _given += count;
+            int count = _given < _headCount ? Math.Min(buffer.Length, _headCount - _given) : _inner.Read(buffer);
+            if (_given < _headCount) _head.AsSpan(_given, count).CopyTo(buffer);
+            _given = Math.Min(_headCount, _given + count);
+            foreach (byte last in buffer[Math.Max(0, count - 4)..count]) Tail = Tail >> 8 | (uint)last << 24;
             return count;
         }
 

@@ -157,13 +157,13 @@ internal sealed class TraceJudge(TraceMode? mode)
             Record(line, PageEventKind.Invalidate, descriptor.Range, 0, descriptor.Domain, descriptor.Granularity == Granularity.Global);
         }
 
+        if (Refusal is null) _model.Invalidate(descriptor, line.Microseconds);
         if (!lane.Decisions.TryDequeue(out OpenDecision open))
             lane.Early = descriptor;
         else if (descriptor.Covers(open.Decision))
             CarriedOut(line, open.Decision);
         else
             Refuse(Undone(open, line.Number, $"this descriptor invalidates {descriptor}"));
-        if (Refusal is null) _model.Invalidate(descriptor, line.Microseconds);
         CloseInterrupts(line);
     }
 
