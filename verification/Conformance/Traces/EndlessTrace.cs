@@ -11,6 +11,7 @@ internal sealed class EndlessTrace(long events, long lookEvery, Action look) : S
 {
     private const string Boot = "            init-1       [001] .....     1.773540: cache_tag_assign: dmar0/dmar0 type iotlb did 5 pasid 0 ref 1\n";
     private const int PagesInUse = 1000;
+    private static readonly CultureInfo Culture = CultureInfo.InvariantCulture;
     private readonly byte[] _block = new byte[1024];
     private int _length;
     private int _given;
@@ -57,6 +58,8 @@ internal sealed class EndlessTrace(long events, long lookEvery, Action look) : S
 
     public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
+    private Span<byte> Rest => _block.AsSpan(_length);
+
     private bool Make()
     {
         if (_made + 4 > events) return false;
@@ -72,16 +75,26 @@ internal sealed class EndlessTrace(long events, long lookEvery, Action look) : S
         ulong iova = 0xf000_0000 + (ulong)(round % PagesInUse) * 4096;
         ulong end = iova + 4096;
         long pid = 2 + round % 4_000_000;
-        long seconds = 2 + round / 1_000_000, fraction = round % 1_000_000;
         int count;
         _length = 0;
-        Put(Utf8.TryWrite(_block.AsSpan(_length), CultureInfo.InvariantCulture, $"              dd-{pid,-7} [000] .....  {seconds,4}.{fraction:d6}: map: IOMMU: iova=0x{iova:x16} - 0x{end:x16} paddr=0x{iova ^ 0x1000_0000:x16} size=4096\n", out count), count);
-        Put(Utf8.TryWrite(_block.AsSpan(_length), CultureInfo.InvariantCulture, $"          <idle>-0       [001] d.h1.  {seconds,4}.{fraction:d6}: unmap: IOMMU: iova=0x{iova:x16} - 0x{end:x16} size=4096 unmapped_size=4096\n", out count), count);
-        Put(Utf8.TryWrite(_block.AsSpan(_length), CultureInfo.InvariantCulture, $"          <idle>-0       [001] d.h2.  {seconds,4}.{fraction:d6}: cache_tag_flush_range: dmar0 dmar0[0] type iotlb did 5 [0x{iova:x}-0x{iova | 0xfff:x}] addr 0x{iova:x} pages 0x1 mask 0x0\n", out count), count);
-        Put(Utf8.TryWrite(_block.AsSpan(_length), CultureInfo.InvariantCulture, $"          <idle>-0       [001] d.h3.  {seconds,4}.{fraction:d6}: qi_submit: iotlb_inv dmar0: 0x500f2 0x{iova | 0x40:x} 0x0 0x0\n", out count), count);
+        PutHead("              dd", pid, "[000] .....", round);
+        Put(Utf8.TryWrite(Rest, Culture, $"map: IOMMU: iova=0x{iova:x16} - 0x{end:x16} paddr=0x{iova ^ 0x1000_0000:x16} size=4096\n", out count), count);
+        PutHead("          <idle>", 0, "[001] d.h1.", round);
+        Put(Utf8.TryWrite(Rest, Culture, $"unmap: IOMMU: iova=0x{iova:x16} - 0x{end:x16} size=4096 unmapped_size=4096\n", out count), count);
+        PutHead("          <idle>", 0, "[001] d.h2.", round);
+        Put(Utf8.TryWrite(Rest, Culture, $"cache_tag_flush_range: dmar0 dmar0[0] type iotlb did 5 [0x{iova:x}-0x{iova | 0xfff:x}] ", out count), count);
+        Put(Utf8.TryWrite(Rest, Culture, $"addr 0x{iova:x} pages 0x1 mask 0x0\n", out count), count);
+        PutHead("          <idle>", 0, "[001] d.h3.", round);
+        Put(Utf8.TryWrite(Rest, Culture, $"qi_submit: iotlb_inv dmar0: 0x500f2 0x{iova | 0x40:x} 0x0 0x0\n", out count), count);
         if (_made / lookEvery != (_made + 4) / lookEvery) look();
         _made += 4;
         return true;
+    }
+
+    private void PutHead(string task, long pid, string place, long microseconds)
+    {
+        bool fits = Utf8.TryWrite(Rest, Culture, $"{task}-{pid,-7} {place}  {2 + microseconds / 1_000_000,4}.{microseconds % 1_000_000:d6}: ", out int count);
+        Put(fits, count);
     }
 
     private void Put(bool fits, int count) => _length += fits ? count : throw new InvalidOperationException("the block is too small");

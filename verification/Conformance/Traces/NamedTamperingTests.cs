@@ -106,8 +106,9 @@ public sealed class NamedTamperingTests(ITestOutputHelper output)
     [Fact]
     public void An_interrupt_between_an_unmap_and_its_invalidation_is_another_call()
     {
-        const string boot = "            init-1       [001] .....     1.773540: cache_tag_assign: dmar0/dmar0 type iotlb did 5 pasid 0 ref 1";
-        string[] outer = Call("..... ", 0x1000), inner = Call("d.h1. ", 0x8000), moved = [.. outer.Select((line, i) => i > 1 ? line.Replace("[000]", "[001]", StringComparison.Ordinal) : line)];
+        string boot = Assigned(5);
+        string[] outer = Call("..... ", 0x1000), inner = Call("d.h1. ", 0x8000);
+        string[] moved = [.. outer.Select((line, i) => i > 1 ? line.Replace("[000]", "[001]", StringComparison.Ordinal) : line)];
         Assert.Null(CaptureText.Judge([boot, inner[0], .. outer[..2], .. inner[1..], .. outer[2..], .. Call("..... ", 0x1000)]).Refusal);
         Assert.Null(CaptureText.Judge([boot, .. moved, .. Call("..... ", 0x1000)]).Refusal);
 
@@ -117,12 +118,53 @@ public sealed class NamedTamperingTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void A_descriptor_that_nobody_decided_on_counts_in_its_own_domain_only()
+    {
+        string[] call = Call("..... ", 0x1000), again = [call[0], call[1], call[3], .. call];
+        Assert.Null(CaptureText.Judge([Assigned(5), Assigned(6), .. call, .. again]).Refusal);
+        again[2] = again[2].Replace("0x500f2", "0x600f2", StringComparison.Ordinal);
+        Assert.Equal(10, CaptureText.Judge([Assigned(5), Assigned(6), .. call, .. again]).Refusal?.Line);
+        again[2] = call[3].Replace("0x500f2", "0x500d2", StringComparison.Ordinal).Replace("dmar0", "dmar1", StringComparison.Ordinal);
+        Assert.Equal(10, CaptureText.Judge([Assigned(5), Assigned(6), .. call, .. again]).Refusal?.Line);
+    }
+
+    [Fact]
+    public void Any_number_of_tasks_may_submit_what_nobody_decided_on()
+    {
+        string[] call = Call("..... ", 0x1000);
+        IEnumerable<string> tasks = Enumerable.Range(10_000, 5_000).Select(pid => call[3].Replace("dd-282    ", $"dd-{pid}  ", StringComparison.Ordinal));
+        TraceOutcome outcome = CaptureText.Judge([Assigned(5), .. call, .. tasks, .. call, call[1]]);
+        Assert.Equal((5_010L, Invariant.Conservation), (outcome.Refusal!.Line, outcome.Refusal.Invariant));
+    }
+
+    [Fact]
+    public void A_direct_map_is_of_the_domain_that_gets_its_first_device_next()
+    {
+        const string direct = "            init-1       [001] .....     1.773000: map: IOMMU: iova=0x0000000000001000 - 0x0000000000002000 paddr=0x0000000000001000 size=4096";
+        string[] call = Call("..... ", 0x1000), other = Call("..... ", 0x8000);
+
+        // Another domain's direct map is in nobody's way; the shared domain's own is, whether its id is learnt before or after.
+        Assert.Null(CaptureText.Judge([Assigned(4), direct, Assigned(7), Assigned(5), .. other, .. call]).Refusal);
+        Assert.Equal(8, CaptureText.Judge([Assigned(4), direct, Assigned(5), .. other, .. call]).Refusal?.Line);
+        Assert.Equal(8, CaptureText.Judge([Assigned(5), .. other, direct, Assigned(5), call[0]]).Refusal?.Line);
+
+        Assert.Null(CaptureText.Judge([Assigned(5), .. other, direct, Assigned(7), call[0]]).Refusal);
+
+        // Where no device follows, it is taken for the shared domain's; and two of them collide wherever they belong.
+        Assert.Equal(3, CaptureText.Judge([Assigned(5), direct, call[0]]).Refusal?.Line);
+        Assert.Equal(3, CaptureText.Judge([Assigned(4), direct, direct, Assigned(7)]).Refusal?.Line);
+    }
+
+    [Fact]
     public void A_decision_that_is_traced_after_its_descriptor_is_carried_out()
     {
-        const string boot = "            init-1       [001] .....     1.773540: cache_tag_assign: dmar0/dmar0 type iotlb did 5 pasid 0 ref 1";
+        string boot = Assigned(5);
         string[] call = Call("..... ", 0x1000);
         Assert.Null(CaptureText.Judge([boot, call[0], call[1], call[3], call[2], .. call]).Refusal);
     }
+
+    private static string Assigned(int domain) =>
+        $"            init-1       [001] .....     1.773540: cache_tag_assign: dmar0/dmar0 type iotlb did {domain} pasid 0 ref 1";
 
     private static string[] Call(string flags, ulong iova)
     {

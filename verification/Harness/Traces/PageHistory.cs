@@ -13,7 +13,15 @@ internal enum PageEventKind : byte
 }
 
 /// <summary>One thing that happened to a range.</summary>
-internal readonly record struct PageEvent(long Line, long Microseconds, PageEventKind Kind, Place Place, AddressRange Range, ulong Target, UnitDomain Domain, bool IsGlobal)
+internal readonly record struct PageEvent(
+    long Line,
+    long Microseconds,
+    PageEventKind Kind,
+    Place Place,
+    AddressRange Range,
+    ulong Target,
+    UnitDomain Domain,
+    bool IsGlobal)
 {
     /// <summary>Whether it concerns each page.</summary>
     public bool IsOfAll => Range == AddressRange.All;
@@ -37,7 +45,9 @@ internal readonly record struct PageEvent(long Line, long Microseconds, PageEven
             _ when IsGlobal => string.Create(CultureInfo.InvariantCulture, $"{range} of every domain of dmar{Domain.Unit}"),
             _ => $"{range} of {Domain}",
         };
-        return string.Create(CultureInfo.InvariantCulture, $"line {Line,8}  {Microseconds / 1_000_000,6}.{Microseconds % 1_000_000:d6}  {Word,-10}  {detail}  ({Place})");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"line {Line,8}  {Microseconds / 1_000_000,6}.{Microseconds % 1_000_000:d6}  {Word,-10}  {detail}  ({Place})");
     }
 }
 
@@ -50,7 +60,10 @@ internal sealed class PageHistory
 
     public void Add(in PageEvent what) => _events[_count++ % Kept] = what;
 
-    /// <summary>The last <paramref name="count"/> events that concern <paramref name="page"/>, oldest first; of many flushes of everything in a row the first.</summary>
+    /// <summary>
+    /// The last <paramref name="count"/> events that concern <paramref name="page"/>, oldest first; of many flushes of everything
+    /// in a row the first.
+    /// </summary>
     public IReadOnlyList<PageEvent> Of(AddressRange page, int count)
     {
         var found = new List<PageEvent>();

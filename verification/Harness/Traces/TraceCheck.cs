@@ -78,9 +78,11 @@ public static class TraceCheck
     private static void RequireComplete(TraceCounts counts, long? announced, long lines)
     {
         if (announced is { } entries && entries != counts.Events)
-            throw new BadInputException($"line {lines}: the trace ends after {counts.Events} events and its header announces {entries}: it was cut short or edited");
+            throw new BadInputException(
+                $"line {lines}: the trace ends after {counts.Events} events and its header announces {entries}: it was cut short or edited");
         if (counts.Events == 0) throw new BadInputException($"line {lines}: the trace ends without an event; expected iommu:* and intel_iommu:* events");
-        if (counts.Maps == 0) throw new BadInputException($"line {lines}: the trace ends without a map event; expected iommu:* events and a device that does translated DMA");
+        if (counts.Maps == 0)
+            throw new BadInputException($"line {lines}: the trace ends without a map event; expected iommu:* events and a device that does translated DMA");
     }
 
     private static TraceReport Report(TraceJudge judge) => new()

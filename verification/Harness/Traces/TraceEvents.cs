@@ -166,7 +166,8 @@ internal static class TraceEvents
             reader.Literal(targetField, "paddr");
             before = reader;
             target = reader.Hex("paddr");
-            if (target % PageBytes != 0 || target > ulong.MaxValue - unchecked(end - 1 - first)) throw before.Bad("paddr", "a multiple of 4096 that does not wrap in the range");
+            if (target % PageBytes != 0 || target > ulong.MaxValue - unchecked(end - 1 - first))
+                throw before.Bad("paddr", "a multiple of 4096 that does not wrap in the range");
         }
 
         reader.Literal(" size="u8, "size");

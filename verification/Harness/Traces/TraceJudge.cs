@@ -62,7 +62,7 @@ internal sealed class TraceJudge(TraceMode? mode)
         if (_lanes.Busy().SelectMany(lane => lane.Decisions).DefaultIfEmpty().MinBy(open => open.Line) is { Line: > 0 } open)
             Refuse(Undone(open, open.Line, "no descriptor did before the trace ends"));
         else if (_model.Stale.MinBy(unmapped => unmapped.Line) is { } stale)
-            Refuse(_model.RequireSettled(stale, stale.Line) is { } breach ? breach with { Sentence = breach.Sentence + ", not even at the end of the trace" } : null);
+            RefuseAtEnd(_model.RequireSettled(stale, stale.Line));
     }
 
     private void Map(in TraceLine line, Lane lane)
@@ -93,7 +93,10 @@ internal sealed class TraceJudge(TraceMode? mode)
             PlaceDirectBefore(unmap.Range, lane, isDirectMap: false);
             Refuse(_model.Unmap(Record(line, PageEventKind.Unmap, unmap.Range), out unmapped));
             if (unmap.ClearedBytes != unmap.RangeBytes)
-                Refuse(new(line.Number, Invariant.Conservation, $"{unmap.RangeBytes} bytes were to be unmapped and {unmap.ClearedBytes} were", new(unmap.Range.First, unmap.Range.First | 0xFFF)));
+            {
+                string sentence = $"{unmap.RangeBytes} bytes were to be unmapped and {unmap.ClearedBytes} were";
+                Refuse(new(line.Number, Invariant.Conservation, sentence, new(unmap.Range.First, unmap.Range.First | 0xFFF)));
+            }
         }
 
         GoOn(line, lane);
@@ -118,11 +121,7 @@ internal sealed class TraceJudge(TraceMode? mode)
             PlaceDirect(lane, null);
             ShowMode(lane, isAll ? TraceMode.Lazy : TraceMode.Strict);
             Record(line, PageEventKind.Decide, decision.Range, 0, decision.Domain);
-            _model.Checks[Invariant.NoStaleAccess]++;
-            if (_tagged.Count > 0 && !_tagged.Contains(decision.Domain))
-                Refuse(new(line.Number, Invariant.NoStaleAccess, $"the driver decided to invalidate {decision.Domain}, to which no cache tag was ever assigned", _model.FirstStaleIn(decision.Range)));
-            if (!decision.Block.Contains(decision.Range))
-                Refuse(new(line.Number, Invariant.NoStaleAccess, $"the driver decided to invalidate {decision.Range} by {decision.Block}, which does not cover it", _model.FirstStaleIn(decision.Range)));
+            Refuse(CheckDecision(line.Number, decision));
         }
 
         if (lane.Early is { } early && early.Covers(decision))
@@ -136,6 +135,18 @@ internal sealed class TraceJudge(TraceMode? mode)
         }
 
         CloseInterrupts(line);
+    }
+
+    private Breach? CheckDecision(long line, in FlushDecision decision)
+    {
+        _model.Checks[Invariant.NoStaleAccess]++;
+        string? wrong = null;
+        if (_tagged.Count > 0 && !_tagged.Contains(decision.Domain))
+            wrong = $"{decision.Domain}, to which no cache tag was ever assigned";
+        else if (!decision.Block.Contains(decision.Range))
+            wrong = $"{decision.Range} by {decision.Block}, which does not cover it";
+        if (wrong is null) return null;
+        return new(line, Invariant.NoStaleAccess, $"the driver decided to invalidate {wrong}", _model.FirstStaleIn(decision.Range));
     }
 
     private void Submit(in TraceLine line, Lane lane)
@@ -258,24 +269,37 @@ internal sealed class TraceJudge(TraceMode? mode)
     {
         if (_lanesWithDirect == 0) return;
         if (!isDirectMap) PlaceDirect(lane, null);
-        foreach (Lane other in _lanes.Busy().Where(other => other != lane && other.Direct.Exists(direct => direct.Map.Range.Overlaps(range))).ToList())
-            PlaceDirect(other, null);
+        foreach (Lane other in _lanes.Busy().ToList())
+        {
+            if (other != lane && other.Direct.Exists(direct => direct.Map.Range.Overlaps(range))) PlaceDirect(other, null);
+        }
     }
 
     private void RequireBoot(in TraceLine line)
     {
-        if (!_sawBoot)
-            throw new BadInputException($"line {line.Number}: the trace starts after boot: no device was attached before this line; expected a trace from boot on (trace_event=iommu:*,intel_iommu:* on the kernel's command line)");
+        if (_sawBoot) return;
+        throw new BadInputException(
+            $"line {line.Number}: the trace starts after boot: no device was attached before this line; "
+            + "expected a trace from boot on (trace_event=iommu:*,intel_iommu:* on the kernel's command line)");
     }
 
     private Breach Undone(in OpenDecision open, long line, string instead) =>
-        new(line, Invariant.NoStaleAccess, $"the driver decided at line {open.Line} to invalidate {open.Decision}; {instead}", _model.FirstStaleIn(open.Decision.Range));
+        new(
+            line,
+            Invariant.NoStaleAccess,
+            $"the driver decided at line {open.Line} to invalidate {open.Decision}; {instead}",
+            _model.FirstStaleIn(open.Decision.Range));
 
     private PageEvent Record(in TraceLine line, PageEventKind kind, AddressRange range, ulong target = 0, UnitDomain domain = default, bool isGlobal = false)
     {
         var what = new PageEvent(line.Number, line.Microseconds, kind, line.Place, range, target, domain, isGlobal);
         _history.Add(what);
         return what;
+    }
+
+    private void RefuseAtEnd(Breach? breach)
+    {
+        if (breach is not null) Refuse(breach with { Sentence = breach.Sentence + ", not even at the end of the trace" });
     }
 
     private void Refuse(Breach? breach)

@@ -81,7 +81,8 @@ public sealed record TraceReport
         Row(text, "pages mapped at the end", Number(LivePages));
         Row(text, "pages stale at the end", Number(StalePages));
         Row(text, "checks", string.Join(", ", Checks.OrderBy(check => check.Key).Select(check => $"{check.Key.Id()} {Number(check.Value)}")));
-        Row(text, "skipped", Skipped.Count == 0 ? "none" : string.Join(", ", Skipped.OrderBy(skip => skip.Key, StringComparer.Ordinal).Select(skip => $"{skip.Key} {Number(skip.Value)}")));
+        string skipped = string.Join(", ", Skipped.OrderBy(skip => skip.Key, StringComparer.Ordinal).Select(skip => $"{skip.Key} {Number(skip.Value)}"));
+        Row(text, "skipped", skipped.Length == 0 ? "none" : skipped);
         return text.ToString();
     }
 
