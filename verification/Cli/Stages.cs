@@ -10,6 +10,7 @@ public static class Stages
     [
         new SequenceStage(),
         new ScheduleStage(Path.Combine(AppContext.BaseDirectory, "controlled", "explorer.dll")),
+        new TraceStage(),
         new ForeignStage(),
     ];
 }

@@ -8,7 +8,7 @@ namespace Properties.Cli;
 public sealed class UsageLaws
 {
     [Theory]
-    [InlineData("", "no command is given; expected one of run, replay, mutate, --verbose (see verify --help)")]
+    [InlineData("", "no command is given; expected one of run, replay, trace, mutate, --verbose (see verify --help)")]
     [InlineData("walk", "\"walk\" is not known to verify; expected one of run, ")]
     [InlineData("run --sed 1", "\"--sed\" is not known to verify run; expected one of --time, --seed, ")]
     [InlineData("run now", "\"now\" is not known to verify run; expected one of --time, ")]
@@ -35,6 +35,12 @@ public sealed class UsageLaws
     [InlineData("replay @nowhere", "@nowhere: it does not exist; expected a failure file")]
     [InlineData("replay .", ".: it cannot be read: ")]
     [InlineData("replay file", "file: not a failure file: ")]
+    [InlineData("trace", "verify trace: FILE is missing; expected one")]
+    [InlineData("trace nowhere", "nowhere: it does not exist; expected a trace")]
+    [InlineData("trace .", ".: it is a directory; expected a trace")]
+    [InlineData("trace file", "file: line 1")]
+    [InlineData("trace --fast file", "\"--fast\" is not known to verify trace; expected one of FILE, ")]
+    [InlineData("trace file --mode eager", "--mode: \"eager\" is not a mode; expected one of strict, lazy")]
     [InlineData("mutate --project spec", "--project: \"spec\" is not a project under mutation; expected one of vcmm, iommusim")]
     public void What_cannot_be_used_is_one_line_and_exit_code_2(string line, string message)
     {
