@@ -17,24 +17,19 @@ public sealed class VtdRegisterTests
         Assert.Equal(0x00D2008Cu, vtd.Iommu.Read32(0x0C));
     }
 
-    public static TheoryData<VtdOptions, ulong> CapabilityRows => new()
-    {
-        { VtdOptions.Default with { CachingMode = true }, 0xD2008C222F0686 },
-        { VtdOptions.Default with { FourLevelTables = false }, 0xD2008C22260206 },
-        { VtdOptions.Default with { ThreeLevelTables = false }, 0xD2008C222F0406 },
-        { VtdOptions.Default with { Pages2M = false }, 0xD20088222F0606 },
-        { VtdOptions.Default with { Pages1G = false }, 0xD20084222F0606 },
-        { VtdOptions.Default with { FaultRecordCount = 2 }, 0xD2018C222F0606 },
-        { VtdOptions.Default with { FaultRecordCount = 222 }, 0xD2DD8C222F0606 },
-        { VtdOptions.Default with { MaximumAddressMask = 0 }, 0xC0008C222F0606 },
-        { VtdOptions.Default with { MaximumAddressMask = 63 }, 0xFF008C222F0606 },
-    };
-
     [Theory]
-    [MemberData(nameof(CapabilityRows))]
-    public void CAP_says_what_the_options_say(VtdOptions options, ulong capability)
+    [InlineData("CachingMode true", 0xD2008C222F0686)]
+    [InlineData("not FourLevelTables", 0xD2008C22260206)]
+    [InlineData("not ThreeLevelTables", 0xD2008C222F0406)]
+    [InlineData("not Pages2M", 0xD20088222F0606)]
+    [InlineData("not Pages1G", 0xD20084222F0606)]
+    [InlineData("FaultRecordCount 2", 0xD2018C222F0606)]
+    [InlineData("FaultRecordCount 222", 0xD2DD8C222F0606)]
+    [InlineData("MaximumAddressMask 0", 0xC0008C222F0606)]
+    [InlineData("MaximumAddressMask 63", 0xFF008C222F0606)]
+    public void CAP_says_what_the_options_say(string option, ulong capability)
     {
-        using var vtd = new RawVtd(options, enable: false);
+        using var vtd = new RawVtd(With(option), enable: false);
         Assert.Equal(capability, vtd.Iommu.Read64(0x08));
     }
 
@@ -169,35 +164,31 @@ public sealed class VtdRegisterTests
         Assert.Equal(name, refusal.ParamName);
     }
 
-    public static TheoryData<VtdOptions, bool> OptionEnds => new()
-    {
-        { VtdOptions.Default with { IotlbSets = -1 }, false },
-        { VtdOptions.Default with { IotlbSets = -2 }, false },
-        { VtdOptions.Default with { IotlbSets = int.MinValue }, false },
-        { VtdOptions.Default with { IotlbSets = 0 }, true },
-        { VtdOptions.Default with { IotlbSets = 1 }, true },
-        { VtdOptions.Default with { IotlbWays = 0 }, true },
-        { VtdOptions.Default with { WalkCacheEntriesPerLevel = 0 }, true },
-        { VtdOptions.Default with { ContextCacheEntries = 0 }, true },
-        { VtdOptions.Default with { FaultRecordCount = 0 }, false },
-        { VtdOptions.Default with { FaultRecordCount = 1 }, true },
-        { VtdOptions.Default with { FaultRecordCount = 222 }, true },
-        { VtdOptions.Default with { HostAddressWidth = 31 }, false },
-        { VtdOptions.Default with { HostAddressWidth = 32 }, true },
-        { VtdOptions.Default with { HostAddressWidth = 52 }, true },
-        { VtdOptions.Default with { MaximumAddressMask = -1 }, false },
-        { VtdOptions.Default with { MaximumAddressMask = 0 }, true },
-        { VtdOptions.Default with { MaximumAddressMask = 63 }, true },
-        { VtdOptions.Default with { ThreeLevelTables = false }, true },
-        { VtdOptions.Default with { FourLevelTables = false }, true },
-        { VtdOptions.Default with { Commands = CommandMode.Manual }, true },
-        { VtdOptions.Default with { Commands = (CommandMode)(-1) }, false },
-    };
-
     [Theory]
-    [MemberData(nameof(OptionEnds))]
-    public void Each_option_is_taken_up_to_its_ends_and_not_beyond(VtdOptions options, bool isTaken)
+    [InlineData("IotlbSets -1", false)]
+    [InlineData("IotlbSets -2", false)]
+    [InlineData("IotlbSets -2147483648", false)]
+    [InlineData("IotlbSets 0", true)]
+    [InlineData("IotlbSets 1", true)]
+    [InlineData("IotlbWays 0", true)]
+    [InlineData("WalkCacheEntriesPerLevel 0", true)]
+    [InlineData("ContextCacheEntries 0", true)]
+    [InlineData("FaultRecordCount 0", false)]
+    [InlineData("FaultRecordCount 1", true)]
+    [InlineData("FaultRecordCount 222", true)]
+    [InlineData("HostAddressWidth 31", false)]
+    [InlineData("HostAddressWidth 32", true)]
+    [InlineData("HostAddressWidth 52", true)]
+    [InlineData("MaximumAddressMask -1", false)]
+    [InlineData("MaximumAddressMask 0", true)]
+    [InlineData("MaximumAddressMask 63", true)]
+    [InlineData("not ThreeLevelTables", true)]
+    [InlineData("not FourLevelTables", true)]
+    [InlineData("Commands 1", true)]
+    [InlineData("Commands -1", false)]
+    public void Each_option_is_taken_up_to_its_ends_and_not_beyond(string option, bool isTaken)
     {
+        VtdOptions options = With(option);
         if (isTaken)
         {
             using var vtd = new RawVtd(options, enable: false);
@@ -215,5 +206,29 @@ public sealed class VtdRegisterTests
         using var vtd = new RawVtd();
         Assert.Equal("options", Assert.Throws<ArgumentNullException>(() => new VtdIommu<Platform.Ram, Hook>(vtd.Memory, null!)).ParamName);
         Assert.Equal("iommu", Assert.Throws<ArgumentNullException>(() => new BusMaster<Platform.Ram, Hook>(null!, vtd.Memory, Device)).ParamName);
+    }
+
+    /// <summary>The default unit with one option changed: its name and its value, or "not" and its name.</summary>
+    private static VtdOptions With(string option)
+    {
+        string[] words = option.Split(' ');
+        int value = int.TryParse(words[1], out int number) ? number : 0;
+        return (words[0] == "not" ? option : words[0]) switch
+        {
+            "not FourLevelTables" => VtdOptions.Default with { FourLevelTables = false },
+            "not ThreeLevelTables" => VtdOptions.Default with { ThreeLevelTables = false },
+            "not Pages2M" => VtdOptions.Default with { Pages2M = false },
+            "not Pages1G" => VtdOptions.Default with { Pages1G = false },
+            "CachingMode" => VtdOptions.Default with { CachingMode = true },
+            "IotlbSets" => VtdOptions.Default with { IotlbSets = value },
+            "IotlbWays" => VtdOptions.Default with { IotlbWays = value },
+            "WalkCacheEntriesPerLevel" => VtdOptions.Default with { WalkCacheEntriesPerLevel = value },
+            "ContextCacheEntries" => VtdOptions.Default with { ContextCacheEntries = value },
+            "FaultRecordCount" => VtdOptions.Default with { FaultRecordCount = value },
+            "HostAddressWidth" => VtdOptions.Default with { HostAddressWidth = value },
+            "MaximumAddressMask" => VtdOptions.Default with { MaximumAddressMask = value },
+            "Commands" => VtdOptions.Default with { Commands = (CommandMode)value },
+            _ => throw new ArgumentException($"no option is called {option}", nameof(option)),
+        };
     }
 }

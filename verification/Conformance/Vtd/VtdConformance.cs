@@ -48,28 +48,30 @@ public sealed class VtdConformance(ITestOutputHelper output)
         Assert.Equal(VtdCases.All.Count, agreed);
     }
 
-    /// <summary>Units that are made otherwise, and a row that must tell.</summary>
-    public static TheoryData<string, VtdOptions> OtherUnits => new()
+    public static TheoryData<string> OtherUnitNames => new(OtherUnits.Keys);
+
+    /// <summary>Units that are made otherwise, by the row that must tell.</summary>
+    private static Dictionary<string, VtdOptions> OtherUnits => new()
     {
-        { "A changed entry is not seen without an invalidation", VtdOptions.Default with { IotlbSets = 0 } },
-        { "A cleared context entry counts when context and IOTLB are invalidated", VtdOptions.Default with { ContextCacheEntries = 0 } },
-        { "Without caching mode an absent entry is not remembered", VtdOptions.Default with { CachingMode = true } },
-        { "Without caching mode an absent context entry is not remembered", VtdOptions.Default with { CachingMode = true } },
-        { "A fault that finds no free record sets the overflow, and none is recorded until that is cleared", VtdOptions.Default with { FaultRecordCount = 2 } },
-        { "Address bits above the host's width are reserved in a leaf", VtdOptions.Default with { HostAddressWidth = 49 } },
-        { "A leaf of 2 MiB maps all of its bytes", VtdOptions.Default with { Pages2M = false } },
-        { "A leaf of 1 GiB maps all of its bytes", VtdOptions.Default with { Pages1G = false } },
-        { "With three levels the last page of 39 bits is reached, and no further one", VtdOptions.Default with { ThreeLevelTables = false } },
-        { "Pass-through reaches physical addresses", VtdOptions.Default with { PassThrough = false } },
-        { "An address mask beyond what the hardware offers stops the queue, and it goes on once that is put right", VtdOptions.Default with { MaximumAddressMask = 19 } },
-        { "A page invalidation with the widest mask forgets a cached page", VtdOptions.Default with { MaximumAddressMask = 17 } },
+        ["A changed entry is not seen without an invalidation"] = VtdOptions.Default with { IotlbSets = 0 },
+        ["A cleared context entry counts when context and IOTLB are invalidated"] = VtdOptions.Default with { ContextCacheEntries = 0 },
+        ["Without caching mode an absent entry is not remembered"] = VtdOptions.Default with { CachingMode = true },
+        ["Without caching mode an absent context entry is not remembered"] = VtdOptions.Default with { CachingMode = true },
+        ["A fault that finds no free record sets the overflow, and none is recorded until that is cleared"] = VtdOptions.Default with { FaultRecordCount = 2 },
+        ["Address bits above the host's width are reserved in a leaf"] = VtdOptions.Default with { HostAddressWidth = 49 },
+        ["A leaf of 2 MiB maps all of its bytes"] = VtdOptions.Default with { Pages2M = false },
+        ["A leaf of 1 GiB maps all of its bytes"] = VtdOptions.Default with { Pages1G = false },
+        ["With three levels the last page of 39 bits is reached, and no further one"] = VtdOptions.Default with { ThreeLevelTables = false },
+        ["Pass-through reaches physical addresses"] = VtdOptions.Default with { PassThrough = false },
+        ["An address mask beyond what the hardware offers stops the queue, and it goes on once that is put right"] = VtdOptions.Default with { MaximumAddressMask = 19 },
+        ["A page invalidation with the widest mask forgets a cached page"] = VtdOptions.Default with { MaximumAddressMask = 17 },
     };
 
     [Theory]
-    [MemberData(nameof(OtherUnits))]
-    public void A_unit_that_is_made_otherwise_fails_the_row_that_says_so(string name, VtdOptions options)
+    [MemberData(nameof(OtherUnitNames))]
+    public void A_unit_that_is_made_otherwise_fails_the_row_that_says_so(string name)
     {
-        using var machine = new SimulatedVtd(Devices, options);
+        using var machine = new SimulatedVtd(Devices, OtherUnits[name]);
         Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => Find(name).Script(new(machine)));
     }
 

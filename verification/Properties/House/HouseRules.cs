@@ -6,7 +6,11 @@ using Vcmm.Spec;
 
 namespace Properties.House;
 
-/// <summary>The rules that make the rooms worth having, read from the compiled assemblies.</summary>
+/// <summary>
+/// The rules that make the rooms worth having, read from the compiled assemblies. Not for mutated ones: what the mutation puts
+/// into an assembly keeps no rule, so that every mutant would seem killed.
+/// </summary>
+[Trait("Category", "House")]
 public sealed class HouseRules
 {
     private static readonly Assembly PlatformRoom = typeof(PhysAddr).Assembly;
