@@ -14,14 +14,15 @@ public sealed class MutateLaws
     private readonly List<string> _calls = [];
 
     [Theory]
-    [InlineData("", "stryker")]
-    [InlineData(" --project vcmm", "stryker --mutate **/src/Vcmm/**/*.cs")]
-    [InlineData(" --project iommusim --project vcmm --project vcmm", "stryker --mutate **/src/IommuSim/**/*.cs --mutate **/src/Vcmm/**/*.cs")]
-    public void Stryker_runs_at_the_root_over_the_projects_asked_for(string options, string call)
+    [InlineData("", "--project Vcmm.csproj", "--project IommuSim.csproj")]
+    [InlineData(" --project vcmm", "--project Vcmm.csproj")]
+    [InlineData(" --project iommusim --project vcmm --project vcmm", "--project IommuSim.csproj", "--project Vcmm.csproj")]
+    [InlineData(" --project vcmm --files **/Vtd/*.cs --files **/Vcm.cs", "--project Vcmm.csproj --mutate **/Vtd/*.cs --mutate **/Vcm.cs")]
+    public void Stryker_runs_at_the_root_once_for_each_project_asked_for(string options, params string[] calls)
     {
         using var terminal = Repository();
         Assert.Equal(ExitCode.Clean, Run(terminal, "mutate" + options, 0, Report));
-        Assert.Equal([$"{terminal.Folder}: dotnet tool restore", $"{terminal.Folder}: dotnet {call}"], _calls);
+        Assert.Equal([$"{terminal.Folder}: dotnet tool restore", .. calls.Select(call => $"{terminal.Folder}: dotnet stryker {call}")], _calls);
     }
 
     [Fact]
@@ -29,9 +30,9 @@ public sealed class MutateLaws
     {
         using var terminal = Repository();
         terminal.Write("StrykerOutput/2024-12-31/reports/mutation-report.json", "{}");
-        Run(terminal, "mutate", 0, Report);
+        Run(terminal, "mutate --project vcmm", 0, Report);
         Assert.Equal(
-            "mutation score 66.7% (50.0% without time-outs): 3 killed, 1 timed out, 1 survived, 1 not covered\nreports: ../../StrykerOutput/2025-01-01/reports\n",
+            "vcmm: mutation score 66.7% (50.0% without time-outs): 3 killed, 1 timed out, 1 survived, 1 not covered\nreports: ../../StrykerOutput/2025-01-01/reports\n",
             terminal.Out);
     }
 
@@ -108,7 +109,7 @@ public sealed class MutateLaws
         {
             _calls.Add($"{folder}: {program} {string.Join(' ', arguments)}");
             if (arguments[0] == "tool") return 0;
-            if (report is not null) terminal.Write("StrykerOutput/2025-01-01/reports/mutation-report.json", report);
+            if (report is not null) terminal.Write($"StrykerOutput/2025-01-0{_calls.Count - 1}/reports/mutation-report.json", report);
             return exit;
         },
     });

@@ -10,6 +10,7 @@ using Xunit.Abstractions;
 namespace Properties.Sequences;
 
 /// <summary>Threads that run at once: what they saw has an order that the model accepts (I10).</summary>
+[Trait("Category", "Slow")]
 public sealed class ParallelHistories(ITestOutputHelper output)
 {
     private static readonly HistoryGen Histories = new();

@@ -1,25 +1,15 @@
 using CsCheck;
-using Harness.Failures;
 using Harness.Generating;
 using Harness.Running;
 using Harness.Scenarios;
 using Harness.Shrinking;
-using Harness.Stages;
-using Vcmm.Spec;
-using Xunit.Abstractions;
 
 namespace Properties.Sequences;
 
-/// <summary>Generated sequences on the library over the simulator, and that they would find what is wrong.</summary>
-public sealed class SequenceLaws(ITestOutputHelper output)
+/// <summary>Generated sequences on the library over the simulator.</summary>
+public sealed class SequenceLaws
 {
-    private const ulong Seed = 1;
-
     private static readonly ScenarioGen Scenarios = new(ScenarioShape.Any);
-
-    public static TheoryData<string> Faults => [.. PlantedFault.All.Select(fault => fault.Name)];
-
-    public static TheoryData<string> FaultsOfTheLibrary => [.. PlantedFault.All.Where(fault => fault.Parts != SubjectParts.Own).Select(fault => fault.Name)];
 
     [Fact]
     public void What_the_library_does_is_what_the_model_accepts()
@@ -36,102 +26,5 @@ public sealed class SequenceLaws(ITestOutputHelper output)
             seed: "0N0XIzNsQ0O2",
             iter: 300,
             threads: 1);
-    }
-
-    [Theory]
-    [MemberData(nameof(Faults))]
-    public void A_planted_fault_is_found_by_the_invariant_that_names_it(string name)
-    {
-        PlantedFault fault = PlantedFault.All.Single(candidate => candidate.Name == name);
-        using IBench bench = fault.Bench(new SimulatorBench());
-        var runner = new SequenceRunner(bench, fault.Parts);
-        ScenarioGen scenarios = fault.Topology is { } topology ? new(ScenarioShape.Any with { Topology = topology }) : Scenarios;
-        for (uint index = 0; index < 500; index++)
-        {
-            RunResult found = runner.Run(scenarios.Generate(Seed, index));
-            if (found.Violation is null) continue;
-            RunResult shrunk = new ScenarioShrinker(runner.Run).Shrink(found, CancellationToken.None);
-            output.WriteLine($"{fault}: found by sequence {index}, {found.StepsRun} steps\n{shrunk.Report("simulator")}");
-            Assert.Equal(fault.CaughtBy, shrunk.Violation!.Invariant);
-            Assert.InRange(shrunk.Scenario.Steps.Length, 1, fault.MostSteps);
-            return;
-        }
-
-        Assert.Fail($"{fault} was not found in 500 sequences");
-    }
-
-    [Fact]
-    public void Interesting_states_are_reached_often_enough()
-    {
-        using var bench = new SimulatorBench();
-        var runner = new SequenceRunner(bench, SubjectParts.Own);
-        for (uint index = 0; index < 400; index++) Assert.Null(runner.Run(Scenarios.Generate(Seed, index)).Violation);
-        (string State, int Least)[] sometimes =
-        [
-            ("Back done", 200), ("Back refused: Busy", 50), ("Back refused: Invalid", 50), ("Unback done", 200), ("Unback refused: NotFound", 50),
-            ("Unreserve refused: Busy", 20), ("FreeMemory refused: Busy", 20), ("FreeVcm refused: Busy", 20), ("Reserve refused: NoSpace", 20),
-            ("ReserveAt refused: NoSpace", 50), ("AllocateMemory refused: NoMemory", 20), ("Activate refused: Busy", 50),
-            ("Deassociate refused: Busy", 20), ("Associate refused: Invalid", 20), ("DeviceAccess done", 50), ("DeviceAccess refused: Fault", 200),
-            ("Translate done", 10), ("the IOTLB answered", 100), ("a large leaf is in a table", 40), ("two devices share a table", 100),
-            ("memory was taken away", 20), ("the hardware was made to fail", 3),
-        ];
-        foreach ((string state, int least) in sometimes)
-        {
-            long times = runner.Counts.Sometimes.GetValueOrDefault(state);
-            output.WriteLine($"{times,6} {state}");
-            Assert.True(times >= least, $"\"{state}\" was reached {times} times in 400 sequences; at least {least} were expected");
-        }
-    }
-
-    [Fact]
-    public void Every_operation_of_the_model_is_generated_written_and_run()
-    {
-        Type[] operations = [.. typeof(Operation).Assembly.GetTypes().Where(type => type.IsSubclassOf(typeof(Operation)))];
-        Assert.NotEmpty(operations);
-        using var bench = new SimulatorBench();
-        var runner = new SequenceRunner(bench, SubjectParts.Own);
-        for (uint index = 0; index < 60; index++) runner.Run(Scenarios.Generate(Seed, index));
-        foreach (Type operation in operations)
-            Assert.True(runner.Counts.Sometimes.ContainsKey($"{operation.Name} done"), $"{operation.Name} was never done");
-    }
-
-    [Fact]
-    public void A_run_depends_on_the_scenario_alone()
-    {
-        using var bench = new SimulatorBench();
-        var runner = new SequenceRunner(bench, SubjectParts.Own);
-        string[] first = [.. Enumerable.Range(0, 20).Select(index => runner.Run(Scenarios.Generate(Seed, (uint)index)).Report("simulator"))];
-        using var other = new SimulatorBench();
-        var again = new SequenceRunner(other, SubjectParts.Own);
-        for (int index = first.Length - 1; index >= 0; index--)
-            Assert.Equal(first[index], again.Run(Scenarios.Generate(Seed, (uint)index)).Report("simulator"));
-    }
-
-    [Theory]
-    [MemberData(nameof(FaultsOfTheLibrary))]
-    public void A_failure_file_shows_the_same_failure_byte_for_byte(string name)
-    {
-        PlantedFault fault = PlantedFault.All.Single(candidate => candidate.Name == name);
-        var stage = new SequenceStage(fault.Parts);
-        StageReport report = stage.Run(new(Seed, TimeSpan.MaxValue, TimeProvider.System, static _ => { }, CancellationToken.None));
-        StageFailure found = Assert.Single(report.Failures);
-        FailureFile file = FailureFile.Parse(found.FileContent!);
-        Assert.Equal(found.FileContent, file.ToString());
-        Assert.Equal(found.Report, stage.Replay(file)!.Report);
-        Assert.Null(new SequenceStage().Replay(file));
-    }
-
-    [Fact]
-    public void A_stage_stops_when_it_is_told_to()
-    {
-        using var stop = new CancellationTokenSource();
-        int calls = 0;
-        StageReport report = new SequenceStage().Run(new(Seed, TimeSpan.MaxValue, TimeProvider.System, progress =>
-        {
-            Assert.InRange(progress.Fraction, 0, 1);
-            if (++calls == 3) stop.Cancel();
-        }, stop.Token));
-        Assert.Empty(report.Failures);
-        Assert.Equal(33, report.Ran.Single(ran => ran.What == "sequences").Count);
     }
 }
