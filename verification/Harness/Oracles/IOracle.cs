@@ -1,7 +1,4 @@
 using Harness.Running;
-using IommuSim;
-using Vcmm.Spec;
-using Vcmm.Tables;
 
 namespace Harness.Oracles;
 
@@ -11,78 +8,4 @@ public interface IOracle
     /// <summary>Looks.</summary>
     /// <returns>What is wrong; null: nothing.</returns>
     Violation? Check(Look look);
-}
-
-/// <summary>One look at the machine between two operations.</summary>
-public sealed class Look
-{
-    private readonly Dictionary<ObjectId, DecodedTable> _tables = [];
-    private Dictionary<VtdDomainId, ObjectId>? _domains;
-
-    /// <summary>A look; tables are read from memory once.</summary>
-    public Look(Subject subject, World world, RunCounts counts, bool hardwareHasFailed)
-    {
-        Subject = subject;
-        World = world;
-        Counts = counts;
-        HardwareHasFailed = hardwareHasFailed;
-        Memory = new(subject.Machine.Memory);
-    }
-
-    /// <summary>The library and its machine.</summary>
-    public Subject Subject { get; }
-
-    /// <summary>The model.</summary>
-    public World World { get; }
-
-    /// <summary>Where checks are counted.</summary>
-    public RunCounts Counts { get; }
-
-    /// <summary>Whether the hardware was made to fail in this scenario.</summary>
-    public bool HardwareHasFailed { get; }
-
-    /// <summary>Memory at this instant.</summary>
-    public Snapshot Memory { get; }
-
-    /// <summary>The regions that have a table.</summary>
-    public IEnumerable<ObjectId> RegionsWithTable => World.Vcms.Keys.Where(World.HasTable);
-
-    /// <summary>The table of a region, decoded; null: it has none.</summary>
-    public DecodedTable? TableOf(ObjectId vcm)
-    {
-        if (!Subject.Region(vcm).TryGetTable(Subject.Driver.Format, out IPageTable? table)) return null;
-        if (!_tables.TryGetValue(vcm, out DecodedTable? decoded)) _tables[vcm] = decoded = Subject.Tables.Read(table!.Root, table.Format.LevelCount);
-        return decoded;
-    }
-
-    /// <summary>The region of each domain id that devices translate under.</summary>
-    public IReadOnlyDictionary<VtdDomainId, ObjectId> Domains => _domains ??= FindDomains();
-
-    /// <summary>All oracles, by the number of their invariant.</summary>
-    public static IReadOnlyList<IOracle> Oracles { get; } =
-        [new NoOverlapOracle(), new TablesAreTruthOracle(), new SharedTableOracle(), new NoStaleAccessOracle(), new FrameSafetyOracle(), new ConservationOracle()];
-
-    /// <summary>Asks every oracle.</summary>
-    public Violation? FirstViolation()
-    {
-        if (Subject.Frames.Violation is { } violation) return violation;
-        foreach (IOracle oracle in Oracles)
-        {
-            if (oracle.Check(this) is { } found) return found;
-        }
-
-        return null;
-    }
-
-    private Dictionary<VtdDomainId, ObjectId> FindDomains()
-    {
-        var domains = new Dictionary<VtdDomainId, ObjectId>();
-        for (int number = 0; number < World.Devices.Length; number++)
-        {
-            if (World.ActiveVcmOf(World.Devices[number]) is { } vcm && Hardware.ContextOf(Subject, Memory, number) is { } context)
-                domains[context.Domain] = vcm;
-        }
-
-        return domains;
-    }
 }

@@ -55,6 +55,7 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         _lines.Clear();
         _probes.Clear();
         _hardwareHasFailed = false;
+        _subject = null!;
         IVtdMachine machine = bench.Open(scenario.Topology);
         Violation? violation = null;
         bool isClean = false;

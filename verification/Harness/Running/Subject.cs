@@ -94,6 +94,9 @@ public sealed class Subject
     public IommuModel Model => new(
         Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))]);
 
+    /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
+    public Func<DeviceAccess, ulong?>? Expected { get; set; }
+
     /// <summary>The library's region of that name.</summary>
     public Vcm Region(ObjectId vcm) => _vcms[vcm];
 
@@ -197,9 +200,6 @@ public sealed class Subject
         if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
         return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
     }
-
-    /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
-    public Func<DeviceAccess, ulong?>? Expected { get; set; }
 
     private Observation Reserved(ObjectId id, VcmmError error, Reservation made)
     {

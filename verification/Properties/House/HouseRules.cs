@@ -90,6 +90,14 @@ public sealed class HouseRules
         Assert.Equal(expected.Select(type => type.Name).Order(StringComparer.Ordinal), operations.Select(type => type.Name).Order(StringComparer.Ordinal));
     }
 
+    /// <summary>The runner turns the one into the other by their numbers.</summary>
+    [Fact]
+    public void Outcomes_and_permissions_of_the_model_are_the_librarys()
+    {
+        Assert.Equal(Enum.GetValues<Vcmm.VcmmError>().Select(error => $"{(int)error} {error}"), Enum.GetValues<Outcome>().Select(outcome => $"{(int)outcome} {outcome}"));
+        Assert.Equal(Enum.GetValues<Vcmm.Access>().Select(access => $"{(int)access} {access}"), Enum.GetValues<Permissions>().Select(granted => $"{(int)granted} {granted}"));
+    }
+
     [Fact]
     public void The_rules_see_what_they_forbid()
     {
