@@ -1,3 +1,4 @@
+using Harness;
 using Harness.Failures;
 using Harness.Generating;
 using Harness.Running;
@@ -41,6 +42,39 @@ public sealed class SequenceStrength(ITestOutputHelper output)
         }
 
         Assert.Fail($"{fault} was not found in 500 sequences");
+    }
+
+    [Theory]
+    [InlineData("an unback that invalidates the first page only")]
+    [InlineData("a failed allocation that keeps what it had")]
+    [InlineData("one domain id for all regions")]
+    public void No_step_of_a_shrunk_scenario_can_be_left_out(string name)
+    {
+        PlantedFault fault = PlantedFault.All.Single(candidate => candidate.Name == name);
+        using var bench = new SimulatorBench();
+        var runner = new SequenceRunner(bench, fault.Parts);
+        RunResult found = Enumerable.Range(0, 500).Select(index => runner.Run(Scenarios.Generate(Seed, (uint)index))).First(result => result.Violation is not null);
+        RunResult shrunk = new ScenarioShrinker(runner.Run).Shrink(found, CancellationToken.None);
+        Assert.Equal(found.Violation!.Invariant, shrunk.Violation!.Invariant);
+        int tried = 0;
+        for (int i = 0; i < shrunk.Scenario.Steps.Length; i++)
+        {
+            Scenario less = shrunk.Scenario with { Steps = shrunk.Scenario.Steps.RemoveAt(i) };
+            try
+            {
+                less.Validate();
+            }
+            catch (BadInputException)
+            {
+                // Later steps use what it made.
+                continue;
+            }
+
+            tried++;
+            Assert.NotEqual(shrunk.Violation.Invariant, runner.Run(less).Violation?.Invariant);
+        }
+
+        Assert.InRange(tried, 1, shrunk.Scenario.Steps.Length);
     }
 
     [Fact]
