@@ -7,6 +7,9 @@ namespace Harness.Running;
 /// <summary>Gives machines to run scenarios on, one after the other.</summary>
 public interface IBench : IDisposable
 {
+    /// <summary>The machine of a topology, in a few words.</summary>
+    string Describe(Topology topology);
+
     /// <summary>A machine as new.</summary>
     IVtdMachine Open(Topology topology);
 
@@ -22,6 +25,9 @@ public sealed class SimulatorBench : IBench
 {
     private static readonly byte[] Zeros = new byte[64 << 10];
     private readonly RamBlock _ram = new(SimulatedVtd.MemoryRange);
+
+    /// <inheritdoc/>
+    public string Describe(Topology topology) => $"simulator: {topology}";
 
     /// <inheritdoc/>
     public IVtdMachine Open(Topology topology) => new SimulatedVtd(topology.Devices, topology.ToOptions(), _ram);
@@ -59,10 +65,13 @@ public sealed class QemuBench : IBench
     private (long Transfers, long Commands) _ended;
 
     /// <inheritdoc/>
-    /// <exception cref="BadInputException">The topology is not <see cref="Topology"/>.</exception>
+    public string Describe(Topology topology) => $"QEMU {QemuVtd.Version}: {topology.Outline}";
+
+    /// <inheritdoc/>
+    /// <exception cref="BadInputException">The topology is not <see cref="Topology"/>, the sizes of caches apart.</exception>
     public IVtdMachine Open(Topology topology)
     {
-        if (topology != Topology) throw new BadInputException($"topology is {topology}; on QEMU it is {Topology}");
+        if (topology.Outline != Topology.Outline) throw new BadInputException($"topology is {topology.Outline}; on QEMU it is {Topology.Outline}");
         return _qemu ??= QemuVtd.Start(Topology.Devices, Stamps.Token);
     }
 

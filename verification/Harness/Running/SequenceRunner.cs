@@ -14,15 +14,18 @@ namespace Harness.Running;
 /// <param name="Violation">What is wrong; null: nothing.</param>
 public sealed record RunResult(Scenario Scenario, ImmutableArray<(string Step, string Seen)> Lines, Violation? Violation)
 {
+    /// <summary>What it ran on, in a few words.</summary>
+    public required string Machine { get; init; }
+
     /// <summary>How many steps ran, the one that failed included: the rest of the scenario is not needed.</summary>
     public int StepsRun { get; init; }
 
     /// <summary>The run for a person.</summary>
-    public string Report(string machine)
+    public string Report()
     {
         var text = new StringBuilder();
         if (Violation is { } violation) text.Append(violation.Invariant.Label()).Append(" is broken\n");
-        text.Append($"machine: {machine}: {Scenario.Topology}\n\n");
+        text.Append($"machine: {Machine}\n\n");
         int width = Lines.Length == 0 ? 0 : Lines.Max(line => line.Step.Length);
         for (int i = 0; i < Lines.Length; i++) text.Append($"{i + 1,4}  {Lines[i].Step.PadRight(width)}  {Lines[i].Seen}\n");
         if (Violation is { } broken) text.Append($"\nobserved: {broken.Observed}\nexpected: {broken.Expected}\n");
@@ -81,7 +84,7 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
             bench.Close(machine, _subject?.Frames.Touched ?? [], isClean);
         }
 
-        return new(scenario, [.. _lines], violation) { StepsRun = steps };
+        return new(scenario, [.. _lines], violation) { Machine = bench.Describe(scenario.Topology), StepsRun = steps };
     }
 
     private Violation? Do(Step step)

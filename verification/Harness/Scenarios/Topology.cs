@@ -59,10 +59,12 @@ public sealed record Topology
         Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
     }
 
+    /// <summary>The machine in a few words, without the sizes of its caches.</summary>
+    public string Outline =>
+        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+
     /// <summary>The machine in a few words.</summary>
-    public override string ToString() =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}, "
-        + $"IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";
+    public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";
 
     private static void Require(bool holds, string field, int value, string expected)
     {

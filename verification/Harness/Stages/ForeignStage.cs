@@ -28,7 +28,7 @@ public sealed class ForeignStage : IStage, IReplayer
     {
         using var bench = new QemuBench();
         return SequenceLoop.Run(
-            Name, MachineName, context, _scenarios, new(bench, _parts), () => [("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
+            Name, context, _scenarios, new(bench, _parts), () => [("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
     }
 
     /// <inheritdoc/>
@@ -36,8 +36,6 @@ public sealed class ForeignStage : IStage, IReplayer
     {
         Scenario scenario = Scenario.FromJson(file.Scenario);
         using var bench = new QemuBench();
-        return SequenceLoop.Describe(Name, MachineName, new SequenceRunner(bench, _parts).Run(scenario));
+        return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts).Run(scenario));
     }
-
-    private static string MachineName => $"QEMU {QemuVtd.Version}";
 }

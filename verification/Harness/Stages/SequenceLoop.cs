@@ -11,7 +11,7 @@ internal static class SequenceLoop
 {
     /// <summary>Runs scenario after scenario until the budget is spent, one fails, or the user wants to stop.</summary>
     public static StageReport Run(
-        string stage, string machine, StageContext context, ScenarioGen scenarios, SequenceRunner runner, Func<IEnumerable<(string, long)>> more)
+        string stage, StageContext context, ScenarioGen scenarios, SequenceRunner runner, Func<IEnumerable<(string, long)>> more)
     {
         long start = context.Time.GetTimestamp();
         var failures = new List<StageFailure>();
@@ -24,7 +24,7 @@ internal static class SequenceLoop
             RunResult result = runner.Run(scenarios.Generate(context.Seed, index++));
             if (result.Violation is null) continue;
             RunResult shrunk = new ScenarioShrinker(runner.Run, scenarios.VariesMachine).Shrink(result, context.Stop);
-            failures.Add(Describe(stage, machine, shrunk)!);
+            failures.Add(Describe(stage, shrunk)!);
         }
 
         RunCounts counts = runner.Counts;
@@ -39,7 +39,7 @@ internal static class SequenceLoop
     }
 
     /// <summary>The failure of a run; null if nothing failed.</summary>
-    public static StageFailure? Describe(string stage, string machine, RunResult result)
+    public static StageFailure? Describe(string stage, RunResult result)
     {
         if (result.Violation is not { } violation) return null;
         var file = new FailureFile
@@ -51,6 +51,6 @@ internal static class SequenceLoop
             Expected = violation.Expected,
             Scenario = result.Scenario.ToJson(),
         };
-        return new(violation.Invariant, $"observed: {violation.Observed}; expected: {violation.Expected}", result.Report(machine), file.ToString());
+        return new(violation.Invariant, $"observed: {violation.Observed}; expected: {violation.Expected}", result.Report(), file.ToString());
     }
 }

@@ -24,7 +24,7 @@ public sealed class SequenceStage : IStage, IReplayer
     public StageReport Run(StageContext context)
     {
         using var bench = new SimulatorBench();
-        return SequenceLoop.Run(Name, SimulatorName, context, _scenarios, new(bench, _parts), static () => []);
+        return SequenceLoop.Run(Name, context, _scenarios, new(bench, _parts), static () => []);
     }
 
     /// <inheritdoc/>
@@ -32,8 +32,6 @@ public sealed class SequenceStage : IStage, IReplayer
     {
         Scenario scenario = Scenario.FromJson(file.Scenario);
         using var bench = new SimulatorBench();
-        return SequenceLoop.Describe(Name, SimulatorName, new SequenceRunner(bench, _parts).Run(scenario));
+        return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts).Run(scenario));
     }
-
-    private const string SimulatorName = "simulator";
 }

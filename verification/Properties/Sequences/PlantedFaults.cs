@@ -281,6 +281,8 @@ internal sealed class KeepsOnFailure(IFrameSource inner) : PassingFrames(inner)
 /// <summary>Machines whose devices, where a write is refused, write to where they can read.</summary>
 internal sealed class WritesThrough(IBench inner, bool isOwnedUp, ulong astray = 0) : IBench
 {
+    public string Describe(Topology topology) => inner.Describe(topology);
+
     public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology), isOwnedUp, astray);
 
     public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean) => inner.Close(((Machine)machine).Right, touched, isClean);

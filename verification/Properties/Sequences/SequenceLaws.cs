@@ -21,7 +21,7 @@ public sealed class SequenceLaws
             {
                 RunResult result = runner.Run(scenario);
                 if (result.Violation is null) return;
-                Assert.Fail(new ScenarioShrinker(runner.Run).Shrink(result, CancellationToken.None).Report("simulator"));
+                Assert.Fail(new ScenarioShrinker(runner.Run).Shrink(result, CancellationToken.None).Report());
             },
             seed: "0N0XIzNsQ0O2",
             iter: 300,

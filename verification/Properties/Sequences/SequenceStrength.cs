@@ -35,7 +35,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             RunResult found = runner.Run(scenarios.Generate(Seed, index));
             if (found.Violation is null) continue;
             RunResult shrunk = new ScenarioShrinker(runner.Run).Shrink(found, CancellationToken.None);
-            output.WriteLine($"{fault}: found by sequence {index}, {found.StepsRun} steps\n{shrunk.Report("simulator")}");
+            output.WriteLine($"{fault}: found by sequence {index}, {found.StepsRun} steps\n{shrunk.Report()}");
             Assert.Equal(fault.CaughtBy, shrunk.Violation!.Invariant);
             Assert.InRange(shrunk.Scenario.Steps.Length, 1, fault.MostSteps);
             return;
@@ -117,11 +117,11 @@ public sealed class SequenceStrength(ITestOutputHelper output)
     {
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
-        string[] first = [.. Enumerable.Range(0, 20).Select(index => runner.Run(Scenarios.Generate(Seed, (uint)index)).Report("simulator"))];
+        string[] first = [.. Enumerable.Range(0, 20).Select(index => runner.Run(Scenarios.Generate(Seed, (uint)index)).Report())];
         using var other = new SimulatorBench();
         var again = new SequenceRunner(other, SubjectParts.Own);
         for (int index = first.Length - 1; index >= 0; index--)
-            Assert.Equal(first[index], again.Run(Scenarios.Generate(Seed, (uint)index)).Report("simulator"));
+            Assert.Equal(first[index], again.Run(Scenarios.Generate(Seed, (uint)index)).Report());
     }
 
     [Theory]
