@@ -198,6 +198,7 @@ public sealed partial class Vcm
 
     private Reservation AddReservation(IovaRange range, Access access)
     {
+        // Stryker disable once conditional : performance only, states are used again so that reserving allocates nothing
         ReservationState state = _idleStates.Count != 0 ? _idleStates.Pop() : new(this);
         lock (state.Gate)
         {

@@ -39,6 +39,17 @@ public sealed class RangeAllocatorProperties
     }
 
     [Fact]
+    public void A_single_byte_is_a_range_too()
+    {
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 16));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(0), 15)));
+        Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(2, 1, out _));
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(1, 1, out IovaRange last));
+        Assert.Equal(new IovaRange(new(15), new(15)), last);
+        Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(1, 1, out _));
+    }
+
+    [Fact]
     public void A_range_of_which_a_byte_is_free_is_not_given_back()
     {
         const ulong size = 16;

@@ -73,6 +73,26 @@ public sealed class VtdCapabilityLaws
         }
     }
 
+    [Theory]
+    [InlineData(false, new[] { 0x4000_0000u, 0x0400_0000u, 0x8400_0000u })]
+    [InlineData(true, new[] { 0x4400_0000u, 0x0000_0000u, 0x0400_0000u, 0x8400_0000u })]
+    public void A_start_gives_each_command_once_and_stops_a_queue_that_runs_already(bool isQueueOn, uint[] expected)
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 16 * Page));
+        var simulator = new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Default);
+        if (isQueueOn) simulator.Write32(0x18, 0x0400_0000);
+        var commands = new List<uint>();
+        var registers = new HookedRegisters(simulator)
+        {
+            BeforeWrite32 = (offset, value) =>
+            {
+                if (offset == 0x18) commands.Add(value);
+            },
+        };
+        VtdDriver<Ram>.Start(ram.Port, registers, new FrameAllocator(ram.Range), new() { WaitPolicy = new CountedPolicy() });
+        Assert.Equal(expected, commands);
+    }
+
     [Fact]
     public void Without_page_selective_invalidation_the_domain_is_told()
     {
