@@ -42,14 +42,17 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
         }
 
         if (json is null) throw new BadInputException("scenario is null; expected an object");
-        var scenario = new Scenario(json.Topology, ParseAll(json.Steps)) { Threads = [.. json.Threads.Select(ParseAll)] };
+        var scenario = new Scenario(json.Topology, ParseAll(json.Steps)) { Threads = [.. (json.Threads ?? []).Select(ParseAll)] };
         scenario.Validate();
         return scenario;
     }
 
     /// <summary>The scenario as JSON, which <see cref="FromJson"/> reads.</summary>
     public JsonNode ToJson() => JsonSerializer.SerializeToNode(
-        new ScenarioJson(Topology, [.. Steps.Select(step => step.ToString())]) { Threads = [.. Threads.Select(thread => thread.Select(step => step.ToString()).ToArray())] },
+        new ScenarioJson(Topology, [.. Steps.Select(step => step.ToString())])
+        {
+            Threads = Threads.IsEmpty ? null : [.. Threads.Select(thread => thread.Select(step => step.ToString()).ToArray())],
+        },
         Json)!;
 
     /// <summary>Refuses a scenario that cannot run: a name used before it is made, or made twice.</summary>
@@ -93,6 +96,7 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
 
     private sealed record ScenarioJson(Topology Topology, string[] Steps)
     {
-        public string[][] Threads { get; init; } = [];
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public string[][]? Threads { get; init; }
     }
 }

@@ -34,7 +34,7 @@ public sealed class ForeignStage : IStage, IReplayer
     /// <inheritdoc/>
     public StageFailure? Replay(FailureFile file)
     {
-        Scenario scenario = Scenario.FromJson(file.Scenario);
+        Scenario scenario = SequenceLoop.Read(file);
         using var bench = new QemuBench();
         return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts).Run(scenario));
     }

@@ -38,6 +38,15 @@ internal static class SequenceLoop
         };
     }
 
+    /// <summary>The scenario in a file.</summary>
+    /// <exception cref="BadInputException">It cannot run, or has threads.</exception>
+    public static Scenario Read(FailureFile file)
+    {
+        Scenario scenario = Scenario.FromJson(file.Scenario);
+        if (!scenario.Threads.IsEmpty) throw new BadInputException($"scenario.threads: there are {scenario.Threads.Length}; expected none, as the stage {file.Stage} runs one step after the other");
+        return scenario;
+    }
+
     /// <summary>The failure of a run; null if nothing failed.</summary>
     public static StageFailure? Describe(string stage, RunResult result)
     {

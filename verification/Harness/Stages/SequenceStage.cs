@@ -30,7 +30,7 @@ public sealed class SequenceStage : IStage, IReplayer
     /// <inheritdoc/>
     public StageFailure? Replay(FailureFile file)
     {
-        Scenario scenario = Scenario.FromJson(file.Scenario);
+        Scenario scenario = SequenceLoop.Read(file);
         using var bench = new SimulatorBench();
         return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts).Run(scenario));
     }

@@ -19,10 +19,16 @@ public sealed class ScenarioText
         {
             foreach (Step step in scenario.Steps) Assert.Equal(step, OperationText.Parse(step.ToString()));
             Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!));
-            scenario.Validate();
         },
         seed: "0N0XIzNsQ0O2",
         iter: 500,
+        threads: 1);
+
+    [Fact]
+    public void A_scenario_of_threads_is_read_as_it_was_written() => new HistoryGen().Sample(
+        static scenario => Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!)),
+        seed: "0N0XIzNsQ0O2",
+        iter: 200,
         threads: 1);
 
     [Fact]
@@ -81,6 +87,7 @@ public sealed class ScenarioText
     [InlineData("""{"topology":{},"steps":["v0 = vcm 0x0-0xfff","v0 = vcm 0x0-0xfff"]}""", "v0 was made before")]
     [InlineData("""{"topology":{},"steps":[],"threads":[["v0 = vcm 0x0-0xfff"],["v0 = vcm 0x0-0xfff"]]}""", "v0 was made before")]
     [InlineData("""{"topology":{},"steps":[],"threads":[["v0 = vcm 0x0-0xfff"],["free v0"]]}""", "v0 does not exist")]
+    [InlineData("""{"topology":{},"steps":[],"threads":[["v0 = vcm 0x0-0xfff"]]}""", "scenario.threads: there are 1; expected none")]
     [InlineData("""{"steps":[]}""", "topology")]
     [InlineData("""{"topology":{},"steps":[7]}""", "steps")]
     [InlineData("null", "scenario")]
