@@ -56,6 +56,21 @@ public sealed class NamedTamperingTests(ITestOutputHelper output)
         Refused(CaptureText.Strict, lines => (lines[unmap - 1], lines[unmap]) = (lines[unmap], lines[unmap - 1]), Invariant.Conservation, unmap);
     }
 
+    [Theory]
+    [InlineData("strict")]
+    [InlineData("lazy")]
+    public void A_descriptor_before_its_decision_is_refused_where_decisions_come_first(string name)
+    {
+        string[] lines = name == "strict" ? CaptureText.Strict : CaptureText.Lazy;
+        int descriptor = Descriptor(lines, name == "strict" ? 100 : 10);
+        Assert.Contains("cache_tag_flush", lines[descriptor - 1], StringComparison.Ordinal);
+        List<string> swapped = CaptureText.Edit(lines, copy => (copy[descriptor - 1], copy[descriptor]) = (copy[descriptor], copy[descriptor - 1]));
+        int expected = PageOracle.FirstWrong([.. swapped.Select(line => line[0] == '#' ? null : Told.Parse(line))], name == "strict");
+        Assert.InRange(expected, descriptor + 1, descriptor + 20);
+        TraceRefusal refusal = Assert.IsType<TraceRefusal>(CaptureText.Judge(swapped).Refusal);
+        Assert.Equal((expected, Invariant.NoStaleAccess), ((int)refusal.Line, refusal.Invariant));
+    }
+
     [Fact]
     public void A_map_over_a_live_page_is_refused_with_the_line_that_mapped_it_however_long_ago()
     {
@@ -156,11 +171,16 @@ public sealed class NamedTamperingTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public void A_decision_that_is_traced_after_its_descriptor_is_carried_out()
+    public void Decisions_come_before_their_descriptors_or_after_them_as_the_first_one_does()
     {
         string boot = Assigned(5);
-        string[] call = Call("..... ", 0x1000);
-        Assert.Null(CaptureText.Judge([boot, call[0], call[1], call[3], call[2], .. call]).Refusal);
+        string[] before = Call("..... ", 0x1000);
+        string[] after = [before[0], before[1], before[3], before[2]];
+        Assert.Null(CaptureText.Judge([boot, .. before, .. before]).Refusal);
+        Assert.Null(CaptureText.Judge([boot, .. after, .. after]).Refusal);
+        // The decision stands open until its lane goes on.
+        Assert.Equal(10, CaptureText.Judge([boot, .. before, .. after, .. before]).Refusal?.Line);
+        Assert.Equal(10, CaptureText.Judge([boot, .. after, .. before, .. after]).Refusal?.Line);
     }
 
     private static string Assigned(int domain) =>

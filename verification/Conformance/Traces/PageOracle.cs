@@ -36,14 +36,13 @@ internal sealed record Told(char Kind, string Cpu, int Level, string Lane, ulong
     public bool Covers(Told decision) => CoversOthers || (Domain == decision.Domain && First <= decision.First && decision.Last <= Last);
 }
 
-/// <summary>The first wrong line of a trace, found page by page; it knows beforehand which domain the captures use, and their mode.</summary>
+/// <summary>The first wrong line of a trace, found page by page; it knows beforehand which domain the captures use, their mode, and that decisions come before descriptors.</summary>
 internal static class PageOracle
 {
     private sealed class Call
     {
         public readonly Queue<(int Line, Told Told)> Decided = [];
         public readonly List<(ulong Page, int Line)> Unmapped = [];
-        public Told? Early;
     }
 
     /// <summary>The number of the first wrong line; 0 if there is none.</summary>
@@ -64,13 +63,11 @@ internal static class PageOracle
             if (told.Kind == 'd')
             {
                 wrong |= !tags.Contains(told.Domain);
-                if (call.Early?.Covers(told) != true) call.Decided.Enqueue((number, told));
-                call.Early = null;
+                call.Decided.Enqueue((number, told));
             }
             else if (told.Kind == 'i')
             {
                 if (call.Decided.TryDequeue(out (int, Told Told) open)) wrong |= !told.Covers(open.Told);
-                else call.Early = told;
                 foreach (ulong page in stale.Keys.Where(page => told.First <= page && page <= told.Last && (told.CoversOthers || told.Domain == (page < 4096 ? "7" : "5"))).ToList())
                     stale.Remove(page);
             }
@@ -81,7 +78,6 @@ internal static class PageOracle
                 Call over = level == told.Level ? call : CallOf(calls, $"{told.Cpu} {level}");
                 wrong |= over.Decided.Count > 0 || (strict && over.Unmapped.Exists(unmapped => stale.GetValueOrDefault(unmapped.Page) == unmapped.Line));
                 over.Unmapped.Clear();
-                over.Early = null;
             }
 
             if (wrong) return number;

@@ -16,6 +16,10 @@ internal sealed class TraceJudge(TraceMode? mode)
     private readonly PageHistory _history = new();
     private readonly HashSet<UnitDomain> _tagged = [];
     private bool _sawBoot;
+
+    /// <summary>Whether a decision is traced before its descriptor or after it; the first pair shows it.</summary>
+    private bool? _decidesFirst;
+
     private int _lanesWithDirect;
 
     /// <summary>What is counted while judging.</summary>
@@ -124,8 +128,9 @@ internal sealed class TraceJudge(TraceMode? mode)
             Refuse(CheckDecision(line.Number, decision));
         }
 
-        if (lane.Early is { } early && early.Covers(decision))
+        if (_decidesFirst != true && lane.Early is { } early && early.Covers(decision))
         {
+            _decidesFirst = false;
             lane.Early = null;
             CarriedOut(line, decision);
         }
@@ -169,12 +174,20 @@ internal sealed class TraceJudge(TraceMode? mode)
         }
 
         if (Refusal is null) _model.Invalidate(descriptor, line.Microseconds);
-        if (!lane.Decisions.TryDequeue(out OpenDecision open))
+        if (_decidesFirst == false || !lane.Decisions.TryDequeue(out OpenDecision open))
+        {
             lane.Early = descriptor;
+        }
         else if (descriptor.Covers(open.Decision))
+        {
+            _decidesFirst = true;
             CarriedOut(line, open.Decision);
+        }
         else
+        {
             Refuse(Undone(open, line.Number, $"this descriptor invalidates {descriptor}"));
+        }
+
         CloseInterrupts(line);
     }
 
