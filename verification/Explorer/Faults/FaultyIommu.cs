@@ -1,3 +1,4 @@
+using Harness.Passing;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -5,48 +6,12 @@ using Vcmm.Tables;
 
 namespace Explorer.Faults;
 
-/// <summary>A driver that passes everything on; each fault overrides one thing.</summary>
+/// <summary>A driver with a fault; what the fault leaves running can be waited for.</summary>
 /// <param name="inner">The driver as it should be.</param>
-public abstract class FaultyIommu(IIommu inner) : IIommu
+public abstract class FaultyIommu(IIommu inner) : PassingIommu(inner)
 {
     private readonly List<Task> _underWay = [];
     private bool _isRunning;
-
-    /// <inheritdoc/>
-    public TableFormat Format => inner.Format;
-
-    /// <inheritdoc/>
-    public Iova LastAddress => inner.LastAddress;
-
-    /// <inheritdoc/>
-    public IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
-
-    /// <inheritdoc/>
-    public virtual bool CachesAbsent => inner.CachesAbsent;
-
-    /// <summary>The driver as it should be.</summary>
-    protected IIommu Inner => inner;
-
-    /// <inheritdoc/>
-    public bool CanIdentify(StreamId device) => inner.CanIdentify(device);
-
-    /// <inheritdoc/>
-    public virtual VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(frames, out table);
-
-    /// <inheritdoc/>
-    public VcmmError TryCreateDomain(out DomainId domain) => inner.TryCreateDomain(out domain);
-
-    /// <inheritdoc/>
-    public void ReleaseDomain(DomainId domain) => inner.ReleaseDomain(domain);
-
-    /// <inheritdoc/>
-    public virtual VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => inner.Attach(device, domain, table);
-
-    /// <inheritdoc/>
-    public virtual VcmmError Detach(StreamId device, DomainId domain) => inner.Detach(device, domain);
-
-    /// <inheritdoc/>
-    public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
 
     /// <summary>The threads start: from here on something may be left running.</summary>
     public void Start() => _isRunning = true;

@@ -1,3 +1,4 @@
+using Harness.Passing;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -29,22 +30,11 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
     }
 
     /// <summary>Puts off each unmap until it is told. Good for ranges that unlink no table.</summary>
-    private sealed class ClearLate(IPageTable right) : IPageTable
+    private sealed class ClearLate(IPageTable right) : PassingTable(right)
     {
         private readonly List<IovaRange> _putOff = [];
 
-        public TableFormat Format => right.Format;
-
-        public PhysAddr Root => right.Root;
-
-        public Iova LastAddress => right.LastAddress;
-
-        public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => right.CountMissingTables(first, segments);
-
-        public void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) =>
-            right.Map(first, segments, access, pages);
-
-        public void Unmap(IovaRange range, UnmapGather gather)
+        public override void Unmap(IovaRange range, UnmapGather gather)
         {
             lock (_putOff) _putOff.Add(range);
         }
@@ -56,12 +46,10 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
                 if (!_putOff.Remove(range)) return;
             }
 
-            right.Unmap(range, new UnmapGather());
+            Inner.Unmap(range, new UnmapGather());
         }
 
-        public void Relink(UnmapGather gather) => right.Relink(gather);
-
-        public void Release(UnmapGather gather)
+        public override void Release(UnmapGather gather)
         {
             // No domain was active, so nobody invalidated.
             IovaRange[] left;
@@ -71,16 +59,8 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
                 _putOff.Clear();
             }
 
-            foreach (IovaRange range in left) right.Unmap(range, new UnmapGather());
-            right.Release(gather);
+            foreach (IovaRange range in left) Inner.Unmap(range, new UnmapGather());
+            Inner.Release(gather);
         }
-
-        public bool TryWalk(Iova address, out Translation translation) => right.TryWalk(address, out translation);
-
-        public IEnumerable<Leaf> Leaves() => right.Leaves();
-
-        public IEnumerable<PhysAddr> TablePages() => right.TablePages();
-
-        public void Free() => right.Free();
     }
 }

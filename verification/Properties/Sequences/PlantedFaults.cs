@@ -1,4 +1,5 @@
 using Harness.Foreign;
+using Harness.Passing;
 using Harness.Running;
 using Harness.Scenarios;
 using Platform;
@@ -75,34 +76,6 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     public override string ToString() => Name;
 }
 
-/// <summary>A driver that passes everything on; each fault changes one thing.</summary>
-internal abstract class PassingIommu(IIommu inner) : IIommu
-{
-    protected IIommu Inner => inner;
-
-    public TableFormat Format => inner.Format;
-
-    public Iova LastAddress => inner.LastAddress;
-
-    public IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
-
-    public bool CachesAbsent => inner.CachesAbsent;
-
-    public bool CanIdentify(StreamId device) => inner.CanIdentify(device);
-
-    public virtual VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(frames, out table);
-
-    public virtual VcmmError TryCreateDomain(out DomainId domain) => inner.TryCreateDomain(out domain);
-
-    public virtual void ReleaseDomain(DomainId domain) => inner.ReleaseDomain(domain);
-
-    public virtual VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => inner.Attach(device, domain, table);
-
-    public virtual VcmmError Detach(StreamId device, DomainId domain) => inner.Detach(device, domain);
-
-    public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
-}
-
 internal sealed class Invalidating(IIommu inner, Func<IIommu, DomainId, IovaRange, bool, VcmmError> how) : PassingIommu(inner)
 {
     public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => how(Inner, domain, range, leavesOnly);
@@ -161,36 +134,6 @@ internal sealed class OtherTables(IIommu inner, Func<IPageTable, IPageTable> wra
     }
 }
 
-/// <summary>A table that passes everything on; each fault changes one thing.</summary>
-internal abstract class PassingTable(IPageTable inner) : IPageTable
-{
-    protected IPageTable Inner => inner;
-
-    public TableFormat Format => inner.Format;
-
-    public PhysAddr Root => inner.Root;
-
-    public Iova LastAddress => inner.LastAddress;
-
-    public virtual int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => inner.CountMissingTables(first, segments);
-
-    public virtual void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) => inner.Map(first, segments, access, pages);
-
-    public virtual void Unmap(IovaRange range, UnmapGather gather) => inner.Unmap(range, gather);
-
-    public void Relink(UnmapGather gather) => inner.Relink(gather);
-
-    public void Release(UnmapGather gather) => inner.Release(gather);
-
-    public bool TryWalk(Iova address, out Translation translation) => inner.TryWalk(address, out translation);
-
-    public IEnumerable<Leaf> Leaves() => inner.Leaves();
-
-    public IEnumerable<PhysAddr> TablePages() => inner.TablePages();
-
-    public void Free() => inner.Free();
-}
-
 internal sealed class ReversedChunks(IPageTable inner) : PassingTable(inner)
 {
     public override int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => Inner.CountMissingTables(first, Reverse(segments));
@@ -241,19 +184,6 @@ internal sealed class StartsOnly(IovaRange space) : IRangeAllocator
     }
 
     public VcmmError TryFree(IovaRange range) => _taken.Remove(range) ? VcmmError.None : _right.TryFree(range);
-}
-
-internal abstract class PassingFrames(IFrameSource inner) : IFrameSource
-{
-    protected IFrameSource Inner => inner;
-
-    public ulong TotalBytes => inner.TotalBytes;
-
-    public ulong FreeBytes => inner.FreeBytes;
-
-    public virtual VcmmError TryAllocate(ulong byteCount, out PhysAddr block) => inner.TryAllocate(byteCount, out block);
-
-    public virtual VcmmError TryFree(PhysAddr block) => inner.TryFree(block);
 }
 
 internal sealed class LosesFrees(IFrameSource inner) : PassingFrames(inner)
