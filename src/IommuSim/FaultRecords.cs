@@ -42,7 +42,7 @@ internal sealed class FaultRecords(int count)
         // 2. A register that software has not emptied yet is not written over: PFO instead.
         if ((_halves[2 * _next + 1] & Fault) != 0)
         {
-            RaiseIfQuiet();
+            // A record that is not emptied is a pending fault, so the event has been raised.
             _overflow = true;
             return false;
         }

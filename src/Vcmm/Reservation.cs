@@ -95,7 +95,7 @@ public readonly record struct Reservation
         lock (_state.Gate) return IsCurrent(_state) ? $"{_state.Range} {_state.Access}" : "ended reservation";
     }
 
-    private bool IsCurrent(ReservationState state) => state.IsReserved && state.Generation == _generation;
+    private bool IsCurrent(ReservationState state) => state.Generation == _generation;
 
     private T Get<T>(Func<ReservationState, T> read)
     {

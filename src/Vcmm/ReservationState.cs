@@ -20,11 +20,8 @@ internal sealed class ReservationState(Vcm vcm)
 
     public Vcm Vcm { get; } = vcm;
 
-    /// <summary>Moves on when the reservation ends. Under <see cref="Gate"/>.</summary>
+    /// <summary>Moves on when the reservation ends: no handle has this one until the next reserve. Under <see cref="Gate"/>.</summary>
     public uint Generation;
-
-    /// <summary>False between an unreserve and the next reserve. Under <see cref="Gate"/>.</summary>
-    public bool IsReserved;
 
     public IovaRange Range;
 

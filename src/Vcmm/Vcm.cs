@@ -181,9 +181,9 @@ public sealed partial class Vcm
         {
             lock (state.Gate)
             {
-                if (!state.IsReserved || state.Generation != generation) return VcmmError.Invalid;
+                if (state.Generation != generation) return VcmmError.Invalid;
                 if (state.Memory is not null) return VcmmError.Busy;
-                state.IsReserved = false;
+                // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change
                 state.Generation = unchecked(state.Generation + 1);
                 _reservations.RemoveAt(FirstStartingAfter(state.Range.First) - 1);
                 _idleStates.Push(state);
@@ -198,14 +198,12 @@ public sealed partial class Vcm
 
     private Reservation AddReservation(IovaRange range, Access access)
     {
-        // Stryker disable once conditional : performance only, states are used again so that reserving allocates nothing
         ReservationState state = _idleStates.Count != 0 ? _idleStates.Pop() : new(this);
         lock (state.Gate)
         {
             state.Range = range;
             state.Access = access;
             state.MappedIn = [];
-            state.IsReserved = true;
             _reservations.Insert(FirstStartingAfter(range.First), state);
             return new(state, state.Generation);
         }

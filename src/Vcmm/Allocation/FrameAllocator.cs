@@ -40,13 +40,14 @@ public sealed class FrameAllocator : IFrameSource
     /// <summary>Takes a bank under management, all of it free.</summary>
     /// <param name="bank">Starts and ends on 4 KiB boundaries; at most 8 TiB.</param>
     /// <exception cref="ArgumentException">The bank is not made of whole 4 KiB frames.</exception>
+    /// <exception cref="OverflowException">The bank is larger than that.</exception>
     public FrameAllocator(PhysRange bank)
     {
         if (!bank.First.IsAligned(FrameBytes) || bank.ByteCount % FrameBytes != 0)
             throw new ArgumentException($"{bank} is not made of whole 4 KiB frames", nameof(bank));
         Bank = bank;
         _firstFrame = bank.First.Value >> FrameLog2;
-        int frameCount = checked((int)(bank.ByteCount >> FrameLog2));
+        int frameCount = (int)(bank.ByteCount >> FrameLog2);
         _heads = new byte[frameCount];
         _next = new int[frameCount];
         _previous = new int[frameCount];
@@ -125,7 +126,7 @@ public sealed class FrameAllocator : IFrameSource
         ulong end = _firstFrame + (ulong)frameCount;
         while (end > _firstFrame)
         {
-            int alignment = end == 0 ? MaxOrder : BitOperations.TrailingZeroCount(end);
+            int alignment = BitOperations.TrailingZeroCount(end);
             int size = BitOperations.Log2(end - _firstFrame);
             int order = Math.Min(MaxOrder, Math.Min(alignment, size));
             end -= 1UL << order;

@@ -367,8 +367,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     private IEnumerable<PhysAddr> TablePages(PhysAddr table, int level)
     {
         yield return table;
-        if (level == 1) yield break;
-        for (int i = 0; i < 1 << TFormat.IndexBits; i++)
+        for (int i = 0; level != 1 && i < 1 << TFormat.IndexBits; i++)
         {
             ulong entry = _memory.Read64(new(table.Value + ((ulong)i << EntryLog2)));
             if (TFormat.Classify(entry, level) != EntryKind.Table) continue;

@@ -41,7 +41,7 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
         }
     }
 
-    /// <summary>Makes the device's entry absent; returns what it was.</summary>
+    /// <summary>Makes the device's entry absent; returns what it was. The command that must follow fences.</summary>
     public ContextEntry Clear(StreamId device)
     {
         lock (_gate)
@@ -55,7 +55,6 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
             memory.Fence();
             memory.Write64(slot + 8, 0);
             memory.Clean(PhysRange.FromLength(slot, EntryBytes));
-            memory.Fence();
             return entry;
         }
     }

@@ -79,6 +79,7 @@ internal sealed class InvalidationQueue<TMemory>
         lock (_gate)
         {
             ticket = default;
+            // Stryker disable once boolean : equivalent, a ticket of no start is out of date, and waiting for it fails as well
             if (_isBroken && !TryRestart()) return false;
             uint waitIndex = (_tail + (uint)commands.Length) % EntryCount;
             if (FreeEntries() <= commands.Length || _awaited[waitIndex]) return false;

@@ -70,6 +70,20 @@ public sealed class VtdRegisterInvalidationTests
     }
 
     [Fact]
+    public void Without_the_command_bit_nothing_is_done()
+    {
+        using RawVtd vtd = WithoutQueue();
+        VtdStatistics before = vtd.Iommu.Statistics;
+        vtd.Iommu.Write64(Ccmd, 1UL << 61);
+        vtd.Iommu.Write64(Iotlb, 1UL << 60);
+        vtd.Iommu.Write32(Ccmd, 0xFFFF_FFFF);
+        vtd.Iommu.Write32(Iotlb, 0xFFFF_FFFF);
+        Assert.Equal(before, vtd.Iommu.Statistics);
+        Assert.Equal(0x2000_0000_FFFF_FFFFUL, vtd.Iommu.Read64(Ccmd));
+        Assert.Equal(0x1000_0000_FFFF_FFFFUL, vtd.Iommu.Read64(Iotlb));
+    }
+
+    [Fact]
     public void The_command_goes_with_the_high_half_of_the_register()
     {
         using RawVtd vtd = WithoutQueue();

@@ -104,6 +104,39 @@ public sealed class VtdRegisterTests
         Assert.Equal(expected, vtd.Iommu.Read64(offset));
     }
 
+    [Theory]
+    [InlineData(0x18, 0x8400_0000, 1)]               // GCMD
+    [InlineData(0x88, 0, 1)]                         // IQT
+    [InlineData(0x1C, 0x8400_0000, 0)]               // GSTS
+    [InlineData(0x20, Root, 0)]                      // RTADDR
+    [InlineData(0x28, 0, 0)]                         // CCMD
+    [InlineData(0x2C, 0xA000_0000, 0)]
+    [InlineData(0x34, 0x7F, 0)]                      // FSTS, without an error of the queue
+    [InlineData(0x38, 0, 0)]                         // FECTL
+    [InlineData(0x40, 0, 0)]                         // FEADDR
+    [InlineData(0x8C, 0, 0)]                         // IQT, its other half
+    [InlineData(0x90, Queue, 0)]                     // IQA
+    [InlineData(0x9C, 1, 0)]                         // ICS
+    [InlineData(0xA0, 0, 0)]                         // IECTL
+    [InlineData(0xA8, 0, 0)]                         // IEADDR
+    [InlineData(0xF0, 0, 0)]                         // IVA
+    [InlineData(0xF8, 0, 0)]                         // IOTLB
+    [InlineData(0xFC, 0x9000_0000, 0)]
+    [InlineData(0x22C, 0x8000_0000, 0)]              // FRCD
+    [InlineData(0x60, 0, 0)]                         // nothing
+    public void Only_a_write_that_can_give_the_queue_work_rings(uint offset, uint value, int rings)
+    {
+        using var vtd = new RawVtd(VtdOptions.Default with { Commands = CommandMode.Manual });
+        int rung = 0;
+        vtd.Iommu.Doorbell += () => rung++;
+        vtd.Iommu.Write32(offset, value);
+        Assert.Equal(rings, rung);
+        vtd.Iommu.Write32(Gcmd, GcmdTe);
+        rung = 0;
+        vtd.Iommu.Write32(offset, offset == Gcmd ? GcmdTe : value);
+        Assert.Equal(0, rung);
+    }
+
     [Fact]
     public void Halves_of_a_64_bit_register_are_written_and_read_apart()
     {

@@ -276,6 +276,27 @@ public sealed class ContractLaws : IDisposable
     }
 
     [Fact]
+    public void A_table_lives_as_long_as_an_association_of_its_format()
+    {
+        RecordingIommu four = _system.AddIommu();
+        RecordingIommu three = _system.AddIommu(levelCount: 3);
+        Vcm vcm = _system.CreateVcm();
+        Association first = vcm.Associate(_system.AddDevice(four));
+        Association other = vcm.Associate(_system.AddDevice(three));
+        Association second = vcm.Associate(_system.AddDevice(four));
+        vcm.Reserve(Page).Back(_system.Manager.Allocate(Page));
+        IPageTable shared = SmallSystem.TableOf(vcm, four);
+        first.Deassociate();
+        Assert.Same(shared, SmallSystem.TableOf(vcm, four));
+        Assert.Single(shared.Leaves());
+        second.Deassociate();
+        Assert.False(vcm.TryGetTable(four.Format, out _));
+        Assert.Equal(VcmmError.None, vcm.TryTranslate(new(0), out _));
+        other.Deassociate();
+        Assert.False(vcm.TryGetTable(three.Format, out _));
+    }
+
+    [Fact]
     public void Tables_of_two_formats_agree()
     {
         RecordingIommu four = _system.AddIommu();

@@ -70,6 +70,10 @@ public sealed class FrameAllocatorProperties
         Assert.Equal(VcmmError.Invalid, allocator.TryAllocate(2 * FrameAllocator.LargestBlockBytes, out _));
     }
 
+    [Fact]
+    public void A_bank_of_more_frames_than_can_be_counted_is_refused() =>
+        Assert.Throws<OverflowException>(() => new FrameAllocator(PhysRange.FromLength(new(0), (1UL << 43) + FrameBytes)));
+
     [Theory]
     [InlineData(1UL, 4096UL)]
     [InlineData(4096UL, 4097UL)]

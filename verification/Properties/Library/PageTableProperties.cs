@@ -37,6 +37,20 @@ public sealed class PageTableProperties
         Assert.Equal(new Translation(new((2UL << 30) + 0x12345678), Access.Read, 1UL << 30), translation);
     }
 
+    [Theory]
+    [InlineData(new[] { 1 << 20, 1 << 20 })]
+    [InlineData(new[] { 1 << 19, 1 << 19, 1 << 19, 1 << 19 })]
+    public void Segments_that_continue_each_other_are_mapped_as_one(int[] sizes)
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 1 << 20));
+        PageTable<VtdSecondStage, Ram> table = Create<VtdSecondStage>(ram, new(VtdSecondStage.Encoding, 4, 0b1110), out IFrameSource frames);
+        var segments = new PhysRange[sizes.Length];
+        PhysAddr next = new(1UL << 21);
+        for (int i = 0; i < sizes.Length; i++, next += (ulong)sizes[i - 1]) segments[i] = PhysRange.FromLength(next, (ulong)sizes[i]);
+        Map(table, frames, new(0), segments, Access.Read);
+        Assert.Equal([new Leaf(IovaRange.FromLength(new(0), 1UL << 21), new(1UL << 21), Access.Read)], table.Leaves());
+    }
+
     [Fact]
     public void A_range_that_cuts_a_leaf_is_a_broken_promise()
     {

@@ -143,6 +143,23 @@ public sealed class RefusalLaws : IDisposable
     }
 
     [Fact]
+    public void Reserving_again_what_was_given_back_allocates_nothing()
+    {
+        Vcm vcm = _system.CreateVcm();
+        Round();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 100; i++) Round();
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+
+        void Round()
+        {
+            VcmmError reserved = vcm.TryReserve(Page, Access.Read, Page, out Reservation reservation);
+            VcmmError ended = reservation.TryUnreserve();
+            if (reserved != VcmmError.None || ended != VcmmError.None) throw new InvalidOperationException($"{reserved}, {ended}");
+        }
+    }
+
+    [Fact]
     public void Where_no_large_chunk_is_left_smaller_ones_are_taken()
     {
         _system.Frames.AllocationsBeforeFailure = 0;

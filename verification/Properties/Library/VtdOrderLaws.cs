@@ -152,6 +152,8 @@ public sealed class VtdOrderLaws : IDisposable
         Device device = manager.AddDevice(driver, new(DeviceId));
         Association? association = null;
         int exchanges = 0;
+        int leavesWritten = 0;
+        _watch.BeforeWrite = (_, value) => leavesWritten += (value & ~0xFFFUL) == memory.Segments[0].First.Value ? 1 : 0;
         _watch.BeforeExchange = _ =>
         {
             // Another thread needs the very same tables.
@@ -171,6 +173,7 @@ public sealed class VtdOrderLaws : IDisposable
         // One exchange in vain; the three of the other.
         Assert.Equal(4, exchanges);
         Assert.Equal(2, CountLeaves(vcm, driver));
+        Assert.Equal(2, leavesWritten);
         first.Unback();
         second.Unback();
         memory.Free();

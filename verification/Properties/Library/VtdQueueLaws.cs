@@ -292,4 +292,51 @@ public sealed class VtdQueueLaws
         system.Registers.BeforeWrite64 = (offset, _) => offset != HookedRegisters.QueueTail || swallowed++ != 0;
         Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
     }
+
+    [Fact]
+    public void A_command_starts_a_broken_queue_anew_once()
+    {
+        using var system = new VtdSystem();
+        system.Registers.BeforeWrite64 = static (offset, _) => offset != HookedRegisters.QueueTail;
+        Assert.Equal(VcmmError.HardwareFailure, Invalidate());
+        int starts = 0;
+        system.Registers.BeforeWrite32 = (offset, value) => starts += offset == 0x18 && (value & 0x0400_0000) != 0 ? 1 : 0;
+        Assert.Equal(VcmmError.HardwareFailure, Invalidate());
+        Assert.Equal(1, starts);
+        system.Registers.BeforeWrite64 = static (_, _) => true;
+        system.Policy.OnPoll = static () => Assert.Fail("hardware that answers at once is not polled");
+        Assert.Equal(VcmmError.None, Invalidate());
+        Assert.Equal(2, starts);
+        Assert.Equal(VcmmError.None, Invalidate());
+        Assert.Equal(2, starts);
+
+        VcmmError Invalidate() => system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true);
+    }
+
+    [Theory]
+    [InlineData(0x4000_0000u)]    // GSTS.RTPS
+    [InlineData(0x0400_0000u)]    // GSTS.QIES
+    [InlineData(0x8000_0000u)]    // GSTS.TES
+    [InlineData(0u)]              // the queue itself
+    public void A_slow_start_is_waited_for(uint slow)
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 16 * Page));
+        var simulator = new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Default with { Commands = CommandMode.Manual });
+        int polls = 0;
+        var policy = new CountedPolicy
+        {
+            OnPoll = () =>
+            {
+                if (++polls % 7 == 0) simulator.ProcessCommands();
+            },
+        };
+        var registers = new HookedRegisters(simulator)
+        {
+            AfterRead32 = (offset, value) => offset == 0x1C && polls < 3 ? value & ~slow : value,
+        };
+        Assert.Equal(
+            VcmmError.None,
+            VtdDriver<Ram>.TryStart(ram.Port, registers, new Vcmm.Allocation.FrameAllocator(ram.Range), new() { WaitPolicy = policy }, out _));
+        Assert.Equal(7, polls);
+    }
 }
