@@ -64,3 +64,15 @@ public readonly record struct StreamId(uint Value) : IComparable<StreamId>
     /// <summary><c>sid:0x20</c>.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"sid:0x{Value:x}");
 }
+
+/// <summary>A process address space id: which of its address spaces a device's access is in.</summary>
+/// <param name="Value">0 … 2^20-1.</param>
+/// <remarks><b>Source.</b> PCI Express Base Specification, "PASID TLP Prefix": 20 bits.</remarks>
+public readonly record struct Pasid(uint Value) : IComparable<Pasid>
+{
+    /// <inheritdoc/>
+    public int CompareTo(Pasid other) => Value.CompareTo(other.Value);
+
+    /// <summary><c>pasid:0x20</c>.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"pasid:0x{Value:x}");
+}

@@ -13,11 +13,11 @@ namespace Vcmm;
 /// </remarks>
 public interface IIommu
 {
-    /// <summary>The format of the tables that it walks.</summary>
-    TableFormat Format { get; }
+    /// <summary>The formats of the tables that it walks; the first is the one for callers who do not choose.</summary>
+    IReadOnlyList<TableFormat> Formats { get; }
 
-    /// <summary>The last device address that it translates; addresses start at 0.</summary>
-    Iova LastAddress { get; }
+    /// <summary>How many process address space ids it tells apart: 0 (none) … 2^20.</summary>
+    uint PasidCount { get; }
 
     /// <summary>
     /// Device addresses that it does not translate whatever the tables say, such as those of message-signalled interrupts. A
@@ -30,12 +30,26 @@ public interface IIommu
     /// </summary>
     bool CachesAbsent { get; }
 
+    /// <summary>The version of the hardware, as it gives it.</summary>
+    uint HardwareVersion { get; }
+
     /// <summary>Whether a device with this id can reach it.</summary>
     bool CanIdentify(StreamId device);
 
-    /// <summary>Makes an empty table of <see cref="Format"/>.</summary>
+    /// <summary>Whether it translates every address of <paramref name="range"/> through tables of <paramref name="format"/>.</summary>
+    bool CanTranslate(TableFormat format, IovaRange range);
+
+    /// <summary>Makes an empty table.</summary>
+    /// <param name="format">One of <see cref="Formats"/>.</param>
+    /// <param name="frames">Where its pages come from.</param>
+    /// <param name="table">The table.</param>
     /// <returns><see cref="VcmmError.NoMemory"/> if there is no frame for its root.</returns>
-    VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table);
+    VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table);
+
+    /// <summary>Looks at a table that somebody else built, changes and frees.</summary>
+    /// <param name="format">One of <see cref="Formats"/>.</param>
+    /// <param name="root">Its root page.</param>
+    IPageTable AdoptTable(TableFormat format, PhysAddr root);
 
     /// <summary>Takes a domain id under which nothing is cached.</summary>
     /// <returns><see cref="VcmmError.NoSpace"/> if all are in use.</returns>
@@ -48,22 +62,59 @@ public interface IIommu
     /// Lets <paramref name="device"/> translate through <paramref name="table"/>. Everything that the calling thread
     /// published before the call is visible to other threads before the hardware can walk the table.
     /// </summary>
+    /// <param name="device">The device.</param>
+    /// <param name="pasid">Which of its address spaces; null: its requests without a PASID.</param>
+    /// <param name="domain">The tag of what is cached.</param>
+    /// <param name="table">Of one of <see cref="Formats"/>; all tables of a domain are the same.</param>
     /// <returns><see cref="VcmmError.NoMemory"/> or <see cref="VcmmError.HardwareFailure"/>; the device is then detached, as before.</returns>
-    VcmmError Attach(StreamId device, DomainId domain, IPageTable table);
+    VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table);
 
     /// <summary>
     /// Ends the device's translations. When this returns no access of the device through the domain is under way, and
     /// nothing of the domain's is cached that other devices of the domain would not fetch again.
     /// </summary>
     /// <returns><see cref="VcmmError.HardwareFailure"/>; the device is then attached, as before.</returns>
-    VcmmError Detach(StreamId device, DomainId domain);
+    VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain);
 
     /// <summary>
-    /// Makes the hardware forget a range of one domain. When this returns every access through what was forgotten is over.
+    /// Makes the hardware forget. When this returns every access through what was forgotten is over; however many commands
+    /// there are, the hardware is waited for once.
     /// </summary>
-    /// <param name="domain">The domain.</param>
-    /// <param name="range">Whole smallest pages.</param>
-    /// <param name="leavesOnly">True if only leaves have changed, so that cached pointers to tables may stay.</param>
+    /// <param name="commands">What to forget.</param>
     /// <returns><see cref="VcmmError.HardwareFailure"/> if it is not known to have forgotten.</returns>
-    VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly);
+    VcmmError Invalidate(ReadOnlySpan<Invalidation> commands);
+
+    /// <summary>Takes the oldest fault that has not been taken.</summary>
+    /// <returns>False if there is none.</returns>
+    bool TryTakeFault(out DeviceFault fault);
+
+    /// <summary>Ends a fault whose access waits: the access is tried again, or fails.</summary>
+    /// <param name="fault">One with <see cref="DeviceFault.IsStalled"/>, taken from this IOMMU and not ended yet.</param>
+    /// <param name="retry">Whether it is tried again.</param>
+    /// <returns><see cref="VcmmError.HardwareFailure"/>.</returns>
+    VcmmError EndFault(in DeviceFault fault, bool retry);
+}
+
+/// <summary>What an IOMMU is to forget.</summary>
+/// <param name="Domain">The domain.</param>
+/// <param name="Range">Whole smallest pages.</param>
+/// <param name="LeavesOnly">True if only leaves have changed, so that cached pointers to tables may stay.</param>
+public readonly record struct Invalidation(DomainId Domain, IovaRange Range, bool LeavesOnly);
+
+/// <summary>An access that an IOMMU did not let through.</summary>
+/// <param name="Device">Who made it.</param>
+/// <param name="Pasid">In which address space; null: it had no PASID.</param>
+/// <param name="Address">Where; as exactly as the hardware tells, at least the 4 KiB page.</param>
+/// <param name="Access">What it wanted.</param>
+/// <param name="Reason">The architecture's code; 0 for an access that waits.</param>
+public readonly record struct DeviceFault(StreamId Device, Pasid? Pasid, Iova Address, Access Access, uint Reason)
+{
+    /// <summary>Whether the access waits for <see cref="IIommu.EndFault"/>.</summary>
+    public bool IsStalled { get; init; }
+
+    /// <summary>By which the hardware knows a waiting access.</summary>
+    public ulong Token { get; init; }
+
+    /// <summary><c>sid:0x20 Write iova:0x1000 reason 0x05</c>.</summary>
+    public override string ToString() => $"{Device}{(Pasid is { } pasid ? $" {pasid}" : "")} {Access} {Address} {(IsStalled ? "waits" : $"reason 0x{Reason:x2}")}";
 }

@@ -36,9 +36,13 @@ public readonly record struct Reservation
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
     public IovaRange Range => Get(static state => state.Range);
 
+    /// <summary>What the mapping grants, and how it uses caches.</summary>
+    /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
+    public MappingAttributes Attributes => Get(static state => state.Attributes);
+
     /// <summary>What devices may do.</summary>
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
-    public Access Access => Get(static state => state.Access);
+    public Access Access => Attributes.Access;
 
     /// <summary>The memory that backs it, or null.</summary>
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
@@ -92,7 +96,7 @@ public readonly record struct Reservation
     public override string ToString()
     {
         if (_state is null) return "no reservation";
-        lock (_state.Gate) return IsCurrent(_state) ? $"{_state.Range} {_state.Access}" : "ended reservation";
+        lock (_state.Gate) return IsCurrent(_state) ? $"{_state.Range} {_state.Attributes}" : "ended reservation";
     }
 
     private bool IsCurrent(ReservationState state) => state.Generation == _generation;

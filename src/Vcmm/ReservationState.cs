@@ -13,7 +13,7 @@ internal sealed class ReservationState(Vcm vcm)
     public readonly object Gate = new();
 
     /// <summary>Tables unlinked by the operation under way.</summary>
-    public readonly UnmapGather Gather = new();
+    public readonly InvalidationGather Gather = new();
 
     /// <summary>Table pages set aside by the operation under way.</summary>
     public readonly TablePagePool Pages = new();
@@ -25,7 +25,7 @@ internal sealed class ReservationState(Vcm vcm)
 
     public IovaRange Range;
 
-    public Access Access;
+    public MappingAttributes Attributes;
 
     /// <summary>What backs the reservation. Written under <see cref="Gate"/>.</summary>
     public PhysicalAllocation? Memory;

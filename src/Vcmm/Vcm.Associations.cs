@@ -18,7 +18,7 @@ public sealed partial class Vcm
     {
         ArgumentNullException.ThrowIfNull(device);
         association = null;
-        if (device.Manager != Manager || Range.Last.Value > device.Iommu.LastAddress.Value) return VcmmError.Invalid;
+        if (device.Manager != Manager || !device.Iommu.CanTranslate(device.Iommu.Formats[0], Range)) return VcmmError.Invalid;
         lock (_associationGate)
         {
             if (_freed) return VcmmError.Invalid;
@@ -56,8 +56,8 @@ public sealed partial class Vcm
             association.IsDropped = true;
             _associations.Remove(association);
             EndExclusions();
-            TableFormat format = association.Device.Iommu.Format;
-            if (!_associations.Exists(other => other.Device.Iommu.Format == format) && TryGetTable(format, out IPageTable? table))
+            TableFormat format = association.Device.Iommu.Formats[0];
+            if (!_associations.Exists(other => other.Device.Iommu.Formats[0] == format) && TryGetTable(format, out IPageTable? table))
             {
                 lock (_reservationGate) RemoveTable(table!);
             }
@@ -76,10 +76,10 @@ public sealed partial class Vcm
             VcmmError error = TryFindOrPublishDomain(device.Iommu, out ActiveDomain? domain);
             if (error == VcmmError.None)
             {
-                TryGetTable(device.Iommu.Format, out IPageTable? table);
+                TryGetTable(device.Iommu.Formats[0], out IPageTable? table);
                 // The domain is published and the driver fences before the device can walk the table: an unmap that does
                 // not see the domain has cleared its entries before the first walk.
-                error = device.Iommu.Attach(device.Id, domain!.Id, table!);
+                error = device.Iommu.Attach(device.Id, null, domain!.Id, table!);
                 if (error == VcmmError.None) domain.DeviceCount++;
                 else WithdrawIfUnused(domain);
             }
@@ -98,7 +98,7 @@ public sealed partial class Vcm
             ActiveDomain? domain = association.Domain;
             if (domain is null) return VcmmError.NotFound;
             Device device = association.Device;
-            VcmmError error = device.Iommu.Detach(device.Id, domain.Id);
+            VcmmError error = device.Iommu.Detach(device.Id, null, domain.Id);
             if (error != VcmmError.None) return error;
             domain.DeviceCount--;
             WithdrawIfUnused(domain);
@@ -144,8 +144,8 @@ public sealed partial class Vcm
 
     private VcmmError TryProvideTable(IIommu iommu)
     {
-        if (TryGetTable(iommu.Format, out _)) return VcmmError.None;
-        VcmmError error = iommu.TryCreateTable(Manager.Frames, out IPageTable? table);
+        if (TryGetTable(iommu.Formats[0], out _)) return VcmmError.None;
+        VcmmError error = iommu.TryCreateTable(iommu.Formats[0], Manager.Frames, out IPageTable? table);
         return error == VcmmError.None ? TryAddTable(table!) : error;
     }
 
@@ -189,7 +189,7 @@ public sealed partial class Vcm
                         table.CountMissingTables(state.Range.First, state.Memory.SegmentSpan));
                     if (error == VcmmError.None)
                     {
-                        table.Map(state.Range.First, state.Memory.SegmentSpan, state.Access, state.Pages);
+                        table.Map(state.Range.First, state.Memory.SegmentSpan, state.Attributes, state.Pages);
                         state.Pages.ReturnAll(Manager.Frames);
                         state.MappedIn = tables;
                         continue;

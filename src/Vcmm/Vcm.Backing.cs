@@ -35,7 +35,7 @@ public sealed partial class Vcm
         {
             // The hardware may still hold the translations, so they stay what they were.
             foreach (IPageTable table in tables)
-                table.Map(state.Range.First, memory.SegmentSpan, state.Access, state.Pages);
+                table.Map(state.Range.First, memory.SegmentSpan, state.Attributes, state.Pages);
             return error;
         }
 
@@ -51,7 +51,7 @@ public sealed partial class Vcm
         error = SetTablePagesAside(state, memory, tables);
         if (error != VcmmError.None) return error;
 
-        foreach (IPageTable table in tables) table.Map(state.Range.First, memory.SegmentSpan, state.Access, state.Pages);
+        foreach (IPageTable table in tables) table.Map(state.Range.First, memory.SegmentSpan, state.Attributes, state.Pages);
         state.Pages.ReturnAll(Manager.Frames);
 
         error = InvalidateAbsent(state.Range);
@@ -61,7 +61,7 @@ public sealed partial class Vcm
 
         // Twice the hardware did not answer: it may have walked to the memory, which must stay in use. The mapping stands; a
         // device may find it absent a while longer, and the next call meets the failure.
-        foreach (IPageTable table in tables) table.Map(state.Range.First, memory.SegmentSpan, state.Access, state.Pages);
+        foreach (IPageTable table in tables) table.Map(state.Range.First, memory.SegmentSpan, state.Attributes, state.Pages);
         return VcmmError.None;
     }
 
@@ -85,21 +85,21 @@ public sealed partial class Vcm
         return state.Gather.HasTables ? FinishUnmap(state.Range, tables, state.Gather) : VcmmError.None;
     }
 
-    private VcmmError UnmapFromAll(IovaRange range, IPageTable[] tables, UnmapGather gather)
+    private VcmmError UnmapFromAll(IovaRange range, IPageTable[] tables, InvalidationGather gather)
     {
         foreach (IPageTable table in tables) table.Unmap(range, gather);
         return FinishUnmap(range, tables, gather);
     }
 
     /// <summary>Invalidates, waits, and only then frees the unlinked tables; links them again if the hardware fails.</summary>
-    private VcmmError FinishUnmap(IovaRange range, IPageTable[] tables, UnmapGather gather)
+    private VcmmError FinishUnmap(IovaRange range, IPageTable[] tables, InvalidationGather gather)
     {
         // The entries were cleared, and fenced, before this is read. A domain that is not in it yet becomes reachable for
         // the hardware only after the clear: see Activate.
         VcmmError error = VcmmError.None;
         foreach (ActiveDomain domain in Volatile.Read(ref _activeDomains))
         {
-            VcmmError failed = domain.Iommu.Invalidate(domain.Id, range, leavesOnly: !gather.HasTables);
+            VcmmError failed = domain.Iommu.Invalidate([new(domain.Id, range, LeavesOnly: !gather.HasTables)]);
             if (failed != VcmmError.None) error = failed;
         }
 
@@ -118,7 +118,7 @@ public sealed partial class Vcm
         foreach (ActiveDomain domain in Volatile.Read(ref _activeDomains))
         {
             if (!domain.Iommu.CachesAbsent) continue;
-            VcmmError error = domain.Iommu.Invalidate(domain.Id, range, leavesOnly: false);
+            VcmmError error = domain.Iommu.Invalidate([new(domain.Id, range, LeavesOnly: false)]);
             if (error != VcmmError.None) return error;
         }
 

@@ -58,61 +58,61 @@ public sealed partial class Vcm
 
     /// <summary>Takes a range anywhere in the region.</summary>
     /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
-    /// <param name="access">What devices may do; not <see cref="Access.None"/>.</param>
+    /// <param name="attributes">What it grants; some access at least.</param>
     /// <param name="alignment">A power of two from 4 KiB to 1 GiB; the first address is a multiple of it.</param>
     /// <param name="reservation">The reservation, not backed.</param>
     /// <returns><see cref="VcmmError.Invalid"/>; <see cref="VcmmError.NoSpace"/> if no free range is large enough.</returns>
-    public VcmmError TryReserve(ulong byteCount, Access access, ulong alignment, out Reservation reservation)
+    public VcmmError TryReserve(ulong byteCount, MappingAttributes attributes, ulong alignment, out Reservation reservation)
     {
         reservation = default;
-        if (byteCount == 0 || byteCount % VcmManager.PageBytes != 0 || !IsAccess(access)) return VcmmError.Invalid;
+        if (byteCount == 0 || byteCount % VcmManager.PageBytes != 0 || !attributes.AreValid) return VcmmError.Invalid;
         if (!BitOperations.IsPow2(alignment) || alignment < VcmManager.PageBytes || alignment > 1UL << 30) return VcmmError.Invalid;
         lock (_reservationGate)
         {
             if (_freed) return VcmmError.Invalid;
             VcmmError error = _ranges.TryAllocate(byteCount, alignment, out IovaRange range);
-            if (error == VcmmError.None) reservation = AddReservation(range, access);
+            if (error == VcmmError.None) reservation = AddReservation(range, attributes);
             return error;
         }
     }
 
     /// <summary>Takes a range anywhere in the region.</summary>
     /// <exception cref="VcmmException">As <see cref="TryReserve"/>.</exception>
-    public Reservation Reserve(ulong byteCount, Access access = Access.ReadWrite, ulong alignment = VcmManager.PageBytes)
+    public Reservation Reserve(ulong byteCount, MappingAttributes? attributes = null, ulong alignment = VcmManager.PageBytes)
     {
-        VcmmException.ThrowIf(TryReserve(byteCount, access, alignment, out Reservation reservation), nameof(Reserve));
+        VcmmException.ThrowIf(TryReserve(byteCount, attributes ?? Access.ReadWrite, alignment, out Reservation reservation), nameof(Reserve));
         return reservation;
     }
 
     /// <summary>Takes the range that starts at <paramref name="first"/>.</summary>
     /// <param name="first">A multiple of 4 KiB.</param>
     /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
-    /// <param name="access">What devices may do; not <see cref="Access.None"/>.</param>
+    /// <param name="attributes">What it grants; some access at least.</param>
     /// <param name="reservation">The reservation, not backed.</param>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/>, also if the range is not wholly in the region;
     /// <see cref="VcmmError.NoSpace"/> if part of it is reserved.
     /// </returns>
-    public VcmmError TryReserveAt(Iova first, ulong byteCount, Access access, out Reservation reservation)
+    public VcmmError TryReserveAt(Iova first, ulong byteCount, MappingAttributes attributes, out Reservation reservation)
     {
         reservation = default;
-        if (byteCount == 0 || byteCount % VcmManager.PageBytes != 0 || !IsAccess(access)) return VcmmError.Invalid;
+        if (byteCount == 0 || byteCount % VcmManager.PageBytes != 0 || !attributes.AreValid) return VcmmError.Invalid;
         if (!first.IsAligned(VcmManager.PageBytes) || byteCount - 1 > ulong.MaxValue - first.Value) return VcmmError.Invalid;
         IovaRange range = IovaRange.FromLength(first, byteCount);
         lock (_reservationGate)
         {
             if (_freed) return VcmmError.Invalid;
             VcmmError error = _ranges.TryAllocateAt(range);
-            if (error == VcmmError.None) reservation = AddReservation(range, access);
+            if (error == VcmmError.None) reservation = AddReservation(range, attributes);
             return error;
         }
     }
 
     /// <summary>Takes the range that starts at <paramref name="first"/>.</summary>
     /// <exception cref="VcmmException">As <see cref="TryReserveAt"/>.</exception>
-    public Reservation ReserveAt(Iova first, ulong byteCount, Access access = Access.ReadWrite)
+    public Reservation ReserveAt(Iova first, ulong byteCount, MappingAttributes? attributes = null)
     {
-        VcmmException.ThrowIf(TryReserveAt(first, byteCount, access, out Reservation reservation), nameof(ReserveAt));
+        VcmmException.ThrowIf(TryReserveAt(first, byteCount, attributes ?? Access.ReadWrite, out Reservation reservation), nameof(ReserveAt));
         return reservation;
     }
 
@@ -194,15 +194,13 @@ public sealed partial class Vcm
         }
     }
 
-    private static bool IsAccess(Access access) => access != Access.None && (access & ~Access.ReadWrite) == 0;
-
-    private Reservation AddReservation(IovaRange range, Access access)
+    private Reservation AddReservation(IovaRange range, MappingAttributes attributes)
     {
         ReservationState state = _idleStates.Count != 0 ? _idleStates.Pop() : new(this);
         lock (state.Gate)
         {
             state.Range = range;
-            state.Access = access;
+            state.Attributes = attributes;
             state.MappedIn = [];
             _reservations.Insert(FirstStartingAfter(range.First), state);
             return new(state, state.Generation);

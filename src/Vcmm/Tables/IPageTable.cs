@@ -20,6 +20,9 @@ public interface IPageTable
     /// <summary>The last device address that the table can map.</summary>
     Iova LastAddress { get; }
 
+    /// <summary>Whether an entry can protect as <paramref name="attributes"/> say; the cache policy does not count.</summary>
+    bool CanExpress(MappingAttributes attributes);
+
     /// <summary>
     /// How many table pages <see cref="Map"/> of the same arguments would add. Exact unless another thread adds pages of
     /// its own meanwhile; then fewer are needed, never more.
@@ -29,9 +32,9 @@ public interface IPageTable
     /// <summary>Maps <paramref name="segments"/>, one behind the other, from <paramref name="first"/> on. Cannot fail.</summary>
     /// <param name="first">A multiple of the granule. The range must be unmapped, or mapped to the very same.</param>
     /// <param name="segments">Whole granules. Segments that continue each other are mapped as one.</param>
-    /// <param name="access">Not <see cref="Access.None"/>.</param>
+    /// <param name="attributes">Some that <see cref="CanExpress"/> accepts.</param>
     /// <param name="pages">Holds at least <see cref="CountMissingTables"/> pages; what is not used stays in it.</param>
-    void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages);
+    void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages);
 
     /// <summary>
     /// Clears every entry in <paramref name="range"/> and unlinks the tables that lie wholly inside it; ends with a fence.
@@ -40,13 +43,13 @@ public interface IPageTable
     /// <param name="range">Must not cut a leaf.</param>
     /// <param name="gather">Collects the unlinked tables.</param>
     /// <exception cref="InvalidOperationException">The range cuts a leaf.</exception>
-    void Unmap(IovaRange range, UnmapGather gather);
+    void Unmap(IovaRange range, InvalidationGather gather);
 
     /// <summary>Links again what <see cref="Unmap"/> unlinked from this table, after an invalidation that failed.</summary>
-    void Relink(UnmapGather gather);
+    void Relink(InvalidationGather gather);
 
     /// <summary>Frees what <see cref="Unmap"/> unlinked from this table. No walker may still be able to reach it.</summary>
-    void Release(UnmapGather gather);
+    void Release(InvalidationGather gather);
 
     /// <summary>Reads the table.</summary>
     /// <returns>False if <paramref name="address"/> is not mapped.</returns>

@@ -33,8 +33,8 @@ public interface IPageTableFormat
     /// <summary>The entry that maps <paramref name="address"/>.</summary>
     /// <param name="address">A multiple of the leaf's size, at most <see cref="LastPhysAddr"/>.</param>
     /// <param name="level">One of <see cref="LeafLevels"/>.</param>
-    /// <param name="access">Not <see cref="Access.None"/>.</param>
-    static abstract ulong EncodeLeaf(PhysAddr address, int level, Access access);
+    /// <param name="attributes">Some that <see cref="CanExpress"/> accepts.</param>
+    static abstract ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes);
 
     /// <summary>The entry that points at the table page <paramref name="table"/>.</summary>
     /// <param name="table">A multiple of the granule, at most <see cref="LastPhysAddr"/>.</param>
@@ -49,6 +49,23 @@ public interface IPageTableFormat
     /// <summary>The address in an entry that points at a table.</summary>
     static abstract PhysAddr TableAddress(ulong entry);
 
-    /// <summary>What <paramref name="entry"/> grants by itself.</summary>
-    static abstract Access AccessOf(ulong entry);
+    /// <summary>What <paramref name="entry"/>, a leaf, grants by itself; a cache policy that the encoding cannot say is the default.</summary>
+    static abstract MappingAttributes AttributesOf(ulong entry, int level);
+
+    /// <summary>
+    /// Whether a leaf can protect as <paramref name="attributes"/> say: no more and no less access, privilege and security. The
+    /// cache policy does not count.
+    /// </summary>
+    static abstract bool CanExpress(MappingAttributes attributes);
+
+    /// <summary>
+    /// Whether a live entry may change its size or target only through absent and an invalidation: break-before-make.
+    /// </summary>
+    static abstract bool RequiresBreakBeforeMake { get; }
+
+    /// <summary>The bit in a leaf that hardware sets when it uses the entry; 0 where there is none.</summary>
+    static abstract ulong AccessedBit { get; }
+
+    /// <summary>The bit in a leaf that hardware sets when it writes through the entry; 0 where there is none.</summary>
+    static abstract ulong DirtyBit { get; }
 }

@@ -25,11 +25,11 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     private const int LevelLimit = 8;
 
     private readonly TMemory _memory;
-    private readonly IFrameSource _frames;
+    private readonly IFrameSource? _frames;
     private uint _releases;
     private bool _freed;
 
-    private PageTable(TMemory memory, IFrameSource frames, TableFormat format, PhysAddr root)
+    private PageTable(TMemory memory, IFrameSource? frames, TableFormat format, PhysAddr root)
     {
         _memory = memory;
         _frames = frames;
@@ -59,12 +59,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     /// <exception cref="ArgumentException">The format is another encoding's, or has levels or leaves that the encoding lacks.</exception>
     public static VcmmError TryCreate(TMemory memory, IFrameSource frames, TableFormat format, out PageTable<TFormat, TMemory>? table)
     {
-        if (format.Encoding != TFormat.Encoding || format.LevelCount < 1 || format.LevelCount > TFormat.MaxLevelCount
-            || !format.AllowsLeafAt(1) || (format.LeafLevels & ~TFormat.LeafLevels) != 0)
-        {
-            throw new ArgumentException($"{format} is not a format of {TFormat.Encoding}", nameof(format));
-        }
-
+        RequireKnown(format);
         table = null;
         VcmmError error = frames.TryAllocate(GranuleBytes, out PhysAddr root);
         if (error != VcmmError.None) return error;
@@ -72,6 +67,20 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         table.Zero(root);
         return VcmmError.None;
     }
+
+    /// <summary>Looks at a table that somebody else built, changes and frees; it can be walked and listed.</summary>
+    /// <param name="memory">Where the table is.</param>
+    /// <param name="format">Of the encoding that <typeparamref name="TFormat"/> is.</param>
+    /// <param name="root">Its root page.</param>
+    /// <exception cref="ArgumentException">The format is another encoding's, or has levels or leaves that the encoding lacks.</exception>
+    public static PageTable<TFormat, TMemory> Adopt(TMemory memory, TableFormat format, PhysAddr root)
+    {
+        RequireKnown(format);
+        return new(memory, null, format, root);
+    }
+
+    /// <inheritdoc/>
+    public bool CanExpress(MappingAttributes attributes) => TFormat.CanExpress(attributes);
 
     /// <inheritdoc/>
     public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
@@ -87,25 +96,25 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     }
 
     /// <inheritdoc/>
-    public void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages)
+    public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
     {
         var runs = new RunEnumerator(first, segments);
-        while (runs.MoveNext()) Fill(Root, Format.LevelCount, runs.Iova, runs.Address, runs.ByteCount, access, pages);
+        while (runs.MoveNext()) Fill(Root, Format.LevelCount, runs.Iova, runs.Address, runs.ByteCount, attributes, pages);
         // What follows, such as reading who must be told of the change, must not overtake the entries.
         _memory.Fence();
     }
 
     /// <inheritdoc/>
-    public void Unmap(IovaRange range, UnmapGather gather)
+    public void Unmap(IovaRange range, InvalidationGather gather)
     {
         Clear(Root, Format.LevelCount, range.First.Value, range.ByteCount, gather);
         _memory.Fence();
     }
 
     /// <inheritdoc/>
-    public void Relink(UnmapGather gather)
+    public void Relink(InvalidationGather gather)
     {
-        foreach (UnmapGather.Unlinked unlinked in gather.Tables)
+        foreach (InvalidationGather.Unlinked unlinked in gather.Tables)
         {
             if (!ReferenceEquals(unlinked.Owner, this)) continue;
             _memory.Write64(unlinked.Slot, unlinked.Entry);
@@ -116,11 +125,11 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     }
 
     /// <inheritdoc/>
-    public void Release(UnmapGather gather)
+    public void Release(InvalidationGather gather)
     {
         if (!gather.HasTables) return;
         Interlocked.Increment(ref _releases);
-        foreach (UnmapGather.Unlinked unlinked in gather.Tables)
+        foreach (InvalidationGather.Unlinked unlinked in gather.Tables)
         {
             if (ReferenceEquals(unlinked.Owner, this)) FreeSubtree(TFormat.TableAddress(unlinked.Entry), unlinked.Level);
         }
@@ -154,7 +163,16 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     {
         Volatile.Write(ref _freed, true);
         Interlocked.Increment(ref _releases);
-        FreeSubtree(Root, Format.LevelCount);
+        if (_frames is not null) FreeSubtree(Root, Format.LevelCount);
+    }
+
+    private static void RequireKnown(TableFormat format)
+    {
+        if (format.Encoding != TFormat.Encoding || format.LevelCount < 1 || format.LevelCount > TFormat.MaxLevelCount
+            || !format.AllowsLeafAt(1) || (format.LeafLevels & ~TFormat.LeafLevels) != 0)
+        {
+            throw new ArgumentException($"{format} is not a format of {TFormat.Encoding}", nameof(format));
+        }
     }
 
     private static int Shift(int level) => TFormat.GranuleLog2 + TFormat.IndexBits * (level - 1);
@@ -202,11 +220,11 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         return missing;
     }
 
-    private void Fill(PhysAddr table, int level, ulong iova, ulong address, ulong byteCount, Access access, TablePagePool pages)
+    private void Fill(PhysAddr table, int level, ulong iova, ulong address, ulong byteCount, MappingAttributes attributes, TablePagePool pages)
     {
         if (level == 1)
         {
-            FillPages(Slot(table, 1, iova), address, byteCount >> TFormat.GranuleLog2, access);
+            FillPages(Slot(table, 1, iova), address, byteCount >> TFormat.GranuleLog2, attributes);
             return;
         }
 
@@ -217,14 +235,14 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
             ulong entry = _memory.Read64(slot);
             if (FitsLeaf(level, part, address) && TFormat.Classify(entry, level) != EntryKind.Table)
             {
-                ulong leaf = TFormat.EncodeLeaf(new(address), level, access);
+                ulong leaf = TFormat.EncodeLeaf(new(address), level, attributes);
                 if (entry != 0 && entry != leaf) throw Broken(slot, entry, "is live where nothing should be mapped");
                 _memory.Write64(slot, leaf);
                 CleanEntries(slot, 1);
             }
             else
             {
-                Fill(TableAt(slot, entry, level, pages), level - 1, iova, address, part, access, pages);
+                Fill(TableAt(slot, entry, level, pages), level - 1, iova, address, part, attributes, pages);
             }
 
             iova = unchecked(iova + part);
@@ -233,10 +251,10 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         }
     }
 
-    private void FillPages(PhysAddr slot, ulong address, ulong count, Access access)
+    private void FillPages(PhysAddr slot, ulong address, ulong count, MappingAttributes attributes)
     {
         PhysAddr firstSlot = slot;
-        ulong leaf = TFormat.EncodeLeaf(new(address), 1, access);
+        ulong leaf = TFormat.EncodeLeaf(new(address), 1, attributes);
         for (ulong i = 0; i < count; i++)
         {
             ulong entry = _memory.Read64(slot);
@@ -270,7 +288,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         return TFormat.TableAddress(entry);
     }
 
-    private void Clear(PhysAddr table, int level, ulong iova, ulong byteCount, UnmapGather gather)
+    private void Clear(PhysAddr table, int level, ulong iova, ulong byteCount, InvalidationGather gather)
     {
         if (level == 1)
         {
@@ -335,7 +353,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
                 case EntryKind.Leaf:
                     ulong leafBytes = 1UL << Shift(level);
                     ulong offset = address.Value & (leafBytes - 1);
-                    translation = new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AccessOf(entry), leafBytes);
+                    translation = new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
                     return true;
                 default:
                     table = TFormat.TableAddress(entry);
@@ -355,7 +373,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
             switch (TFormat.Classify(entry, level))
             {
                 case EntryKind.Leaf:
-                    yield return new(IovaRange.FromLength(new(iova), entryBytes), TFormat.LeafAddress(entry, level), TFormat.AccessOf(entry));
+                    yield return new(IovaRange.FromLength(new(iova), entryBytes), TFormat.LeafAddress(entry, level), TFormat.AttributesOf(entry, level));
                     break;
                 case EntryKind.Table:
                     foreach (Leaf leaf in Leaves(TFormat.TableAddress(entry), level - 1, iova)) yield return leaf;
@@ -383,7 +401,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
             if (TFormat.Classify(entry, level) == EntryKind.Table) FreeSubtree(TFormat.TableAddress(entry), level - 1);
         }
 
-        _frames.Free(table);
+        _frames!.Free(table);
     }
 
     /// <summary>A page becomes a table only when no walker can see what was in it before. Nobody sees it yet, so bytes will do.</summary>

@@ -19,15 +19,23 @@ public readonly record struct TableFormat(string Encoding, int LevelCount, uint 
 
 /// <summary>What a table says of one device address.</summary>
 /// <param name="Address">The physical address.</param>
-/// <param name="Access">What the entry grants.</param>
+/// <param name="Attributes">What the entry grants.</param>
 /// <param name="LeafBytes">The size of the leaf that holds the address: 4 KiB and up.</param>
-public readonly record struct Translation(PhysAddr Address, Access Access, ulong LeafBytes);
+public readonly record struct Translation(PhysAddr Address, MappingAttributes Attributes, ulong LeafBytes)
+{
+    /// <summary>What a device may do.</summary>
+    public Access Access => Attributes.Access;
+}
 
 /// <summary>One leaf of a table.</summary>
 /// <param name="Range">The device addresses that it maps.</param>
 /// <param name="First">The physical address that the first of them maps to.</param>
-/// <param name="Access">What it grants.</param>
-public readonly record struct Leaf(IovaRange Range, PhysAddr First, Access Access);
+/// <param name="Attributes">What it grants.</param>
+public readonly record struct Leaf(IovaRange Range, PhysAddr First, MappingAttributes Attributes)
+{
+    /// <summary>What a device may do.</summary>
+    public Access Access => Attributes.Access;
+}
 
 /// <summary>What an entry is.</summary>
 public enum EntryKind

@@ -35,10 +35,10 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static uint LeafLevels => 1u << 1 | 1u << 2 | 1u << 3;
 
     /// <inheritdoc/>
-    public static ulong EncodeLeaf(PhysAddr address, int level, Access access) =>
+    public static ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes) =>
         address.Value
-        | ((access & Access.Read) != 0 ? ReadBit : 0)
-        | ((access & Access.Write) != 0 ? WriteBit : 0)
+        | ((attributes.Access & Access.Read) != 0 ? ReadBit : 0)
+        | ((attributes.Access & Access.Write) != 0 ? WriteBit : 0)
         | (level > 1 ? PageSizeBit : 0);
 
     /// <inheritdoc/>
@@ -59,6 +59,19 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 
     /// <inheritdoc/>
-    public static Access AccessOf(ulong entry) =>
+    public static MappingAttributes AttributesOf(ulong entry, int level) =>
         ((entry & ReadBit) != 0 ? Access.Read : Access.None) | ((entry & WriteBit) != 0 ? Access.Write : Access.None);
+
+    /// <inheritdoc/>
+    public static bool CanExpress(MappingAttributes attributes) =>
+        (attributes.Access & Access.Execute) == 0 && !attributes.SupervisorOnly && !attributes.Secure;
+
+    /// <inheritdoc/>
+    public static bool RequiresBreakBeforeMake => false;
+
+    /// <inheritdoc/>
+    public static ulong AccessedBit => 1UL << 8;
+
+    /// <inheritdoc/>
+    public static ulong DirtyBit => 1UL << 9;
 }

@@ -44,14 +44,14 @@ public sealed class VtdDriver<TMemory> : IIommu
         _contexts = new(memory, frames, owned[0]);
         _queueFrames = owned[1..];
         _queue = new(memory, registers, _command, capabilities, options.WaitPolicy, owned[1], owned[2]);
-        Format = FormatOf(capabilities);
+        Formats = [FormatOf(capabilities)];
     }
 
     /// <inheritdoc/>
-    public TableFormat Format { get; }
+    public IReadOnlyList<TableFormat> Formats { get; }
 
     /// <inheritdoc/>
-    public Iova LastAddress => new((1UL << Math.Min(_capabilities.AddressBits, 12 + 9 * Format.LevelCount)) - 1);
+    public uint PasidCount => 0;
 
     /// <summary>The interrupt address range: requests to it are interrupts and are never remapped.</summary>
     /// <remarks><b>Source.</b> VT-d specification, "Handling Requests to Interrupt Address Range".</remarks>
@@ -60,7 +60,7 @@ public sealed class VtdDriver<TMemory> : IIommu
     /// <inheritdoc/>
     public bool CachesAbsent => _capabilities.CachingMode;
 
-    /// <summary>The architecture's version, as the hardware gives it: major in bits 7:4, minor in bits 3:0.</summary>
+    /// <summary>The architecture's version: major in bits 7:4, minor in bits 3:0.</summary>
     public uint HardwareVersion => _registers.Read32(VtdRegisters.Version);
 
     /// <summary>Takes an IOMMU into use: empty tables, queue running, translation on. No device can reach memory after this.</summary>
@@ -126,9 +126,9 @@ public sealed class VtdDriver<TMemory> : IIommu
         FreeFrames();
     }
 
-    /// <summary>Takes the oldest fault record.</summary>
-    /// <returns>False if there is none.</returns>
-    public bool TryReadFault(out VtdFault fault)
+    /// <inheritdoc/>
+    /// <remarks><b>Source.</b> VT-d specification, "Fault Recording Registers" and "Fault Reason Encodings".</remarks>
+    public bool TryTakeFault(out DeviceFault fault)
     {
         lock (_faultGate)
         {
@@ -146,9 +146,10 @@ public sealed class VtdDriver<TMemory> : IIommu
             if (high >> 63 == 0) return false;
             fault = new(
                 new StreamId((uint)(high & 0xFFFF)),
+                null,
                 new Iova(low & ~0xFFFUL),
                 (high >> 62 & 1) != 0 ? Access.Read : Access.Write,
-                (byte)(high >> 32 & 0xFF));
+                (uint)(high >> 32 & 0xFF));
             // Writing F, in the record's last word, clears it.
             _registers.Write32(record + 12, 1u << 31);
             _nextFaultRecord = (_nextFaultRecord + 1) % _capabilities.FaultRecordCount;
@@ -168,12 +169,25 @@ public sealed class VtdDriver<TMemory> : IIommu
     }
 
     /// <inheritdoc/>
-    public bool CanIdentify(StreamId device) => device.Value <= 0xFFFF;
+    /// <exception cref="InvalidOperationException">Always: no access waits.</exception>
+    public VcmmError EndFault(in DeviceFault fault, bool retry) => throw new InvalidOperationException($"{fault} does not wait");
 
     /// <inheritdoc/>
-    public VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    public bool CanIdentify(StreamId device) => device.Value <= 0xFFFF;
+
+    /// <summary>The last device address that it translates; addresses start at 0.</summary>
+    public Iova LastAddress => new((1UL << Math.Min(_capabilities.AddressBits, 12 + 9 * Formats[0].LevelCount)) - 1);
+
+    /// <inheritdoc/>
+    public bool CanTranslate(TableFormat format, IovaRange range) => range.Last.Value <= LastAddress.Value;
+
+    /// <inheritdoc/>
+    public IPageTable AdoptTable(TableFormat format, PhysAddr root) => PageTable<VtdSecondStage, TMemory>.Adopt(_memory, format, root);
+
+    /// <inheritdoc/>
+    public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
-        VcmmError error = PageTable<VtdSecondStage, TMemory>.TryCreate(_memory, frames, Format, out PageTable<VtdSecondStage, TMemory>? created);
+        VcmmError error = PageTable<VtdSecondStage, TMemory>.TryCreate(_memory, frames, format, out PageTable<VtdSecondStage, TMemory>? created);
         table = created;
         return error;
     }
@@ -198,7 +212,7 @@ public sealed class VtdDriver<TMemory> : IIommu
     }
 
     /// <inheritdoc/>
-    public VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         _memory.Fence();
         VcmmError error = _contexts.TrySet(device, ContextEntry.SecondStage(table.Root, domain, table.Format.LevelCount));
@@ -208,11 +222,11 @@ public sealed class VtdDriver<TMemory> : IIommu
         error = _queue.Submit([InvalidationDescriptor.ContextOfDevice(device, new(0)), InvalidationDescriptor.IotlbOfDomain(_capabilities, domain)]);
         if (error == VcmmError.None) return VcmmError.None;
         // Undone only if the hardware can be made to forget; otherwise the entry stands, and a later call meets the failure.
-        return Detach(device, domain) == VcmmError.None ? error : VcmmError.None;
+        return Detach(device, pasid, domain) == VcmmError.None ? error : VcmmError.None;
     }
 
     /// <inheritdoc/>
-    public VcmmError Detach(StreamId device, DomainId domain)
+    public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
         ContextEntry entry = _contexts.Clear(device);
         // "Context-cache invalidation ... followed by IOTLB invalidation": in this order, or a walk in between caches again.
@@ -223,8 +237,13 @@ public sealed class VtdDriver<TMemory> : IIommu
     }
 
     /// <inheritdoc/>
-    public VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
-        _queue.Submit([InvalidationDescriptor.IotlbOfRange(_capabilities, domain, range, leavesOnly)]);
+    public VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        Span<InvalidationDescriptor> descriptors = stackalloc InvalidationDescriptor[commands.Length];
+        for (int i = 0; i < commands.Length; i++)
+            descriptors[i] = InvalidationDescriptor.IotlbOfRange(_capabilities, commands[i].Domain, commands[i].Range, commands[i].LeavesOnly);
+        return _queue.Submit(descriptors);
+    }
 
     private static TableFormat FormatOf(VtdCapabilities capabilities) => new(
         VtdSecondStage.Encoding,

@@ -57,7 +57,7 @@ public sealed class SecondStageFormatTests
         Assert.Equal(entry, VtdSecondStage.EncodeLeaf(new(address), level, access));
         Assert.Equal(EntryKind.Leaf, VtdSecondStage.Classify(entry, level));
         Assert.Equal(new PhysAddr(address), VtdSecondStage.LeafAddress(entry, level));
-        Assert.Equal(access, VtdSecondStage.AccessOf(entry));
+        Assert.Equal(access, VtdSecondStage.AttributesOf(entry, 1).Access);
     }
 
     [Theory]
@@ -66,7 +66,7 @@ public sealed class SecondStageFormatTests
     {
         Assert.Equal(entry, VtdSecondStage.EncodeTable(new(address)));
         Assert.Equal(new PhysAddr(address), VtdSecondStage.TableAddress(entry));
-        Assert.Equal(Access.ReadWrite, VtdSecondStage.AccessOf(entry));
+        Assert.Equal(Access.ReadWrite, VtdSecondStage.AttributesOf(entry, 1).Access);
         for (int level = 2; level <= 4; level++) Assert.Equal(EntryKind.Table, VtdSecondStage.Classify(entry, level));
     }
 
@@ -97,7 +97,7 @@ public sealed class SecondStageFormatTests
             ulong address = bit >= firstAddressBit && bit <= 51 ? 1UL << bit : 0;
             Assert.Equal(EntryKind.Leaf, VtdSecondStage.Classify(entry, level));
             Assert.Equal(new PhysAddr(address), VtdSecondStage.LeafAddress(entry, level));
-            Assert.Equal(Access.ReadWrite, VtdSecondStage.AccessOf(entry));
+            Assert.Equal(Access.ReadWrite, VtdSecondStage.AttributesOf(entry, 1).Access);
         }
     }
 
@@ -113,7 +113,7 @@ public sealed class SecondStageFormatTests
             ulong entry = Rw | 1UL << bit;
             Assert.Equal(EntryKind.Table, VtdSecondStage.Classify(entry, level));
             Assert.Equal(new PhysAddr(bit is >= 12 and <= 51 ? 1UL << bit : 0), VtdSecondStage.TableAddress(entry));
-            Assert.Equal(Access.ReadWrite, VtdSecondStage.AccessOf(entry));
+            Assert.Equal(Access.ReadWrite, VtdSecondStage.AttributesOf(entry, 1).Access);
         }
     }
 

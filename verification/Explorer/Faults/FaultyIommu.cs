@@ -38,34 +38,37 @@ public abstract class FaultyIommu(IIommu inner) : PassingIommu(inner)
 /// <summary>An invalidation is queued and not waited for.</summary>
 internal sealed class ForgetSync(IIommu inner) : FaultyIommu(inner)
 {
-    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
-        InBackground(() => Inner.Invalidate(domain, range, leavesOnly));
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        Invalidation[] queued = commands.ToArray();
+        return InBackground(() => Inner.Invalidate(queued));
+    }
 }
 
 /// <summary>Only the first page of a range is invalidated.</summary>
 internal sealed class FirstPageOnly(IIommu inner) : FaultyIommu(inner)
 {
-    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
-        Inner.Invalidate(domain, IovaRange.FromLength(range.First, VcmManager.PageBytes), leavesOnly);
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) => Inner.Invalidate(Array.ConvertAll(
+        commands.ToArray(), static command => command with { Range = IovaRange.FromLength(command.Range.First, VcmManager.PageBytes) }));
 }
 
 /// <summary>Tables are freed after an invalidation that leaves the walk caches alone.</summary>
 internal sealed class LeavesOnly(IIommu inner) : FaultyIommu(inner)
 {
-    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
-        Inner.Invalidate(domain, range, leavesOnly: true);
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) =>
+        Inner.Invalidate(Array.ConvertAll(commands.ToArray(), static command => command with { LeavesOnly = true }));
 }
 
 /// <summary>A detach returns before the hardware has let go.</summary>
 internal sealed class EarlyDetach(IIommu inner) : FaultyIommu(inner)
 {
-    public override VcmmError Detach(StreamId device, DomainId domain) => InBackground(() => Inner.Detach(device, domain));
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => InBackground(() => Inner.Detach(device, pasid, domain));
 
     // The one thing that is wrong is when the detach returns, so the next attach must not meet it half done.
-    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         Join();
-        return Inner.Attach(device, domain, table);
+        return Inner.Attach(device, pasid, domain, table);
     }
 }
 
@@ -83,20 +86,20 @@ internal sealed class SkipUnattached(IIommu inner) : FaultyIommu(inner)
 {
     private int _attached;
 
-    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
-        VcmmError error = Inner.Attach(device, domain, table);
+        VcmmError error = Inner.Attach(device, pasid, domain, table);
         if (error == VcmmError.None) Interlocked.Increment(ref _attached);
         return error;
     }
 
-    public override VcmmError Detach(StreamId device, DomainId domain)
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
-        VcmmError error = Inner.Detach(device, domain);
+        VcmmError error = Inner.Detach(device, pasid, domain);
         if (error == VcmmError.None) Interlocked.Decrement(ref _attached);
         return error;
     }
 
-    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) =>
-        Volatile.Read(ref _attached) == 0 ? VcmmError.None : Inner.Invalidate(domain, range, leavesOnly);
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) =>
+        Volatile.Read(ref _attached) == 0 ? VcmmError.None : Inner.Invalidate(commands);
 }

@@ -11,9 +11,9 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
 {
     private readonly List<ClearLate> _tables = [];
 
-    public override VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    public override VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
-        VcmmError error = Inner.TryCreateTable(frames, out IPageTable? right);
+        VcmmError error = Inner.TryCreateTable(format, frames, out IPageTable? right);
         table = null;
         if (error != VcmmError.None) return error;
         var late = new ClearLate(right!);
@@ -22,10 +22,14 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
         return VcmmError.None;
     }
 
-    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly)
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
     {
-        VcmmError error = Inner.Invalidate(domain, range, leavesOnly);
-        foreach (ClearLate table in _tables) table.ClearNow(range);
+        VcmmError error = Inner.Invalidate(commands);
+        foreach (Invalidation command in commands)
+        {
+            foreach (ClearLate table in _tables) table.ClearNow(command.Range);
+        }
+
         return error;
     }
 
@@ -34,7 +38,7 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
     {
         private readonly List<IovaRange> _putOff = [];
 
-        public override void Unmap(IovaRange range, UnmapGather gather)
+        public override void Unmap(IovaRange range, InvalidationGather gather)
         {
             lock (_putOff) _putOff.Add(range);
         }
@@ -46,10 +50,10 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
                 if (!_putOff.Remove(range)) return;
             }
 
-            Inner.Unmap(range, new UnmapGather());
+            Inner.Unmap(range, new InvalidationGather());
         }
 
-        public override void Release(UnmapGather gather)
+        public override void Release(InvalidationGather gather)
         {
             // No domain was active, so nobody invalidated.
             IovaRange[] left;
@@ -59,7 +63,7 @@ internal sealed class InvalidateFirst(IIommu inner) : FaultyIommu(inner)
                 _putOff.Clear();
             }
 
-            foreach (IovaRange range in left) Inner.Unmap(range, new UnmapGather());
+            foreach (IovaRange range in left) Inner.Unmap(range, new InvalidationGather());
             Inner.Release(gather);
         }
     }

@@ -103,9 +103,9 @@ public sealed class Machine
     {
         foreach (Vcm vcm in _regions)
         {
-            if (!vcm.TryGetTable(Port.Format, out var table)) continue;
+            if (!vcm.TryGetTable(Port.Formats[0], out var table)) continue;
             var expected = Ledger.MappingOf(vcm).OrderBy(page => page.Key).Select(page => $"{page.Key} {page.Value.Frame} {page.Value.Access}");
-            var found = VtdTables.Leaves(Pool.Port, table!.Root, Port.Format.LevelCount, Iommu.Options).SelectMany(Pages)
+            var found = VtdTables.Leaves(Pool.Port, table!.Root, Port.Formats[0].LevelCount, Iommu.Options).SelectMany(Pages)
                 .Select(page => $"{page.Page} {page.Target.Frame} {page.Target.Access}");
             string[] missing = [.. expected.Except(found)];
             string[] surplus = [.. found.Except(expected)];
@@ -127,7 +127,7 @@ public sealed class Machine
     }
 
     /// <summary>The last table page of a region that the library linked.</summary>
-    public PhysAddr TableBelow(Vcm vcm) => vcm.TryGetTable(Port.Format, out var table) ? table!.TablePages().Last() : default;
+    public PhysAddr TableBelow(Vcm vcm) => vcm.TryGetTable(Port.Formats[0], out var table) ? table!.TablePages().Last() : default;
 
     internal void NoteData(PhysicalAllocation memory) => _data.AddRange(memory.Segments);
 

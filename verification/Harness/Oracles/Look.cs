@@ -42,7 +42,7 @@ public sealed class Look
     /// <summary>The table of a region, decoded; null: it has none.</summary>
     public DecodedTable? TableOf(ObjectId vcm)
     {
-        if (!Subject.Region(vcm).TryGetTable(Subject.Driver.Format, out IPageTable? table)) return null;
+        if (!Subject.Region(vcm).TryGetTable(Subject.Driver.Formats[0], out IPageTable? table)) return null;
         if (!_tables.TryGetValue(vcm, out DecodedTable? decoded)) _tables[vcm] = decoded = Subject.Tables.Read(table!.Root, table.Format.LevelCount);
         return decoded;
     }

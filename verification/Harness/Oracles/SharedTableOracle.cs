@@ -25,7 +25,7 @@ public sealed class SharedTableOracle : IOracle
             }
 
             look.Counts.Check(Invariant.SharedTable);
-            look.Subject.Region(vcm).TryGetTable(look.Subject.Driver.Format, out IPageTable? table);
+            look.Subject.Region(vcm).TryGetTable(look.Subject.Driver.Formats[0], out IPageTable? table);
             if (context is not { } entry) return new(Invariant.SharedTable, $"{device} has no usable context entry", $"{device} is active in {vcm}");
             if (entry.Root != table!.Root || entry.PassThrough || entry.Levels != table.Format.LevelCount)
                 return new(Invariant.SharedTable, $"{device} walks the table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s table at {table.Root}, {table.Format.LevelCount} levels");

@@ -13,10 +13,10 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     protected IIommu Inner => inner;
 
     /// <inheritdoc/>
-    public virtual TableFormat Format => inner.Format;
+    public virtual IReadOnlyList<TableFormat> Formats => inner.Formats;
 
     /// <inheritdoc/>
-    public virtual Iova LastAddress => inner.LastAddress;
+    public virtual uint PasidCount => inner.PasidCount;
 
     /// <inheritdoc/>
     public virtual IReadOnlyList<IovaRange> ReservedRegions => inner.ReservedRegions;
@@ -25,10 +25,19 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual bool CachesAbsent => inner.CachesAbsent;
 
     /// <inheritdoc/>
+    public virtual uint HardwareVersion => inner.HardwareVersion;
+
+    /// <inheritdoc/>
     public virtual bool CanIdentify(StreamId device) => inner.CanIdentify(device);
 
     /// <inheritdoc/>
-    public virtual VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(frames, out table);
+    public virtual bool CanTranslate(TableFormat format, IovaRange range) => inner.CanTranslate(format, range);
+
+    /// <inheritdoc/>
+    public virtual VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(format, frames, out table);
+
+    /// <inheritdoc/>
+    public virtual IPageTable AdoptTable(TableFormat format, PhysAddr root) => inner.AdoptTable(format, root);
 
     /// <inheritdoc/>
     public virtual VcmmError TryCreateDomain(out DomainId domain) => inner.TryCreateDomain(out domain);
@@ -37,11 +46,17 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual void ReleaseDomain(DomainId domain) => inner.ReleaseDomain(domain);
 
     /// <inheritdoc/>
-    public virtual VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => inner.Attach(device, domain, table);
+    public virtual VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => inner.Attach(device, pasid, domain, table);
 
     /// <inheritdoc/>
-    public virtual VcmmError Detach(StreamId device, DomainId domain) => inner.Detach(device, domain);
+    public virtual VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => inner.Detach(device, pasid, domain);
 
     /// <inheritdoc/>
-    public virtual VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => inner.Invalidate(domain, range, leavesOnly);
+    public virtual VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) => inner.Invalidate(commands);
+
+    /// <inheritdoc/>
+    public virtual bool TryTakeFault(out DeviceFault fault) => inner.TryTakeFault(out fault);
+
+    /// <inheritdoc/>
+    public virtual VcmmError EndFault(in DeviceFault fault, bool retry) => inner.EndFault(fault, retry);
 }

@@ -21,19 +21,22 @@ public abstract class PassingTable(IPageTable inner) : IPageTable
     public Iova LastAddress => inner.LastAddress;
 
     /// <inheritdoc/>
+    public virtual bool CanExpress(MappingAttributes attributes) => inner.CanExpress(attributes);
+
+    /// <inheritdoc/>
     public virtual int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => inner.CountMissingTables(first, segments);
 
     /// <inheritdoc/>
-    public virtual void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) => inner.Map(first, segments, access, pages);
+    public virtual void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages) => inner.Map(first, segments, attributes, pages);
 
     /// <inheritdoc/>
-    public virtual void Unmap(IovaRange range, UnmapGather gather) => inner.Unmap(range, gather);
+    public virtual void Unmap(IovaRange range, InvalidationGather gather) => inner.Unmap(range, gather);
 
     /// <inheritdoc/>
-    public virtual void Relink(UnmapGather gather) => inner.Relink(gather);
+    public virtual void Relink(InvalidationGather gather) => inner.Relink(gather);
 
     /// <inheritdoc/>
-    public virtual void Release(UnmapGather gather) => inner.Release(gather);
+    public virtual void Release(InvalidationGather gather) => inner.Release(gather);
 
     /// <inheritdoc/>
     public virtual bool TryWalk(Iova address, out Translation translation) => inner.TryWalk(address, out translation);

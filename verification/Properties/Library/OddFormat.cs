@@ -26,7 +26,7 @@ public readonly struct OddFormat : IPageTableFormat
 
     public static uint LeafLevels => 1u << 1 | 1u << 3;
 
-    public static ulong EncodeLeaf(PhysAddr address, int level, Access access) => address.Value | PresentBit | (ulong)access << 62;
+    public static ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes) => address.Value | PresentBit | (ulong)attributes.Access << 61;
 
     public static ulong EncodeTable(PhysAddr table) => table.Value | PresentBit | TableBit;
 
@@ -38,5 +38,13 @@ public readonly struct OddFormat : IPageTableFormat
 
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 
-    public static Access AccessOf(ulong entry) => (Access)(entry >> 62);
+    public static MappingAttributes AttributesOf(ulong entry, int level) => (Access)(entry >> 61);
+
+    public static bool CanExpress(MappingAttributes attributes) => attributes is { SupervisorOnly: false, Secure: false };
+
+    public static bool RequiresBreakBeforeMake => true;
+
+    public static ulong AccessedBit => 0;
+
+    public static ulong DirtyBit => 0;
 }

@@ -70,7 +70,7 @@ public sealed class PageTableProperties
         Map(table, frames, new((1UL << 21) - 4096), memory, Access.ReadWrite);
         Leaf[] before = [.. table.Leaves()];
         ulong free = frames.FreeBytes;
-        var gather = new UnmapGather();
+        var gather = new InvalidationGather();
         table.Unmap(IovaRange.FromLength(new((1UL << 21) - 4096), (1UL << 21) + 8192), gather);
         Assert.True(gather.HasTables);
         Assert.Empty(table.Leaves());
@@ -191,7 +191,7 @@ public sealed class PageTableProperties
 
     private static void Unmap(IPageTable table, IovaRange range)
     {
-        var gather = new UnmapGather();
+        var gather = new InvalidationGather();
         table.Unmap(range, gather);
         table.Release(gather);
     }

@@ -20,9 +20,13 @@ internal sealed class RecordingIommu(Ram memory, int levelCount = 4) : IIommu
 
     public uint DomainLimit { get; set; } = 16;
 
-    public TableFormat Format { get; } = new(VtdSecondStage.Encoding, levelCount, 0b1110);
+    public IReadOnlyList<TableFormat> Formats { get; } = [new(VtdSecondStage.Encoding, levelCount, 0b1110)];
 
-    public Iova LastAddress => new((1UL << (12 + 9 * levelCount)) - 1);
+    public TableFormat Format => Formats[0];
+
+    public uint PasidCount => 0;
+
+    public uint HardwareVersion => 0x10;
 
     public IReadOnlyList<IovaRange> ReservedRegions { get; set; } = [];
 
@@ -30,9 +34,13 @@ internal sealed class RecordingIommu(Ram memory, int levelCount = 4) : IIommu
 
     public bool CanIdentify(StreamId device) => device.Value <= 0xFFFF;
 
-    public VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    public bool CanTranslate(TableFormat format, IovaRange range) => range.Last.Value < 1UL << (12 + 9 * levelCount);
+
+    public IPageTable AdoptTable(TableFormat format, PhysAddr root) => PageTable<VtdSecondStage, Ram>.Adopt(memory, format, root);
+
+    public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
-        VcmmError error = PageTable<VtdSecondStage, Ram>.TryCreate(memory, frames, Format, out PageTable<VtdSecondStage, Ram>? created);
+        VcmmError error = PageTable<VtdSecondStage, Ram>.TryCreate(memory, frames, format, out PageTable<VtdSecondStage, Ram>? created);
         table = created;
         return error;
     }
@@ -45,11 +53,30 @@ internal sealed class RecordingIommu(Ram memory, int levelCount = 4) : IIommu
 
     public void ReleaseDomain(DomainId domain) => Record(new Released(domain));
 
-    public VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => Record(new Attached(device, domain, table.Root));
+    public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => Record(new Attached(device, domain, table.Root));
 
-    public VcmmError Detach(StreamId device, DomainId domain) => Record(new Detached(device, domain));
+    public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => Record(new Detached(device, domain));
 
-    public VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => Record(new Invalidated(domain, range, leavesOnly));
+    /// <summary>Each command is a call of its own here; what fails first is the outcome.</summary>
+    public VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        VcmmError outcome = VcmmError.None;
+        foreach (Invalidation command in commands)
+        {
+            VcmmError error = Record(new Invalidated(command.Domain, command.Range, command.LeavesOnly));
+            if (outcome == VcmmError.None) outcome = error;
+        }
+
+        return outcome;
+    }
+
+    public bool TryTakeFault(out DeviceFault fault)
+    {
+        fault = default;
+        return false;
+    }
+
+    public VcmmError EndFault(in DeviceFault fault, bool retry) => throw new InvalidOperationException("nothing waits");
 
     private VcmmError Record(Call call)
     {

@@ -48,7 +48,7 @@ public sealed class TableOrderLaws : IDisposable
         _watch.AssertVisible("after a map of pages and of large leaves");
         Assert.Equal(2, _table.Leaves().Count(leaf => leaf.Range.ByteCount == Large));
 
-        var gather = new UnmapGather();
+        var gather = new InvalidationGather();
         _table.Unmap(range, gather);
         _watch.AssertVisible("after an unmap of pages and of large leaves");
         Assert.False(gather.HasTables);
@@ -120,7 +120,7 @@ public sealed class TableOrderLaws : IDisposable
         _watch.BeforeTryRead = address =>
         {
             if ((address.Value & ~0xFFFUL) != lowest.Value || overtaken++ != 0) return;
-            var gather = new UnmapGather();
+            var gather = new InvalidationGather();
             _table.Unmap(range, gather);
             _table.Release(gather);
             // The page is somebody else's now, and what is in it looks like an entry.
@@ -175,7 +175,7 @@ public sealed class TableOrderLaws : IDisposable
         Map(new(0), data, Access.Read);
         Leaf[] before = [.. _table.Leaves()];
         ulong free = _frames.FreeBytes;
-        var gather = new UnmapGather();
+        var gather = new InvalidationGather();
         _table.Unmap(IovaRange.FromLength(new(0), Large), gather);
 
         other!.Relink(gather);

@@ -30,9 +30,9 @@ public sealed class VtdDriverLaws
         reservation.Unback();
         Assert.Equal(VtdFaultReason.Read, device.Read(new(Page), bytes).Reason);
         Assert.Empty(system.Simulator.Iotlb);
-        Assert.True(system.Driver.TryReadFault(out VtdFault fault));
-        Assert.Equal(new VtdFault(new(0x20), new(Page), Access.Read, 0x06), fault);
-        Assert.False(system.Driver.TryReadFault(out _));
+        Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+        Assert.Equal(new DeviceFault(new(0x20), null, new(Page), Access.Read, 0x06), fault);
+        Assert.False(system.Driver.TryTakeFault(out _));
     }
 
     [Fact]
@@ -106,8 +106,8 @@ public sealed class VtdDriverLaws
     public void The_format_follows_the_capabilities(bool large, bool huge, bool fourLevels, int levels, uint leafLevels, int addressBits)
     {
         using var system = new VtdSystem(VtdOptions.Default with { Pages2M = large, Pages1G = huge, FourLevelTables = fourLevels });
-        Assert.Equal(levels, system.Driver.Format.LevelCount);
-        Assert.Equal(leafLevels, system.Driver.Format.LeafLevels);
+        Assert.Equal(levels, system.Driver.Formats[0].LevelCount);
+        Assert.Equal(leafLevels, system.Driver.Formats[0].LeafLevels);
         Assert.Equal(new Iova((1UL << addressBits) - 1), system.Driver.LastAddress);
         Assert.Equal(0x10u, system.Driver.HardwareVersion);
         (Vcm vcm, _, BusMaster<Ram, NoSteps> device) = system.CreateRegion();
@@ -334,7 +334,7 @@ public sealed class VtdDriverLaws
     {
         using var system = new VtdSystem();
         (Vcm vcm, _, _) = system.CreateRegion();
-        Assert.True(vcm.TryGetTable(system.Driver.Format, out Vcmm.Tables.IPageTable? table));
+        Assert.True(vcm.TryGetTable(system.Driver.Formats[0], out Vcmm.Tables.IPageTable? table));
         Assert.Throws<InvalidOperationException>(() => system.Driver.Attach(new(0x20), new(9), table!));
         Assert.Throws<InvalidOperationException>(() => system.Driver.Detach(new(0x21), new(9)));
         Assert.Throws<InvalidOperationException>(() => system.Driver.Detach(new(0x1234), new(9)));

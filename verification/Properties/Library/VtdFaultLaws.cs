@@ -19,20 +19,20 @@ public sealed class VtdFaultLaws
         for (ulong i = 0; i < 10; i++)
         {
             device.Write(new(i * Page + 0x123), new byte[1]);
-            Assert.True(system.Driver.TryReadFault(out VtdFault fault));
-            Assert.Equal(new VtdFault(new(0x20), new(i * Page), Access.Write, 0x05), fault);
+            Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+            Assert.Equal(new DeviceFault(new(0x20), null, new(i * Page), Access.Write, 0x05), fault);
         }
 
         Assert.False(system.Driver.TakeFaultOverflow());
         for (ulong i = 0; i < 4; i++) device.Read(new(i * Page), new byte[1]);
         for (ulong i = 0; i < 3; i++)
         {
-            Assert.True(system.Driver.TryReadFault(out VtdFault fault));
-            Assert.Equal(new Iova(i * Page), fault.Page);
+            Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+            Assert.Equal(new Iova(i * Page), fault.Address);
             Assert.Equal($"sid:0x20 Read iova:0x{i * Page:x} reason 0x06", fault.ToString());
         }
 
-        Assert.False(system.Driver.TryReadFault(out _));
+        Assert.False(system.Driver.TryTakeFault(out _));
         Assert.True(system.Driver.TakeFaultOverflow());
         Assert.False(system.Driver.TakeFaultOverflow());
     }
@@ -53,13 +53,13 @@ public sealed class VtdFaultLaws
         }
 
         VtdDriver<Ram> driver = VtdDriver<Ram>.Start(ram.Port, simulator, new FrameAllocator(ram.Range));
-        Assert.False(driver.TryReadFault(out _));
+        Assert.False(driver.TryTakeFault(out _));
         for (ulong i = 1; i < 8; i++)
         {
             Assert.False(device.Write(new(i * Page), new byte[1]).Ok);
-            Assert.True(driver.TryReadFault(out VtdFault fault));
-            Assert.Equal(new VtdFault(new(0x1234), new(i * Page), Access.Write, 0x01), fault);
-            Assert.False(driver.TryReadFault(out _));
+            Assert.True(driver.TryTakeFault(out DeviceFault fault));
+            Assert.Equal(new DeviceFault(new(0x1234), null, new(i * Page), Access.Write, 0x01), fault);
+            Assert.False(driver.TryTakeFault(out _));
         }
     }
 }

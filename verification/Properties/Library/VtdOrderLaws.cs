@@ -184,7 +184,7 @@ public sealed class VtdOrderLaws : IDisposable
 
     private static int CountLeaves(Vcm vcm, VtdDriver<WatchedMemory> driver)
     {
-        Assert.True(vcm.TryGetTable(driver.Format, out Vcmm.Tables.IPageTable? table));
+        Assert.True(vcm.TryGetTable(driver.Formats[0], out Vcmm.Tables.IPageTable? table));
         return table!.Leaves().Count();
     }
 

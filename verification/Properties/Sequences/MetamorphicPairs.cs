@@ -115,7 +115,7 @@ public sealed class MetamorphicPairs
 
     private static DecodedLeaf[] Leaves(Vcm vcm, VtdSystem system)
     {
-        Assert.True(vcm.TryGetTable(system.Driver.Format, out IPageTable? table));
+        Assert.True(vcm.TryGetTable(system.Driver.Formats[0], out IPageTable? table));
         return [.. VtdTables.Leaves(system.Memory, table!.Root, table.Format.LevelCount)];
     }
 

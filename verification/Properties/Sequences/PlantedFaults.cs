@@ -30,13 +30,13 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         new("a second device that is given a table of its own", Invariant.SharedTable, 5,
             new() { Iommu = static iommu => new OwnTableForSecond(iommu) }),
         new("an unback that does not invalidate", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _, _, _) => VcmmError.None) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _) => VcmmError.None) }),
         new("an unback that invalidates the first page only", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, domain, range, leaves) => inner.Invalidate(domain, IovaRange.FromLength(range.First, World.PageBytes), leaves)) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }])) }),
         new("an unback that invalidates the next domain", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, domain, range, leaves) => inner.Invalidate(new(domain.Value + 1), range, leaves)) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Domain = new(command.Domain.Value + 1) }])) }),
         new("an invalidation that leaves the walk caches alone", Invariant.FrameSafety, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, domain, range, _) => inner.Invalidate(domain, range, leavesOnly: true)) })
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { LeavesOnly = true }])) })
         {
             // In caching mode devices would find mapped pages absent first.
             Topology = new() { CachingMode = false },
@@ -76,14 +76,23 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     public override string ToString() => Name;
 }
 
-internal sealed class Invalidating(IIommu inner, Func<IIommu, DomainId, IovaRange, bool, VcmmError> how) : PassingIommu(inner)
+internal sealed class Invalidating(IIommu inner, Func<IIommu, Invalidation, VcmmError> how) : PassingIommu(inner)
 {
-    public override VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => how(Inner, domain, range, leavesOnly);
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        foreach (Invalidation command in commands)
+        {
+            VcmmError error = how(Inner, command);
+            if (error != VcmmError.None) return error;
+        }
+
+        return VcmmError.None;
+    }
 }
 
 internal sealed class StaysAttached(IIommu inner) : PassingIommu(inner)
 {
-    public override VcmmError Detach(StreamId device, DomainId domain) => VcmmError.None;
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => VcmmError.None;
 }
 
 internal sealed class OneDomain(IIommu inner) : PassingIommu(inner)
@@ -104,31 +113,31 @@ internal sealed class OwnTableForSecond(IIommu inner) : PassingIommu(inner)
     private readonly Dictionary<DomainId, int> _attached = [];
     private IFrameSource? _frames;
 
-    public override VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    public override VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
         _frames = frames;
-        return Inner.TryCreateTable(frames, out table);
+        return Inner.TryCreateTable(format, frames, out table);
     }
 
-    public override VcmmError Attach(StreamId device, DomainId domain, IPageTable table)
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         _attached[domain] = _attached.GetValueOrDefault(domain) + 1;
-        if (_attached[domain] == 2 && Inner.TryCreateTable(_frames!, out IPageTable? own) == VcmmError.None) table = own!;
-        return Inner.Attach(device, domain, table);
+        if (_attached[domain] == 2 && Inner.TryCreateTable(table.Format, _frames!, out IPageTable? own) == VcmmError.None) table = own!;
+        return Inner.Attach(device, pasid, domain, table);
     }
 
-    public override VcmmError Detach(StreamId device, DomainId domain)
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
         _attached[domain]--;
-        return Inner.Detach(device, domain);
+        return Inner.Detach(device, pasid, domain);
     }
 }
 
 internal sealed class OtherTables(IIommu inner, Func<IPageTable, IPageTable> wrap) : PassingIommu(inner)
 {
-    public override VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    public override VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
-        VcmmError error = Inner.TryCreateTable(frames, out table);
+        VcmmError error = Inner.TryCreateTable(format, frames, out table);
         if (table is not null) table = wrap(table);
         return error;
     }
@@ -138,8 +147,8 @@ internal sealed class ReversedChunks(IPageTable inner) : PassingTable(inner)
 {
     public override int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments) => Inner.CountMissingTables(first, Reverse(segments));
 
-    public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) =>
-        Inner.Map(first, Reverse(segments), access, pages);
+    public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages) =>
+        Inner.Map(first, Reverse(segments), attributes, pages);
 
     private static PhysRange[] Reverse(ReadOnlySpan<PhysRange> segments)
     {
@@ -151,15 +160,15 @@ internal sealed class ReversedChunks(IPageTable inner) : PassingTable(inner)
 
 internal sealed class WritableAlways(IPageTable inner) : PassingTable(inner)
 {
-    public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, Access access, TablePagePool pages) =>
-        Inner.Map(first, segments, access | Access.Write, pages);
+    public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages) =>
+        Inner.Map(first, segments, attributes with { Access = attributes.Access | Access.Write }, pages);
 }
 
 internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
 {
-    public override void Unmap(IovaRange range, UnmapGather gather)
+    public override void Unmap(IovaRange range, InvalidationGather gather)
     {
-        var own = new UnmapGather();
+        var own = new InvalidationGather();
         Inner.Unmap(range, own);
         Inner.Release(own);
     }

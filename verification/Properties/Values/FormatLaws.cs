@@ -19,7 +19,7 @@ public sealed class FormatLaws
         ulong entry = VtdSecondStage.EncodeLeaf(target, at, grants);
         Assert.Equal(EntryKind.Leaf, VtdSecondStage.Classify(entry, at));
         Assert.Equal(target, VtdSecondStage.LeafAddress(entry, at));
-        Assert.Equal(grants, VtdSecondStage.AccessOf(entry));
+        Assert.Equal(grants, VtdSecondStage.AttributesOf(entry, 1).Access);
     }
 
     [Property]
@@ -29,7 +29,7 @@ public sealed class FormatLaws
         ulong entry = VtdSecondStage.EncodeTable(table);
         Assert.Equal(EntryKind.Table, VtdSecondStage.Classify(entry, 2 + level % 3));
         Assert.Equal(table, VtdSecondStage.TableAddress(entry));
-        Assert.Equal(Access.ReadWrite, VtdSecondStage.AccessOf(entry));
+        Assert.Equal(Access.ReadWrite, VtdSecondStage.AttributesOf(entry, 1).Access);
     }
 
     [Property]

@@ -4,7 +4,7 @@ namespace Vcmm.Tables;
 
 /// <summary>The tables that an unmap unlinked and that wait for an invalidation before they are freed.</summary>
 /// <remarks><b>Threads.</b> One at a time.</remarks>
-public sealed class UnmapGather
+public sealed class InvalidationGather
 {
     private readonly List<Unlinked> _tables = [];
 
