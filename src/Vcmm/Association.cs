@@ -1,3 +1,6 @@
+using Platform;
+using Vcmm.Tables;
+
 namespace Vcmm;
 
 /// <summary>A VCM joined with a device. While it is active the device's accesses go through the VCM.</summary>
@@ -6,10 +9,12 @@ public sealed class Association
 {
     private bool _isActive;
 
-    internal Association(Vcm vcm, Device device)
+    internal Association(Vcm vcm, Device device, TableFormat format, Pasid? pasid)
     {
         Vcm = vcm;
         Device = device;
+        Format = format;
+        Pasid = pasid;
     }
 
     /// <summary>The VCM.</summary>
@@ -17,6 +22,12 @@ public sealed class Association
 
     /// <summary>The device.</summary>
     public Device Device { get; }
+
+    /// <summary>The format of the table that the device's IOMMU walks for it.</summary>
+    public TableFormat Format { get; }
+
+    /// <summary>Which of the device's address spaces the region is; null: its requests without a PASID.</summary>
+    public Pasid? Pasid { get; }
 
     /// <summary>Whether the device translates through the VCM.</summary>
     public bool IsActive => Volatile.Read(ref _isActive);
@@ -29,7 +40,7 @@ public sealed class Association
 
     /// <summary>Lets the device translate through the VCM.</summary>
     /// <returns>
-    /// <see cref="VcmmError.Busy"/> if it is active, or the device is active elsewhere; <see cref="VcmmError.Invalid"/> once
+    /// <see cref="VcmmError.Busy"/> if it is active, or the device's address space is active elsewhere; <see cref="VcmmError.Invalid"/> once
     /// dropped; <see cref="VcmmError.NoSpace"/> if the IOMMU has no domain id left; <see cref="VcmmError.NoMemory"/> or
     /// <see cref="VcmmError.HardwareFailure"/> of the IOMMU. Then nothing has changed.
     /// </returns>

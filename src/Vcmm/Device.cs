@@ -6,7 +6,9 @@ namespace Vcmm;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public sealed class Device
 {
-    private Association? _activeThrough;
+    private readonly object _gate = new();
+    private readonly List<Association> _active = [];
+    private Func<DeviceFault, FaultAnswer>? _faultHook;
 
     internal Device(VcmManager manager, IIommu iommu, StreamId id)
     {
@@ -23,11 +25,45 @@ public sealed class Device
 
     internal VcmManager Manager { get; }
 
-    /// <summary>A device translates through one VCM at a time.</summary>
-    internal bool TryClaim(Association association) => Interlocked.CompareExchange(ref _activeThrough, association, null) is null;
+    /// <summary>The version of the hardware that translates its accesses, as it gives it.</summary>
+    public uint HardwareVersion => Iommu.HardwareVersion;
 
-    internal void Disclaim() => Volatile.Write(ref _activeThrough, null);
+    /// <summary>
+    /// Called by <see cref="VcmManager.DispatchFaults"/> for each access of the device that was not let through; null: nothing is.
+    /// It may back, unback and change what it likes. What it throws comes out of the dispatch.
+    /// </summary>
+    public Func<DeviceFault, FaultAnswer>? FaultHook
+    {
+        get => Volatile.Read(ref _faultHook);
+        set => Volatile.Write(ref _faultHook, value);
+    }
+
+    /// <summary>An address space of a device is one region at a time.</summary>
+    internal bool TryClaim(Association association)
+    {
+        lock (_gate)
+        {
+            if (_active.Exists(active => active.Pasid == association.Pasid)) return false;
+            _active.Add(association);
+            return true;
+        }
+    }
+
+    internal void Disclaim(Association association)
+    {
+        lock (_gate) _active.Remove(association);
+    }
 
     /// <summary>The device's id.</summary>
     public override string ToString() => Id.ToString();
+}
+
+/// <summary>What becomes of an access that was not let through.</summary>
+public enum FaultAnswer
+{
+    /// <summary>It fails.</summary>
+    Refuse = 0,
+
+    /// <summary>It is tried again, if it waits; one that has failed already cannot be.</summary>
+    Retry,
 }

@@ -1,24 +1,36 @@
+using System.Runtime.InteropServices;
 using Platform;
 using Vcmm.Allocation;
 
 namespace Vcmm;
 
-/// <summary>Physical memory that can back reservations, any number of them at once.</summary>
+/// <summary>Physical memory that can back reservations, any number of them at once, all of it or parts.</summary>
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public sealed class PhysicalAllocation
 {
-    private const int Freed = -1;
-
-    private readonly IFrameSource _frames;
+    private readonly object _gate = new();
+    private readonly IFrameSource? _frames;
     private readonly PhysRange[] _segments;
-    private int _users;
+    private readonly ulong[] _offsets;
+    private Backing? _first;
+    private int _backingCount;
+    private int _pinCount;
+    private bool _freed;
 
-    internal PhysicalAllocation(VcmManager manager, IFrameSource frames, PhysRange[] segments, ulong byteCount)
+    /// <param name="manager">Whose.</param>
+    /// <param name="frames">Where the segments go back to; null: they are not the manager's.</param>
+    /// <param name="segments">Each a block of <paramref name="frames"/>.</param>
+    internal PhysicalAllocation(VcmManager manager, IFrameSource? frames, PhysRange[] segments)
     {
         Manager = manager;
         _frames = frames;
         _segments = segments;
-        ByteCount = byteCount;
+        _offsets = new ulong[segments.Length];
+        for (int i = 0; i < segments.Length; i++)
+        {
+            _offsets[i] = ByteCount;
+            ByteCount += segments[i].ByteCount;
+        }
     }
 
     /// <summary>The length in bytes, whole 4 KiB frames.</summary>
@@ -27,18 +39,24 @@ public sealed class PhysicalAllocation
     /// <summary>The chunks, in the order in which they back a reservation.</summary>
     public IReadOnlyList<PhysRange> Segments => _segments;
 
-    internal VcmManager Manager { get; }
+    /// <summary>Whether the memory is a given range that was wrapped: it goes back to nobody.</summary>
+    public bool IsWrapped => _frames is null;
 
-    internal ReadOnlySpan<PhysRange> SegmentSpan => _segments;
+    internal VcmManager Manager { get; }
 
     /// <summary>Gives the memory back.</summary>
     /// <returns><see cref="VcmmError.Busy"/> while it backs a reservation, <see cref="VcmmError.Invalid"/> if it was freed.</returns>
     public VcmmError TryFree()
     {
-        int users = Interlocked.CompareExchange(ref _users, Freed, 0);
-        if (users == Freed) return VcmmError.Invalid;
-        if (users > 0) return VcmmError.Busy;
-        foreach (PhysRange segment in _segments) _frames.Free(segment.First);
+        lock (_gate)
+        {
+            if (_freed) return VcmmError.Invalid;
+            if (_backingCount != 0) return VcmmError.Busy;
+            _freed = true;
+            if (_pinCount != 0) return VcmmError.None;
+        }
+
+        GiveBack();
         return VcmmError.None;
     }
 
@@ -46,16 +64,133 @@ public sealed class PhysicalAllocation
     /// <exception cref="VcmmException">As <see cref="TryFree"/>.</exception>
     public void Free() => VcmmException.ThrowIf(TryFree(), nameof(Free));
 
-    /// <summary>Counts one more reservation that the memory backs; false once it is freed.</summary>
-    internal bool TryAcquire()
+    /// <summary>The physical address of a byte.</summary>
+    /// <param name="offset">From the start, in bytes.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="offset"/> is not in the memory.</exception>
+    public PhysAddr AddressAt(ulong offset)
     {
-        while (true)
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(offset, ByteCount);
+        int index = SegmentAt(offset);
+        return _segments[index].First + (offset - _offsets[index]);
+    }
+
+    /// <summary>A part of the memory, in the order in which it backs a reservation.</summary>
+    /// <param name="offset">From the start, in bytes.</param>
+    /// <param name="byteCount">Not 0; the part lies in the memory.</param>
+    /// <param name="scratch">Where the part is put together if it is not the whole.</param>
+    internal ReadOnlySpan<PhysRange> Slice(ulong offset, ulong byteCount, List<PhysRange> scratch)
+    {
+        if (byteCount == ByteCount) return _segments;
+        scratch.Clear();
+        for (int index = SegmentAt(offset); byteCount != 0; index++)
         {
-            int users = Volatile.Read(ref _users);
-            if (users == Freed) return false;
-            if (Interlocked.CompareExchange(ref _users, users + 1, users) == users) return true;
+            ulong skipped = offset - _offsets[index];
+            ulong part = Math.Min(byteCount, _segments[index].ByteCount - skipped);
+            scratch.Add(PhysRange.FromLength(_segments[index].First + skipped, part));
+            offset += part;
+            byteCount -= part;
+        }
+
+        return CollectionsMarshal.AsSpan(scratch);
+    }
+
+    /// <summary>Adds a backing; false once the memory is freed.</summary>
+    internal bool TryAdd(Backing backing)
+    {
+        lock (_gate)
+        {
+            if (_freed) return false;
+            backing.Previous = null;
+            backing.Next = _first;
+            if (_first is not null) _first.Previous = backing;
+            _first = backing;
+            _backingCount++;
+            return true;
         }
     }
 
-    internal void Release() => Interlocked.Decrement(ref _users);
+    /// <summary>Changes which part a backing stands for; look-ups see the one or the other.</summary>
+    internal void Reshape(Backing backing, ulong offset, ulong memoryOffset, ulong byteCount)
+    {
+        lock (_gate)
+        {
+            backing.Offset = offset;
+            backing.MemoryOffset = memoryOffset;
+            backing.ByteCount = byteCount;
+        }
+    }
+
+    internal void Remove(Backing backing)
+    {
+        lock (_gate)
+        {
+            if (backing.Previous is null) _first = backing.Next;
+            else backing.Previous.Next = backing.Next;
+            if (backing.Next is not null) backing.Next.Previous = backing.Previous;
+            _backingCount--;
+        }
+    }
+
+    /// <summary>Keeps the frames from going back, whatever else happens: hardware may still reach them.</summary>
+    internal void Pin()
+    {
+        lock (_gate) _pinCount++;
+    }
+
+    internal void Unpin()
+    {
+        lock (_gate)
+        {
+            _pinCount--;
+            if (_pinCount != 0 || !_freed) return;
+        }
+
+        GiveBack();
+    }
+
+    /// <summary>
+    /// Ends the memory together with its only backing: <paramref name="unback"/> runs while nobody else can add one.
+    /// </summary>
+    internal VcmmError TryFreeWith(Func<ReservationState, VcmmError> unback, ReservationState state)
+    {
+        lock (_gate)
+        {
+            if (_freed) return VcmmError.Invalid;
+            if (_backingCount > 1 || (_first is { } only && only.State != state)) return VcmmError.Busy;
+            VcmmError error = unback(state);
+            return error == VcmmError.None ? TryFree() : error;
+        }
+    }
+
+    /// <summary>Where a physical address of the memory is mapped, one entry for each backing that it lies in.</summary>
+    internal void FindMappings(PhysAddr address, ICollection<Mapping> mappings)
+    {
+        lock (_gate)
+        {
+            for (Backing? backing = _first; backing is not null; backing = backing.Next)
+            {
+                for (int i = 0; i < _segments.Length; i++)
+                {
+                    if (!_segments[i].Contains(address)) continue;
+                    ulong offset = _offsets[i] + (address.Value - _segments[i].First.Value);
+                    if (offset < backing.MemoryOffset || offset - backing.MemoryOffset >= backing.ByteCount) continue;
+                    Iova iova = backing.State.Range.First + (backing.Offset + (offset - backing.MemoryOffset));
+                    mappings.Add(new(new(backing.State, backing.Generation), iova));
+                }
+            }
+        }
+    }
+
+    private int SegmentAt(ulong offset)
+    {
+        int index = Array.BinarySearch(_offsets, offset);
+        return index >= 0 ? index : ~index - 1;
+    }
+
+    private void GiveBack()
+    {
+        Manager.Forget(this);
+        if (_frames is null) return;
+        foreach (PhysRange segment in _segments) _frames.Free(segment.First);
+    }
 }

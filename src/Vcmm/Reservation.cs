@@ -32,6 +32,10 @@ public readonly record struct Reservation
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
     public Vcm Vcm => Get(static state => state.Vcm);
 
+    /// <summary>The bound that it was taken from; null: the VCM itself.</summary>
+    /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
+    public Bound? Bound => Get(static state => state.Bound);
+
     /// <summary>The device addresses.</summary>
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
     public IovaRange Range => Get(static state => state.Range);
@@ -44,53 +48,161 @@ public readonly record struct Reservation
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
     public Access Access => Attributes.Access;
 
-    /// <summary>The memory that backs it, or null.</summary>
+    /// <summary>The memory behind its first backed part, or null.</summary>
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
-    public PhysicalAllocation? Memory => Get(static state => state.Memory);
+    public PhysicalAllocation? Memory => Get(static state => state.Backings.Count == 0 ? null : state.Backings[0].Memory);
 
-    /// <summary>Whether memory backs it.</summary>
+    /// <summary>Its backed parts, in the order of their addresses.</summary>
+    /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
+    public IReadOnlyList<BackedPart> BackedParts => Get(static state =>
+    {
+        var parts = new List<BackedPart>();
+        foreach (Backing backing in state.Backings) parts.Add(new(backing.Offset, backing.ByteCount, backing.Memory, backing.MemoryOffset));
+        return parts;
+    });
+
+    /// <summary>Whether memory backs any of it.</summary>
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
     public bool IsBacked => Memory is not null;
 
-    /// <summary>Maps all of the reservation to <paramref name="memory"/>, for every association of the VCM.</summary>
+    internal ReservationState? State => _state;
+
+    /// <summary>Maps all of the reservation to all of <paramref name="memory"/>, for every association of the VCM.</summary>
     /// <returns>
-    /// <see cref="VcmmError.Invalid"/> if the lengths differ, the memory was freed or another manager's, or the reservation
-    /// has ended; <see cref="VcmmError.Busy"/> if it is backed; <see cref="VcmmError.NoMemory"/> if there is no frame for a
-    /// table page; <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed.
+    /// <see cref="VcmmError.Invalid"/> if the lengths differ, the memory was freed or another manager's, the reservation
+    /// has ended, or a one-to-one region's address is not the memory's; <see cref="VcmmError.Busy"/> if any of it is backed;
+    /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page; <see cref="VcmmError.HardwareFailure"/>. Then
+    /// nothing has changed.
     /// </returns>
     public VcmmError TryBack(PhysicalAllocation memory)
     {
         ArgumentNullException.ThrowIfNull(memory);
         if (_state is null) return VcmmError.Invalid;
-        lock (_state.Gate) return IsCurrent(_state) ? _state.Vcm.Back(_state, memory) : VcmmError.Invalid;
+        lock (_state.Gate)
+        {
+            if (!IsCurrent(_state) || memory.ByteCount != _state.Range.ByteCount) return VcmmError.Invalid;
+            return _state.Vcm.Back(_state, 0, memory, 0, memory.ByteCount);
+        }
     }
 
-    /// <summary>Maps all of the reservation to <paramref name="memory"/>, for every association of the VCM.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryBack"/>.</exception>
+    /// <summary>Maps all of the reservation to all of <paramref name="memory"/>, for every association of the VCM.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryBack(PhysicalAllocation)"/>.</exception>
     public void Back(PhysicalAllocation memory) => VcmmException.ThrowIf(TryBack(memory), nameof(Back));
 
-    /// <summary>Ends the mapping. When this returns no device reaches the memory through the reservation.</summary>
+    /// <summary>Maps a part of the reservation to a part of <paramref name="memory"/>, for every association of the VCM.</summary>
+    /// <param name="offset">From the start of the reservation, in bytes, a multiple of 4 KiB.</param>
+    /// <param name="memory">The memory.</param>
+    /// <param name="memoryOffset">From the start of the memory, in bytes, a multiple of 4 KiB.</param>
+    /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
     /// <returns>
-    /// <see cref="VcmmError.NotFound"/> if it is not backed, <see cref="VcmmError.Invalid"/> after its end,
+    /// As <see cref="TryBack(PhysicalAllocation)"/>; <see cref="VcmmError.Invalid"/> too if a part is not wholly inside;
+    /// <see cref="VcmmError.Busy"/> if any of the part is backed.
+    /// </returns>
+    public VcmmError TryBack(ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount)
+    {
+        ArgumentNullException.ThrowIfNull(memory);
+        if (_state is null) return VcmmError.Invalid;
+        lock (_state.Gate) return IsCurrent(_state) ? _state.Vcm.Back(_state, offset, memory, memoryOffset, byteCount) : VcmmError.Invalid;
+    }
+
+    /// <summary>Maps a part of the reservation to a part of <paramref name="memory"/>, for every association of the VCM.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryBack(ulong, PhysicalAllocation, ulong, ulong)"/>.</exception>
+    public void Back(ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount) =>
+        VcmmException.ThrowIf(TryBack(offset, memory, memoryOffset, byteCount), nameof(Back));
+
+    /// <summary>Ends every mapping of the reservation. When this returns no device reaches memory through it.</summary>
+    /// <returns>
+    /// <see cref="VcmmError.NotFound"/> if none of it is backed, <see cref="VcmmError.Invalid"/> after its end,
     /// <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed, and the memory stays in use.
     /// </returns>
     public VcmmError TryUnback()
     {
         if (_state is null) return VcmmError.Invalid;
-        lock (_state.Gate) return IsCurrent(_state) ? _state.Vcm.Unback(_state) : VcmmError.Invalid;
+        lock (_state.Gate) return IsCurrent(_state) ? _state.Vcm.UnbackAll(_state) : VcmmError.Invalid;
     }
 
-    /// <summary>Ends the mapping. When this returns no device reaches the memory through the reservation.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryUnback"/>.</exception>
+    /// <summary>Ends every mapping of the reservation. When this returns no device reaches memory through it.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryUnback()"/>.</exception>
     public void Unback() => VcmmException.ThrowIf(TryUnback(), nameof(Unback));
 
+    /// <summary>Ends the mapping of a part. When this returns no device reaches the memory through the part.</summary>
+    /// <param name="offset">From the start of the reservation, in bytes, a multiple of 4 KiB.</param>
+    /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
+    /// <returns>
+    /// As <see cref="TryUnback()"/>; <see cref="VcmmError.NotFound"/> if some of the part is not backed;
+    /// <see cref="VcmmError.Invalid"/> if the part is not inside; <see cref="VcmmError.NoMemory"/> if a large leaf is to be cut and
+    /// there is no frame for the table in its place.
+    /// </returns>
+    public VcmmError TryUnback(ulong offset, ulong byteCount)
+    {
+        if (_state is null) return VcmmError.Invalid;
+        lock (_state.Gate) return IsCurrent(_state) ? _state.Vcm.Unback(_state, offset, byteCount) : VcmmError.Invalid;
+    }
+
+    /// <summary>Ends the mapping of a part. When this returns no device reaches the memory through the part.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryUnback(ulong, ulong)"/>.</exception>
+    public void Unback(ulong offset, ulong byteCount) => VcmmException.ThrowIf(TryUnback(offset, byteCount), nameof(Unback));
+
+    /// <summary>Gives the reservation other attributes. When this returns what they do not grant is out of reach.</summary>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if they grant nothing or an association's tables cannot protect as they say, or after the
+    /// reservation's end; <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed.
+    /// </returns>
+    public VcmmError TrySetAttributes(MappingAttributes attributes)
+    {
+        if (_state is null) return VcmmError.Invalid;
+        lock (_state.Gate) return IsCurrent(_state) ? _state.Vcm.SetAttributes(_state, attributes) : VcmmError.Invalid;
+    }
+
+    /// <summary>Gives the reservation other attributes. When this returns what they do not grant is out of reach.</summary>
+    /// <exception cref="VcmmException">As <see cref="TrySetAttributes"/>.</exception>
+    public void SetAttributes(MappingAttributes attributes) => VcmmException.ThrowIf(TrySetAttributes(attributes), nameof(SetAttributes));
+
+    /// <summary>Adds an owner. Whoever made the reservation is the first.</summary>
+    /// <returns><see cref="VcmmError.Invalid"/> after its end, or if there are 2^31-1.</returns>
+    public VcmmError TryAcquire()
+    {
+        if (_state is null) return VcmmError.Invalid;
+        lock (_state.Gate)
+        {
+            if (!IsCurrent(_state) || _state.OwnerCount == int.MaxValue) return VcmmError.Invalid;
+            _state.OwnerCount++;
+            return VcmmError.None;
+        }
+    }
+
+    /// <summary>Adds an owner. Whoever made the reservation is the first.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryAcquire"/>.</exception>
+    public void Acquire() => VcmmException.ThrowIf(TryAcquire(), nameof(Acquire));
+
+    /// <summary>Lets one owner go; with the last one the reservation ends.</summary>
+    /// <returns><see cref="VcmmError.Busy"/> if it is the last and any of it is backed, <see cref="VcmmError.Invalid"/> after its end.</returns>
+    public VcmmError TryRelease() => _state is null ? VcmmError.Invalid : _state.Vcm.LetGo(_state, _generation, mustBeLast: false);
+
+    /// <summary>Lets one owner go; with the last one the reservation ends.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryRelease"/>.</exception>
+    public void Release() => VcmmException.ThrowIf(TryRelease(), nameof(Release));
+
     /// <summary>Ends the reservation; its addresses can be reserved again.</summary>
-    /// <returns><see cref="VcmmError.Busy"/> while it is backed, <see cref="VcmmError.Invalid"/> after its end.</returns>
-    public VcmmError TryUnreserve() => _state is null ? VcmmError.Invalid : _state.Vcm.Unreserve(_state, _generation);
+    /// <returns>
+    /// <see cref="VcmmError.Busy"/> while any of it is backed or others own it, <see cref="VcmmError.Invalid"/> after its end.
+    /// </returns>
+    public VcmmError TryUnreserve() => _state is null ? VcmmError.Invalid : _state.Vcm.LetGo(_state, _generation, mustBeLast: true);
 
     /// <summary>Ends the reservation; its addresses can be reserved again.</summary>
     /// <exception cref="VcmmException">As <see cref="TryUnreserve"/>.</exception>
     public void Unreserve() => VcmmException.ThrowIf(TryUnreserve(), nameof(Unreserve));
+
+    /// <summary>Ends every mapping and the reservation.</summary>
+    /// <returns>
+    /// <see cref="VcmmError.Busy"/> while others own it, <see cref="VcmmError.Invalid"/> after its end,
+    /// <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed.
+    /// </returns>
+    public VcmmError TryUnmap() => _state is null ? VcmmError.Invalid : _state.Vcm.Unmap(_state, _generation);
+
+    /// <summary>Ends every mapping and the reservation.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryUnmap"/>.</exception>
+    public void Unmap() => VcmmException.ThrowIf(TryUnmap(), nameof(Unmap));
 
     /// <summary>The range, or that the reservation has ended.</summary>
     public override string ToString()
@@ -99,7 +211,10 @@ public readonly record struct Reservation
         lock (_state.Gate) return IsCurrent(_state) ? $"{_state.Range} {_state.Attributes}" : "ended reservation";
     }
 
-    private bool IsCurrent(ReservationState state) => state.Generation == _generation;
+    /// <summary>Under the reservation's gate.</summary>
+    internal bool IsCurrent(ReservationState state) => state.Generation == _generation;
+
+    internal bool IsOf(Vcm vcm) => _state is not null && _state.Vcm == vcm;
 
     private T Get<T>(Func<ReservationState, T> read)
     {
@@ -114,3 +229,10 @@ public readonly record struct Reservation
         throw new VcmmException(VcmmError.Invalid, "the reservation has ended");
     }
 }
+
+/// <summary>A part of a reservation and what backs it.</summary>
+/// <param name="Offset">From the start of the reservation, in bytes.</param>
+/// <param name="ByteCount">In bytes.</param>
+/// <param name="Memory">The memory.</param>
+/// <param name="MemoryOffset">Where in the memory the part begins, in bytes.</param>
+public readonly record struct BackedPart(ulong Offset, ulong ByteCount, PhysicalAllocation Memory, ulong MemoryOffset);

@@ -7,29 +7,46 @@ namespace Vcmm;
 /// What a reservation is made of. States are used again after an unreserve; the generation tells handles of the new
 /// reservation from handles of the old.
 /// </summary>
-internal sealed class ReservationState(Vcm vcm)
+internal sealed class ReservationState(Vcm vcm, long order)
 {
     /// <summary>One operation on one reservation at a time; held across the wait for the hardware.</summary>
     public readonly object Gate = new();
 
-    /// <summary>Tables unlinked by the operation under way.</summary>
+    /// <summary>What the operation under way leaves to invalidate and to free.</summary>
     public readonly InvalidationGather Gather = new();
 
     /// <summary>Table pages set aside by the operation under way.</summary>
     public readonly TablePagePool Pages = new();
 
+    /// <summary>A part of memory, put together for the operation under way.</summary>
+    public readonly List<PhysRange> Scratch = [];
+
+    /// <summary>What backs the reservation. Under <see cref="Gate"/>.</summary>
+    public readonly BackingList Backings = new();
+
     public Vcm Vcm { get; } = vcm;
+
+    /// <summary>Who takes several gates takes them in ascending order of this.</summary>
+    public long Order { get; } = order;
 
     /// <summary>Moves on when the reservation ends: no handle has this one until the next reserve. Under <see cref="Gate"/>.</summary>
     public uint Generation;
 
+    /// <summary>Written under the region's reservation gate and <see cref="Gate"/>, while no handle is alive.</summary>
     public IovaRange Range;
 
+    /// <summary>The part of the region that it was taken from; null: the region itself.</summary>
+    public Bound? Bound;
+
+    /// <summary>Under <see cref="Gate"/>.</summary>
     public MappingAttributes Attributes;
 
-    /// <summary>What backs the reservation. Written under <see cref="Gate"/>.</summary>
-    public PhysicalAllocation? Memory;
+    /// <summary>Who must let go before the reservation ends: 1 …. Under <see cref="Gate"/>.</summary>
+    public int OwnerCount;
 
-    /// <summary>The tables in which the memory is mapped. Under <see cref="Gate"/>.</summary>
+    /// <summary>The tables in which the backings are mapped. Under <see cref="Gate"/>.</summary>
     public IPageTable[] MappedIn = [];
+
+    /// <summary>A handle of the reservation as it is now. Under a gate that keeps it from ending.</summary>
+    public Reservation Handle => new(this, Generation);
 }

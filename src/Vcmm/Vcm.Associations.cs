@@ -3,30 +3,44 @@ using Vcmm.Tables;
 
 namespace Vcmm;
 
-// Associations: which devices a region has, which tables that takes, and under which domains they translate.
+// Associations: which devices a region has, and under which domains they translate.
 public sealed partial class Vcm
 {
+    private readonly List<Association> _associations = [];
+
+    /// <summary>What IOMMUs of the associations do not translate. Under the association gate.</summary>
+    private readonly List<IovaRange> _excluded = [];
+
+    /// <summary>Replaced, never changed; written under the association gate. The domains of one IOMMU stand side by side.</summary>
+    private ActiveDomain[] _activeDomains = [];
+
     /// <summary>Joins the region with a device. The device reaches nothing before <see cref="Association.Activate"/>.</summary>
     /// <param name="device">A device of the same manager.</param>
+    /// <param name="options">The format and the address space.</param>
     /// <param name="association">The association, not active.</param>
     /// <returns>
-    /// <see cref="VcmmError.Busy"/> if the two are associated already; <see cref="VcmmError.Invalid"/> if the device is
-    /// another manager's, the region has been freed or reaches beyond what the device's IOMMU translates, or a reservation
-    /// lies in one of the IOMMU's reserved regions; <see cref="VcmmError.NoMemory"/> if there is no frame for a table page.
+    /// <see cref="VcmmError.Busy"/> if the two are associated already under that PASID; <see cref="VcmmError.Invalid"/> if the
+    /// device is another manager's, its IOMMU does not have the format, the PASID or all addresses of the region, the format
+    /// is not the region's (one-to-one devices need a one-to-one region, a prebuilt region needs its own format), the region has
+    /// been freed, or a reservation lies in one of the IOMMU's reserved regions or has attributes that the format cannot express;
+    /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page.
     /// </returns>
-    public VcmmError TryAssociate(Device device, out Association? association)
+    public VcmmError TryAssociate(Device device, AssociationOptions options, out Association? association)
     {
         ArgumentNullException.ThrowIfNull(device);
+        ArgumentNullException.ThrowIfNull(options);
         association = null;
-        if (device.Manager != Manager || !device.Iommu.CanTranslate(device.Iommu.Formats[0], Range)) return VcmmError.Invalid;
+        if (device.Manager != Manager) return VcmmError.Invalid;
+        TableFormat format = options.Format ?? device.Iommu.Formats[0];
+        if (!CanJoin(device.Iommu, format, options.Pasid)) return VcmmError.Invalid;
         lock (_associationGate)
         {
             if (_freed) return VcmmError.Invalid;
-            if (_associations.Exists(existing => existing.Device == device)) return VcmmError.Busy;
-            var joined = new Association(this, device);
+            if (_associations.Exists(existing => existing.Device == device && existing.Pasid == options.Pasid)) return VcmmError.Busy;
+            var joined = new Association(this, device, format, options.Pasid);
             _associations.Add(joined);
             VcmmError error = TryExclude(device.Iommu);
-            if (error == VcmmError.None) error = TryProvideTable(device.Iommu);
+            if (error == VcmmError.None) error = TryProvideTable(device.Iommu, format);
             if (error == VcmmError.None)
             {
                 association = joined;
@@ -39,11 +53,15 @@ public sealed partial class Vcm
         }
     }
 
+    /// <summary>Joins the region with a device, in the IOMMU's first format and without a PASID.</summary>
+    /// <returns>As with options.</returns>
+    public VcmmError TryAssociate(Device device, out Association? association) => TryAssociate(device, AssociationOptions.Default, out association);
+
     /// <summary>Joins the region with a device. The device reaches nothing before <see cref="Association.Activate"/>.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryAssociate"/>.</exception>
-    public Association Associate(Device device)
+    /// <exception cref="VcmmException">As <see cref="TryAssociate(Device, AssociationOptions, out Association?)"/>.</exception>
+    public Association Associate(Device device, AssociationOptions? options = null)
     {
-        VcmmException.ThrowIf(TryAssociate(device, out Association? association), nameof(Associate));
+        VcmmException.ThrowIf(TryAssociate(device, options ?? AssociationOptions.Default, out Association? association), nameof(Associate));
         return association!;
     }
 
@@ -56,8 +74,7 @@ public sealed partial class Vcm
             association.IsDropped = true;
             _associations.Remove(association);
             EndExclusions();
-            TableFormat format = association.Device.Iommu.Formats[0];
-            if (!_associations.Exists(other => other.Device.Iommu.Formats[0] == format) && TryGetTable(format, out IPageTable? table))
+            if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
                 lock (_reservationGate) RemoveTable(table!);
             }
@@ -73,19 +90,18 @@ public sealed partial class Vcm
             if (association.IsDropped) return VcmmError.Invalid;
             Device device = association.Device;
             if (!device.TryClaim(association)) return VcmmError.Busy;
-            VcmmError error = TryFindOrPublishDomain(device.Iommu, out ActiveDomain? domain);
+            VcmmError error = TryFindOrPublishDomain(association, out ActiveDomain? domain);
             if (error == VcmmError.None)
             {
-                TryGetTable(device.Iommu.Formats[0], out IPageTable? table);
                 // The domain is published and the driver fences before the device can walk the table: an unmap that does
                 // not see the domain has cleared its entries before the first walk.
-                error = device.Iommu.Attach(device.Id, null, domain!.Id, table!);
-                if (error == VcmmError.None) domain.DeviceCount++;
+                error = device.Iommu.Attach(device.Id, association.Pasid, domain!.Id, domain.Table);
+                if (error == VcmmError.None) domain.AttachedCount++;
                 else WithdrawIfUnused(domain);
             }
 
             if (error == VcmmError.None) association.SetActive(domain);
-            else device.Disclaim();
+            else device.Disclaim(association);
             return error;
         }
     }
@@ -98,19 +114,28 @@ public sealed partial class Vcm
             ActiveDomain? domain = association.Domain;
             if (domain is null) return VcmmError.NotFound;
             Device device = association.Device;
-            VcmmError error = device.Iommu.Detach(device.Id, null, domain.Id);
+            VcmmError error = device.Iommu.Detach(device.Id, association.Pasid, domain.Id);
             if (error != VcmmError.None) return error;
-            domain.DeviceCount--;
+            domain.AttachedCount--;
             WithdrawIfUnused(domain);
             association.SetActive(null);
-            device.Disclaim();
+            device.Disclaim(association);
             return VcmmError.None;
         }
     }
 
+    private bool CanJoin(IIommu iommu, TableFormat format, Pasid? pasid) =>
+        iommu.Formats.Contains(format)
+        && (pasid is not { } space || space.Value < iommu.PasidCount)
+        && iommu.CanTranslate(format, Range)
+        && (Kind == VcmKind.OneToOne || format != IdentityTable.Format)
+        && (_prebuilt is not { } prebuilt || prebuilt.Format == format);
+
     /// <summary>Takes the IOMMU's reserved regions out of what can be reserved.</summary>
     private VcmmError TryExclude(IIommu iommu)
     {
+        // What a prebuilt table maps is its owner's.
+        if (Kind == VcmKind.Prebuilt) return VcmmError.None;
         foreach (IovaRange region in iommu.ReservedRegions)
         {
             if (!TryClip(region, out IovaRange part) || _excluded.Contains(part)) continue;
@@ -124,9 +149,11 @@ public sealed partial class Vcm
     /// <summary>Gives back what no association excludes any more.</summary>
     private void EndExclusions()
     {
-        foreach (IovaRange part in _excluded.FindAll(part => !_associations.Exists(association => Excludes(association.Device.Iommu, part))))
+        for (int i = _excluded.Count - 1; i >= 0; i--)
         {
-            _excluded.Remove(part);
+            IovaRange part = _excluded[i];
+            if (_associations.Exists(association => Excludes(association.Device.Iommu, part))) continue;
+            _excluded.RemoveAt(i);
             _ranges.TryFree(part);
         }
     }
@@ -142,78 +169,26 @@ public sealed partial class Vcm
         return overlaps;
     }
 
-    private VcmmError TryProvideTable(IIommu iommu)
+    private VcmmError TryFindOrPublishDomain(Association association, out ActiveDomain? domain)
     {
-        if (TryGetTable(iommu.Formats[0], out _)) return VcmmError.None;
-        VcmmError error = iommu.TryCreateTable(iommu.Formats[0], Manager.Frames, out IPageTable? table);
-        return error == VcmmError.None ? TryAddTable(table!) : error;
-    }
-
-    private VcmmError TryFindOrPublishDomain(IIommu iommu, out ActiveDomain? domain)
-    {
-        domain = Array.Find(_activeDomains, active => active.Iommu == iommu);
+        IIommu iommu = association.Device.Iommu;
+        TryGetTable(association.Format, out IPageTable? table);
+        domain = Array.Find(_activeDomains, active => active.Iommu == iommu && active.Table == table);
         if (domain is not null) return VcmmError.None;
         VcmmError error = iommu.TryCreateDomain(out DomainId id);
         if (error != VcmmError.None) return error;
-        domain = new(iommu, id);
-        Volatile.Write(ref _activeDomains, [.. _activeDomains, domain]);
+        domain = new(iommu, table!, id);
+        int neighbour = Array.FindLastIndex(_activeDomains, active => active.Iommu == iommu);
+        int place = neighbour < 0 ? _activeDomains.Length : neighbour + 1;
+        Volatile.Write(ref _activeDomains, [.. _activeDomains.AsSpan(0, place), domain, .. _activeDomains.AsSpan(place)]);
         return VcmmError.None;
     }
 
     /// <summary>The last device has been detached and the domain flushed: nothing can be cached under it any more.</summary>
     private void WithdrawIfUnused(ActiveDomain domain)
     {
-        if (domain.DeviceCount != 0) return;
+        if (domain.AttachedCount != 0) return;
         Volatile.Write(ref _activeDomains, Array.FindAll(_activeDomains, active => active != domain));
         domain.Iommu.ReleaseDomain(domain.Id);
-    }
-
-    /// <summary>
-    /// Publishes a table and writes into it what is backed. Whoever backs or unbacks meanwhile works on the new list by
-    /// itself; a reservation is passed under its gate, so each is written once.
-    /// </summary>
-    private VcmmError TryAddTable(IPageTable table)
-    {
-        lock (_reservationGate)
-        {
-            IPageTable[] tables = [.. _tables, table];
-            Volatile.Write(ref _tables, tables);
-            foreach (ReservationState state in _reservations)
-            {
-                lock (state.Gate)
-                {
-                    if (state.Memory is null || Array.IndexOf(state.MappedIn, table) >= 0) continue;
-                    VcmmError error = state.Pages.TryFill(
-                        Manager.Frames,
-                        VcmManager.PageBytes,
-                        table.CountMissingTables(state.Range.First, state.Memory.SegmentSpan));
-                    if (error == VcmmError.None)
-                    {
-                        table.Map(state.Range.First, state.Memory.SegmentSpan, state.Attributes, state.Pages);
-                        state.Pages.ReturnAll(Manager.Frames);
-                        state.MappedIn = tables;
-                        continue;
-                    }
-                }
-
-                RemoveTable(table);
-                return VcmmError.NoMemory;
-            }
-
-            return VcmmError.None;
-        }
-    }
-
-    /// <summary>Withdraws a table that no IOMMU walks, waits for whoever still works on the old list, and frees it.</summary>
-    private void RemoveTable(IPageTable table)
-    {
-        IPageTable[] tables = Array.FindAll(_tables, other => other != table);
-        Volatile.Write(ref _tables, tables);
-        foreach (ReservationState state in _reservations)
-        {
-            lock (state.Gate) state.MappedIn = Array.FindAll(state.MappedIn, other => other != table);
-        }
-
-        table.Free();
     }
 }

@@ -6,122 +6,238 @@ namespace Vcmm;
 // Backing: what happens between a reservation and the tables. All of it runs under the reservation's gate.
 public sealed partial class Vcm
 {
-    internal VcmmError Back(ReservationState state, PhysicalAllocation memory)
-    {
-        if (memory.Manager != Manager || memory.ByteCount != state.Range.ByteCount) return VcmmError.Invalid;
-        if (state.Memory is not null) return VcmmError.Busy;
-        if (!memory.TryAcquire()) return VcmmError.Invalid;
+    private const ulong SmallestLargeLeafBytes = 2UL << 20;
 
+    internal VcmmError Back(ReservationState state, ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount)
+    {
+        if (memory.Manager != Manager) return VcmmError.Invalid;
+        if (!IsPart(offset, byteCount, state.Range.ByteCount) || !IsPart(memoryOffset, byteCount, memory.ByteCount)) return VcmmError.Invalid;
+        if (state.Backings.Overlaps(offset, byteCount)) return VcmmError.Busy;
+        IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
+        if (Kind == VcmKind.OneToOne && !IsOneToOne(range.First, memory.Slice(memoryOffset, byteCount, state.Scratch))) return VcmmError.Invalid;
+        if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
+
+        // All of a reservation is in the same tables; one that is being added is written into under this gate.
+        IPageTable[] tables = state.Backings.Count == 1 ? Volatile.Read(ref _tables) : state.MappedIn;
+        VcmmError error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
+        if (error == VcmmError.None) state.MappedIn = tables;
+        else RemoveBacking(state, state.Backings.FirstEndingAfter(offset));
+        return error;
+    }
+
+    internal VcmmError Unback(ReservationState state, ulong offset, ulong byteCount)
+    {
+        if (!IsPart(offset, byteCount, state.Range.ByteCount)) return VcmmError.Invalid;
+        return state.Backings.Covers(offset, byteCount) ? UnbackCovered(state, offset, byteCount) : VcmmError.NotFound;
+    }
+
+    /// <summary>Unbacks whatever is backed; there is something.</summary>
+    internal VcmmError UnbackAll(ReservationState state)
+    {
+        if (state.Backings.Count == 0) return VcmmError.NotFound;
+        Backing first = state.Backings[0];
+        return UnbackCovered(state, first.Offset, state.Backings[^1].End - first.Offset);
+    }
+
+    /// <summary>Gives a live reservation other attributes; what is taken away is out of reach when this returns.</summary>
+    internal VcmmError SetAttributes(ReservationState state, MappingAttributes attributes)
+    {
+        if (!attributes.AreValid) return VcmmError.Invalid;
         IPageTable[] tables = Volatile.Read(ref _tables);
-        VcmmError error = MapInAll(state, memory, tables);
-        if (error != VcmmError.None)
+        foreach (IPageTable table in tables)
         {
-            memory.Release();
-            return error;
+            if (!table.CanExpress(attributes)) return VcmmError.Invalid;
         }
 
-        state.MappedIn = tables;
-        state.Memory = memory;
-        return VcmmError.None;
+        MappingAttributes former = state.Attributes;
+        if (former == attributes) return VcmmError.None;
+        state.Attributes = attributes;
+        if (state.Backings.Count == 0) return VcmmError.None;
+        VcmmError error = ProtectInAll(state, attributes);
+        if (error == VcmmError.None) return VcmmError.None;
+        // The hardware may have either cached. If it cannot be made to forget the new, the new stands: the next call meets the failure.
+        if (ProtectInAll(state, former) != VcmmError.None) return ProtectAgain(state, attributes);
+        state.Attributes = former;
+        return error;
     }
 
-    internal VcmmError Unback(ReservationState state)
+    /// <summary>Adds a backing to both of its lists; nothing is mapped by it.</summary>
+    private static bool TryAddBacking(
+        ReservationState state, ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount, out Backing backing)
     {
-        PhysicalAllocation? memory = state.Memory;
-        if (memory is null) return VcmmError.NotFound;
-        IPageTable[] tables = state.MappedIn;
-        VcmmError error = UnmapFromAll(state.Range, tables, state.Gather);
-        if (error != VcmmError.None)
+        backing = state.Backings.Take();
+        backing.State = state;
+        backing.Generation = state.Generation;
+        backing.Memory = memory;
+        backing.Offset = offset;
+        backing.MemoryOffset = memoryOffset;
+        backing.ByteCount = byteCount;
+        if (memory.TryAdd(backing))
         {
-            // The hardware may still hold the translations, so they stay what they were.
-            foreach (IPageTable table in tables)
-                table.Map(state.Range.First, memory.SegmentSpan, state.Attributes, state.Pages);
-            return error;
+            state.Backings.Insert(backing);
+            return true;
         }
 
-        state.Memory = null;
-        memory.Release();
-        return VcmmError.None;
+        state.Backings.Discard(backing);
+        return false;
     }
 
-    private VcmmError MapInAll(ReservationState state, PhysicalAllocation memory, IPageTable[] tables)
+    private static void RemoveBacking(ReservationState state, int index)
     {
-        VcmmError error = DropEmptyTables(state, tables);
+        Backing backing = state.Backings[index];
+        backing.Memory.Remove(backing);
+        state.Backings.RemoveAt(index);
+    }
+
+    private static bool IsPart(ulong offset, ulong byteCount, ulong wholeByteCount) =>
+        IsWholePages(byteCount) && offset % VcmManager.PageBytes == 0 && offset < wholeByteCount && byteCount <= wholeByteCount - offset;
+
+    private static bool IsOneToOne(Iova first, ReadOnlySpan<PhysRange> segments)
+    {
+        ulong iova = first.Value;
+        foreach (PhysRange segment in segments)
+        {
+            if (segment.First.Value != iova) return false;
+            iova = unchecked(iova + segment.ByteCount);
+        }
+
+        return true;
+    }
+
+    private VcmmError MapInAll(ReservationState state, IovaRange range, ReadOnlySpan<PhysRange> segments, IPageTable[] tables)
+    {
+        VcmmError error = DropEmptyTables(state, range, tables);
         if (error != VcmmError.None) return error;
-        error = SetTablePagesAside(state, memory, tables);
+        int missing = 0;
+        foreach (IPageTable table in tables) missing += table.CountMissingTables(range.First, segments);
+        // All table pages, for all formats, before the first entry changes: what follows cannot run out.
+        error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, missing);
         if (error != VcmmError.None) return error;
 
-        foreach (IPageTable table in tables) table.Map(state.Range.First, memory.SegmentSpan, state.Attributes, state.Pages);
+        foreach (IPageTable table in tables) table.Map(range.First, segments, state.Attributes, state.Pages);
         state.Pages.ReturnAll(Manager.Frames);
 
-        error = InvalidateAbsent(state.Range);
+        error = InvalidateAbsent(range);
         if (error == VcmmError.None) return VcmmError.None;
-        VcmmError undo = UnmapFromAll(state.Range, tables, state.Gather);
+        VcmmError undo = UnmapFromAll(range, tables, state.Gather);
         if (undo == VcmmError.None) return error;
 
         // Twice the hardware did not answer: it may have walked to the memory, which must stay in use. The mapping stands; a
         // device may find it absent a while longer, and the next call meets the failure.
-        foreach (IPageTable table in tables) table.Map(state.Range.First, memory.SegmentSpan, state.Attributes, state.Pages);
+        foreach (IPageTable table in tables) table.Map(range.First, segments, state.Attributes, state.Pages);
         return VcmmError.None;
-    }
-
-    /// <summary>All table pages, for all formats, before the first entry changes: what follows cannot run out.</summary>
-    private VcmmError SetTablePagesAside(ReservationState state, PhysicalAllocation memory, IPageTable[] tables)
-    {
-        int missing = 0;
-        foreach (IPageTable table in tables) missing += table.CountMissingTables(state.Range.First, memory.SegmentSpan);
-        return state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, missing);
     }
 
     /// <summary>
     /// A range that spans a large leaf may hold empty tables of smaller mappings that are gone; they would stand in the
     /// leaf's place. A live pointer cannot turn into a leaf, so they go first, with an invalidation.
     /// </summary>
-    private VcmmError DropEmptyTables(ReservationState state, IPageTable[] tables)
+    private VcmmError DropEmptyTables(ReservationState state, IovaRange range, IPageTable[] tables)
     {
-        const ulong smallestLargeLeafBytes = 2UL << 20;
-        if (state.Range.ByteCount < smallestLargeLeafBytes) return VcmmError.None;
-        foreach (IPageTable table in tables) table.Unmap(state.Range, state.Gather);
-        return state.Gather.HasTables ? FinishUnmap(state.Range, tables, state.Gather) : VcmmError.None;
+        if (range.ByteCount < SmallestLargeLeafBytes) return VcmmError.None;
+        foreach (IPageTable table in tables) table.Unmap(range, state.Gather);
+        return state.Gather.HasTables ? Finish(tables, state.Gather) : VcmmError.None;
     }
 
-    private VcmmError UnmapFromAll(IovaRange range, IPageTable[] tables, InvalidationGather gather)
+    /// <summary>Unbacks a range whose ends are backed or between backings.</summary>
+    private VcmmError UnbackCovered(ReservationState state, ulong offset, ulong byteCount)
     {
-        foreach (IPageTable table in tables) table.Unmap(range, gather);
-        return FinishUnmap(range, tables, gather);
-    }
-
-    /// <summary>Invalidates, waits, and only then frees the unlinked tables; links them again if the hardware fails.</summary>
-    private VcmmError FinishUnmap(IovaRange range, IPageTable[] tables, InvalidationGather gather)
-    {
-        // The entries were cleared, and fenced, before this is read. A domain that is not in it yet becomes reachable for
-        // the hardware only after the clear: see Activate.
-        VcmmError error = VcmmError.None;
-        foreach (ActiveDomain domain in Volatile.Read(ref _activeDomains))
+        IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
+        IPageTable[] tables = state.MappedIn;
+        VcmmError error = CutLeaves(state, offset, range, tables);
+        if (error != VcmmError.None) return error;
+        error = UnmapFromAll(range, tables, state.Gather);
+        if (error == VcmmError.None)
         {
-            VcmmError failed = domain.Iommu.Invalidate([new(domain.Id, range, LeavesOnly: !gather.HasTables)]);
-            if (failed != VcmmError.None) error = failed;
+            RemoveBackings(state, offset, byteCount);
+            return VcmmError.None;
         }
 
-        foreach (IPageTable table in tables)
-        {
-            if (error == VcmmError.None) table.Release(gather);
-            else table.Relink(gather);
-        }
-
-        gather.Clear();
+        // The hardware may still hold the translations, so they stay what they were.
+        MapAgain(state, offset, byteCount, tables);
         return error;
     }
 
-    private VcmmError InvalidateAbsent(IovaRange range)
+    /// <summary>Where the range ends inside a backing, a leaf may reach over the end.</summary>
+    private VcmmError CutLeaves(ReservationState state, ulong offset, IovaRange range, IPageTable[] tables)
     {
-        foreach (ActiveDomain domain in Volatile.Read(ref _activeDomains))
+        ulong end = offset + range.ByteCount;
+        int last = state.Backings.FirstEndingAfter(end - 1);
+        bool cutsFirst = state.Backings[state.Backings.FirstEndingAfter(offset)].Offset < offset;
+        bool cutsLast = last != state.Backings.Count && state.Backings[last].End > end && state.Backings[last].Offset < end;
+        if (!cutsFirst && !cutsLast) return VcmmError.None;
+
+        int missing = 0;
+        foreach (IPageTable table in tables) missing += table.CountSplitTables(range);
+        if (missing == 0) return VcmmError.None;
+        VcmmError error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, missing);
+        if (error != VcmmError.None) return error;
+        foreach (IPageTable table in tables) table.Split(range, state.Pages, state.Gather);
+        state.Pages.ReturnAll(Manager.Frames);
+        // Where a live leaf may not turn into a table, it is absent now and comes back as a table after the hardware has forgotten it.
+        return state.Gather.HasBroken ? Finish(tables, state.Gather) : VcmmError.None;
+    }
+
+    private void RemoveBackings(ReservationState state, ulong offset, ulong byteCount)
+    {
+        ulong end = offset + byteCount;
+        int index = state.Backings.FirstEndingAfter(offset);
+        while (index != state.Backings.Count && state.Backings[index] is var backing && backing.Offset < end)
         {
-            if (!domain.Iommu.CachesAbsent) continue;
-            VcmmError error = domain.Iommu.Invalidate([new(domain.Id, range, LeavesOnly: false)]);
-            if (error != VcmmError.None) return error;
+            ulong before = backing.Offset < offset ? offset - backing.Offset : 0;
+            ulong after = backing.End > end ? backing.End - end : 0;
+            if (before == 0 && after == 0)
+            {
+                RemoveBacking(state, index);
+                continue;
+            }
+
+            ulong lastMemoryOffset = backing.MemoryOffset + (backing.ByteCount - after);
+            if (before == 0)
+            {
+                backing.Memory.Reshape(backing, end, lastMemoryOffset, after);
+                continue;
+            }
+
+            backing.Memory.Reshape(backing, backing.Offset, backing.MemoryOffset, before);
+            // It is backed while this runs, so the memory cannot have been freed.
+            if (after != 0) TryAddBacking(state, end, backing.Memory, lastMemoryOffset, after, out _);
+            index++;
+        }
+    }
+
+    private void MapAgain(ReservationState state, ulong offset, ulong byteCount, IPageTable[] tables)
+    {
+        ulong end = offset + byteCount;
+        for (int index = state.Backings.FirstEndingAfter(offset); index != state.Backings.Count && state.Backings[index].Offset < end; index++)
+        {
+            Backing backing = state.Backings[index];
+            ulong first = Math.Max(backing.Offset, offset);
+            ulong part = Math.Min(backing.End, end) - first;
+            ReadOnlySpan<PhysRange> segments = backing.Memory.Slice(backing.MemoryOffset + (first - backing.Offset), part, state.Scratch);
+            foreach (IPageTable table in tables) table.Map(state.Range.First + first, segments, state.Attributes, state.Pages);
+        }
+    }
+
+    private VcmmError ProtectInAll(ReservationState state, MappingAttributes attributes)
+    {
+        IPageTable[] tables = state.MappedIn;
+        foreach (IPageTable table in tables)
+        {
+            foreach (Backing backing in state.Backings) table.Protect(backing.Range, attributes, state.Gather);
         }
 
+        return Finish(tables, state.Gather);
+    }
+
+    private VcmmError ProtectAgain(ReservationState state, MappingAttributes attributes)
+    {
+        foreach (IPageTable table in state.MappedIn)
+        {
+            foreach (Backing backing in state.Backings) table.Protect(backing.Range, attributes, state.Gather);
+        }
+
+        state.Gather.Clear();
         return VcmmError.None;
     }
 }

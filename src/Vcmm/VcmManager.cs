@@ -1,6 +1,6 @@
-using System.Numerics;
 using Platform;
 using Vcmm.Allocation;
+using Vcmm.Tables;
 
 namespace Vcmm;
 
@@ -9,21 +9,26 @@ public sealed record VcmManagerOptions
 {
     /// <summary>What hands out the addresses of a VCM; default <see cref="Allocation.RangeAllocator"/>.</summary>
     public Func<IovaRange, IRangeAllocator> RangeAllocator { get; init; } = static space => new RangeAllocator(space);
+
+    /// <summary>The physical memory, for <see cref="VcmManager.TryCopy"/>; null: nothing can be copied.</summary>
+    public IPhysicalMemory? Memory { get; init; }
 }
 
 /// <summary>The system-wide view of device mappings: devices, physical memory, and the virtual regions that join them.</summary>
 /// <remarks>
 /// <para><b>Locks</b>, outermost first; a thread that holds one takes only later ones: a VCM's associations, a VCM's
-/// reservations, one reservation, an IOMMU driver's, an allocator's. Two locks of one rank are never held at once.</para>
+/// reservations, reservations' own in ascending <c>Order</c>, a physical allocation's, the manager's, a device's, an IOMMU
+/// driver's, an allocator's. Of no other rank are two locks held at once.</para>
 /// <para><b>Threads.</b> Any number at once.</para>
 /// </remarks>
-public sealed class VcmManager
+public sealed partial class VcmManager
 {
     /// <summary>The smallest page that anything is made of.</summary>
     public const ulong PageBytes = 4096;
 
     private readonly object _gate = new();
-    private readonly HashSet<(IIommu Iommu, StreamId Id)> _devices = [];
+    private readonly Dictionary<(IIommu Iommu, StreamId Id), Device> _devices = [];
+    private long _lastOrder;
 
     /// <summary>A manager that takes physical memory, for chunks and for page tables, from <paramref name="frames"/>.</summary>
     public VcmManager(IFrameSource frames, VcmManagerOptions? options = null)
@@ -50,11 +55,11 @@ public sealed class VcmManager
         if (!iommu.CanIdentify(id)) return VcmmError.NoDevice;
         lock (_gate)
         {
-            if (!_devices.Add((iommu, id))) return VcmmError.Busy;
+            var added = new Device(this, iommu, id);
+            if (!_devices.TryAdd((iommu, id), added)) return VcmmError.Busy;
+            device = added;
+            return VcmmError.None;
         }
-
-        device = new(this, iommu, id);
-        return VcmmError.None;
     }
 
     /// <summary>Makes a device known.</summary>
@@ -67,95 +72,87 @@ public sealed class VcmManager
 
     /// <summary>Makes a virtual region.</summary>
     /// <param name="range">Starts and ends on 4 KiB boundaries.</param>
+    /// <param name="options">Of which kind.</param>
     /// <param name="vcm">The region, without reservations and associations.</param>
-    /// <returns><see cref="VcmmError.Invalid"/> if the range is not made of whole pages.</returns>
-    public VcmmError TryCreateVcm(IovaRange range, out Vcm? vcm)
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if the range is not made of whole pages, or the kind is <see cref="VcmKind.Prebuilt"/>:
+    /// that takes <see cref="TryAdoptVcm"/>.
+    /// </returns>
+    public VcmmError TryCreateVcm(IovaRange range, VcmOptions options, out Vcm? vcm)
     {
+        ArgumentNullException.ThrowIfNull(options);
         vcm = null;
-        if (!range.First.IsAligned(PageBytes) || (range.Last.Value & (PageBytes - 1)) != PageBytes - 1) return VcmmError.Invalid;
-        vcm = new(this, range);
+        if (!IsWholePages(range) || options.Kind is not (VcmKind.Device or VcmKind.OneToOne)) return VcmmError.Invalid;
+        vcm = new(this, range, options);
         return VcmmError.None;
     }
 
+    /// <summary>Makes a virtual region of device addresses of its own.</summary>
+    /// <returns>As with options.</returns>
+    public VcmmError TryCreateVcm(IovaRange range, out Vcm? vcm) => TryCreateVcm(range, VcmOptions.Default, out vcm);
+
     /// <summary>Makes a virtual region.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryCreateVcm"/>.</exception>
-    public Vcm CreateVcm(IovaRange range)
+    /// <exception cref="VcmmException">As <see cref="TryCreateVcm(IovaRange, VcmOptions, out Vcm?)"/>.</exception>
+    public Vcm CreateVcm(IovaRange range, VcmOptions? options = null)
     {
-        VcmmException.ThrowIf(TryCreateVcm(range, out Vcm? vcm), nameof(CreateVcm));
+        VcmmException.ThrowIf(TryCreateVcm(range, options ?? VcmOptions.Default, out Vcm? vcm), nameof(CreateVcm));
         return vcm!;
     }
 
-    /// <summary>Allocates physical memory in chunks, the largest that fit first.</summary>
-    /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
-    /// <param name="sizes">The chunk sizes that may be used.</param>
-    /// <param name="scattered">
-    /// True: chunks of one size descend in physical memory, so that none continues the one before it and whoever relies on
-    /// contiguity is found out.
-    /// </param>
-    /// <param name="memory">The memory. Its content is what was there before.</param>
-    /// <returns>
-    /// <see cref="VcmmError.Invalid"/> if the length is not made of the chunk sizes allowed; <see cref="VcmmError.NoMemory"/>
-    /// if there is not enough, and then nothing is taken.
-    /// </returns>
-    public VcmmError TryAllocate(ulong byteCount, ChunkSizes sizes, bool scattered, out PhysicalAllocation? memory)
+    /// <summary>
+    /// Makes a region of a table that somebody else built, changes and frees, such as a CPU's of a process. Its owner calls
+    /// <see cref="Vcm.TryInvalidate"/> after each change that takes something away.
+    /// </summary>
+    /// <param name="range">What of the table's addresses is the region. Starts and ends on 4 KiB boundaries.</param>
+    /// <param name="format">The table's.</param>
+    /// <param name="root">Its root page. It lives longer than every association of the region.</param>
+    /// <param name="vcm">The region.</param>
+    /// <returns><see cref="VcmmError.Invalid"/> if the range is not made of whole pages or the root is not a whole page.</returns>
+    public VcmmError TryAdoptVcm(IovaRange range, TableFormat format, PhysAddr root, out Vcm? vcm)
     {
-        memory = null;
-        sizes &= ChunkSizes.All;
-        if (byteCount == 0 || sizes == ChunkSizes.None) return VcmmError.Invalid;
-        // Every size is a multiple of the smaller ones, so the smallest decides.
-        if (byteCount % (1UL << BitOperations.TrailingZeroCount((uint)sizes)) != 0) return VcmmError.Invalid;
-
-        var segments = new List<PhysRange>();
-        VcmmError error = TryTakeChunks(byteCount, (uint)sizes, segments);
-        if (error != VcmmError.None)
-        {
-            foreach (PhysRange segment in segments) Frames.Free(segment.First);
-            return error;
-        }
-
-        // Largest first keeps every chunk aligned to its size within a reservation.
-        segments.Sort((a, b) => (b.ByteCount.CompareTo(a.ByteCount), a.First.CompareTo(b.First)) switch
-        {
-            (0, var byAddress) => scattered ? -byAddress : byAddress,
-            var (bySize, _) => bySize,
-        });
-        memory = new(this, Frames, [.. segments], byteCount);
+        vcm = null;
+        if (!IsWholePages(range) || !root.IsAligned(PageBytes)) return VcmmError.Invalid;
+        vcm = new(this, range, format, root);
         return VcmmError.None;
     }
 
-    /// <summary>Allocates physical memory in chunks, the largest that fit first.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryAllocate"/>.</exception>
-    public PhysicalAllocation Allocate(ulong byteCount, ChunkSizes sizes = ChunkSizes.All, bool scattered = false)
+    /// <summary>Makes a region of a table that somebody else built, changes and frees.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryAdoptVcm"/>.</exception>
+    public Vcm AdoptVcm(IovaRange range, TableFormat format, PhysAddr root)
     {
-        VcmmException.ThrowIf(TryAllocate(byteCount, sizes, scattered, out PhysicalAllocation? memory), nameof(Allocate));
-        return memory!;
+        VcmmException.ThrowIf(TryAdoptVcm(range, format, root, out Vcm? vcm), nameof(AdoptVcm));
+        return vcm!;
     }
 
-    private VcmmError TryTakeChunks(ulong byteCount, uint sizes, List<PhysRange> segments)
+    /// <summary>Takes every fault that the IOMMUs have, and gives each to its device's hook.</summary>
+    /// <returns>How many there were, those without a hook among them.</returns>
+    /// <remarks>
+    /// Call it when an IOMMU interrupts, or now and then. An access that waits is ended by its hook's answer; without a hook it is
+    /// refused. <b>Threads.</b> Any number at once; no lock is held while a hook runs.
+    /// </remarks>
+    public int DispatchFaults()
     {
-        // No more than is left can be needed: a length near 2^64 is refused before it fills a list.
-        if (byteCount > Frames.TotalBytes) return VcmmError.NoMemory;
-        while (byteCount != 0)
+        IIommu[] iommus;
+        lock (_gate) iommus = [.. _devices.Keys.Select(static key => key.Iommu).Distinct()];
+        int count = 0;
+        foreach (IIommu iommu in iommus)
         {
-            uint size = 1u << BitOperations.Log2(sizes);
-            if (TryTakeChunk(size, byteCount, segments))
-            {
-                byteCount -= size;
-                continue;
-            }
-
-            sizes &= ~size;
-            if (sizes == 0) return VcmmError.NoMemory;
+            for (; iommu.TryTakeFault(out DeviceFault fault); count++) Answer(iommu, fault);
         }
 
-        return VcmmError.None;
+        return count;
     }
 
-    private bool TryTakeChunk(uint size, ulong mostBytes, List<PhysRange> segments)
+    internal long NextOrder() => Interlocked.Increment(ref _lastOrder);
+
+    private void Answer(IIommu iommu, in DeviceFault fault)
     {
-        if (size > mostBytes) return false;
-        if (Frames.TryAllocate(size, out PhysAddr chunk) != VcmmError.None) return false;
-        segments.Add(PhysRange.FromLength(chunk, size));
-        return true;
+        Device? device;
+        lock (_gate) _devices.TryGetValue((iommu, fault.Device), out device);
+        FaultAnswer answer = device?.FaultHook?.Invoke(fault) ?? FaultAnswer.Refuse;
+        if (fault.IsStalled) iommu.EndFault(fault, retry: answer == FaultAnswer.Retry);
     }
+
+    private static bool IsWholePages(IovaRange range) =>
+        range.First.IsAligned(PageBytes) && (range.Last.Value & (PageBytes - 1)) == PageBytes - 1;
 }

@@ -1,0 +1,104 @@
+using Platform;
+using Vcmm.Tables;
+
+namespace Vcmm;
+
+// Tables: one for each format that an association of the region has.
+public sealed partial class Vcm
+{
+    /// <summary>The table of a prebuilt region, as its owner gave it.</summary>
+    private readonly PrebuiltTable? _prebuilt;
+
+    /// <summary>Replaced, never changed; written under both gates.</summary>
+    private IPageTable[] _tables = [];
+
+    /// <summary>
+    /// Makes devices forget what a prebuilt region's table said of a range, after its owner has changed it and before the owner
+    /// gives the memory to others. When this returns no access through what it said before is under way.
+    /// </summary>
+    /// <param name="range">Whole 4 KiB pages.</param>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if the region is not prebuilt, or the range is not made of whole pages of it;
+    /// <see cref="VcmmError.HardwareFailure"/> if devices are not known to have forgotten.
+    /// </returns>
+    public VcmmError TryInvalidate(IovaRange range)
+    {
+        if (Kind != VcmKind.Prebuilt || !Range.Contains(range)) return VcmmError.Invalid;
+        if (!range.First.IsAligned(VcmManager.PageBytes) || (range.Last.Value & (VcmManager.PageBytes - 1)) != VcmManager.PageBytes - 1) return VcmmError.Invalid;
+        // The owner's writes come before the domains are read, as those of an unmap do.
+        Interlocked.MemoryBarrier();
+        return Invalidate(Volatile.Read(ref _activeDomains), [range], leavesOnly: false, absentOnly: false);
+    }
+
+    /// <summary>Makes devices forget what a prebuilt region's table said of a range.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryInvalidate"/>.</exception>
+    public void Invalidate(IovaRange range) => VcmmException.ThrowIf(TryInvalidate(range), nameof(Invalidate));
+
+    private VcmmError TryProvideTable(IIommu iommu, TableFormat format)
+    {
+        if (TryGetTable(format, out _)) return VcmmError.None;
+        if (_prebuilt is { } prebuilt)
+        {
+            lock (_reservationGate) Volatile.Write(ref _tables, [iommu.AdoptTable(format, prebuilt.Root)]);
+            return VcmmError.None;
+        }
+
+        VcmmError error = iommu.TryCreateTable(format, Manager.Frames, out IPageTable? table);
+        return error == VcmmError.None ? TryAddTable(table!) : error;
+    }
+
+    /// <summary>
+    /// Publishes a table and writes into it what is backed. Whoever backs or unbacks meanwhile works on the new list by
+    /// itself; a reservation is passed under its gate, so each is written once.
+    /// </summary>
+    private VcmmError TryAddTable(IPageTable table)
+    {
+        lock (_reservationGate)
+        {
+            IPageTable[] tables = [.. _tables, table];
+            Volatile.Write(ref _tables, tables);
+            foreach (ReservationState state in _reservations.All)
+            {
+                VcmmError error;
+                lock (state.Gate) error = TryWriteInto(table, state, tables);
+                if (error == VcmmError.None) continue;
+                RemoveTable(table);
+                return error;
+            }
+
+            return VcmmError.None;
+        }
+    }
+
+    private VcmmError TryWriteInto(IPageTable table, ReservationState state, IPageTable[] tables)
+    {
+        if (!table.CanExpress(state.Attributes)) return VcmmError.Invalid;
+        // Backed after the new list was published: it is in the table already.
+        if (Array.IndexOf(state.MappedIn, table) >= 0) return VcmmError.None;
+        foreach (Backing backing in state.Backings)
+        {
+            ReadOnlySpan<PhysRange> segments = backing.Segments(state.Scratch);
+            VcmmError error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, table.CountMissingTables(backing.Range.First, segments));
+            if (error != VcmmError.None) return error;
+            table.Map(backing.Range.First, segments, state.Attributes, state.Pages);
+            state.Pages.ReturnAll(Manager.Frames);
+        }
+
+        state.MappedIn = tables;
+        return VcmmError.None;
+    }
+
+    /// <summary>Withdraws a table that no IOMMU walks, waits for whoever still works on the old list, and frees it.</summary>
+    private void RemoveTable(IPageTable table)
+    {
+        Volatile.Write(ref _tables, Array.FindAll(_tables, other => other != table));
+        foreach (ReservationState state in _reservations.All)
+        {
+            lock (state.Gate) state.MappedIn = Array.FindAll(state.MappedIn, other => other != table);
+        }
+
+        table.Free();
+    }
+
+    private sealed record PrebuiltTable(TableFormat Format, PhysAddr Root);
+}
