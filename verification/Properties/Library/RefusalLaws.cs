@@ -212,7 +212,7 @@ public sealed class RefusalLaws : IDisposable
 
     private sealed class ForgetfulRanges(IovaRange space) : IRangeAllocator
     {
-        public VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range)
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range)
         {
             range = IovaRange.FromLength(space.First, byteCount);
             return VcmmError.None;
