@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Platform;
 
 namespace Vcmm.Tables;
@@ -65,6 +66,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     public static ulong DirtyBit => 1UL << 6;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes) =>
         address.Value
         | PresentBit
@@ -78,6 +80,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     public static ulong EncodeTable(PhysAddr table) => table.Value | PresentBit | WriteBit | UserBit;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static EntryKind Classify(ulong entry, int level)
     {
         if ((entry & PresentBit) == 0) return EntryKind.Absent;
@@ -95,12 +98,14 @@ public readonly struct X86FirstStage : IPageTableFormat
     };
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static PhysAddr LeafAddress(ulong entry, int level) => new(entry & AddressMask & ~OffsetMask(level));
 
     /// <inheritdoc/>
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static MappingAttributes AttributesOf(ulong entry, int level) => new(
         Access.Read
             | ((entry & WriteBit) != 0 ? Access.Write : Access.None)
@@ -114,6 +119,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     /// <inheritdoc/>
     public static bool CanExpress(MappingAttributes attributes) => (attributes.Access & Access.Read) != 0 && !attributes.Secure;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong CacheBits(CachePolicy policy) => policy switch
     {
         CachePolicy.WriteThrough => WriteThroughBit,
@@ -121,5 +127,6 @@ public readonly struct X86FirstStage : IPageTableFormat
         _ => 0,
     };
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong OffsetMask(int level) => (1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1;
 }
