@@ -1,3 +1,4 @@
+using System.Globalization;
 using Vcmm.Allocation;
 using Workloads.Bare;
 
@@ -33,10 +34,10 @@ public static class AllRows
             Baseline = static () => new BareWalk(), BaselineWhat = FourLoads, LimitNanoseconds = 15,
         },
         RangesRow("E6 ranges 10", 10, null),
-        RangesRow("E6 ranges 1e3", 1000, 80),
-        RangesRow("E6 ranges 1e5", 100_000, 80),
-        RangesRow("E6 ranges 1e6", 1_000_000, 250),
-        new WeighedRow("E6 memory", "allocator's memory a live range, of 1e6", static () => Ranges.BytesPerRange(1_000_000, Allocator), 64),
+        RangesRow("E6 ranges 1k", 1000, 80),
+        RangesRow("E6 ranges 100k", 100_000, 80),
+        RangesRow("E6 ranges 1M", 1_000_000, 250),
+        new WeighedRow("E6 memory", "allocator's memory a live range, 1M live", static () => Ranges.BytesPerRange(1_000_000, Allocator), 64),
         new TimedRow("E7 two bare", "two threads on bare tables", TwoThreads.OnBareTables)
         {
             Baseline = static () => new BarePage(TwoThreads.OperationsOfEach * 16), BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp,
@@ -55,7 +56,7 @@ public static class AllRows
 
     private static TimedRow RangesRow(string name, int liveCount, double? limit)
     {
-        var row = new TimedRow(name, $"free and allocate a range, {liveCount} live", () => new Ranges(liveCount, Allocator)) { LimitNanoseconds = limit };
+        var row = new TimedRow(name, string.Create(CultureInfo.InvariantCulture, $"free and allocate a range, {liveCount:N0} live"), () => new Ranges(liveCount, Allocator)) { LimitNanoseconds = limit };
         return liveCount == 10 ? row : row with { Baseline = static () => new Ranges(10, Allocator), BaselineWhat = "the same, 10 live" };
     }
 
