@@ -40,7 +40,7 @@ public static class AllRows
         new WeighedRow("E6 memory", "allocator's memory a live range, 1M live", static () => Ranges.BytesPerRange(1_000_000, Allocator), 64),
         new TimedRow("E7 two bare", "two threads on bare tables", TwoThreads.OnBareTables)
         {
-            Baseline = static () => new BarePage(TwoThreads.OperationsOfEach * 16), BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp,
+            Baseline = static () => new BarePage(TwoThreads.BareOperationsOfEach), BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp,
         },
         TwoRow("E7 regions back", "two threads back and unback, a region each", TwoThreads.BackInTwoRegions, OneBack, 1.8),
         TwoRow("E7 regions cycle", "two threads do E4, a region each", TwoThreads.CallInTwoRegions, OneCall, 1.8),

@@ -12,6 +12,9 @@ public sealed class TwoThreads : IWorkload
     /// </summary>
     public const int OperationsOfEach = 1 << 14;
 
+    /// <summary>The same for <see cref="OnBareTables"/>, whose operations are shorter.</summary>
+    public const int BareOperationsOfEach = 1 << 18;
+
     private readonly IWorkload _here;
     private readonly IWorkload _there;
     private readonly IDisposable? _shared;
@@ -42,7 +45,7 @@ public sealed class TwoThreads : IWorkload
     public long OthersAllocatedBytes => Volatile.Read(ref _othersAllocatedBytes);
 
     /// <summary>Two threads that share nothing and no part of the library: what the machine can give.</summary>
-    public static TwoThreads OnBareTables() => new(new BarePage(OperationsOfEach * 16), new BarePage(OperationsOfEach * 16));
+    public static TwoThreads OnBareTables() => new(new BarePage(BareOperationsOfEach), new BarePage(BareOperationsOfEach));
 
     /// <summary>Backs and unbacks, each thread in a region of its own.</summary>
     public static TwoThreads BackInTwoRegions() => In(static system => (system.CreateRegion(), system.CreateRegion()), Back);
