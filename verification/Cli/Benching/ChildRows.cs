@@ -39,14 +39,12 @@ internal sealed class ChildRows(CancellationToken stop)
 
     private static RowOutcome Stopped(Row row) => new(row, RowState.Stopped) { Note = RowTimer.StoppedNote };
 
-    /// <summary>This very program, however it was started.</summary>
+    /// <summary>This command line, whatever program this process is: a test's, perhaps.</summary>
     private static ProcessStartInfo CommandOf(Row row, TimeSpan budget)
     {
-        string program = Environment.ProcessPath ?? throw new EnvironmentException("this process has no program that could be started again");
         string assembly = typeof(ChildRows).Assembly.Location;
-        string[] itself = Path.GetFileNameWithoutExtension(program) == Path.GetFileNameWithoutExtension(assembly) ? [] : [assembly];
         string seconds = budget.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-        return new ProcessStartInfo(program, [.. itself, "bench", "--row", row.Name, "--time", seconds])
+        return new ProcessStartInfo(Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", ["exec", assembly, "bench", "--row", row.Name, "--time", seconds])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -31,7 +31,7 @@ internal static class BenchDisplay
         progress.Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn());
         progress.Start(context =>
         {
-            ProgressTask bar = context.AddTask("", maxValue: plan.Rows.Count);
+            ProgressTask bar = context.AddTask("rows", maxValue: plan.Rows.Count);
             foreach (Row row in plan.Rows)
             {
                 bar.Description = Markup.Escape($"{row.Name}: {row.What}");
