@@ -37,7 +37,7 @@ internal sealed class EngineTable : IDisposable
     public TablePagePool Pages { get; } = new();
 
     /// <summary>What was unlinked from it.</summary>
-    public UnmapGather Gather { get; } = new();
+    public InvalidationGather Gather { get; } = new();
 
     /// <summary>Sets aside what a mapping of one page can need, so that it need not be counted.</summary>
     public void FillPool() => Require.That(Pages.TryFill(_frames, VcmManager.PageBytes, Table.Format.LevelCount - 1) == VcmmError.None, "there are table pages");

@@ -13,9 +13,11 @@ internal sealed class NoCostIommu(Ram memory) : IIommu
 {
     private int _domains;
 
-    public TableFormat Format { get; } = new(VtdSecondStage.Encoding, LevelCount: 4, LeafLevels: 1u << 1);
+    public IReadOnlyList<TableFormat> Formats { get; } = [new(VtdSecondStage.Encoding, LevelCount: 4, LeafLevels: 1u << 1)];
 
-    public Iova LastAddress => new((1UL << 48) - 1);
+    public uint PasidCount => 0;
+
+    public uint HardwareVersion => 0x10;
 
     public IReadOnlyList<IovaRange> ReservedRegions => [];
 
@@ -23,9 +25,13 @@ internal sealed class NoCostIommu(Ram memory) : IIommu
 
     public bool CanIdentify(StreamId device) => true;
 
-    public VcmmError TryCreateTable(IFrameSource frames, out IPageTable? table)
+    public bool CanTranslate(TableFormat format, IovaRange range) => range.Last.Value < 1UL << 48;
+
+    public IPageTable AdoptTable(TableFormat format, PhysAddr root) => PageTable<VtdSecondStage, Ram>.Adopt(memory, format, root);
+
+    public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
-        VcmmError error = PageTable<VtdSecondStage, Ram>.TryCreate(memory, frames, Format, out PageTable<VtdSecondStage, Ram>? created);
+        VcmmError error = PageTable<VtdSecondStage, Ram>.TryCreate(memory, frames, format, out PageTable<VtdSecondStage, Ram>? created);
         table = created;
         return error;
     }
@@ -40,9 +46,17 @@ internal sealed class NoCostIommu(Ram memory) : IIommu
     {
     }
 
-    public VcmmError Attach(StreamId device, DomainId domain, IPageTable table) => VcmmError.None;
+    public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => VcmmError.None;
 
-    public VcmmError Detach(StreamId device, DomainId domain) => VcmmError.None;
+    public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => VcmmError.None;
 
-    public VcmmError Invalidate(DomainId domain, IovaRange range, bool leavesOnly) => VcmmError.None;
+    public VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) => VcmmError.None;
+
+    public bool TryTakeFault(out DeviceFault fault)
+    {
+        fault = default;
+        return false;
+    }
+
+    public VcmmError EndFault(in DeviceFault fault, bool retry) => throw new InvalidOperationException("nothing waits");
 }
