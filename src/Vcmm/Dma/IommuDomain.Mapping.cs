@@ -81,22 +81,26 @@ public sealed partial class IommuDomain
     /// <summary>Ends what is mapped in a range. When this returns no device reaches it.</summary>
     /// <param name="range">Whole 4 KiB pages.</param>
     /// <returns>
-    /// <see cref="VcmmError.Invalid"/>: misaligned, beyond the format, or an end lies inside a large leaf;
-    /// <see cref="VcmmError.NotFound"/> if part of it is not mapped; <see cref="VcmmError.HardwareFailure"/>: everything is
-    /// still mapped.
+    /// <see cref="VcmmError.Invalid"/>: misaligned, or beyond the format; <see cref="VcmmError.NotFound"/> if part of it is not
+    /// mapped; <see cref="VcmmError.NoMemory"/> if an end lies inside a large leaf and there is no frame for the table that takes
+    /// its place; <see cref="VcmmError.HardwareFailure"/>: everything is still mapped.
     /// </returns>
+    /// <remarks>A large leaf that an end lies in is split first; after a failure it stays split, and maps the same.</remarks>
     public VcmmError TryUnmap(IovaRange range)
     {
         if (!IsAddressable(range)) return VcmmError.Invalid;
         ulong stripes = _stripes.Enter(range);
+        VcmmError error = VcmmError.Invalid;
         try
         {
-            return _freed ? VcmmError.Invalid : Unmap(range, WorkerOf(stripes));
+            if (!_freed) error = Unmap(range, WorkerOf(stripes));
         }
         finally
         {
             _stripes.Exit(stripes);
         }
+
+        return error == VcmmError.Invalid ? UnmapCutting(range) : error;
     }
 
     /// <summary>Ends what is mapped in a range. When this returns no device reaches it.</summary>
@@ -122,21 +126,17 @@ public sealed partial class IommuDomain
         if (gather.Domain != this || !IsAddressable(range)) return VcmmError.Invalid;
         if (gather.IsDeferred) return VcmmError.Busy;
         ulong stripes = _stripes.Enter(range);
+        VcmmError error = VcmmError.Invalid;
         try
         {
-            if (_freed) return VcmmError.Invalid;
-            VcmmError error = gather.Runs.TryAdd(_table, range);
-            if (error != VcmmError.None) return error;
-            _pending.Add(range);
-            gather.Ranges.Add(range);
-            gather.Cover.Add(range, leavesOnly: true);
-            _table.Unmap(range, gather.Tables);
-            return VcmmError.None;
+            if (!_freed) error = Unmap(range, gather);
         }
         finally
         {
             _stripes.Exit(stripes);
         }
+
+        return error == VcmmError.Invalid ? UnmapCutting(range, gather) : error;
     }
 
     /// <summary>Waits once for everything in the gather. When this returns no device reaches any of it, and the gather is empty.</summary>
@@ -149,7 +149,7 @@ public sealed partial class IommuDomain
         ArgumentNullException.ThrowIfNull(gather);
         if (gather.Domain != this) return VcmmError.Invalid;
         if (gather.IsDeferred) return VcmmError.Busy;
-        VcmmError error = InvalidateAll(gather);
+        VcmmError error = Invalidate(gather.Tables);
         if (error == VcmmError.None) Complete(gather);
         else Restore(gather);
         return error;
@@ -212,24 +212,36 @@ public sealed partial class IommuDomain
         if (worker.Pages.Count != 0) worker.Pages.ReturnAll(_frames);
         if (!_iommu.CachesAbsent) return VcmmError.None;
 
-        error = Invalidate(range, leavesOnly: false);
+        error = InvalidateAbsent(range);
         if (error == VcmmError.None) return VcmmError.None;
         _table.Unmap(range, worker.Tables);
-        if (Finish(range, worker) == VcmmError.None) return error;
+        if (Finish(worker) == VcmmError.None) return error;
         // Twice the hardware did not answer: it may have walked to the memory. The mapping stands.
         _table.Map(range.First, segments, attributes, worker.Pages);
         return VcmmError.None;
     }
 
+    /// <returns><see cref="VcmmError.Invalid"/> if an end lies inside a leaf.</returns>
     private VcmmError Unmap(IovaRange range, Worker worker)
     {
         VcmmError error = worker.Runs.TryAdd(_table, range);
         if (error != VcmmError.None) return error;
         _table.Unmap(range, worker.Tables);
-        error = Finish(range, worker);
+        error = Finish(worker);
         if (error != VcmmError.None) worker.Runs.MapAgain(_table, worker.Pages);
         worker.Runs.Clear();
         return error;
+    }
+
+    /// <returns><see cref="VcmmError.Invalid"/> if an end lies inside a leaf.</returns>
+    private VcmmError Unmap(IovaRange range, UnmapGather gather)
+    {
+        VcmmError error = gather.Runs.TryAdd(_table, range);
+        if (error != VcmmError.None) return error;
+        _pending.Add(range);
+        gather.Ranges.Add(range);
+        _table.Unmap(range, gather.Tables);
+        return VcmmError.None;
     }
 
     /// <summary>
@@ -241,13 +253,13 @@ public sealed partial class IommuDomain
         const ulong smallestLargeLeafBytes = 2UL << 20;
         if (range.Last.Value - range.First.Value < smallestLargeLeafBytes - 1) return VcmmError.None;
         _table.Unmap(range, worker.Tables);
-        return worker.Tables.HasTables ? Finish(range, worker) : VcmmError.None;
+        return worker.Tables.HasTables ? Finish(worker) : VcmmError.None;
     }
 
     /// <summary>Invalidates, waits, and only then frees the unlinked tables; links them again if the hardware fails.</summary>
-    private VcmmError Finish(IovaRange range, Worker worker)
+    private VcmmError Finish(Worker worker)
     {
-        VcmmError error = Invalidate(range, leavesOnly: !worker.Tables.HasTables);
+        VcmmError error = Invalidate(worker.Tables);
         if (error == VcmmError.None) _table.Release(worker.Tables);
         else _table.Relink(worker.Tables);
         worker.Tables.Clear();
@@ -255,16 +267,17 @@ public sealed partial class IommuDomain
     }
 
     /// <summary>The entries were cleared, and fenced, before the count is read; without a device nothing is cached.</summary>
-    private VcmmError Invalidate(IovaRange range, bool leavesOnly) =>
-        Volatile.Read(ref _attachmentCount) == 0 ? VcmmError.None : _iommu.Invalidate([new(Id, range, leavesOnly)]);
-
-    private VcmmError InvalidateAll(UnmapGather gather)
+    private VcmmError Invalidate(InvalidationGather gather)
     {
-        if (gather.Count == 0 || Volatile.Read(ref _attachmentCount) == 0) return VcmmError.None;
-        Span<Invalidation> commands = stackalloc Invalidation[gather.Cover.Count];
-        for (int i = 0; i < commands.Length; i++) commands[i] = new(Id, gather.Cover.Ranges[i], !gather.Tables.HasTables);
-        return _iommu.Invalidate(commands);
+        ReadOnlySpan<IovaRange> ranges = gather.Ranges;
+        if (ranges.IsEmpty || Volatile.Read(ref _attachmentCount) == 0) return VcmmError.None;
+        Span<Invalidation> commands = stackalloc Invalidation[InvalidationGather.MaxRangeCount];
+        for (int i = 0; i < ranges.Length; i++) commands[i] = new(Id, ranges[i], gather.LeavesOnly);
+        return _iommu.Invalidate(commands[..ranges.Length]);
     }
+
+    private VcmmError InvalidateAbsent(IovaRange range) =>
+        Volatile.Read(ref _attachmentCount) == 0 ? VcmmError.None : _iommu.Invalidate([new(Id, range, LeavesOnly: false)]);
 
     private bool IsUnmapped(IovaRange range)
     {
@@ -293,7 +306,7 @@ public sealed partial class IommuDomain
 
     private bool IsAddressable(IovaRange range) =>
         range.First.IsAligned(PageBytes) && (range.Last.Value & (PageBytes - 1)) == PageBytes - 1
-        && range.Last.Value <= _table.LastAddress.Value && _iommu.CanTranslate(_table.Format, range);
+        && _table.Covers(range) && _iommu.CanTranslate(_table.Format, range);
 
     private Worker WorkerOf(ulong stripes) => _workers[BitOperations.TrailingZeroCount(stripes)];
 

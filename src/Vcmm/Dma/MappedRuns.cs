@@ -50,6 +50,12 @@ internal sealed class MappedRuns
         foreach (Run run in _runs) table.Map(run.First, [PhysRange.FromLength(run.Memory, run.ByteCount)], run.Attributes, pages);
     }
 
+    /// <summary>Gives everything its attributes again.</summary>
+    public void ProtectAgain(IPageTable table, InvalidationGather gather)
+    {
+        foreach (Run run in _runs) table.Protect(IovaRange.FromLength(run.First, run.ByteCount), run.Attributes, gather);
+    }
+
     private void Append(int notBefore, ulong address, Translation leaf)
     {
         if (_runs.Count > notBefore)

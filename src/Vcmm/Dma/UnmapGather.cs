@@ -12,15 +12,11 @@ namespace Vcmm.Dma;
 /// <remarks><b>Threads.</b> One at a time.</remarks>
 public sealed class UnmapGather : IQuarantined
 {
-    private readonly PendingInvalidation[] _invalidations = new PendingInvalidation[DomainCover.Limit];
+    private readonly PendingInvalidation[] _invalidations = new PendingInvalidation[InvalidationGather.MaxRangeCount];
     private IQuarantined? _after;
     private bool _isDeferred;
 
-    internal UnmapGather(IommuDomain domain)
-    {
-        Domain = domain;
-        Cover.Begin(null, default);
-    }
+    internal UnmapGather(IommuDomain domain) => Domain = domain;
 
     /// <summary>The domain that it belongs to.</summary>
     public IommuDomain Domain { get; }
@@ -37,8 +33,6 @@ public sealed class UnmapGather : IQuarantined
 
     internal InvalidationGather Tables { get; } = new();
 
-    internal DomainCover Cover { get; } = new();
-
     void IQuarantined.Release()
     {
         Domain.Complete(this);
@@ -51,7 +45,7 @@ public sealed class UnmapGather : IQuarantined
     internal VcmmError TryDefer(FlushQueue queue, IIommu iommu, DomainId id, IQuarantined? after)
     {
         int count = 0;
-        foreach (IovaRange range in Cover.Ranges) _invalidations[count++] = new(iommu, id, range, !Tables.HasTables);
+        foreach (IovaRange range in Tables.Ranges) _invalidations[count++] = new(iommu, id, range, Tables.LeavesOnly);
         _after = after;
         Volatile.Write(ref _isDeferred, true);
         VcmmError error = queue.TryAdd(_invalidations.AsSpan(0, count), this);
@@ -66,6 +60,5 @@ public sealed class UnmapGather : IQuarantined
         Ranges.Clear();
         Runs.Clear();
         Tables.Clear();
-        Cover.Begin(null, default);
     }
 }

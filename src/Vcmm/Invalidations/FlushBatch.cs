@@ -7,9 +7,7 @@ namespace Vcmm.Invalidations;
 internal sealed class FlushBatch
 {
     private readonly List<IQuarantined> _entries = [];
-    private readonly List<DomainCover> _covers = [];
-    private int _coverCount;
-    private int _lastCover;
+    private readonly CoverSet _covers = new();
     private Invalidation[] _commands = new Invalidation[DomainCover.Limit];
     private bool[] _told = [];
 
@@ -23,7 +21,7 @@ internal sealed class FlushBatch
     {
         if (_entries.Count == 0) OldestTimestamp = now;
         foreach (PendingInvalidation invalidation in invalidations)
-            CoverOf(invalidation.Iommu, invalidation.Domain).Add(invalidation.Range, invalidation.LeavesOnly);
+            _covers.Of(invalidation.Iommu, invalidation.Domain).Add(invalidation.Range, invalidation.LeavesOnly);
         _entries.Add(quarantined);
     }
 
@@ -31,10 +29,10 @@ internal sealed class FlushBatch
     public void Append(FlushBatch other)
     {
         _entries.AddRange(other._entries);
-        for (int i = 0; i < other._coverCount; i++)
+        for (int i = 0; i < other._covers.Count; i++)
         {
             DomainCover cover = other._covers[i];
-            DomainCover own = CoverOf(cover.Iommu!, cover.Domain);
+            DomainCover own = _covers.Of(cover.Iommu!, cover.Domain);
             foreach (IovaRange range in cover.Ranges) own.Add(range, cover.LeavesOnly);
         }
 
@@ -45,9 +43,9 @@ internal sealed class FlushBatch
     public VcmmError Invalidate()
     {
         VcmmError outcome = VcmmError.None;
-        if (_told.Length < _coverCount) _told = new bool[_coverCount];
+        if (_told.Length < _covers.Count) _told = new bool[_covers.Count];
         Array.Clear(_told);
-        for (int i = 0; i < _coverCount; i++)
+        for (int i = 0; i < _covers.Count; i++)
         {
             if (_told[i]) continue;
             IIommu iommu = _covers[i].Iommu!;
@@ -68,7 +66,7 @@ internal sealed class FlushBatch
     private int CollectCommands(IIommu iommu, int firstCover)
     {
         int count = 0;
-        for (int i = firstCover; i < _coverCount; i++)
+        for (int i = firstCover; i < _covers.Count; i++)
         {
             DomainCover cover = _covers[i];
             if (!ReferenceEquals(cover.Iommu, iommu)) continue;
@@ -80,30 +78,9 @@ internal sealed class FlushBatch
         return count;
     }
 
-    private DomainCover CoverOf(IIommu iommu, DomainId domain)
-    {
-        // Whoever adds mostly adds to the domain of the last time.
-        if (_lastCover < _coverCount && Is(_covers[_lastCover], iommu, domain)) return _covers[_lastCover];
-        for (int i = 0; i < _coverCount; i++)
-        {
-            if (!Is(_covers[i], iommu, domain)) continue;
-            _lastCover = i;
-            return _covers[i];
-        }
-
-        if (_coverCount == _covers.Count) _covers.Add(new());
-        _lastCover = _coverCount++;
-        _covers[_lastCover].Begin(iommu, domain);
-        return _covers[_lastCover];
-    }
-
-    private static bool Is(DomainCover cover, IIommu iommu, DomainId domain) => ReferenceEquals(cover.Iommu, iommu) && cover.Domain == domain;
-
     private void Clear()
     {
         _entries.Clear();
-        // An idle batch keeps no IOMMU alive.
-        for (int i = 0; i < _coverCount; i++) _covers[i].Begin(null, default);
-        _coverCount = 0;
+        _covers.Clear();
     }
 }
