@@ -68,6 +68,7 @@ public readonly unsafe struct Ram : IPhysicalMemory
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryRead64(PhysAddr address, out ulong value)
     {
         ulong offset = unchecked(address.Value - _first);

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using Platform;
 using Vcmm.Allocation;
 
@@ -57,7 +59,11 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     private static int EntryCount => 1 << TFormat.IndexBits;
 
     /// <summary>The bits of a leaf that belong to the hardware.</summary>
-    private static ulong UsedBits => TFormat.AccessedBit | TFormat.DirtyBit;
+    private static ulong UsedBits
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => TFormat.AccessedBit | TFormat.DirtyBit;
+    }
 
     /// <summary>Makes an empty table.</summary>
     /// <param name="memory">Where the table is.</param>
@@ -160,24 +166,34 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int Shift(int level) => unchecked(TFormat.GranuleLog2 + TFormat.IndexBits * (level - 1));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong EntryBytes(int level) => 1UL << Shift(level);
 
-    private static PhysAddr Slot(PhysAddr table, int level, ulong iova) =>
-        new(unchecked(table.Value + ((iova >> Shift(level) & ((1UL << TFormat.IndexBits) - 1)) << EntryLog2)));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static PhysAddr Slot(PhysAddr table, int level, ulong iova) => SlotBy(table, Shift(level), iova);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static PhysAddr SlotBy(PhysAddr table, int shift, ulong iova) =>
+        new(unchecked(table.Value + ((iova >> shift & ((1UL << TFormat.IndexBits) - 1)) << EntryLog2)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static PhysAddr SlotAt(PhysAddr table, int index) => new(unchecked(table.Value + ((ulong)index << EntryLog2)));
 
     /// <summary>The part of [iova, iova + byteCount) that one entry at the level covers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong PartInEntry(int level, ulong iova, ulong byteCount)
     {
         ulong entryBytes = EntryBytes(level);
         return Math.Min(byteCount, unchecked(entryBytes - (iova & (entryBytes - 1))));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static IovaRange RangeOf(ulong iova, ulong byteCount) => new(new(iova), new(unchecked(iova + byteCount - 1)));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool IsCanonical(ulong iova)
     {
         int bits = Shift(unchecked(_levelCount + 1));
@@ -187,6 +203,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
 
     private ulong Extend(ulong iova) => TFormat.IsSignExtended ? Extend(iova, Shift(unchecked(_levelCount + 1))) : iova;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Extend(ulong iova, int bits) => unchecked((ulong)((long)(iova << (64 - bits)) >> (64 - bits)));
 
     /// <summary>
@@ -194,46 +211,49 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     /// </summary>
     private PhysAddr Descend(ulong iova, ulong byteCount, out int level)
     {
-        PhysAddr table = Root;
-        level = _levelCount;
-        ulong crossed = iova ^ unchecked(iova + byteCount - 1);
-        for (int shift = Shift(level); level > 1; level--)
+        unchecked
         {
-            if (crossed >> shift != 0 || byteCount >> shift != 0) break;
-            ulong entry = _memory.Read64(Slot(table, level, iova));
-            if (TFormat.Classify(entry, level) != EntryKind.Table) break;
-            table = TFormat.TableAddress(entry);
-            shift -= TFormat.IndexBits;
-        }
+            PhysAddr table = Root;
+            int at = _levelCount;
+            ulong crossed = (iova ^ (iova + byteCount - 1)) | byteCount;
+            for (int shift = Shift(at); at > 1 && crossed >> shift == 0; at--, shift -= TFormat.IndexBits)
+            {
+                ulong entry = _memory.Read64(SlotBy(table, shift, iova));
+                if (TFormat.Classify(entry, at) != EntryKind.Table) break;
+                table = TFormat.TableAddress(entry);
+            }
 
-        return table;
+            level = at;
+            return table;
+        }
     }
 
     private bool TryWalkOnce(ulong iova, out Translation translation)
     {
-        translation = default;
-        if (!IsCanonical(iova)) return false;
-        PhysAddr table = Root;
-        for (int level = _levelCount; level >= 1; level--)
+        unchecked
         {
-            // A page that was freed under the walk may hold anything, an address outside memory too.
-            if (!_memory.TryRead64(Slot(table, level, iova), out ulong entry)) return false;
-            switch (TFormat.Classify(entry, level))
+            PhysAddr table = Root;
+            int level = IsCanonical(iova) ? _levelCount : 0;
+            for (int shift = Shift(level); level >= 1; level--, shift -= TFormat.IndexBits)
             {
-                case EntryKind.Absent:
-                    return false;
-                case EntryKind.Leaf:
-                    ulong leafBytes = EntryBytes(level);
-                    ulong offset = iova & unchecked(leafBytes - 1);
+                // A page that was freed under the walk may hold anything, an address outside memory too.
+                if (!_memory.TryRead64(SlotBy(table, shift, iova), out ulong entry)) break;
+                EntryKind kind = TFormat.Classify(entry, level);
+                if (kind == EntryKind.Absent) break;
+                if (kind == EntryKind.Leaf)
+                {
+                    ulong leafBytes = 1UL << shift;
+                    ulong offset = iova & (leafBytes - 1);
                     translation = new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
                     return true;
-                default:
-                    table = TFormat.TableAddress(entry);
-                    break;
-            }
-        }
+                }
 
-        return false;
+                table = TFormat.TableAddress(entry);
+            }
+
+            translation = default;
+            return false;
+        }
     }
 
     private void FreeSubtree(PhysAddr table, int level)
@@ -247,6 +267,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         _frames!.Free(table);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void WriteEntry(PhysAddr slot, ulong entry)
     {
         _memory.Write64(slot, entry);
@@ -260,8 +281,12 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         _memory.Clean(PhysRange.FromLength(page, GranuleBytes));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void CleanEntries(PhysAddr slot, ulong count) =>
         _memory.Clean(new(slot, new(unchecked(slot.Value + (count << EntryLog2) - 1))));
+
+    [DoesNotReturn]
+    private static void ThrowLive(PhysAddr slot, ulong entry) => throw Broken(slot, entry, "is live where nothing should be mapped");
 
     private static InvalidOperationException Broken(PhysAddr slot, ulong entry, string what) =>
         new($"the entry 0x{entry:x} at {slot} {what}");
