@@ -301,7 +301,20 @@ public sealed partial class IommuDomain
 
         if (byteCount == 0 || byteCount - 1 > ulong.MaxValue - first.Value) return false;
         range = IovaRange.FromLength(first, byteCount);
-        return IsAddressable(range);
+        return IsAddressable(range) && (_table is not IdentityTable || AreOneToOne(first, segments));
+    }
+
+    /// <summary>Where nothing translates, every byte has its own address or none.</summary>
+    private static bool AreOneToOne(Iova first, ReadOnlySpan<PhysRange> segments)
+    {
+        ulong next = first.Value;
+        foreach (PhysRange segment in segments)
+        {
+            if (segment.First.Value != next) return false;
+            next = unchecked(segment.Last.Value + 1);
+        }
+
+        return true;
     }
 
     private bool IsAddressable(IovaRange range) =>
