@@ -104,11 +104,7 @@ public sealed class PhysicalAllocation
         lock (_gate)
         {
             if (_freed) return false;
-            backing.Previous = null;
-            backing.Next = _first;
-            if (_first is not null) _first.Previous = backing;
-            _first = backing;
-            _backingCount++;
+            Link(backing);
             return true;
         }
     }
@@ -121,6 +117,22 @@ public sealed class PhysicalAllocation
             backing.Offset = offset;
             backing.MemoryOffset = memoryOffset;
             backing.ByteCount = byteCount;
+        }
+    }
+
+    /// <summary>Makes two backings of one, what lay between them in neither; look-ups see the one or the two.</summary>
+    internal void Cut(Backing backing, ulong byteCount, Backing rest, ulong restOffset, ulong restMemoryOffset, ulong restByteCount)
+    {
+        lock (_gate)
+        {
+            backing.ByteCount = byteCount;
+            rest.State = backing.State;
+            rest.Generation = backing.Generation;
+            rest.Memory = this;
+            rest.Offset = restOffset;
+            rest.MemoryOffset = restMemoryOffset;
+            rest.ByteCount = restByteCount;
+            Link(rest);
         }
     }
 
@@ -183,6 +195,15 @@ public sealed class PhysicalAllocation
                 }
             }
         }
+    }
+
+    private void Link(Backing backing)
+    {
+        backing.Previous = null;
+        backing.Next = _first;
+        if (_first is not null) _first.Previous = backing;
+        _first = backing;
+        _backingCount++;
     }
 
     private int SegmentAt(ulong offset)

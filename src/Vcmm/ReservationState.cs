@@ -13,7 +13,7 @@ internal sealed class ReservationState(Vcm vcm, long order)
     public readonly object Gate = new();
 
     /// <summary>What the operation under way leaves to invalidate and to free.</summary>
-    public readonly InvalidationGather Gather = new();
+    public InvalidationGather Gather = new();
 
     /// <summary>Table pages set aside by the operation under way.</summary>
     public readonly TablePagePool Pages = new();
@@ -43,6 +43,9 @@ internal sealed class ReservationState(Vcm vcm, long order)
 
     /// <summary>Who must let go before the reservation ends: 1 …. Under <see cref="Gate"/>.</summary>
     public int OwnerCount;
+
+    /// <summary>Holds the addresses once an unback was deferred. Under <see cref="Gate"/>.</summary>
+    public RangeHold? Hold;
 
     /// <summary>The tables in which the backings are mapped. Under <see cref="Gate"/>.</summary>
     public IPageTable[] MappedIn = [];

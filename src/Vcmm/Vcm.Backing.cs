@@ -22,8 +22,10 @@ public sealed partial class Vcm
             if (memory.LastAddress.Value > table.LastPhysAddr.Value) return VcmmError.Invalid;
         }
 
+        VcmmError error = FlushDeferred(state);
+        if (error != VcmmError.None) return error;
         if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
-        VcmmError error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
+        error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
         if (error == VcmmError.None) state.MappedIn = tables;
         else RemoveBacking(state, state.Backings.FirstEndingAfter(offset));
         return error;
@@ -150,7 +152,8 @@ public sealed partial class Vcm
         IPageTable[] tables = state.MappedIn;
         VcmmError error = CutLeaves(state, offset, range, tables);
         if (error != VcmmError.None) return error;
-        error = UnmapFromAll(range, tables, state.Gather);
+        foreach (IPageTable table in tables) table.Unmap(range, state.Gather);
+        error = FinishUnback(state, offset, byteCount, tables);
         if (error == VcmmError.None)
         {
             RemoveBackings(state, offset, byteCount);
@@ -200,12 +203,19 @@ public sealed partial class Vcm
             if (before == 0)
             {
                 backing.Memory.Reshape(backing, end, lastMemoryOffset, after);
-                continue;
+            }
+            else if (after == 0)
+            {
+                backing.Memory.Reshape(backing, backing.Offset, backing.MemoryOffset, before);
+            }
+            else
+            {
+                Backing rest = state.Backings.Take();
+                backing.Memory.Cut(backing, before, rest, end, lastMemoryOffset, after);
+                state.Backings.Insert(rest);
+                return;
             }
 
-            backing.Memory.Reshape(backing, backing.Offset, backing.MemoryOffset, before);
-            // It is backed while this runs, so the memory cannot have been freed.
-            if (after != 0) TryAddBacking(state, end, backing.Memory, lastMemoryOffset, after, out _);
             index++;
         }
     }

@@ -39,7 +39,7 @@ public sealed partial class Vcm
     /// <param name="reservation">The reservation, not backed.</param>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/> as <see cref="TryReserve"/>, also if the range is not wholly in the region;
-    /// <see cref="VcmmError.NoSpace"/> if part of it is reserved or in a bound.
+    /// <see cref="VcmmError.NoSpace"/> if part of it is reserved, in a bound, or in quarantine until a flush.
     /// </returns>
     public VcmmError TryReserveAt(Iova first, ulong byteCount, MappingAttributes attributes, out Reservation reservation)
     {
@@ -209,7 +209,9 @@ public sealed partial class Vcm
         state.Generation = unchecked(state.Generation + 1);
         _reservations.EndChange();
         if (state.Bound is { } bound) bound.ReservationCount--;
-        GiveBack(state.Bound?.Ranges ?? _ranges, state.Range);
+        if (state.Hold is { } hold) LetGo(hold);
+        else GiveBack(state.Bound?.Ranges ?? _ranges, state.Range);
+        state.Hold = null;
         _idleStates.Push(state);
     }
 
