@@ -8,6 +8,7 @@ namespace Vcmm;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public sealed class PhysicalAllocation
 {
+    [LockRank(LockRank.Memory)]
     private readonly object _gate = new();
     private readonly IFrameSource? _frames;
     private readonly PhysRange[] _segments;

@@ -10,6 +10,7 @@ namespace Vcmm;
 internal sealed class ReservationState(Vcm vcm, long order)
 {
     /// <summary>One operation on one reservation at a time; held across the wait for the hardware.</summary>
+    [LockRank(LockRank.Reservation)]
     public readonly object Gate = new();
 
     /// <summary>What the operation under way leaves to invalidate and to free.</summary>

@@ -13,9 +13,11 @@ namespace Vcmm;
 public sealed partial class Vcm
 {
     /// <summary>Outermost: associations, tables, active domains.</summary>
+    [LockRank(LockRank.Associations)]
     private readonly object _associationGate = new();
 
     /// <summary>Inside it: which reservations and bounds there are. A reservation's own gate comes inside this one.</summary>
+    [LockRank(LockRank.Reservations)]
     private readonly object _reservationGate = new();
 
     private readonly IRangeAllocator _ranges;
