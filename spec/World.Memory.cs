@@ -47,6 +47,11 @@ public sealed partial record World
         return Accept(this with { Memories = Memories.Add(allocate.Memory, new(sum, seen.Ranges)) });
     }
 
+    private Verdict<World> Judge(Wrap wrap, Observation seen) => new Refusals()
+        .Must(Outcome.Invalid, !IsWholePages(wrap.Range), Invariant.Conservation, "the range is not made of whole pages")
+        .Must(Outcome.Invalid, wrap.Range == AddressRange.All, Invariant.Conservation, "the length does not fit in 64 bits")
+        .Judge(this, seen.Outcome, () => Accept(this with { Memories = Memories.Add(wrap.Memory, new(wrap.Range.Last - wrap.Range.First + 1, [wrap.Range], IsWrapped: true)) }));
+
     private Verdict<World> Judge(FreeMemory free, Observation seen)
     {
         MemoryState memory = Memories[free.Memory];
@@ -56,39 +61,25 @@ public sealed partial record World
             .Judge(this, seen.Outcome, () => Accept(this with { Memories = Memories.SetItem(free.Memory, memory with { IsFreed = true }) }));
     }
 
-    private Verdict<World> Judge(Back back, Observation seen, Surroundings surroundings)
+    private Verdict<World> Judge(FindMappings find, Observation seen)
     {
-        ReservationState reservation = Reservations[back.Reservation];
-        MemoryState memory = Memories[back.Memory];
-        bool isShort = HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTables(reservation.Range) * PageBytes;
-        return new Refusals()
-            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
-            .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
-            .Must(Outcome.Invalid, memory.ByteCount != reservation.ByteCount, Invariant.TablesAreTruth, "the lengths differ")
-            .Must(Outcome.Busy, reservation.Memory is not null, Invariant.TablesAreTruth, "the reservation is backed")
-            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
-            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(With(back.Reservation, reservation with { Memory = back.Memory })));
+        bool isInside = find.Offset < Memories[find.Memory].ByteCount;
+        Place[] expected = isInside ? [.. PlacesOf(Slice(find.Memory, find.Offset, 1).First().First).Order()] : [];
+        Outcome outcome = !isInside ? Outcome.Invalid : expected.Length == 0 ? Outcome.NotFound : Outcome.None;
+        return seen.Outcome == outcome && seen.Places.Order().SequenceEqual(expected)
+            ? Accept(this)
+            : Refuse(Invariant.TablesAreTruth, $"it gave {seen}; it is mapped at [{string.Join(", ", expected)}]");
     }
 
-    private Verdict<World> Judge(Unback unback, Observation seen, Surroundings surroundings)
-    {
-        ReservationState reservation = Reservations[unback.Reservation];
-        return new Refusals()
-            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
-            .Must(Outcome.NotFound, !reservation.IsEnded && reservation.Memory is null, Invariant.TablesAreTruth, "the reservation is not backed")
-            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).With(unback.Reservation, reservation with { Memory = null })));
-    }
+    /// <summary>Every place where a physical address is mapped.</summary>
+    private IEnumerable<Place> PlacesOf(ulong physical) =>
+        from reservation in Reservations
+        where !reservation.Value.IsEnded
+        from mapping in MappingsOf(reservation.Value)
+        where mapping.Translation.Target <= physical && physical - mapping.Translation.Target <= mapping.Range.Last - mapping.Range.First
+        select new Place(reservation.Key, mapping.Range.First + (physical - mapping.Translation.Target));
 
-    private bool IsUsed(ObjectId memory) => Reservations.Values.Any(reservation => reservation.Memory == memory && !reservation.IsEnded);
+    private bool IsUsed(ObjectId memory) => Reservations.Values.Any(reservation => !reservation.IsEnded && reservation.Parts.Any(part => part.Memory == memory));
 
-    /// <summary>An upper bound for the tables below the root that a range can need: one for each 2 MiB, 1 GiB and 512 GiB touched.</summary>
-    private static ulong MostTables(AddressRange range)
-    {
-        ulong count = 0;
-        for (int shift = 21; shift <= 39; shift += 9) count += (range.Last >> shift) - (range.First >> shift) + 1;
-        return count;
-    }
+    private static bool IsWholePages(AddressRange range) => range.First % PageBytes == 0 && range.Last % PageBytes == PageBytes - 1;
 }

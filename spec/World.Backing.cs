@@ -1,0 +1,155 @@
+namespace Vcmm.Spec;
+
+// Backing: what is behind a reservation, and what it grants.
+public sealed partial record World
+{
+    // A cut at each end, each of them through leaves of at most two sizes.
+    private const ulong MostTablesOfCuts = 4;
+
+    private Verdict<World> Judge(Back back, Observation seen, Surroundings surroundings)
+    {
+        ulong byteCount = Memories[back.Memory].ByteCount;
+        bool isPart = byteCount == Reservations[back.Reservation].ByteCount;
+        return JudgeBack(
+            new Refusals().Must(Outcome.Invalid, !isPart, Invariant.TablesAreTruth, "the lengths differ"),
+            back.Reservation, new(0, back.Memory, 0, byteCount), isPart, seen, surroundings);
+    }
+
+    private Verdict<World> Judge(BackPart back, Observation seen, Surroundings surroundings)
+    {
+        bool isPart = IsPart(back.Offset, back.ByteCount, Reservations[back.Reservation].ByteCount);
+        bool isPartOfMemory = IsPart(back.MemoryOffset, back.ByteCount, Memories[back.Memory].ByteCount);
+        return JudgeBack(
+            new Refusals()
+                .Must(Outcome.Invalid, !isPart, Invariant.TablesAreTruth, "it is no part of the reservation")
+                .Must(Outcome.Invalid, !isPartOfMemory, Invariant.TablesAreTruth, "it is no part of the memory"),
+            back.Reservation, new(back.Offset, back.Memory, back.MemoryOffset, back.ByteCount), isPart && isPartOfMemory, seen, surroundings);
+    }
+
+    private Verdict<World> JudgeBack(Refusals refusals, ObjectId id, BackedPart part, bool isPart, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[id];
+        bool isShort = isPart && HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTables(RangeOf(reservation, part.Offset, part.ByteCount)) * PageBytes;
+        return refusals
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
+            .Must(Outcome.Invalid, Memories[part.Memory].IsFreed, Invariant.FrameSafety, "the memory was freed")
+            .Must(Outcome.Invalid, isPart && !MayBack(reservation, part), Invariant.TablesAreTruth, "the addresses are not the memory's, in a one-to-one region")
+            .Must(Outcome.Busy, isPart ? reservation.BackedBytes(part.Offset, part.ByteCount) != 0 : reservation.IsBacked, Invariant.TablesAreTruth, "some of it is backed")
+            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(With(id, reservation.With(part))));
+    }
+
+    private Verdict<World> Judge(Unback unback, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[unback.Reservation];
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
+            .Must(Outcome.NotFound, !reservation.IsEnded && !reservation.IsBacked, Invariant.TablesAreTruth, "the reservation is not backed")
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(reservation.Vcm, reservation.Range).With(unback.Reservation, reservation with { Parts = [] })));
+    }
+
+    private Verdict<World> Judge(UnbackPart unback, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[unback.Reservation];
+        bool isPart = IsPart(unback.Offset, unback.ByteCount, reservation.ByteCount);
+        bool isShort = HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTablesOfCuts * PageBytes;
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
+            .Must(Outcome.Invalid, !isPart, Invariant.TablesAreTruth, "it is no part of the reservation")
+            .Must(Outcome.NotFound, isPart && reservation.BackedBytes(unback.Offset, unback.ByteCount) != unback.ByteCount, Invariant.TablesAreTruth, "some of it is not backed")
+            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(reservation.Vcm, RangeOf(reservation, unback.Offset, unback.ByteCount))
+                    .With(unback.Reservation, reservation.Without(unback.Offset, unback.ByteCount))));
+    }
+
+    private Verdict<World> Judge(SetAttributes set, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[set.Reservation];
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
+            .Must(Outcome.Invalid, !CanGrant(reservation.Vcm, set.Permissions), Invariant.Permission, "a table cannot grant that")
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(reservation.Vcm, reservation.Range).With(set.Reservation, reservation with { Permissions = set.Permissions })));
+    }
+
+    private Verdict<World> Judge(Map map, Observation seen, Surroundings surroundings)
+    {
+        VcmState vcm = Vcms[map.Vcm];
+        MemoryState memory = Memories[map.Memory];
+        // In a one-to-one region the memory says where.
+        AddressRange? place = vcm.Kind == VcmKind.OneToOne ? RangeOf(memory.Segments[0].First, memory.ByteCount) : null;
+        var part = new BackedPart(0, map.Memory, 0, memory.ByteCount);
+        bool isShort = HasTable(map.Vcm) && surroundings.FreeBytes < MostTables(new(0, memory.ByteCount - 1)) * PageBytes + MostTablesOfCuts * PageBytes;
+        return Reservable(new(), map.Vcm, memory.ByteCount, map.Permissions)
+            .Must(Outcome.Invalid, !IsAlignment(map.Alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
+            .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
+            .Must(Outcome.Invalid, place is { } own && !vcm.Range.Contains(own), Invariant.TablesAreTruth, "the memory's addresses are not in the one-to-one region")
+            .Must(Outcome.Invalid, place is { } first && IsAlignment(map.Alignment) && first.First % map.Alignment != 0, Invariant.NoOverlap, "the memory's address is not aligned so")
+            .Must(Outcome.Invalid, place is not null && !IsContiguous(memory), Invariant.TablesAreTruth, "the memory is not one range")
+            .Must(Outcome.NoSpace, place is { } range && Taken(map.Vcm).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
+            .With(refusals => place is null ? Placeable(refusals, map.Vcm, memory.ByteCount, map.Alignment) : refusals)
+            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () =>
+            {
+                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen) is { } wrong) return Refuse(Invariant.NoOverlap, wrong);
+                AddressRange given = seen.Ranges[0];
+                return place is null || place == given
+                    ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Permissions).With(part)))
+                    : Refuse(Invariant.TablesAreTruth, $"it gave {given}; the memory is at {place}, and the region is one-to-one");
+            });
+    }
+
+    private Verdict<World> Judge(Unmap unmap, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[unmap.Reservation];
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
+            .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(reservation.Vcm, reservation.Range).With(unmap.Reservation, reservation with { Parts = [], IsEnded = true })));
+    }
+
+    private static bool IsPart(ulong offset, ulong byteCount, ulong whole) =>
+        byteCount != 0 && byteCount % PageBytes == 0 && offset % PageBytes == 0 && offset < whole && byteCount <= whole - offset;
+
+    private static AddressRange RangeOf(ReservationState reservation, ulong offset, ulong byteCount) => RangeOf(reservation.Range.First + offset, byteCount);
+
+    private static AddressRange RangeOf(ulong first, ulong byteCount) => new(first, first + (byteCount - 1));
+
+    private static bool IsContiguous(MemoryState memory) =>
+        memory.Segments.Zip(memory.Segments.Skip(1)).All(pair => pair.First.Last + 1 == pair.Second.First);
+
+    /// <summary>Whether the region's kind lets this memory be there.</summary>
+    private bool MayBack(ReservationState reservation, BackedPart part)
+    {
+        if (Vcms[reservation.Vcm].Kind != VcmKind.OneToOne) return true;
+        ulong address = reservation.Range.First + part.Offset;
+        foreach (AddressRange chunk in Slice(part.Memory, part.MemoryOffset, part.ByteCount))
+        {
+            if (chunk.First != address) return false;
+            address = unchecked(chunk.Last + 1);
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether something is granted, and every table that there is can grant just that.</summary>
+    private bool CanGrant(ObjectId vcm, Permissions permissions) =>
+        permissions != Permissions.None && (permissions & ~Permissions.ReadWriteExecute) == 0 && (!HasTable(vcm) || Iommu.Grantable.Contains(permissions));
+
+    /// <summary>An upper bound for the tables below the root that a range can need: one for each 2 MiB, 1 GiB and 512 GiB touched.</summary>
+    private static ulong MostTables(AddressRange range)
+    {
+        ulong count = 0;
+        for (int shift = 21; shift <= 39; shift += 9) count += (range.Last >> shift) - (range.First >> shift) + 1;
+        return count;
+    }
+}
