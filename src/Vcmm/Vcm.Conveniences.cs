@@ -41,6 +41,59 @@ public sealed partial class Vcm
         return reservation;
     }
 
+    /// <summary>Allocates memory, reserves a range and maps it, so that it also works one-to-one.</summary>
+    /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
+    /// <param name="attributes">What the mapping grants.</param>
+    /// <param name="options">How the memory is allocated; in a one-to-one region it is of one piece whatever they say.</param>
+    /// <param name="binding">The reservation and the memory behind it.</param>
+    /// <returns>
+    /// As <see cref="VcmManager.TryAllocate(ulong, MemoryOptions, out PhysicalAllocation?)"/> and <see cref="TryMap"/>. Then nothing
+    /// has changed.
+    /// </returns>
+    public VcmmError TryBind(ulong byteCount, MappingAttributes attributes, MemoryOptions options, out Binding binding)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        binding = default;
+        if (!IsWholePages(byteCount)) return VcmmError.Invalid;
+        if (Kind == VcmKind.OneToOne) return TryBindOneToOne(byteCount, attributes, options, out binding);
+        VcmmError error = Manager.TryAllocate(byteCount, options, out PhysicalAllocation? memory);
+        return error == VcmmError.None ? TryMapOrFree(memory!, attributes, out binding) : error;
+    }
+
+    /// <summary>Allocates memory, reserves a range and maps it, so that it also works one-to-one.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryBind"/>.</exception>
+    public Binding Bind(ulong byteCount, MappingAttributes? attributes = null, MemoryOptions? options = null)
+    {
+        VcmmException.ThrowIf(TryBind(byteCount, attributes ?? Access.ReadWrite, options ?? MemoryOptions.Default, out Binding binding), nameof(Bind));
+        return binding;
+    }
+
+    /// <summary>Ends what <see cref="TryBind"/> made: the mapping, the reservation and the memory.</summary>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if the reservation has ended, the memory was freed, or the one is not what backs the other;
+    /// <see cref="VcmmError.Busy"/> if the memory backs others too, or the reservation has other owners;
+    /// <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed.
+    /// </returns>
+    public VcmmError TryUnbind(Binding binding)
+    {
+        if (binding.Reservation.State is not { } state || binding.Memory is null || state.Vcm != this) return VcmmError.Invalid;
+        lock (_reservationGate)
+        {
+            lock (state.Gate)
+            {
+                if (!binding.Reservation.IsCurrent(state) || !IsBoundTo(state, binding.Memory)) return VcmmError.Invalid;
+                if (state.OwnerCount > 1) return VcmmError.Busy;
+                VcmmError error = binding.Memory.TryFreeWith(UnbackAll, state);
+                if (error == VcmmError.None) End(state);
+                return error;
+            }
+        }
+    }
+
+    /// <summary>Ends what <see cref="TryBind"/> made.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryUnbind"/>.</exception>
+    public void Unbind(Binding binding) => VcmmException.ThrowIf(TryUnbind(binding), nameof(Unbind));
+
     internal VcmmError Unmap(ReservationState state, uint generation)
     {
         lock (_reservationGate)
@@ -58,9 +111,52 @@ public sealed partial class Vcm
 
     private VcmmError TryTakeRangeFor(PhysicalAllocation memory, ulong alignment, out IovaRange range)
     {
-        if (Kind != VcmKind.OneToOne) return _ranges.TryAllocate(memory.ByteCount, alignment, out range);
+        if (Kind != VcmKind.OneToOne) return _ranges.TryAllocate(memory.ByteCount, alignment, Options.Placement, Anywhere, out range);
         Iova first = new(memory.Segments[0].First.Value);
         bool isRange = TryMakeRange(first, memory.ByteCount, out range);
         return isRange && first.IsAligned(alignment) ? _ranges.TryAllocateAt(range) : VcmmError.Invalid;
+    }
+
+    private static bool IsBoundTo(ReservationState state, PhysicalAllocation memory) =>
+        state.Backings.Count == 1 && state.Backings[0].Memory == memory && state.Backings[0].ByteCount == memory.ByteCount;
+
+    private VcmmError TryMapOrFree(PhysicalAllocation memory, MappingAttributes attributes, out Binding binding)
+    {
+        VcmmError error = TryMap(memory, attributes, VcmManager.PageBytes, out Reservation reservation);
+        binding = error == VcmmError.None ? new(reservation, memory) : default;
+        if (error != VcmmError.None) memory.Free();
+        return error;
+    }
+
+    /// <summary>Pieces whose addresses are taken in the region are held until one is found that is not, so that none comes twice.</summary>
+    private VcmmError TryBindOneToOne(ulong byteCount, MappingAttributes attributes, MemoryOptions options, out Binding binding)
+    {
+        binding = default;
+        var unusable = new List<PhysicalAllocation>();
+        VcmmError error = VcmmError.NoSpace;
+        while (error == VcmmError.NoSpace)
+        {
+            error = Manager.TryAllocateContiguous(byteCount, VcmManager.PageBytes, options.From, out PhysicalAllocation? memory);
+            if (error != VcmmError.None)
+            {
+                // All that is free lies where the region has nothing free.
+                if (error == VcmmError.NoMemory && unusable.Count != 0) error = VcmmError.NoSpace;
+                break;
+            }
+
+            IovaRange range = IovaRange.FromLength(new(memory!.Segments[0].First.Value), byteCount);
+            error = Range.Contains(range) ? TryMap(memory, attributes, VcmManager.PageBytes, out Reservation reservation) : Refuse(out reservation);
+            if (error == VcmmError.None) binding = new(reservation, memory);
+            else unusable.Add(memory);
+        }
+
+        foreach (PhysicalAllocation memory in unusable) memory.Free();
+        return error;
+    }
+
+    private static VcmmError Refuse(out Reservation reservation)
+    {
+        reservation = default;
+        return VcmmError.NoSpace;
     }
 }

@@ -10,6 +10,8 @@ public sealed partial class Vcm
 {
     private const ulong LargestAlignment = 1UL << 30;
 
+    private static readonly IovaRange Anywhere = new(new(0), new(ulong.MaxValue));
+
     /// <summary>Takes a range anywhere in the region that is not in a bound.</summary>
     /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
     /// <param name="attributes">What it grants; some access at least.</param>
@@ -70,7 +72,7 @@ public sealed partial class Vcm
         lock (_reservationGate)
         {
             if (_freed) return VcmmError.Invalid;
-            VcmmError error = _ranges.TryAllocate(byteCount, alignment, out IovaRange range);
+            VcmmError error = _ranges.TryAllocate(byteCount, alignment, Options.Placement, Anywhere, out IovaRange range);
             if (error == VcmmError.None) bound = AddBound(range);
             return error;
         }
@@ -92,7 +94,7 @@ public sealed partial class Vcm
         lock (_reservationGate)
         {
             if (!CanReserve(bound, attributes)) return VcmmError.Invalid;
-            VcmmError error = ranges.TryAllocate(byteCount, alignment, out IovaRange range);
+            VcmmError error = ranges.TryAllocate(byteCount, alignment, Options.Placement, Anywhere, out IovaRange range);
             if (error == VcmmError.None) reservation = AddReservation(range, attributes, bound).Handle;
             return error;
         }

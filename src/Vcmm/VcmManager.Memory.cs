@@ -19,26 +19,23 @@ public sealed partial class VcmManager
 
     /// <summary>Allocates physical memory in chunks, the largest that fit first.</summary>
     /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
-    /// <param name="sizes">The chunk sizes that may be used.</param>
-    /// <param name="scattered">
-    /// True: chunks of one size descend in physical memory, so that none continues the one before it and whoever relies on
-    /// contiguity is found out.
-    /// </param>
+    /// <param name="options">Of which chunks, from which banks.</param>
     /// <param name="memory">The memory. Its content is what was there before.</param>
     /// <returns>
-    /// <see cref="VcmmError.Invalid"/> if the length is not made of the chunk sizes allowed; <see cref="VcmmError.NoMemory"/>
-    /// if there is not enough, and then nothing is taken.
+    /// <see cref="VcmmError.Invalid"/> if the length is not made of the chunk sizes allowed; <see cref="VcmmError.NotFound"/> if no
+    /// bank is such as is asked for; <see cref="VcmmError.NoMemory"/> if there is not enough. Then nothing is taken.
     /// </returns>
-    public VcmmError TryAllocate(ulong byteCount, ChunkSizes sizes, bool scattered, out PhysicalAllocation? memory)
+    public VcmmError TryAllocate(ulong byteCount, MemoryOptions options, out PhysicalAllocation? memory)
     {
+        ArgumentNullException.ThrowIfNull(options);
         memory = null;
-        sizes &= ChunkSizes.All;
+        ChunkSizes sizes = options.Sizes & ChunkSizes.All;
         if (byteCount == 0 || sizes == ChunkSizes.None) return VcmmError.Invalid;
         // Every size is a multiple of the smaller ones, so the smallest decides.
         if (byteCount % (1UL << BitOperations.TrailingZeroCount((uint)sizes)) != 0) return VcmmError.Invalid;
 
         var segments = new List<PhysRange>();
-        VcmmError error = TryTakeChunks(byteCount, (uint)sizes, segments);
+        VcmmError error = TryTakeChunks(byteCount, (uint)sizes, options.From, segments);
         if (error != VcmmError.None)
         {
             foreach (PhysRange segment in segments) Frames.Free(segment.First);
@@ -48,47 +45,72 @@ public sealed partial class VcmManager
         // Largest first keeps every chunk aligned to its size within a reservation.
         segments.Sort((a, b) => (b.ByteCount.CompareTo(a.ByteCount), a.First.CompareTo(b.First)) switch
         {
-            (0, var byAddress) => scattered ? -byAddress : byAddress,
+            (0, var byAddress) => options.Scattered ? -byAddress : byAddress,
             var (bySize, _) => bySize,
         });
         memory = Remember(new(this, Frames, [.. segments]));
         return VcmmError.None;
     }
 
+    /// <summary>Allocates physical memory in chunks, the largest that fit first, from any bank.</summary>
+    /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
+    /// <param name="sizes">As <see cref="MemoryOptions.Sizes"/>.</param>
+    /// <param name="scattered">As <see cref="MemoryOptions.Scattered"/>.</param>
+    /// <param name="memory">The memory. Its content is what was there before.</param>
+    /// <returns>As with options.</returns>
+    public VcmmError TryAllocate(ulong byteCount, ChunkSizes sizes, bool scattered, out PhysicalAllocation? memory) =>
+        TryAllocate(byteCount, new MemoryOptions { Sizes = sizes, Scattered = scattered }, out memory);
+
     /// <summary>Allocates physical memory in chunks, the largest that fit first.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryAllocate"/>.</exception>
-    public PhysicalAllocation Allocate(ulong byteCount, ChunkSizes sizes = ChunkSizes.All, bool scattered = false)
+    /// <exception cref="VcmmException">As <see cref="TryAllocate(ulong, MemoryOptions, out PhysicalAllocation?)"/>.</exception>
+    public PhysicalAllocation Allocate(ulong byteCount, ChunkSizes sizes = ChunkSizes.All, bool scattered = false) =>
+        Allocate(byteCount, new MemoryOptions { Sizes = sizes, Scattered = scattered });
+
+    /// <summary>Allocates physical memory in chunks, the largest that fit first.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryAllocate(ulong, MemoryOptions, out PhysicalAllocation?)"/>.</exception>
+    public PhysicalAllocation Allocate(ulong byteCount, MemoryOptions options)
     {
-        VcmmException.ThrowIf(TryAllocate(byteCount, sizes, scattered, out PhysicalAllocation? memory), nameof(Allocate));
+        VcmmException.ThrowIf(TryAllocate(byteCount, options, out PhysicalAllocation? memory), nameof(Allocate));
         return memory!;
     }
 
-    private VcmmError TryTakeChunks(ulong byteCount, uint sizes, List<PhysRange> segments)
+    /// <summary>Allocates physical memory of one piece.</summary>
+    /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
+    /// <param name="alignment">A power of two from 4 KiB to 1 GiB; the physical address is a multiple of it.</param>
+    /// <param name="from">From which banks.</param>
+    /// <param name="memory">The memory, of one segment. Its content is what was there before.</param>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/>; <see cref="VcmmError.NotFound"/> if no bank is such as is asked for;
+    /// <see cref="VcmmError.NoMemory"/> if there is no such piece. Then nothing is taken.
+    /// </returns>
+    /// <remarks>A source that is not an <see cref="IContiguousFrameSource"/> has pieces of a power of two only, up to 1 GiB.</remarks>
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest from, out PhysicalAllocation? memory)
     {
-        // No more than is left can be needed: a length near 2^64 is refused before it fills a list.
-        if (byteCount > Frames.TotalBytes) return VcmmError.NoMemory;
-        while (byteCount != 0)
-        {
-            uint size = 1u << BitOperations.Log2(sizes);
-            if (TryTakeChunk(size, byteCount, segments))
-            {
-                byteCount -= size;
-                continue;
-            }
-
-            sizes &= ~size;
-            if (sizes == 0) return VcmmError.NoMemory;
-        }
-
-        return VcmmError.None;
+        memory = null;
+        if (byteCount == 0 || byteCount % PageBytes != 0) return VcmmError.Invalid;
+        if (!BitOperations.IsPow2(alignment) || alignment is < PageBytes or > 1UL << 30) return VcmmError.Invalid;
+        VcmmError error = TryTakePiece(byteCount, alignment, from, out PhysAddr first);
+        if (error == VcmmError.None) memory = Remember(new(this, Frames, [PhysRange.FromLength(first, byteCount)]));
+        return error;
     }
 
-    private bool TryTakeChunk(uint size, ulong mostBytes, List<PhysRange> segments)
+    /// <summary>Allocates physical memory of one piece.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryAllocateContiguous"/>.</exception>
+    public PhysicalAllocation AllocateContiguous(ulong byteCount, ulong alignment = PageBytes, MemoryRequest from = default)
     {
-        if (size > mostBytes) return false;
-        if (Frames.TryAllocate(size, out PhysAddr chunk) != VcmmError.None) return false;
-        segments.Add(PhysRange.FromLength(chunk, size));
-        return true;
+        VcmmException.ThrowIf(TryAllocateContiguous(byteCount, alignment, from, out PhysicalAllocation? memory), nameof(AllocateContiguous));
+        return memory!;
+    }
+
+    /// <summary>The bank that memory lies in: its base, its length, its type.</summary>
+    /// <param name="memory">Memory of this manager.</param>
+    /// <param name="bank">The bank of its first byte; null: the memory was wrapped, or the manager's source has no banks.</param>
+    /// <returns>False if there is none.</returns>
+    public bool TryFindBank(PhysicalAllocation memory, out MemoryBank? bank)
+    {
+        ArgumentNullException.ThrowIfNull(memory);
+        bank = null;
+        return !memory.IsWrapped && Frames is IBankedFrameSource banked && banked.TryFindBank(memory.Segments[0].First, out bank);
     }
 
     /// <summary>Makes a given range of physical memory available, such as a device's own; nobody gets it back in the end.</summary>
@@ -171,5 +193,49 @@ public sealed partial class VcmManager
         {
             for (ulong block = segment.First.Value >> BlockLog2; block <= segment.Last.Value >> BlockLog2; block++) yield return block;
         }
+    }
+
+    private VcmmError TryTakeChunks(ulong byteCount, uint sizes, MemoryRequest from, List<PhysRange> segments)
+    {
+        // No more than is left can be needed: a length near 2^64 is refused before it fills a list.
+        if (byteCount > Frames.TotalBytes) return VcmmError.NoMemory;
+        while (byteCount != 0)
+        {
+            uint size = 1u << BitOperations.Log2(sizes);
+            VcmmError error = VcmmError.NoMemory;
+            if (size <= byteCount)
+            {
+                error = TryTakeBlock(size, from, out PhysAddr chunk);
+                if (error == VcmmError.None)
+                {
+                    segments.Add(PhysRange.FromLength(chunk, size));
+                    byteCount -= size;
+                    continue;
+                }
+            }
+
+            if (error != VcmmError.NoMemory) return error;
+            sizes &= ~size;
+            if (sizes == 0) return VcmmError.NoMemory;
+        }
+
+        return VcmmError.None;
+    }
+
+    private VcmmError TryTakeBlock(ulong byteCount, MemoryRequest from, out PhysAddr block)
+    {
+        if (Frames is IBankedFrameSource banked) return banked.TryAllocate(byteCount, from, out block);
+        block = default;
+        return from == default ? Frames.TryAllocate(byteCount, out block) : VcmmError.NotFound;
+    }
+
+    private VcmmError TryTakePiece(ulong byteCount, ulong alignment, MemoryRequest from, out PhysAddr first)
+    {
+        if (Frames is IBankedFrameSource banked) return banked.TryAllocateContiguous(byteCount, alignment, from, out first);
+        first = default;
+        if (from != default) return VcmmError.NotFound;
+        if (Frames is IContiguousFrameSource contiguous) return contiguous.TryAllocateContiguous(byteCount, alignment, out first);
+        bool isBlock = BitOperations.IsPow2(byteCount) && byteCount >= alignment && byteCount <= 1UL << 30;
+        return isBlock ? Frames.TryAllocate(byteCount, out first) : VcmmError.NoMemory;
     }
 }

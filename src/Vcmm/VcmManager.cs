@@ -7,8 +7,8 @@ namespace Vcmm;
 /// <summary>The parts of a manager that can be replaced.</summary>
 public sealed record VcmManagerOptions
 {
-    /// <summary>What hands out the addresses of a VCM; default <see cref="Allocation.RangeAllocator"/>.</summary>
-    public Func<IovaRange, IRangeAllocator> RangeAllocator { get; init; } = static space => new RangeAllocator(space);
+    /// <summary>What hands out the addresses of a VCM; default <see cref="CachedRangeAllocator"/> before <see cref="Allocation.RangeAllocator"/>.</summary>
+    public Func<IovaRange, IRangeAllocator> RangeAllocator { get; init; } = static space => new CachedRangeAllocator(new RangeAllocator(space));
 
     /// <summary>The physical memory, for <see cref="VcmManager.TryCopy"/>; null: nothing can be copied.</summary>
     public IPhysicalMemory? Memory { get; init; }

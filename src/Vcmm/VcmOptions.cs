@@ -1,4 +1,5 @@
 using Platform;
+using Vcmm.Allocation;
 using Vcmm.Tables;
 
 namespace Vcmm;
@@ -30,6 +31,28 @@ public sealed record VcmOptions
 
     /// <summary><see cref="VcmKind.Device"/> or <see cref="VcmKind.OneToOne"/>.</summary>
     public VcmKind Kind { get; init; }
+
+    /// <summary>From which end of the free addresses reservations are taken.</summary>
+    public Placement Placement { get; init; } = Placement.BottomUp;
+}
+
+/// <summary>How physical memory is allocated.</summary>
+public sealed record MemoryOptions
+{
+    /// <summary>The defaults.</summary>
+    public static MemoryOptions Default { get; } = new();
+
+    /// <summary>The chunk sizes that may be used.</summary>
+    public ChunkSizes Sizes { get; init; } = ChunkSizes.All;
+
+    /// <summary>
+    /// True: chunks of one size descend in physical memory, so that none continues the one before it and whoever relies on
+    /// contiguity is found out.
+    /// </summary>
+    public bool Scattered { get; init; }
+
+    /// <summary>From which banks, such as coherent ones only.</summary>
+    public MemoryRequest From { get; init; }
 }
 
 /// <summary>How a device is associated.</summary>

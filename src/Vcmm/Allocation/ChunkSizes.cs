@@ -13,9 +13,18 @@ public enum ChunkSizes : uint
     /// <summary>64 KiB.</summary>
     Size64K = 1u << 16,
 
+    /// <summary>1 MiB.</summary>
+    Size1M = 1u << 20,
+
     /// <summary>2 MiB.</summary>
     Size2M = 1u << 21,
 
+    /// <summary>16 MiB.</summary>
+    Size16M = 1u << 24,
+
+    /// <summary>1 GiB.</summary>
+    Size1G = 1u << 30,
+
     /// <summary>All of them, the largest first.</summary>
-    All = Size4K | Size64K | Size2M,
+    All = Size4K | Size64K | Size1M | Size2M | Size16M | Size1G,
 }

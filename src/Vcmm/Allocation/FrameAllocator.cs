@@ -5,13 +5,15 @@ namespace Vcmm.Allocation;
 
 /// <summary>A buddy allocator over one bank of physical memory.</summary>
 /// <remarks>
-/// <para><b>Cost.</b> Allocate and free take time in the number of orders (19), whatever the size of the bank; 9 bytes of
-/// bookkeeping a frame, outside the bank.</para>
+/// <para><b>Cost.</b> Allocate and free of a block take time in the number of orders (19), whatever the size of the bank; 9
+/// bytes of bookkeeping a frame, outside the bank. Single frames that were freed are kept at hand, up to 64, and joined with
+/// their buddies before a request is refused. Contiguous memory is first sought where a block holds it; only before it is
+/// refused, the bank is read from end to end.</para>
 /// <para><b>Errors.</b> A double free and the free of an address that was never handed out are refused.</para>
 /// <para><b>Threads.</b> Any number at once.</para>
 /// <para><b>Source.</b> Knuth, The Art of Computer Programming, volume 1, section 2.5, "The buddy system".</para>
 /// </remarks>
-public sealed class FrameAllocator : IFrameSource
+public sealed partial class FrameAllocator : IContiguousFrameSource
 {
     /// <summary>The smallest block: 4 KiB.</summary>
     public const ulong FrameBytes = 1UL << FrameLog2;
@@ -25,9 +27,15 @@ public sealed class FrameAllocator : IFrameSource
 
     // One byte a frame: what starts there.
     private const byte Inside = 0;
+    private const byte AtHand = 0x20;
     private const byte FreeHead = 0x40;
     private const byte AllocatedHead = 0x80;
     private const byte OrderMask = 0x1F;
+
+    /// <summary>Instead of an order: the number of frames is where a free block has its successor.</summary>
+    private const byte AnyLength = OrderMask;
+
+    private const int MostAtHand = 64;
 
     private readonly object _gate = new();
     private readonly ulong _firstFrame;
@@ -35,6 +43,8 @@ public sealed class FrameAllocator : IFrameSource
     private readonly int[] _next;
     private readonly int[] _previous;
     private readonly int[] _freeLists = new int[MaxOrder + 1];
+    private readonly int[] _atHand = new int[MostAtHand];
+    private int _atHandCount;
     private ulong _freeFrames;
 
     /// <summary>Takes a bank under management, all of it free.</summary>
@@ -78,21 +88,12 @@ public sealed class FrameAllocator : IFrameSource
         int order = BitOperations.Log2(byteCount) - FrameLog2;
         lock (_gate)
         {
-            int found = order;
-            while (found <= MaxOrder && _freeLists[found] == None) found++;
-            if (found > MaxOrder) return VcmmError.NoMemory;
-
-            int frame = _freeLists[found];
-            Unlink(frame, found);
-            while (found > order)
-            {
-                found--;
-                Link(frame + (1 << found), found);
-            }
-
+            int frame;
+            if (order == 0 && _atHandCount != 0) frame = _atHand[--_atHandCount];
+            else if (!TryTakeBlock(order, out frame) && !(TryJoinAtHand(0) && TryTakeBlock(order, out frame))) return VcmmError.NoMemory;
             _heads[frame] = (byte)(AllocatedHead | order);
             _freeFrames -= 1UL << order;
-            block = new((_firstFrame + (ulong)frame) << FrameLog2);
+            block = AddressOf(frame);
             return VcmmError.None;
         }
     }
@@ -101,23 +102,76 @@ public sealed class FrameAllocator : IFrameSource
     public VcmmError TryFree(PhysAddr block)
     {
         if (!Bank.Contains(block) || !block.IsAligned(FrameBytes)) return VcmmError.Invalid;
-        int frame = (int)((block.Value >> FrameLog2) - _firstFrame);
+        int frame = FrameOf(block);
         lock (_gate)
         {
-            if ((_heads[frame] & AllocatedHead) == 0) return VcmmError.Invalid;
-            int order = _heads[frame] & OrderMask;
-            _heads[frame] = Inside;
-            _freeFrames += 1UL << order;
-            while (order < MaxOrder && TryFindFreeBuddy(frame, order, out int buddy))
+            byte head = _heads[frame];
+            if ((head & AllocatedHead) == 0) return VcmmError.Invalid;
+            int order = head & OrderMask;
+            if (order == 0)
             {
-                Unlink(buddy, order);
-                frame = Math.Min(frame, buddy);
-                order++;
+                if (_atHandCount == MostAtHand) TryJoinAtHand(MostAtHand / 2);
+                _atHand[_atHandCount++] = frame;
+                _heads[frame] = AtHand;
+                _freeFrames++;
+                return VcmmError.None;
             }
 
-            Link(frame, order);
+            _heads[frame] = Inside;
+            if (order == AnyLength) FreeFrames(frame, _next[frame]);
+            else FreeBlock(frame, order);
             return VcmmError.None;
         }
+    }
+
+    private PhysAddr AddressOf(int frame) => new((_firstFrame + (ulong)frame) << FrameLog2);
+
+    private int FrameOf(PhysAddr address) => (int)((address.Value >> FrameLog2) - _firstFrame);
+
+    /// <summary>Takes a block out of the free ones, splitting a larger one.</summary>
+    private bool TryTakeBlock(int order, out int frame)
+    {
+        int found = order;
+        while (found <= MaxOrder && _freeLists[found] == None) found++;
+        frame = None;
+        if (found > MaxOrder) return false;
+        frame = _freeLists[found];
+        Unlink(frame, found);
+        while (found > order)
+        {
+            found--;
+            Link(frame + (1 << found), found);
+        }
+
+        return true;
+    }
+
+    /// <summary>Joins single frames with their buddies until only so many are at hand; false if no more were.</summary>
+    private bool TryJoinAtHand(int left)
+    {
+        if (_atHandCount <= left) return false;
+        while (_atHandCount > left)
+        {
+            int frame = _atHand[--_atHandCount];
+            _heads[frame] = Inside;
+            _freeFrames--;
+            FreeBlock(frame, 0);
+        }
+
+        return true;
+    }
+
+    private void FreeBlock(int frame, int order)
+    {
+        _freeFrames += 1UL << order;
+        while (order < MaxOrder && TryFindFreeBuddy(frame, order, out int buddy))
+        {
+            Unlink(buddy, order);
+            frame = Math.Min(frame, buddy);
+            order++;
+        }
+
+        Link(frame, order);
     }
 
     /// <summary>Covers the bank with the largest blocks that are aligned to their size, from the top down, so that low memory is handed out first.</summary>

@@ -6,12 +6,22 @@ namespace Vcmm.Allocation;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public interface IRangeAllocator
 {
-    /// <summary>Takes a range anywhere.</summary>
+    /// <summary>Takes a range anywhere, the lowest addresses first.</summary>
     /// <param name="byteCount">Not 0.</param>
     /// <param name="alignment">A power of two; the range's first address is a multiple of it.</param>
     /// <param name="range">What was taken.</param>
-    /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoSpace"/> if no free range is large enough.</returns>
-    VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range);
+    /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoSpace"/> if no free place fits.</returns>
+    VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range) =>
+        TryAllocate(byteCount, alignment, Placement.BottomUp, new(new(0), new(ulong.MaxValue)), out range);
+
+    /// <summary>Takes a range within bounds.</summary>
+    /// <param name="byteCount">Not 0.</param>
+    /// <param name="alignment">A power of two; the range's first address is a multiple of it.</param>
+    /// <param name="placement">Which end of the free space is preferred.</param>
+    /// <param name="within">The range lies in here; it may reach beyond the space.</param>
+    /// <param name="range">What was taken.</param>
+    /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoSpace"/> if no free place within the bounds fits.</returns>
+    VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range);
 
     /// <summary>Takes this very range.</summary>
     /// <returns><see cref="VcmmError.Invalid"/> if it lies outside, <see cref="VcmmError.NoSpace"/> if part of it is taken.</returns>

@@ -1,13 +1,14 @@
+using System.Runtime.CompilerServices;
 using Platform;
 
 namespace Vcmm.Tables;
 
-/// <summary>Second-stage page tables of Intel VT-d: three or four levels, leaves of 4 KiB, 2 MiB and 1 GiB.</summary>
+/// <summary>Second-stage page tables of Intel VT-d: three to five levels, leaves of 4 KiB, 2 MiB and 1 GiB.</summary>
 /// <remarks>
 /// <b>Source.</b> Intel Virtualization Technology for Directed I/O, "Second-Stage Paging Entries": Read is bit 0, Write bit 1,
-/// Page Size bit 7 (levels 2 and 3), the address bits 51:12. An entry with neither Read nor Write is not present. Accessed
-/// and Dirty (bits 8 and 9) stay 0 unless the hardware was asked to keep them; Snoop (bit 11) and Transient Mapping (bit 62)
-/// are reserved where the hardware lacks them and are never set here.
+/// Page Size bit 7 (levels 2 and 3; reserved above), the address bits 51:12. An entry with neither Read nor Write is not
+/// present. Accessed and Dirty (bits 8 and 9) are set by hardware that was told to (SSADE in the PASID-table entry) and are left
+/// to it; Snoop (bit 11) and Transient Mapping (bit 62) are reserved where the hardware lacks them and are never set here.
 /// </remarks>
 public readonly struct VtdSecondStage : IPageTableFormat
 {
@@ -26,7 +27,10 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static int IndexBits => 9;
 
     /// <inheritdoc/>
-    public static int MaxLevelCount => 4;
+    public static int MinLevelCount => 3;
+
+    /// <inheritdoc/>
+    public static int MaxLevelCount => 5;
 
     /// <inheritdoc/>
     public static PhysAddr LastPhysAddr => new(0x000F_FFFF_FFFF_FFFF);
@@ -35,6 +39,7 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static uint LeafLevels => 1u << 1 | 1u << 2 | 1u << 3;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes) =>
         address.Value
         | ((attributes.Access & Access.Read) != 0 ? ReadBit : 0)
@@ -45,6 +50,7 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static ulong EncodeTable(PhysAddr table) => table.Value | ReadBit | WriteBit;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static EntryKind Classify(ulong entry, int level)
     {
         if ((entry & (ReadBit | WriteBit)) == 0) return EntryKind.Absent;
@@ -52,6 +58,17 @@ public readonly struct VtdSecondStage : IPageTableFormat
     }
 
     /// <inheritdoc/>
+    public static ulong ReservedBits(EntryKind kind, int level) => kind switch
+    {
+        // Page Size; it maps nothing at levels 4 and 5.
+        EntryKind.Table => level > 3 ? PageSizeBit : 0,
+        // The address bits below the page's size.
+        EntryKind.Leaf => AddressMask & ((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1),
+        _ => 0,
+    };
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static PhysAddr LeafAddress(ulong entry, int level) =>
         new(entry & AddressMask & ~((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1));
 
@@ -59,6 +76,7 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static MappingAttributes AttributesOf(ulong entry, int level) =>
         ((entry & ReadBit) != 0 ? Access.Read : Access.None) | ((entry & WriteBit) != 0 ? Access.Write : Access.None);
 

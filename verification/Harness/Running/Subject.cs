@@ -23,8 +23,8 @@ public sealed record SubjectParts
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
     public Func<IFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
 
-    /// <summary>What hands out addresses.</summary>
-    public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = static space => new RangeAllocator(space);
+    /// <summary>What hands out addresses; the library's own by default.</summary>
+    public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = new VcmManagerOptions().RangeAllocator;
 
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);

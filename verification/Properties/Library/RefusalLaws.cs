@@ -162,14 +162,15 @@ public sealed class RefusalLaws : IDisposable
     [Fact]
     public void Where_no_large_chunk_is_left_smaller_ones_are_taken()
     {
+        const ChunkSizes sizes = ChunkSizes.Size2M | ChunkSizes.Size64K | ChunkSizes.Size4K;
         _system.Frames.AllocationsBeforeFailure = 0;
-        PhysicalAllocation memory = _system.Manager.Allocate(Large + Medium);
+        PhysicalAllocation memory = _system.Manager.Allocate(Large + Medium, sizes);
         Assert.Equal(33, memory.Segments.Count);
         Assert.All(memory.Segments, segment => Assert.Equal(Medium, segment.ByteCount));
         memory.Free();
 
         _system.Frames.AllocationsBeforeFailure = 1;
-        memory = _system.Manager.Allocate(2 * Large);
+        memory = _system.Manager.Allocate(2 * Large, sizes);
         Assert.Equal([Large, Medium], memory.Segments.Select(segment => segment.ByteCount).Distinct());
         memory.Free();
         Assert.Equal(_system.Frames.TotalBytes, _system.Frames.FreeBytes);
@@ -212,7 +213,7 @@ public sealed class RefusalLaws : IDisposable
 
     private sealed class ForgetfulRanges(IovaRange space) : IRangeAllocator
     {
-        public VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range)
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range)
         {
             range = IovaRange.FromLength(space.First, byteCount);
             return VcmmError.None;

@@ -180,7 +180,8 @@ internal sealed class StartsOnly(IovaRange space) : IRangeAllocator
     private readonly RangeAllocator _right = new(space);
     private readonly List<IovaRange> _taken = [];
 
-    public VcmmError TryAllocate(ulong byteCount, ulong alignment, out IovaRange range) => _right.TryAllocate(byteCount, alignment, out range);
+    public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range) =>
+        _right.TryAllocate(byteCount, alignment, placement, within, out range);
 
     public VcmmError TryAllocateAt(IovaRange range)
     {

@@ -1,0 +1,145 @@
+using System.Numerics;
+using Platform;
+
+namespace Vcmm.Allocation;
+
+// Contiguous memory of any length, and given ranges.
+public sealed partial class FrameAllocator
+{
+    /// <inheritdoc/>
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, out PhysAddr block)
+    {
+        block = default;
+        if (byteCount == 0 || byteCount % FrameBytes != 0) return VcmmError.Invalid;
+        if (!BitOperations.IsPow2(alignment) || alignment > LargestBlockBytes) return VcmmError.Invalid;
+        if (byteCount > Bank.ByteCount) return VcmmError.NoMemory;
+        int count = (int)(byteCount >> FrameLog2);
+        int aligned = (int)Math.Max(1, alignment >> FrameLog2);
+        lock (_gate)
+        {
+            if (!TryFindInBlock(count, aligned, out int frame) && !TryFindAcrossBlocks(count, aligned, out frame)) return VcmmError.NoMemory;
+            TakeFrames(frame, count);
+            block = AddressOf(frame);
+            return VcmmError.None;
+        }
+    }
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocateAt(PhysRange range)
+    {
+        if (!Bank.Contains(range) || !range.First.IsAligned(FrameBytes) || range.ByteCount % FrameBytes != 0) return VcmmError.Invalid;
+        int frame = FrameOf(range.First);
+        int count = (int)(range.ByteCount >> FrameLog2);
+        lock (_gate)
+        {
+            TryJoinAtHand(0);
+            if (!AreFree(frame, count)) return VcmmError.NoMemory;
+            TakeFrames(frame, count);
+            return VcmmError.None;
+        }
+    }
+
+    /// <summary>A block of this order holds the frames wherever they must be aligned to.</summary>
+    private bool TryFindInBlock(int count, int aligned, out int frame)
+    {
+        frame = None;
+        for (int order = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(count, aligned))); order <= MaxOrder && frame == None; order++)
+            frame = _freeLists[order];
+        return frame != None;
+    }
+
+    /// <summary>Reads the whole bank for free blocks side by side.</summary>
+    private bool TryFindAcrossBlocks(int count, int aligned, out int frame)
+    {
+        TryJoinAtHand(0);
+        ulong mask = (ulong)aligned - 1;
+        int start = 0;
+        int end = 0;
+        while (end < _heads.Length)
+        {
+            byte head = _heads[end];
+            int order = head & OrderMask;
+            bool isFree = (head & FreeHead) != 0;
+            end += order == AnyLength ? _next[end] : 1 << order;
+            if (!isFree) start = end;
+            ulong first = (_firstFrame + (ulong)start + mask & ~mask) - _firstFrame;
+            frame = (int)Math.Min(first, (ulong)end);
+            if (end - frame >= count) return true;
+        }
+
+        frame = None;
+        return false;
+    }
+
+    private bool AreFree(int frame, int count)
+    {
+        int end = frame + count;
+        while (frame < end)
+        {
+            if (!TryFindFreeBlock(frame, out int block, out int order)) return false;
+            frame = block + (1 << order);
+        }
+
+        return true;
+    }
+
+    private bool TryFindFreeBlock(int frame, out int block, out int order)
+    {
+        for (order = 0; order <= MaxOrder; order++)
+        {
+            ulong first = _firstFrame + (ulong)frame & ~((1UL << order) - 1);
+            if (first < _firstFrame) break;
+            block = (int)(first - _firstFrame);
+            if (_heads[block] == (FreeHead | order)) return true;
+        }
+
+        block = None;
+        return false;
+    }
+
+    /// <summary>Takes frames that are free out of the blocks that they lie in.</summary>
+    private void TakeFrames(int frame, int count)
+    {
+        int end = frame + count;
+        for (int next = frame; next < end;)
+        {
+            TryFindFreeBlock(next, out int block, out int order);
+            int blockEnd = block + (1 << order);
+            Unlink(block, order);
+            LinkFrames(block, Math.Max(block, frame));
+            LinkFrames(Math.Min(blockEnd, end), blockEnd);
+            next = blockEnd;
+        }
+
+        _freeFrames -= (ulong)count;
+        int ownOrder = BitOperations.Log2((uint)count);
+        bool isBlock = BitOperations.IsPow2(count) && ownOrder <= MaxOrder && (_firstFrame + (ulong)frame & (ulong)count - 1) == 0;
+        _heads[frame] = (byte)(AllocatedHead | (isBlock ? ownOrder : AnyLength));
+        if (!isBlock) _next[frame] = count;
+    }
+
+    /// <summary>Links what is left of a block: no two parts are buddies.</summary>
+    private void LinkFrames(int frame, int end)
+    {
+        while (frame < end)
+        {
+            int order = LargestOrder(frame, end);
+            Link(frame, order);
+            frame += 1 << order;
+        }
+    }
+
+    private void FreeFrames(int frame, int count)
+    {
+        int end = frame + count;
+        while (frame < end)
+        {
+            int order = LargestOrder(frame, end);
+            FreeBlock(frame, order);
+            frame += 1 << order;
+        }
+    }
+
+    private int LargestOrder(int frame, int end) =>
+        Math.Min(MaxOrder, Math.Min(BitOperations.TrailingZeroCount(_firstFrame + (ulong)frame), BitOperations.Log2((uint)(end - frame))));
+}

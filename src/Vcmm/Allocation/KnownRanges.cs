@@ -1,0 +1,156 @@
+using System.Numerics;
+using Platform;
+
+namespace Vcmm.Allocation;
+
+/// <summary>
+/// The ranges of the cached sizes, each handed out or at hand: a hash table of one word for each, whose lowest bit says which.
+/// </summary>
+/// <remarks>
+/// <b>Threads.</b> <see cref="Add"/> and <see cref="Remove"/> under the allocator's gate, the others under any slot,
+/// <see cref="Rebuild"/> under the gate and all slots. An entry never moves but in a rebuild, so who holds a slot can rely on a place.
+/// </remarks>
+internal sealed class KnownRanges
+{
+    /// <summary>4 KiB to 128 KiB.</summary>
+    public const int ClassCount = 6;
+
+    private const int SmallestLog2 = 12;
+    private const ulong LengthMask = (1UL << SmallestLog2) - 1;
+    private const int FewestEntries = 16;
+
+    // An entry is the first address, which has 12 low bits to spare, one more than the class of its length, and whether it is out.
+    private const ulong Empty = 0;
+    private const ulong Out = 1;
+    private const ulong Gone = 1;
+
+    private ulong[] _entries = new ulong[FewestEntries];
+    private int _shift = 64 - BitOperations.Log2(FewestEntries);
+    private int _count;
+    private int _goneCount;
+
+    /// <summary>Whether it must be rebuilt before the next is added. Three quarters keep the searches short.</summary>
+    public bool IsFull => _count + _goneCount >= _entries.Length / 4 * 3;
+
+    public static bool IsCached(ulong byteCount) =>
+        BitOperations.IsPow2(byteCount) && byteCount >= 1UL << SmallestLog2 && byteCount < 1UL << (SmallestLog2 + ClassCount);
+
+    public static int ClassOf(ulong byteCount) => BitOperations.Log2(byteCount) - SmallestLog2;
+
+    /// <summary>Says what stands for a range that is out; false if it has no cached size or is not aligned to it.</summary>
+    public static bool TryEncode(IovaRange range, out ulong entry, out int sizeClass)
+    {
+        ulong span = range.Last.Value - range.First.Value;
+        bool isEncoded = (span & LengthMask) == LengthMask && span < 1UL << (SmallestLog2 + ClassCount - 1) && (span & (span + 1)) == 0
+            && (range.First.Value & span) == 0;
+        sizeClass = isEncoded ? ClassOf(span + 1) : 0;
+        entry = range.First.Value | (ulong)(sizeClass + 1) << 1 | Out;
+        return isEncoded;
+    }
+
+    /// <summary>Adds one that is out, and is not known.</summary>
+    public void Add(ulong entry)
+    {
+        int place = Home(entry);
+        while (_entries[place] > Gone) place = Next(place);
+        if (_entries[place] == Gone) _goneCount--;
+        _count++;
+        Volatile.Write(ref _entries[place], entry);
+    }
+
+    /// <summary>Makes one that is out be at hand.</summary>
+    /// <returns>False if no such range is out; of two that try at once, one succeeds.</returns>
+    public bool TryGiveBack(ulong entry, out int place)
+    {
+        for (place = Home(entry); ; place = Next(place))
+        {
+            ulong found = Volatile.Read(ref _entries[place]);
+            if (found == entry) return Interlocked.CompareExchange(ref _entries[place], entry & ~Out, entry) == entry;
+            if (found == Empty) return false;
+        }
+    }
+
+    /// <summary>Hands one out that is at hand.</summary>
+    public Iova Take(int place)
+    {
+        ulong entry = _entries[place];
+        Volatile.Write(ref _entries[place], entry | Out);
+        return new(entry & ~LengthMask);
+    }
+
+    /// <summary>Forgets one that is at hand.</summary>
+    public IovaRange Remove(int place)
+    {
+        ulong entry = _entries[place];
+        _count--;
+        _goneCount++;
+        Volatile.Write(ref _entries[place], Gone);
+
+        // Who searches goes on past what is gone; at the end of a row there is nothing to go on to.
+        if (_entries[Next(place)] == Empty)
+        {
+            for (; _entries[place] == Gone; place = Previous(place))
+            {
+                Volatile.Write(ref _entries[place], Empty);
+                _goneCount--;
+            }
+        }
+
+        int sizeClass = (int)((entry & LengthMask) >> 1) - 1;
+        return IovaRange.FromLength(new(entry & ~LengthMask), 1UL << (SmallestLog2 + sizeClass));
+    }
+
+    /// <summary>Makes room, or only clears away what is gone if that is much.</summary>
+    public void Rebuild()
+    {
+        if (_count >= _entries.Length / 8 * 5)
+        {
+            ulong[] old = _entries;
+            _entries = new ulong[2 * old.Length];
+            _shift--;
+            foreach (ulong entry in old)
+            {
+                if (entry > Gone) Put(entry);
+            }
+        }
+        else
+        {
+            ClearGone();
+        }
+
+        _goneCount = 0;
+    }
+
+    /// <summary>In place: in the order of a row, from its beginning, each entry moves back to where a search finds it.</summary>
+    private void ClearGone()
+    {
+        // An entry that is empty now begins a row; one always is.
+        int start = Array.IndexOf(_entries, Empty);
+        for (int i = 0; i < _entries.Length; i++)
+        {
+            if (_entries[i] == Gone) _entries[i] = Empty;
+        }
+
+        for (int place = Next(start); place != start; place = Next(place))
+        {
+            ulong entry = _entries[place];
+            if (entry == Empty) continue;
+            _entries[place] = Empty;
+            Put(entry);
+        }
+    }
+
+    private void Put(ulong entry)
+    {
+        int place = Home(entry);
+        while (_entries[place] != Empty) place = Next(place);
+        _entries[place] = entry;
+    }
+
+    // Source: Knuth, The Art of Computer Programming, volume 3, section 6.4: multiplicative hashing, linear probing.
+    private int Home(ulong entry) => (int)(unchecked((entry >> SmallestLog2) * 0x9E3779B97F4A7C15) >> _shift);
+
+    private int Next(int place) => (place + 1) & (_entries.Length - 1);
+
+    private int Previous(int place) => (place - 1) & (_entries.Length - 1);
+}
