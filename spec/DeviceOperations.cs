@@ -4,7 +4,7 @@ namespace Vcmm.Spec;
 public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Device) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Association;
+    public override IEnumerable<ObjectId> Makes => [Association];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Vcm, Device];

@@ -8,7 +8,20 @@ namespace Vcmm.Spec;
 public sealed record AllocateMemory(ObjectId Memory, ulong ByteCount, ulong ChunkSizes, bool Scattered) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Memory;
+    public override IEnumerable<ObjectId> Makes => [Memory];
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [];
+}
+
+/// <summary>Allocates physical memory of one piece.</summary>
+/// <param name="Memory">The name of the memory.</param>
+/// <param name="ByteCount">In bytes.</param>
+/// <param name="Alignment">Of the physical address.</param>
+public sealed record AllocateContiguous(ObjectId Memory, ulong ByteCount, ulong Alignment) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Makes => [Memory];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [];
@@ -18,7 +31,7 @@ public sealed record AllocateMemory(ObjectId Memory, ulong ByteCount, ulong Chun
 public sealed record Wrap(ObjectId Memory, AddressRange Range) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Memory;
+    public override IEnumerable<ObjectId> Makes => [Memory];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [];

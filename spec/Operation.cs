@@ -26,8 +26,8 @@ public enum Permissions
 /// <summary>A call of the library, or an access of a device: as data.</summary>
 public abstract record Operation
 {
-    /// <summary>The object that it makes, if it makes one. What a clone holds is not among it: see <see cref="ObjectId.In"/>.</summary>
-    public virtual ObjectId? Makes => null;
+    /// <summary>The objects that it makes. What a clone holds is not among them: see <see cref="ObjectId.In"/>.</summary>
+    public virtual IEnumerable<ObjectId> Makes => [];
 
     /// <summary>The objects that it works on.</summary>
     public abstract IEnumerable<ObjectId> Uses { get; }

@@ -14,7 +14,7 @@ public enum VcmKind
 public sealed record CreateVcm(ObjectId Vcm, AddressRange Range, VcmKind Kind = VcmKind.Device) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Vcm;
+    public override IEnumerable<ObjectId> Makes => [Vcm];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [];
@@ -26,7 +26,7 @@ public sealed record CreateVcm(ObjectId Vcm, AddressRange Range, VcmKind Kind = 
 public sealed record CloneVcm(ObjectId Vcm, ObjectId Source) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Vcm;
+    public override IEnumerable<ObjectId> Makes => [Vcm];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Source];
@@ -43,7 +43,7 @@ public sealed record FreeVcm(ObjectId Vcm) : Operation
 public sealed record CreateBound(ObjectId Bound, ObjectId Vcm, ulong ByteCount, ulong Alignment) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Bound;
+    public override IEnumerable<ObjectId> Makes => [Bound];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Vcm];

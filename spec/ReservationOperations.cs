@@ -9,7 +9,7 @@ namespace Vcmm.Spec;
 public sealed record Reserve(ObjectId Reservation, ObjectId In, ulong ByteCount, Permissions Permissions, ulong Alignment) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Reservation;
+    public override IEnumerable<ObjectId> Makes => [Reservation];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [In];
@@ -24,7 +24,7 @@ public sealed record Reserve(ObjectId Reservation, ObjectId In, ulong ByteCount,
 public sealed record ReserveAt(ObjectId Reservation, ObjectId In, ulong First, ulong ByteCount, Permissions Permissions) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Reservation;
+    public override IEnumerable<ObjectId> Makes => [Reservation];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [In];
@@ -95,7 +95,7 @@ public sealed record UnbackPart(ObjectId Reservation, ulong Offset, ulong ByteCo
 public sealed record Map(ObjectId Reservation, ObjectId Vcm, ObjectId Memory, Permissions Permissions, ulong Alignment) : Operation
 {
     /// <inheritdoc/>
-    public override ObjectId? Makes => Reservation;
+    public override IEnumerable<ObjectId> Makes => [Reservation];
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Vcm, Memory];
@@ -106,6 +106,31 @@ public sealed record Unmap(ObjectId Reservation) : Operation
 {
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Reservation];
+}
+
+/// <summary>Allocates memory, reserves a range and maps it, in one.</summary>
+/// <param name="Reservation">The name of the reservation.</param>
+/// <param name="Memory">The name of the memory.</param>
+/// <param name="Vcm">The region.</param>
+/// <param name="ByteCount">In bytes.</param>
+/// <param name="Permissions">What devices may do.</param>
+/// <param name="ChunkSizes">As of <see cref="AllocateMemory"/>; in a one-to-one region the memory is of one piece.</param>
+/// <param name="Scattered">As of <see cref="AllocateMemory"/>.</param>
+public sealed record Bind(
+    ObjectId Reservation, ObjectId Memory, ObjectId Vcm, ulong ByteCount, Permissions Permissions, ulong ChunkSizes, bool Scattered) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Makes => [Reservation, Memory];
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Vcm];
+}
+
+/// <summary>Ends a reservation, what backs it and the memory, in one.</summary>
+public sealed record Unbind(ObjectId Vcm, ObjectId Reservation, ObjectId Memory) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Vcm, Reservation, Memory];
 }
 
 /// <summary>Copies bytes from a part of a reservation to a part of another, or of the same.</summary>

@@ -78,45 +78,6 @@ public sealed partial record World
                 Remember(reservation.Vcm, reservation.Range).With(set.Reservation, reservation with { Permissions = set.Permissions })));
     }
 
-    private Verdict<World> Judge(Map map, Observation seen, Surroundings surroundings)
-    {
-        VcmState vcm = Vcms[map.Vcm];
-        MemoryState memory = Memories[map.Memory];
-        // In a one-to-one region the memory says where.
-        AddressRange? place = vcm.Kind == VcmKind.OneToOne ? RangeOf(memory.Segments[0].First, memory.ByteCount) : null;
-        var part = new BackedPart(0, map.Memory, 0, memory.ByteCount);
-        bool isShort = HasTable(map.Vcm) && surroundings.FreeBytes < MostTables(new(0, memory.ByteCount - 1)) * PageBytes + MostTablesOfCuts * PageBytes;
-        return Reservable(new(), map.Vcm, memory.ByteCount, map.Permissions)
-            .Must(Outcome.Invalid, !IsAlignment(map.Alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
-            .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
-            .Must(Outcome.Invalid, place is { } own && !vcm.Range.Contains(own), Invariant.TablesAreTruth, "the memory's addresses are not in the one-to-one region")
-            .Must(Outcome.Invalid, place is { } first && IsAlignment(map.Alignment) && first.First % map.Alignment != 0, Invariant.NoOverlap, "the memory's address is not aligned so")
-            .Must(Outcome.Invalid, place is not null && !IsContiguous(memory), Invariant.TablesAreTruth, "the memory is not one range")
-            .Must(Outcome.NoSpace, place is { } range && Taken(map.Vcm).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
-            .With(refusals => place is null ? Placeable(refusals, map.Vcm, memory.ByteCount, map.Alignment) : refusals)
-            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
-            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () =>
-            {
-                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen) is { } wrong) return Refuse(Invariant.NoOverlap, wrong);
-                AddressRange given = seen.Ranges[0];
-                return place is null || place == given
-                    ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Permissions).With(part)))
-                    : Refuse(Invariant.TablesAreTruth, $"it gave {given}; the memory is at {place}, and the region is one-to-one");
-            });
-    }
-
-    private Verdict<World> Judge(Unmap unmap, Observation seen, Surroundings surroundings)
-    {
-        ReservationState reservation = Reservations[unmap.Reservation];
-        return new Refusals()
-            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
-            .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
-            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).With(unmap.Reservation, reservation with { Parts = [], IsEnded = true })));
-    }
-
     private static bool IsPart(ulong offset, ulong byteCount, ulong whole) =>
         byteCount != 0 && byteCount % PageBytes == 0 && offset % PageBytes == 0 && offset < whole && byteCount <= whole - offset;
 

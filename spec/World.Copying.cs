@@ -5,9 +5,10 @@ public sealed partial record World
 {
     private const ulong WordBytes = 8;
 
-    /// <summary>The physical memory behind a part of a reservation, in order; shorter than the part if not all of it is backed.</summary>
+    /// <summary>The physical memory behind a part of a reservation, in order; shorter than the part if not all of it is backed, and empty if it is no part.</summary>
     public IEnumerable<AddressRange> Behind(ObjectId reservation, ulong offset, ulong byteCount)
     {
+        if (!IsInside(reservation, offset, byteCount)) yield break;
         foreach (BackedPart part in Reservations[reservation].Parts)
         {
             ulong first = Math.Max(offset, part.Offset), end = Math.Min(offset + byteCount, part.End);
