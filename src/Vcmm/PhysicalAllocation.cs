@@ -30,6 +30,7 @@ public sealed class PhysicalAllocation
         {
             _offsets[i] = ByteCount;
             ByteCount += segments[i].ByteCount;
+            if (segments[i].Last.Value > LastAddress.Value) LastAddress = segments[i].Last;
         }
     }
 
@@ -43,6 +44,9 @@ public sealed class PhysicalAllocation
     public bool IsWrapped => _frames is null;
 
     internal VcmManager Manager { get; }
+
+    /// <summary>The highest physical address.</summary>
+    internal PhysAddr LastAddress { get; }
 
     /// <summary>Gives the memory back.</summary>
     /// <returns><see cref="VcmmError.Busy"/> while it backs a reservation, <see cref="VcmmError.Invalid"/> if it was freed.</returns>

@@ -15,10 +15,14 @@ public sealed partial class Vcm
         if (state.Backings.Overlaps(offset, byteCount)) return VcmmError.Busy;
         IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
         if (Kind == VcmKind.OneToOne && !IsOneToOne(range.First, memory.Slice(memoryOffset, byteCount, state.Scratch))) return VcmmError.Invalid;
-        if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
-
         // All of a reservation is in the same tables; one that is being added is written into under this gate.
-        IPageTable[] tables = state.Backings.Count == 1 ? Volatile.Read(ref _tables) : state.MappedIn;
+        IPageTable[] tables = state.Backings.Count == 0 ? Volatile.Read(ref _tables) : state.MappedIn;
+        foreach (IPageTable table in tables)
+        {
+            if (memory.LastAddress.Value > table.LastPhysAddr.Value) return VcmmError.Invalid;
+        }
+
+        if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
         VcmmError error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
         if (error == VcmmError.None) state.MappedIn = tables;
         else RemoveBacking(state, state.Backings.FirstEndingAfter(offset));

@@ -77,6 +77,7 @@ public sealed partial class Vcm
         if (Array.IndexOf(state.MappedIn, table) >= 0) return VcmmError.None;
         foreach (Backing backing in state.Backings)
         {
+            if (backing.Memory.LastAddress.Value > table.LastPhysAddr.Value) return VcmmError.Invalid;
             ReadOnlySpan<PhysRange> segments = backing.Segments(state.Scratch);
             VcmmError error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, table.CountMissingTables(backing.Range.First, segments));
             if (error != VcmmError.None) return error;

@@ -55,6 +55,15 @@ public sealed partial class Vcm
         }
     }
 
+    /// <summary>The bounds at this moment, in the order of their addresses.</summary>
+    public IReadOnlyList<Bound> Bounds
+    {
+        get
+        {
+            lock (_reservationGate) return [.. _bounds.OrderBy(static bound => bound.Range.First)];
+        }
+    }
+
     internal VcmManager Manager { get; }
 
     internal VcmOptions Options { get; }
@@ -93,9 +102,9 @@ public sealed partial class Vcm
         ArgumentNullException.ThrowIfNull(other);
         translated = default;
         if (other.Manager != Manager) return VcmmError.Invalid;
-        if (!TryFindBacking(address, out PhysicalAllocation? memory, out PhysAddr target)) return VcmmError.Fault;
+        if (!TryFindTarget(address, out PhysAddr target)) return VcmmError.Fault;
         var mappings = new List<Mapping>();
-        memory!.FindMappings(target, mappings);
+        Manager.TryFindMappings(target, mappings);
         Iova? lowest = null;
         foreach (Mapping mapping in mappings)
         {
@@ -136,11 +145,17 @@ public sealed partial class Vcm
     /// <exception cref="VcmmException">As <see cref="TryFree"/>.</exception>
     public void Free() => VcmmException.ThrowIf(TryFree(), nameof(Free));
 
-    /// <summary>The memory behind an address, and where in physical memory that is.</summary>
-    private bool TryFindBacking(Iova address, out PhysicalAllocation? memory, out PhysAddr target)
+    /// <summary>Where in physical memory an address leads.</summary>
+    private bool TryFindTarget(Iova address, out PhysAddr target)
     {
-        memory = null;
         target = default;
+        if (Kind == VcmKind.Prebuilt)
+        {
+            bool isMapped = TryTranslate(address, out Translation translation) == VcmmError.None;
+            target = translation.Address;
+            return isMapped;
+        }
+
         if (_reservations.Find(address, out uint generation) is not { } state) return false;
         lock (state.Gate)
         {
@@ -149,8 +164,7 @@ public sealed partial class Vcm
             int index = state.Backings.FirstEndingAfter(offset);
             if (index == state.Backings.Count || state.Backings[index].Offset > offset) return false;
             Backing backing = state.Backings[index];
-            memory = backing.Memory;
-            target = memory.AddressAt(backing.MemoryOffset + (offset - backing.Offset));
+            target = backing.Memory.AddressAt(backing.MemoryOffset + (offset - backing.Offset));
             return true;
         }
     }

@@ -50,6 +50,9 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public PhysAddr Root { get; }
 
     /// <inheritdoc/>
+    public PhysAddr LastPhysAddr => TFormat.LastPhysAddr;
+
+    /// <inheritdoc/>
     public bool HasDirtyBits => TFormat.AccessedBit != 0 && TFormat.DirtyBit != 0;
 
     private static readonly byte[] Zeros = new byte[1 << TFormat.GranuleLog2];

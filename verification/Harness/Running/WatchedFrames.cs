@@ -109,8 +109,10 @@ public sealed class WatchedFrames(IContiguousFrameSource inner, Mishaps mishaps,
     /// <summary>What was out of reach at the first free of an operation stays so; what was within reach may have left it since.</summary>
     private string? WhoReaches(PhysRange block)
     {
-        _reach ??= reach();
-        if (_reach.Exists(reached => reached.Block.Overlaps(block))) _reach = reach();
-        return _reach.Find(reached => reached.Block.Overlaps(block)).Who;
+        // Another thread may begin an operation meanwhile.
+        List<(PhysRange Block, string Who)> reached = _reach ?? reach();
+        if (reached.Exists(one => one.Block.Overlaps(block))) reached = reach();
+        _reach = reached;
+        return reached.Find(one => one.Block.Overlaps(block)).Who;
     }
 }

@@ -53,10 +53,15 @@ public sealed class AllocatorThreads
         {
             for (int i = 0; i < ranges.Length; i++) Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out ranges[i]));
             Array.Clear(successes);
+            int arrived = 0;
             InTwoThreads(_ =>
             {
                 for (int i = 0; i < ranges.Length; i++)
                 {
+                    // At each range they meet.
+                    Interlocked.Increment(ref arrived);
+                    var spin = new SpinWait();
+                    while (Volatile.Read(ref arrived) < 2 * (i + 1)) spin.SpinOnce(sleep1Threshold: -1);
                     if (allocator.TryFree(ranges[i]) == VcmmError.None) Interlocked.Increment(ref successes[i]);
                 }
             });
