@@ -14,6 +14,7 @@ public sealed partial record World
             .Must(Outcome.Invalid, vcm.Range.Last > Iommu.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the IOMMU translates")
             .Must(Outcome.Invalid, Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !Iommu.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what tables cannot")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyondTables(Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what tables lead to")
             .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device), Invariant.SharedTable, "the two are associated")
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
             .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device))));

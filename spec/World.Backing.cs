@@ -33,6 +33,7 @@ public sealed partial record World
         return refusals
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
             .Must(Outcome.Invalid, Memories[part.Memory].IsFreed, Invariant.FrameSafety, "the memory was freed")
+            .Must(Outcome.Invalid, HasTable(reservation.Vcm) && IsBeyondTables(Memories[part.Memory]), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
             .Must(Outcome.Invalid, isPart && !MayBack(reservation, part), Invariant.TablesAreTruth, "the addresses are not the memory's, in a one-to-one region")
             .Must(Outcome.Busy, isPart ? reservation.BackedBytes(part.Offset, part.ByteCount) != 0 : reservation.IsBacked, Invariant.TablesAreTruth, "some of it is backed")
             .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
@@ -87,6 +88,8 @@ public sealed partial record World
 
     private static bool IsContiguous(MemoryState memory) =>
         memory.Segments.Zip(memory.Segments.Skip(1)).All(pair => pair.First.Last + 1 == pair.Second.First);
+
+    private bool IsBeyondTables(MemoryState memory) => memory.Segments.Any(chunk => chunk.Last > Iommu.LastTarget);
 
     /// <summary>Whether the region's kind lets this memory be there.</summary>
     private bool MayBack(ReservationState reservation, BackedPart part)

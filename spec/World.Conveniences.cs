@@ -14,6 +14,7 @@ public sealed partial record World
         return Reservable(new(), map.Vcm, memory.ByteCount, map.Permissions)
             .Must(Outcome.Invalid, !IsAlignment(map.Alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
             .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
+            .Must(Outcome.Invalid, HasTable(map.Vcm) && IsBeyondTables(memory), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
             .Must(Outcome.Invalid, place is { } own && !vcm.Range.Contains(own), Invariant.TablesAreTruth, "the memory's addresses are not in the one-to-one region")
             .Must(Outcome.Invalid, place is { } first && IsAlignment(map.Alignment) && first.First % map.Alignment != 0, Invariant.NoOverlap, "the memory's address is not aligned so")
             .Must(Outcome.Invalid, place is not null && !IsContiguous(memory), Invariant.TablesAreTruth, "the memory is not one range")

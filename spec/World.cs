@@ -9,6 +9,9 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
 {
     /// <summary>What tables can grant, no more and no less. Anything else can be reserved only where there is no table.</summary>
     public ImmutableArray<Permissions> Grantable { get; init; } = [Permissions.Read, Permissions.Write, Permissions.ReadWrite];
+
+    /// <summary>The last physical address that tables can lead to. Memory beyond can back only where there is no table.</summary>
+    public ulong LastTarget { get; init; } = (1UL << 52) - 1;
 }
 
 /// <summary>

@@ -95,15 +95,28 @@ public sealed class WatchedFrames(IContiguousFrameSource inner, Mishaps mishaps,
     {
         lock (_gate)
         {
-            foreach ((ulong first, ulong length) in _live)
-            {
-                if (PhysRange.FromLength(new(first), length).Overlaps(range))
-                    Violation ??= new(Invariant.Conservation, $"{range} was handed out while 0x{first:x} was", "a block is handed out once until it is freed");
-            }
+            if (Neighbour(range) is { } taken)
+                Violation ??= new(Invariant.Conservation, $"{range} was handed out while {taken.First} was", "a block is handed out once until it is freed");
 
             _live[range.First.Value] = range.ByteCount;
             _touched.Add(range);
         }
+    }
+
+    /// <summary>A live block that shares a byte with a range: the last one that begins in it, or before it.</summary>
+    private PhysRange? Neighbour(PhysRange range)
+    {
+        int low = 0, high = _live.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (_live.Keys[middle] <= range.Last.Value) low = middle + 1;
+            else high = middle;
+        }
+
+        if (low == 0) return null;
+        PhysRange block = PhysRange.FromLength(new(_live.Keys[low - 1]), _live.Values[low - 1]);
+        return block.Overlaps(range) ? block : null;
     }
 
     /// <summary>What was out of reach at the first free of an operation stays so; what was within reach may have left it since.</summary>
