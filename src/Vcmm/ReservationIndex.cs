@@ -100,7 +100,7 @@ internal sealed class ReservationIndex
     {
         state = null;
         int way = WayAt(key, level);
-        ulong ways = (ulong)Volatile.Read(ref node.Ways) & (ulong.MaxValue >> (WayCount - 1 - way));
+        ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)) & (ulong.MaxValue >> (WayCount - 1 - way));
         if (level == 1)
         {
             if (ways == 0) return Search.Nothing;
@@ -121,7 +121,7 @@ internal sealed class ReservationIndex
 
     private static IEnumerable<ReservationState> AllIn(Node node)
     {
-        for (ulong ways = (ulong)Volatile.Read(ref node.Ways); ways != 0; ways &= ways - 1)
+        for (ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)); ways != 0; ways &= ways - 1)
         {
             int way = BitOperations.TrailingZeroCount(ways);
             if (node.IsLeaf) yield return node.States[way]!;

@@ -23,11 +23,7 @@ public sealed partial class Vcm
             if (error != VcmmError.NoSpace) return error;
         }
 
-        // Another thread may be half way through giving back what is missing here.
-        Reservation made = default;
-        VcmmError outcome = Exclusively(() => MapNow(stripe, memory, attributes, alignment, out made));
-        reservation = made;
-        return outcome;
+        return MapExclusively(memory, attributes, alignment, out reservation);
     }
 
     /// <summary>Reserves a range and maps it to given memory.</summary>
@@ -106,6 +102,15 @@ public sealed partial class Vcm
                 return error;
             }
         }
+    }
+
+    /// <summary>Tries again: another thread may have been half way through giving back what was missing.</summary>
+    private VcmmError MapExclusively(PhysicalAllocation memory, MappingAttributes attributes, ulong alignment, out Reservation reservation)
+    {
+        Reservation made = default;
+        VcmmError error = Exclusively(() => MapNow(OwnStripe, memory, attributes, alignment, out made));
+        reservation = made;
+        return error;
     }
 
     private VcmmError MapNow(

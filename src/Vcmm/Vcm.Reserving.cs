@@ -101,11 +101,7 @@ public sealed partial class Vcm
             if (error != VcmmError.NoSpace) return error;
         }
 
-        // Another thread may be half way through giving back what is missing here.
-        Reservation made = default;
-        VcmmError outcome = Exclusively(() => ReserveNow(stripe, ranges, bound, byteCount, attributes, alignment, out made));
-        reservation = made;
-        return outcome;
+        return ReserveExclusively(ranges, bound, byteCount, attributes, alignment, out reservation);
     }
 
     internal VcmmError ReserveAt(IRangeAllocator ranges, Bound? bound, IovaRange range, MappingAttributes attributes, out Reservation reservation)
@@ -172,6 +168,25 @@ public sealed partial class Vcm
 
     private static bool IsAlignment(ulong alignment) =>
         BitOperations.IsPow2(alignment) && alignment is >= VcmManager.PageBytes and <= LargestAlignment;
+
+    /// <summary>Tries again: another thread may have been half way through giving back what was missing.</summary>
+    private VcmmError ReserveExclusively(
+        IRangeAllocator ranges, Bound? bound, ulong byteCount, MappingAttributes attributes, ulong alignment, out Reservation reservation)
+    {
+        Reservation made = default;
+        VcmmError error = Exclusively(() => ReserveNow(OwnStripe, ranges, bound, byteCount, attributes, alignment, out made));
+        reservation = made;
+        return error;
+    }
+
+    /// <summary>Tries again: another thread may have been half way through giving back what was missing.</summary>
+    private VcmmError ReserveExclusively(IRangeAllocator ranges, Bound? bound, IovaRange range, MappingAttributes attributes, out Reservation reservation)
+    {
+        Reservation made = default;
+        VcmmError error = Exclusively(() => ReserveNow(OwnStripe, ranges, bound, range, attributes, out made));
+        reservation = made;
+        return error;
+    }
 
     private VcmmError ReserveNow(
         RegionStripe stripe, IRangeAllocator ranges, Bound? bound, ulong byteCount, MappingAttributes attributes, ulong alignment, out Reservation reservation)
