@@ -114,10 +114,7 @@ public sealed partial class Vcm
             if (error != VcmmError.NoSpace) return error;
         }
 
-        Reservation made = default;
-        VcmmError outcome = Exclusively(() => ReserveNow(stripe, ranges, bound, range, attributes, out made));
-        reservation = made;
-        return outcome;
+        return ReserveExclusively(ranges, bound, range, attributes, out reservation);
     }
 
     internal VcmmError Free(Bound bound) => Exclusively(() =>
