@@ -60,6 +60,27 @@ public interface IPhysicalMemory
     void Write(PhysAddr address, ReadOnlySpan<byte> source);
 
     /// <summary>
+    /// The words themselves, if the memory is the host's own: loops over many of them then need no call for each.
+    /// </summary>
+    /// <param name="first">A multiple of 8.</param>
+    /// <param name="count">How many words of 64 bits; 1 and up.</param>
+    /// <param name="words">The words, until the memory is gone; empty where nothing is given.</param>
+    /// <returns>
+    /// False if the memory gives no words out, as by default, or they are not all memory, or are misaligned: use the calls for
+    /// single words, which say what is wrong.
+    /// </returns>
+    /// <remarks>
+    /// A word that others may see meanwhile is read and written as a whole, by loads and stores of 64 bits: aligned, they are
+    /// single-copy atomic on every host that .NET runs on in 64 bits. The order is the caller's: a plain store to a span
+    /// releases nothing.
+    /// </remarks>
+    bool TryGetWords(PhysAddr first, int count, out Span<ulong> words)
+    {
+        words = default;
+        return false;
+    }
+
+    /// <summary>
     /// Makes earlier writes to <paramref name="range"/> visible to walkers that do not snoop the CPU's caches. Nothing to
     /// do where every walker is coherent.
     /// </summary>

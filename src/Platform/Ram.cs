@@ -109,6 +109,21 @@ public readonly unsafe struct Ram : IPhysicalMemory
     public void Write(PhysAddr address, ReadOnlySpan<byte> source) => source.CopyTo(Bytes(address, source.Length));
 
     /// <inheritdoc/>
+    public bool TryGetWords(PhysAddr first, int count, out Span<ulong> words)
+    {
+        ulong offset = unchecked(first.Value - _first);
+        ulong wordCount = unchecked((uint)count);
+        if (offset >= _byteCount || (offset & 7) != 0 || wordCount > (_byteCount - offset) / sizeof(ulong))
+        {
+            words = default;
+            return false;
+        }
+
+        words = new(_bytes + offset, count);
+        return true;
+    }
+
+    /// <inheritdoc/>
     public void Clean(PhysRange range)
     {
     }

@@ -21,8 +21,17 @@ public interface IPageTableFormat
     /// <summary>Log2 of the number of 64-bit entries in a table page.</summary>
     static abstract int IndexBits { get; }
 
+    /// <summary>The smallest number of levels that the encoding knows.</summary>
+    static virtual int MinLevelCount => 1;
+
     /// <summary>The largest number of levels that the encoding knows.</summary>
     static abstract int MaxLevelCount { get; }
+
+    /// <summary>
+    /// Whether the address bits above those that the levels span must all equal the highest of these: there is a lower half of
+    /// addresses and an upper one. Else they must be 0.
+    /// </summary>
+    static virtual bool IsSignExtended => false;
 
     /// <summary>The last physical address that an entry can hold.</summary>
     static abstract PhysAddr LastPhysAddr { get; }
@@ -34,6 +43,10 @@ public interface IPageTableFormat
     /// <param name="address">A multiple of the leaf's size, at most <see cref="LastPhysAddr"/>.</param>
     /// <param name="level">One of <see cref="LeafLevels"/>.</param>
     /// <param name="attributes">Some that <see cref="CanExpress"/> accepts.</param>
+    /// <remarks>
+    /// The accessed and dirty bits are 0. The entries of addresses that are a leaf's size apart are the same number apart,
+    /// whatever the addresses.
+    /// </remarks>
     static abstract ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes);
 
     /// <summary>The entry that points at the table page <paramref name="table"/>.</summary>
@@ -42,6 +55,10 @@ public interface IPageTableFormat
 
     /// <summary>What <paramref name="entry"/> is at <paramref name="level"/>.</summary>
     static abstract EntryKind Classify(ulong entry, int level);
+
+    /// <summary>The bits that must be 0 in an entry of this kind at this level; hardware refuses the entry else.</summary>
+    /// <remarks>Bits that a capability of the hardware gives a meaning to are not among them, nor are ignored ones.</remarks>
+    static abstract ulong ReservedBits(EntryKind kind, int level);
 
     /// <summary>The address in a leaf at <paramref name="level"/>.</summary>
     static abstract PhysAddr LeafAddress(ulong entry, int level);

@@ -4,20 +4,22 @@ using Vcmm.Allocation;
 namespace Vcmm.Tables;
 
 /// <summary>
-/// The table engine: map, unmap and walk, written once over a format's bits and a memory port, both of which the JIT
-/// compiles into the loops.
+/// The table engine: map, unmap, split, merge, protect and walk, written once over a format's bits and a memory port, both of
+/// which the JIT compiles into the loops.
 /// </summary>
 /// <typeparam name="TFormat">The encoding.</typeparam>
 /// <typeparam name="TMemory">The memory that holds the table.</typeparam>
 /// <remarks>
 /// <para><b>Why two threads cannot lose a table.</b> A missing table is installed by compare-and-swap; who loses uses the
-/// winner's. A table is unlinked only by an unmap that covers all of it, and ranges that are worked on at once do not touch:
-/// nobody else can be inside.</para>
+/// winner's. A table is unlinked only by a call whose range covers all of it, and ranges that are worked on at once do not
+/// touch: nobody else can be inside.</para>
 /// <para><b>Why <see cref="TryWalk"/> needs no lock.</b> A table page is freed only after <see cref="_releases"/> moved on; a
 /// walk during which it moved is walked again.</para>
+/// <para><b>Why no bit of the hardware's is lost.</b> A live leaf changes by compare-and-swap, so a bit that is set meanwhile
+/// makes it try again; of a table that a leaf replaced the bits are taken over once more when it is released.</para>
 /// <para><b>Threads.</b> As <see cref="IPageTable"/>.</para>
 /// </remarks>
-public sealed class PageTable<TFormat, TMemory> : IPageTable
+public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     where TFormat : struct, IPageTableFormat
     where TMemory : struct, IPhysicalMemory
 {
@@ -26,6 +28,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
 
     private readonly TMemory _memory;
     private readonly IFrameSource? _frames;
+    private readonly int _levelCount;
     private uint _releases;
     private bool _freed;
 
@@ -33,6 +36,7 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     {
         _memory = memory;
         _frames = frames;
+        _levelCount = format.LevelCount;
         Format = format;
         Root = root;
     }
@@ -44,11 +48,16 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     public PhysAddr Root { get; }
 
     /// <inheritdoc/>
-    public Iova LastAddress => new((1UL << Shift(Format.LevelCount + 1)) - 1);
+    public bool HasDirtyBits => TFormat.AccessedBit != 0 && TFormat.DirtyBit != 0;
 
     private static readonly byte[] Zeros = new byte[1 << TFormat.GranuleLog2];
 
     private static ulong GranuleBytes => 1UL << TFormat.GranuleLog2;
+
+    private static int EntryCount => 1 << TFormat.IndexBits;
+
+    /// <summary>The bits of a leaf that belong to the hardware.</summary>
+    private static ulong UsedBits => TFormat.AccessedBit | TFormat.DirtyBit;
 
     /// <summary>Makes an empty table.</summary>
     /// <param name="memory">Where the table is.</param>
@@ -83,56 +92,11 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
     public bool CanExpress(MappingAttributes attributes) => TFormat.CanExpress(attributes);
 
     /// <inheritdoc/>
-    public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
+    public bool Covers(IovaRange range)
     {
-        // The last table counted at each level: two runs that meet in one missing table need it once.
-        Span<ulong> counted = stackalloc ulong[LevelLimit];
-        counted.Fill(ulong.MaxValue);
-        int missing = 0;
-        var runs = new RunEnumerator(first, segments);
-        while (runs.MoveNext())
-            missing += CountMissing(Root, exists: true, Format.LevelCount, runs.Iova, runs.Address, runs.ByteCount, counted);
-        return missing;
-    }
-
-    /// <inheritdoc/>
-    public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
-    {
-        var runs = new RunEnumerator(first, segments);
-        while (runs.MoveNext()) Fill(Root, Format.LevelCount, runs.Iova, runs.Address, runs.ByteCount, attributes, pages);
-        // What follows, such as reading who must be told of the change, must not overtake the entries.
-        _memory.Fence();
-    }
-
-    /// <inheritdoc/>
-    public void Unmap(IovaRange range, InvalidationGather gather)
-    {
-        Clear(Root, Format.LevelCount, range.First.Value, range.ByteCount, gather);
-        _memory.Fence();
-    }
-
-    /// <inheritdoc/>
-    public void Relink(InvalidationGather gather)
-    {
-        foreach (InvalidationGather.Unlinked unlinked in gather.Tables)
-        {
-            if (!ReferenceEquals(unlinked.Owner, this)) continue;
-            _memory.Write64(unlinked.Slot, unlinked.Entry);
-            CleanEntries(unlinked.Slot, 1);
-        }
-
-        _memory.Fence();
-    }
-
-    /// <inheritdoc/>
-    public void Release(InvalidationGather gather)
-    {
-        if (!gather.HasTables) return;
-        Interlocked.Increment(ref _releases);
-        foreach (InvalidationGather.Unlinked unlinked in gather.Tables)
-        {
-            if (ReferenceEquals(unlinked.Owner, this)) FreeSubtree(TFormat.TableAddress(unlinked.Entry), unlinked.Level);
-        }
+        if (!IsCanonical(range.First.Value) || !IsCanonical(range.Last.Value)) return false;
+        // Both ends are addresses; all between them are if they lie in one half.
+        return !TFormat.IsSignExtended || (long)(range.First.Value ^ range.Last.Value) >= 0;
     }
 
     /// <inheritdoc/>
@@ -147,212 +111,120 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
                 return false;
             }
 
-            bool mapped = TryWalkOnce(address, out translation);
+            bool mapped = TryWalkOnce(address.Value, out translation);
             if (Volatile.Read(ref _releases) == releases) return mapped;
         }
     }
 
     /// <inheritdoc/>
-    public IEnumerable<Leaf> Leaves() => Leaves(Root, Format.LevelCount, 0);
+    public void Relink(InvalidationGather gather)
+    {
+        List<InvalidationGather.Change> changes = gather.Changes;
+        // Backwards: what was changed twice becomes what it was first.
+        for (int i = changes.Count - 1; i >= 0; i--)
+        {
+            if (ReferenceEquals(changes[i].Owner, this)) Undo(changes[i]);
+        }
+
+        _memory.Fence();
+    }
 
     /// <inheritdoc/>
-    public IEnumerable<PhysAddr> TablePages() => TablePages(Root, Format.LevelCount);
+    public void Release(InvalidationGather gather)
+    {
+        List<InvalidationGather.Change> changes = gather.Changes;
+        if (changes.Count == 0) return;
+        Interlocked.Increment(ref _releases);
+        foreach (InvalidationGather.Change change in changes)
+        {
+            if (ReferenceEquals(change.Owner, this)) Finish(change);
+        }
+
+        _memory.Fence();
+    }
 
     /// <inheritdoc/>
     public void Free()
     {
         Volatile.Write(ref _freed, true);
         Interlocked.Increment(ref _releases);
-        if (_frames is not null) FreeSubtree(Root, Format.LevelCount);
+        if (_frames is not null) FreeSubtree(Root, _levelCount);
     }
 
     private static void RequireKnown(TableFormat format)
     {
-        if (format.Encoding != TFormat.Encoding || format.LevelCount < 1 || format.LevelCount > TFormat.MaxLevelCount
+        if (format.Encoding != TFormat.Encoding || format.LevelCount < TFormat.MinLevelCount || format.LevelCount > TFormat.MaxLevelCount
             || !format.AllowsLeafAt(1) || (format.LeafLevels & ~TFormat.LeafLevels) != 0)
         {
             throw new ArgumentException($"{format} is not a format of {TFormat.Encoding}", nameof(format));
         }
     }
 
-    private static int Shift(int level) => TFormat.GranuleLog2 + TFormat.IndexBits * (level - 1);
+    private static int Shift(int level) => unchecked(TFormat.GranuleLog2 + TFormat.IndexBits * (level - 1));
+
+    private static ulong EntryBytes(int level) => 1UL << Shift(level);
 
     private static PhysAddr Slot(PhysAddr table, int level, ulong iova) =>
-        new(table.Value + ((iova >> Shift(level) & ((1UL << TFormat.IndexBits) - 1)) << EntryLog2));
+        new(unchecked(table.Value + ((iova >> Shift(level) & ((1UL << TFormat.IndexBits) - 1)) << EntryLog2)));
+
+    private static PhysAddr SlotAt(PhysAddr table, int index) => new(unchecked(table.Value + ((ulong)index << EntryLog2)));
 
     /// <summary>The part of [iova, iova + byteCount) that one entry at the level covers.</summary>
     private static ulong PartInEntry(int level, ulong iova, ulong byteCount)
     {
-        ulong entryBytes = 1UL << Shift(level);
-        return Math.Min(byteCount, entryBytes - (iova & (entryBytes - 1)));
+        ulong entryBytes = EntryBytes(level);
+        return Math.Min(byteCount, unchecked(entryBytes - (iova & (entryBytes - 1))));
     }
 
-    private bool FitsLeaf(int level, ulong part, ulong address) =>
-        Format.AllowsLeafAt(level) && part == 1UL << Shift(level) && (address & (part - 1)) == 0;
+    private static IovaRange RangeOf(ulong iova, ulong byteCount) => new(new(iova), new(unchecked(iova + byteCount - 1)));
 
-    private int CountMissing(PhysAddr table, bool exists, int level, ulong iova, ulong address, ulong byteCount, Span<ulong> counted)
+    private bool IsCanonical(ulong iova)
     {
-        if (level == 1) return 0;
-        int missing = 0;
-        while (byteCount != 0)
-        {
-            ulong part = PartInEntry(level, iova, byteCount);
-            ulong entry = exists ? _memory.Read64(Slot(table, level, iova)) : 0;
-            EntryKind kind = TFormat.Classify(entry, level);
-            // A leaf that is there already is this very mapping: Map leaves it alone.
-            if (kind != EntryKind.Leaf && !(kind == EntryKind.Absent && FitsLeaf(level, part, address)))
-            {
-                ulong index = iova >> Shift(level);
-                if (kind == EntryKind.Absent && counted[level] != index)
-                {
-                    counted[level] = index;
-                    missing++;
-                }
-
-                missing += CountMissing(TFormat.TableAddress(entry), kind == EntryKind.Table, level - 1, iova, address, part, counted);
-            }
-
-            iova = unchecked(iova + part);
-            address = unchecked(address + part);
-            byteCount -= part;
-        }
-
-        return missing;
+        int bits = Shift(unchecked(_levelCount + 1));
+        if (!TFormat.IsSignExtended) return iova >> bits == 0;
+        return iova == Extend(iova, bits);
     }
 
-    private void Fill(PhysAddr table, int level, ulong iova, ulong address, ulong byteCount, MappingAttributes attributes, TablePagePool pages)
+    private ulong Extend(ulong iova) => TFormat.IsSignExtended ? Extend(iova, Shift(unchecked(_levelCount + 1))) : iova;
+
+    private static ulong Extend(ulong iova, int bits) => unchecked((ulong)((long)(iova << (64 - bits)) >> (64 - bits)));
+
+    /// <summary>
+    /// The lowest table of which the range lies wholly inside one span and does not fill an entry of the table above.
+    /// </summary>
+    private PhysAddr Descend(ulong iova, ulong byteCount, out int level)
     {
-        if (level == 1)
+        PhysAddr table = Root;
+        level = _levelCount;
+        ulong crossed = iova ^ unchecked(iova + byteCount - 1);
+        for (int shift = Shift(level); level > 1; level--)
         {
-            FillPages(Slot(table, 1, iova), address, byteCount >> TFormat.GranuleLog2, attributes);
-            return;
+            if (crossed >> shift != 0 || byteCount >> shift != 0) break;
+            ulong entry = _memory.Read64(Slot(table, level, iova));
+            if (TFormat.Classify(entry, level) != EntryKind.Table) break;
+            table = TFormat.TableAddress(entry);
+            shift -= TFormat.IndexBits;
         }
 
-        while (byteCount != 0)
-        {
-            ulong part = PartInEntry(level, iova, byteCount);
-            PhysAddr slot = Slot(table, level, iova);
-            ulong entry = _memory.Read64(slot);
-            if (FitsLeaf(level, part, address) && TFormat.Classify(entry, level) != EntryKind.Table)
-            {
-                ulong leaf = TFormat.EncodeLeaf(new(address), level, attributes);
-                if (entry != 0 && entry != leaf) throw Broken(slot, entry, "is live where nothing should be mapped");
-                _memory.Write64(slot, leaf);
-                CleanEntries(slot, 1);
-            }
-            else
-            {
-                Fill(TableAt(slot, entry, level, pages), level - 1, iova, address, part, attributes, pages);
-            }
-
-            iova = unchecked(iova + part);
-            address = unchecked(address + part);
-            byteCount -= part;
-        }
+        return table;
     }
 
-    private void FillPages(PhysAddr slot, ulong address, ulong count, MappingAttributes attributes)
-    {
-        PhysAddr firstSlot = slot;
-        ulong leaf = TFormat.EncodeLeaf(new(address), 1, attributes);
-        for (ulong i = 0; i < count; i++)
-        {
-            ulong entry = _memory.Read64(slot);
-            if (entry != 0 && entry != leaf) throw Broken(slot, entry, "is live where nothing should be mapped");
-            _memory.Write64(slot, leaf);
-            slot = new(unchecked(slot.Value + (1UL << EntryLog2)));
-            leaf = unchecked(leaf + GranuleBytes);
-        }
-
-        CleanEntries(firstSlot, count);
-    }
-
-    /// <summary>The table that the slot points at; one from the pool is installed where there is none.</summary>
-    private PhysAddr TableAt(PhysAddr slot, ulong entry, int level, TablePagePool pages)
-    {
-        if (entry == 0)
-        {
-            PhysAddr page = pages.Take();
-            Zero(page);
-            entry = _memory.CompareExchange64(slot, TFormat.EncodeTable(page), 0);
-            if (entry == 0)
-            {
-                CleanEntries(slot, 1);
-                return page;
-            }
-
-            pages.Return(page);
-        }
-
-        if (TFormat.Classify(entry, level) != EntryKind.Table) throw Broken(slot, entry, "is a leaf where a table is needed");
-        return TFormat.TableAddress(entry);
-    }
-
-    private void Clear(PhysAddr table, int level, ulong iova, ulong byteCount, InvalidationGather gather)
-    {
-        if (level == 1)
-        {
-            ClearPages(Slot(table, 1, iova), byteCount >> TFormat.GranuleLog2);
-            return;
-        }
-
-        while (byteCount != 0)
-        {
-            ulong part = PartInEntry(level, iova, byteCount);
-            bool whole = part == 1UL << Shift(level);
-            PhysAddr slot = Slot(table, level, iova);
-            ulong entry = _memory.Read64(slot);
-            switch (TFormat.Classify(entry, level))
-            {
-                case EntryKind.Leaf when !whole:
-                    throw Broken(slot, entry, "is a leaf that the range would cut");
-                case EntryKind.Leaf:
-                    _memory.Write64(slot, 0);
-                    CleanEntries(slot, 1);
-                    break;
-                case EntryKind.Table when whole:
-                    _memory.Write64(slot, 0);
-                    CleanEntries(slot, 1);
-                    gather.Add(new(this, slot, entry, level - 1));
-                    break;
-                case EntryKind.Table:
-                    Clear(TFormat.TableAddress(entry), level - 1, iova, part, gather);
-                    break;
-            }
-
-            iova = unchecked(iova + part);
-            byteCount -= part;
-        }
-    }
-
-    private void ClearPages(PhysAddr slot, ulong count)
-    {
-        PhysAddr firstSlot = slot;
-        for (ulong i = 0; i < count; i++)
-        {
-            _memory.Write64(slot, 0);
-            slot = new(unchecked(slot.Value + (1UL << EntryLog2)));
-        }
-
-        CleanEntries(firstSlot, count);
-    }
-
-    private bool TryWalkOnce(Iova address, out Translation translation)
+    private bool TryWalkOnce(ulong iova, out Translation translation)
     {
         translation = default;
-        if (address.Value > LastAddress.Value) return false;
+        if (!IsCanonical(iova)) return false;
         PhysAddr table = Root;
-        for (int level = Format.LevelCount; level >= 1; level--)
+        for (int level = _levelCount; level >= 1; level--)
         {
             // A page that was freed under the walk may hold anything, an address outside memory too.
-            if (!_memory.TryRead64(Slot(table, level, address.Value), out ulong entry)) return false;
+            if (!_memory.TryRead64(Slot(table, level, iova), out ulong entry)) return false;
             switch (TFormat.Classify(entry, level))
             {
                 case EntryKind.Absent:
                     return false;
                 case EntryKind.Leaf:
-                    ulong leafBytes = 1UL << Shift(level);
-                    ulong offset = address.Value & (leafBytes - 1);
+                    ulong leafBytes = EntryBytes(level);
+                    ulong offset = iova & unchecked(leafBytes - 1);
                     translation = new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
                     return true;
                 default:
@@ -364,44 +236,21 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         return false;
     }
 
-    private IEnumerable<Leaf> Leaves(PhysAddr table, int level, ulong iova)
-    {
-        ulong entryBytes = 1UL << Shift(level);
-        for (int i = 0; i < 1 << TFormat.IndexBits; i++, iova = unchecked(iova + entryBytes))
-        {
-            ulong entry = _memory.Read64(new(table.Value + ((ulong)i << EntryLog2)));
-            switch (TFormat.Classify(entry, level))
-            {
-                case EntryKind.Leaf:
-                    yield return new(IovaRange.FromLength(new(iova), entryBytes), TFormat.LeafAddress(entry, level), TFormat.AttributesOf(entry, level));
-                    break;
-                case EntryKind.Table:
-                    foreach (Leaf leaf in Leaves(TFormat.TableAddress(entry), level - 1, iova)) yield return leaf;
-                    break;
-            }
-        }
-    }
-
-    private IEnumerable<PhysAddr> TablePages(PhysAddr table, int level)
-    {
-        yield return table;
-        for (int i = 0; level != 1 && i < 1 << TFormat.IndexBits; i++)
-        {
-            ulong entry = _memory.Read64(new(table.Value + ((ulong)i << EntryLog2)));
-            if (TFormat.Classify(entry, level) != EntryKind.Table) continue;
-            foreach (PhysAddr page in TablePages(TFormat.TableAddress(entry), level - 1)) yield return page;
-        }
-    }
-
     private void FreeSubtree(PhysAddr table, int level)
     {
-        for (int i = 0; level != 1 && i < 1 << TFormat.IndexBits; i++)
+        for (int i = 0; level != 1 && i < EntryCount; i++)
         {
-            ulong entry = _memory.Read64(new(table.Value + ((ulong)i << EntryLog2)));
+            ulong entry = _memory.Read64(SlotAt(table, i));
             if (TFormat.Classify(entry, level) == EntryKind.Table) FreeSubtree(TFormat.TableAddress(entry), level - 1);
         }
 
         _frames!.Free(table);
+    }
+
+    private void WriteEntry(PhysAddr slot, ulong entry)
+    {
+        _memory.Write64(slot, entry);
+        CleanEntries(slot, 1);
     }
 
     /// <summary>A page becomes a table only when no walker can see what was in it before. Nobody sees it yet, so bytes will do.</summary>
@@ -411,39 +260,9 @@ public sealed class PageTable<TFormat, TMemory> : IPageTable
         _memory.Clean(PhysRange.FromLength(page, GranuleBytes));
     }
 
-    private void CleanEntries(PhysAddr slot, ulong count) => _memory.Clean(PhysRange.FromLength(slot, count << EntryLog2));
+    private void CleanEntries(PhysAddr slot, ulong count) =>
+        _memory.Clean(new(slot, new(unchecked(slot.Value + (count << EntryLog2) - 1))));
 
     private static InvalidOperationException Broken(PhysAddr slot, ulong entry, string what) =>
         new($"the entry 0x{entry:x} at {slot} {what}");
-
-    /// <summary>Segments that continue each other, as one run each.</summary>
-    private ref struct RunEnumerator(Iova first, ReadOnlySpan<PhysRange> segments)
-    {
-        private readonly ReadOnlySpan<PhysRange> _segments = segments;
-        private ulong _nextIova = first.Value;
-        private int _index;
-
-        public ulong Iova { get; private set; }
-
-        public ulong Address { get; private set; }
-
-        public ulong ByteCount { get; private set; }
-
-        public bool MoveNext()
-        {
-            if (_index == _segments.Length) return false;
-            Iova = _nextIova;
-            Address = _segments[_index].First.Value;
-            ByteCount = _segments[_index].ByteCount;
-            _index++;
-            while (_index < _segments.Length && _segments[_index].First.Value == unchecked(Address + ByteCount))
-            {
-                ByteCount += _segments[_index].ByteCount;
-                _index++;
-            }
-
-            _nextIova = unchecked(Iova + ByteCount);
-            return true;
-        }
-    }
 }

@@ -2,12 +2,12 @@ using Platform;
 
 namespace Vcmm.Tables;
 
-/// <summary>Second-stage page tables of Intel VT-d: three or four levels, leaves of 4 KiB, 2 MiB and 1 GiB.</summary>
+/// <summary>Second-stage page tables of Intel VT-d: three to five levels, leaves of 4 KiB, 2 MiB and 1 GiB.</summary>
 /// <remarks>
 /// <b>Source.</b> Intel Virtualization Technology for Directed I/O, "Second-Stage Paging Entries": Read is bit 0, Write bit 1,
-/// Page Size bit 7 (levels 2 and 3), the address bits 51:12. An entry with neither Read nor Write is not present. Accessed
-/// and Dirty (bits 8 and 9) stay 0 unless the hardware was asked to keep them; Snoop (bit 11) and Transient Mapping (bit 62)
-/// are reserved where the hardware lacks them and are never set here.
+/// Page Size bit 7 (levels 2 and 3; reserved above), the address bits 51:12. An entry with neither Read nor Write is not
+/// present. Accessed and Dirty (bits 8 and 9) are set by hardware that was told to (SSADE in the PASID-table entry) and are left
+/// to it; Snoop (bit 11) and Transient Mapping (bit 62) are reserved where the hardware lacks them and are never set here.
 /// </remarks>
 public readonly struct VtdSecondStage : IPageTableFormat
 {
@@ -26,7 +26,10 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static int IndexBits => 9;
 
     /// <inheritdoc/>
-    public static int MaxLevelCount => 4;
+    public static int MinLevelCount => 3;
+
+    /// <inheritdoc/>
+    public static int MaxLevelCount => 5;
 
     /// <inheritdoc/>
     public static PhysAddr LastPhysAddr => new(0x000F_FFFF_FFFF_FFFF);
@@ -50,6 +53,16 @@ public readonly struct VtdSecondStage : IPageTableFormat
         if ((entry & (ReadBit | WriteBit)) == 0) return EntryKind.Absent;
         return level == 1 || (entry & PageSizeBit) != 0 ? EntryKind.Leaf : EntryKind.Table;
     }
+
+    /// <inheritdoc/>
+    public static ulong ReservedBits(EntryKind kind, int level) => kind switch
+    {
+        // Page Size; it maps nothing at levels 4 and 5.
+        EntryKind.Table => level > 3 ? PageSizeBit : 0,
+        // The address bits below the page's size.
+        EntryKind.Leaf => AddressMask & ((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1),
+        _ => 0,
+    };
 
     /// <inheritdoc/>
     public static PhysAddr LeafAddress(ulong entry, int level) =>

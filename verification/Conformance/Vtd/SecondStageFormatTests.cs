@@ -75,7 +75,8 @@ public sealed class SecondStageFormatTests
     {
         Assert.Equal(12, VtdSecondStage.GranuleLog2);
         Assert.Equal(9, VtdSecondStage.IndexBits);
-        Assert.Equal(4, VtdSecondStage.MaxLevelCount);
+        Assert.Equal(3, VtdSecondStage.MinLevelCount);
+        Assert.Equal(5, VtdSecondStage.MaxLevelCount);
         Assert.Equal(0b1110u, VtdSecondStage.LeafLevels);
         Assert.Equal(new PhysAddr(0xF_FFFF_FFFF_FFFF), VtdSecondStage.LastPhysAddr);
     }

@@ -18,7 +18,10 @@ public abstract class PassingTable(IPageTable inner) : IPageTable
     public PhysAddr Root => inner.Root;
 
     /// <inheritdoc/>
-    public Iova LastAddress => inner.LastAddress;
+    public bool HasDirtyBits => inner.HasDirtyBits;
+
+    /// <inheritdoc/>
+    public virtual bool Covers(IovaRange range) => inner.Covers(range);
 
     /// <inheritdoc/>
     public virtual bool CanExpress(MappingAttributes attributes) => inner.CanExpress(attributes);
@@ -31,6 +34,24 @@ public abstract class PassingTable(IPageTable inner) : IPageTable
 
     /// <inheritdoc/>
     public virtual void Unmap(IovaRange range, InvalidationGather gather) => inner.Unmap(range, gather);
+
+    /// <inheritdoc/>
+    public virtual int CountSplitTables(IovaRange range) => inner.CountSplitTables(range);
+
+    /// <inheritdoc/>
+    public virtual void Split(IovaRange range, TablePagePool pages, InvalidationGather gather) => inner.Split(range, pages, gather);
+
+    /// <inheritdoc/>
+    public virtual void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather) => inner.Protect(range, attributes, gather);
+
+    /// <inheritdoc/>
+    public virtual bool TryMerge(IovaRange range, InvalidationGather gather) => inner.TryMerge(range, gather);
+
+    /// <inheritdoc/>
+    public virtual void CollectDirty(IovaRange range, bool clear, ICollection<IovaRange> dirty, InvalidationGather gather) => inner.CollectDirty(range, clear, dirty, gather);
+
+    /// <inheritdoc/>
+    public virtual void CollectAccessed(IovaRange range, bool clear, ICollection<IovaRange> accessed, InvalidationGather gather) => inner.CollectAccessed(range, clear, accessed, gather);
 
     /// <inheritdoc/>
     public virtual void Relink(InvalidationGather gather) => inner.Relink(gather);
@@ -46,6 +67,9 @@ public abstract class PassingTable(IPageTable inner) : IPageTable
 
     /// <inheritdoc/>
     public virtual IEnumerable<PhysAddr> TablePages() => inner.TablePages();
+
+    /// <inheritdoc/>
+    public virtual TableAudit Audit() => inner.Audit();
 
     /// <inheritdoc/>
     public virtual void Free() => inner.Free();

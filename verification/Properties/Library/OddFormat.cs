@@ -34,6 +34,13 @@ public readonly struct OddFormat : IPageTableFormat
         ? EntryKind.Absent
         : (entry & TableBit) != 0 ? EntryKind.Table : EntryKind.Leaf;
 
+    public static ulong ReservedBits(EntryKind kind, int level) => kind switch
+    {
+        EntryKind.Table => ~(AddressMask | PresentBit | TableBit),
+        EntryKind.Leaf => 0x1FFF_0000_0000_0FFC | (AddressMask & ((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1)),
+        _ => 0,
+    };
+
     public static PhysAddr LeafAddress(ulong entry, int level) => new(entry & AddressMask);
 
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);

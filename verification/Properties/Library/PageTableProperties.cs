@@ -92,7 +92,8 @@ public sealed class PageTableProperties
 
     [Theory]
     [InlineData("vtd-first-stage", 4, 0b1110u)]
-    [InlineData("vtd-second-stage", 5, 0b1110u)]
+    [InlineData("vtd-second-stage", 6, 0b1110u)]
+    [InlineData("vtd-second-stage", 2, 0b1110u)]
     [InlineData("vtd-second-stage", 0, 0b1110u)]
     [InlineData("vtd-second-stage", 4, 0b1100u)]
     [InlineData("vtd-second-stage", 4, 0b11110u)]

@@ -1,0 +1,328 @@
+using Platform;
+
+namespace Vcmm.Tables;
+
+// What is absent becomes present, and the other way round.
+public sealed partial class PageTable<TFormat, TMemory>
+{
+    /// <summary>From how many entries on it pays to ask the memory for a span of them.</summary>
+    private const ulong SpanThreshold = 4;
+
+    /// <inheritdoc/>
+    public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
+    {
+        // The last table counted at each level: two runs that meet in one missing table need it once.
+        Span<ulong> counted = stackalloc ulong[LevelLimit];
+        counted.Fill(ulong.MaxValue);
+        int missing = 0;
+        var runs = new RunEnumerator(first, segments);
+        while (runs.MoveNext())
+        {
+            PhysAddr table = Descend(runs.Iova, runs.ByteCount, out int level);
+            if (level != 1) missing += CountMissing(table, exists: true, level, runs.Iova, runs.Address, runs.ByteCount, counted);
+        }
+
+        return missing;
+    }
+
+    /// <inheritdoc/>
+    public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
+    {
+        var runs = new RunEnumerator(first, segments);
+        PhysAddr table = default;
+        int level = 0;
+        ulong inTable = 0;
+        while (runs.MoveNext())
+        {
+            // Scattered memory comes page by page, and the next page lies most often in the table of the last.
+            ulong crossed = (runs.Iova ^ inTable) | (runs.Iova ^ unchecked(runs.Iova + runs.ByteCount - 1));
+            if (level != 1 || crossed >> Shift(2) != 0) table = Descend(runs.Iova, runs.ByteCount, out level);
+            inTable = runs.Iova;
+            Fill(table, level, runs.Iova, runs.Address, runs.ByteCount, attributes, pages);
+        }
+
+        // What follows, such as reading who must be told of the change, must not overtake the entries.
+        _memory.Fence();
+    }
+
+    /// <inheritdoc/>
+    public void Unmap(IovaRange range, InvalidationGather gather)
+    {
+        ulong byteCount = range.ByteCount;
+        PhysAddr table = Descend(range.First.Value, byteCount, out int level);
+        Clear(table, level, range.First.Value, byteCount, gather);
+        _memory.Fence();
+    }
+
+    private bool FitsLeaf(int level, ulong part, ulong address) =>
+        Format.AllowsLeafAt(level) && part == EntryBytes(level) && (address & unchecked(part - 1)) == 0;
+
+    private int CountMissing(PhysAddr table, bool exists, int level, ulong iova, ulong address, ulong byteCount, Span<ulong> counted)
+    {
+        if (level == 1) return 0;
+        int missing = 0;
+        while (byteCount != 0)
+        {
+            ulong part = PartInEntry(level, iova, byteCount);
+            ulong entry = exists ? _memory.Read64(Slot(table, level, iova)) : 0;
+            EntryKind kind = TFormat.Classify(entry, level);
+            // A leaf that is there already is this very mapping: Map leaves it alone.
+            if (kind != EntryKind.Leaf && !(kind == EntryKind.Absent && FitsLeaf(level, part, address)))
+            {
+                ulong index = iova >> Shift(level);
+                if (kind == EntryKind.Absent && counted[level] != index)
+                {
+                    counted[level] = index;
+                    missing++;
+                }
+
+                missing += CountMissing(TFormat.TableAddress(entry), kind == EntryKind.Table, level - 1, iova, address, part, counted);
+            }
+
+            iova = unchecked(iova + part);
+            address = unchecked(address + part);
+            byteCount = unchecked(byteCount - part);
+        }
+
+        return missing;
+    }
+
+    private void Fill(PhysAddr table, int level, ulong iova, ulong address, ulong byteCount, MappingAttributes attributes, TablePagePool pages)
+    {
+        if (level == 1)
+        {
+            FillPages(Slot(table, 1, iova), address, byteCount >> TFormat.GranuleLog2, attributes);
+            return;
+        }
+
+        while (byteCount != 0)
+        {
+            ulong part = PartInEntry(level, iova, byteCount);
+            PhysAddr slot = Slot(table, level, iova);
+            ulong entry = _memory.Read64(slot);
+            if (FitsLeaf(level, part, address) && TFormat.Classify(entry, level) != EntryKind.Table)
+                PutLeaf(slot, entry, TFormat.EncodeLeaf(new(address), level, attributes));
+            else if (entry == 0 && part == EntryBytes(level))
+                Link(slot, Build(level - 1, address, attributes, pages));
+            else
+                Fill(TableAt(slot, entry, level, pages), level - 1, iova, address, part, attributes, pages);
+
+            iova = unchecked(iova + part);
+            address = unchecked(address + part);
+            byteCount = unchecked(byteCount - part);
+        }
+    }
+
+    /// <summary>Writes a leaf where nothing is; the same leaf, with the hardware's bits in it, is left alone.</summary>
+    private void PutLeaf(PhysAddr slot, ulong entry, ulong leaf)
+    {
+        if (entry == 0) WriteEntry(slot, leaf);
+        else if (((entry ^ leaf) & ~UsedBits) != 0) throw Broken(slot, entry, "is live where nothing should be mapped");
+    }
+
+    private void FillPages(PhysAddr slot, ulong address, ulong count, MappingAttributes attributes)
+    {
+        ulong leaf = TFormat.EncodeLeaf(new(address), 1, attributes);
+        ulong step = LeafStep(1, attributes);
+        if (count >= SpanThreshold && _memory.TryGetWords(slot, (int)count, out Span<ulong> words))
+        {
+            int bad = FillWords(words, leaf, step);
+            if (bad >= 0) throw Broken(SlotAt(slot, bad), words[bad], "is live where nothing should be mapped");
+            CleanEntries(slot, count);
+            return;
+        }
+
+        for (ulong i = 0; i < count; i++)
+        {
+            ulong entry = _memory.Read64(slot);
+            if (entry == 0) _memory.Write64(slot, leaf);
+            else if (((entry ^ leaf) & ~UsedBits) != 0) throw Broken(slot, entry, "is live where nothing should be mapped");
+            slot = new(unchecked(slot.Value + (1UL << EntryLog2)));
+            leaf = unchecked(leaf + step);
+        }
+
+        CleanEntries(new(unchecked(slot.Value - (count << EntryLog2))), count);
+    }
+
+    /// <summary>Fills entries that a walker may see. Each is one aligned release store of 64 bits: none is ever torn, and none
+    /// overtakes what the thread wrote before.</summary>
+    /// <returns>The index of an entry that is something else already, or -1.</returns>
+    private static int FillWords(Span<ulong> words, ulong leaf, ulong step)
+    {
+        for (int i = 0; i < words.Length; i++)
+        {
+            ulong entry = words[i];
+            if (entry == 0) Volatile.Write(ref words[i], leaf);
+            else if (((entry ^ leaf) & ~UsedBits) != 0) return i;
+            leaf = unchecked(leaf + step);
+        }
+
+        return -1;
+    }
+
+    /// <summary>The difference between the entries of two leaves that follow each other.</summary>
+    private static ulong LeafStep(int level, MappingAttributes attributes) => unchecked(
+        TFormat.EncodeLeaf(new(EntryBytes(level)), level, attributes) - TFormat.EncodeLeaf(default, level, attributes));
+
+    /// <summary>
+    /// A table all of whose entries map [address, …). Nobody sees it before it is linked, which is a compare-and-swap: its
+    /// entries may be written in any way, and once.
+    /// </summary>
+    private PhysAddr Build(int level, ulong address, MappingAttributes attributes, TablePagePool pages)
+    {
+        PhysAddr table = pages.Take();
+        ulong entryBytes = EntryBytes(level);
+        if (FitsLeaf(level, entryBytes, address))
+        {
+            WriteNew(table, TFormat.EncodeLeaf(new(address), level, attributes), LeafStep(level, attributes));
+        }
+        else
+        {
+            for (int i = 0; i < EntryCount; i++, address = unchecked(address + entryBytes))
+                _memory.Write64(SlotAt(table, i), TFormat.EncodeTable(Build(level - 1, address, attributes, pages)));
+        }
+
+        _memory.Clean(PhysRange.FromLength(table, GranuleBytes));
+        return table;
+    }
+
+    private void WriteNew(PhysAddr table, ulong entry, ulong step)
+    {
+        if (_memory.TryGetWords(table, EntryCount, out Span<ulong> words))
+        {
+            for (int i = 0; i < words.Length; i++, entry = unchecked(entry + step)) words[i] = entry;
+            return;
+        }
+
+        for (int i = 0; i < EntryCount; i++, entry = unchecked(entry + step)) _memory.Write64(SlotAt(table, i), entry);
+    }
+
+    /// <summary>Links a table in the place of a slot that lies wholly in the range of the call: nobody else has business there.</summary>
+    private void Link(PhysAddr slot, PhysAddr table)
+    {
+        ulong found = _memory.CompareExchange64(slot, TFormat.EncodeTable(table), 0);
+        if (found != 0) throw Broken(slot, found, "came about where nothing should be mapped");
+        CleanEntries(slot, 1);
+    }
+
+    /// <summary>The table that the slot points at; one from the pool is installed where there is none.</summary>
+    private PhysAddr TableAt(PhysAddr slot, ulong entry, int level, TablePagePool pages)
+    {
+        if (entry == 0)
+        {
+            PhysAddr page = pages.Take();
+            Zero(page);
+            entry = _memory.CompareExchange64(slot, TFormat.EncodeTable(page), 0);
+            if (entry == 0)
+            {
+                CleanEntries(slot, 1);
+                return page;
+            }
+
+            pages.Return(page);
+        }
+
+        if (TFormat.Classify(entry, level) != EntryKind.Table) throw Broken(slot, entry, "is a leaf where a table is needed");
+        return TFormat.TableAddress(entry);
+    }
+
+    private void Clear(PhysAddr table, int level, ulong iova, ulong byteCount, InvalidationGather gather)
+    {
+        if (level == 1)
+        {
+            ClearPages(Slot(table, 1, iova), iova, byteCount >> TFormat.GranuleLog2, gather);
+            return;
+        }
+
+        while (byteCount != 0)
+        {
+            ulong part = PartInEntry(level, iova, byteCount);
+            bool whole = part == EntryBytes(level);
+            PhysAddr slot = Slot(table, level, iova);
+            ulong entry = _memory.Read64(slot);
+            switch (TFormat.Classify(entry, level))
+            {
+                case EntryKind.Leaf when !whole:
+                    throw Broken(slot, entry, "is a leaf that the range would cut");
+                case EntryKind.Leaf:
+                    WriteEntry(slot, 0);
+                    gather.Add(RangeOf(iova, part));
+                    break;
+                case EntryKind.Table when whole:
+                    WriteEntry(slot, 0);
+                    gather.Add(RangeOf(iova, part));
+                    gather.Add(new InvalidationGather.Change(this, InvalidationGather.ChangeKind.Unlinked, slot, level, entry, 0));
+                    break;
+                case EntryKind.Table:
+                    Clear(TFormat.TableAddress(entry), level - 1, iova, part, gather);
+                    break;
+            }
+
+            iova = unchecked(iova + part);
+            byteCount = unchecked(byteCount - part);
+        }
+    }
+
+    private void ClearPages(PhysAddr slot, ulong iova, ulong count, InvalidationGather gather)
+    {
+        ulong first = ulong.MaxValue;
+        ulong last = 0;
+        if (count >= SpanThreshold && _memory.TryGetWords(slot, (int)count, out Span<ulong> words))
+        {
+            for (int i = 0; i < words.Length; i++)
+            {
+                if (words[i] == 0) continue;
+                if (first == ulong.MaxValue) first = (ulong)i;
+                last = (ulong)i;
+                Volatile.Write(ref words[i], 0);
+            }
+        }
+        else
+        {
+            for (ulong i = 0; i < count; i++)
+            {
+                PhysAddr at = new(unchecked(slot.Value + (i << EntryLog2)));
+                if (_memory.Read64(at) == 0) continue;
+                if (first == ulong.MaxValue) first = i;
+                last = i;
+                _memory.Write64(at, 0);
+            }
+        }
+
+        if (first == ulong.MaxValue) return;
+        ulong changed = unchecked(last - first + 1);
+        CleanEntries(new(unchecked(slot.Value + (first << EntryLog2))), changed);
+        gather.Add(RangeOf(unchecked(iova + (first << TFormat.GranuleLog2)), changed << TFormat.GranuleLog2));
+    }
+
+    /// <summary>Segments that continue each other, as one run each.</summary>
+    private ref struct RunEnumerator(Iova first, ReadOnlySpan<PhysRange> segments)
+    {
+        private readonly ReadOnlySpan<PhysRange> _segments = segments;
+        private ulong _nextIova = first.Value;
+        private int _index;
+
+        public ulong Iova { get; private set; }
+
+        public ulong Address { get; private set; }
+
+        public ulong ByteCount { get; private set; }
+
+        public bool MoveNext()
+        {
+            if (_index == _segments.Length) return false;
+            Iova = _nextIova;
+            Address = _segments[_index].First.Value;
+            ByteCount = _segments[_index].ByteCount;
+            _index++;
+            while (_index < _segments.Length && _segments[_index].First.Value == unchecked(Address + ByteCount))
+            {
+                ByteCount += _segments[_index].ByteCount;
+                _index++;
+            }
+
+            _nextIova = unchecked(Iova + ByteCount);
+            return true;
+        }
+    }
+}
