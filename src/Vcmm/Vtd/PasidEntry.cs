@@ -29,6 +29,7 @@ internal static class PasidEntry
     private const ulong PageWalkSnoop = 1UL << 23;
     private const ulong FiveLevels = 1UL << 2;
     private const ulong WriteProtect = 1UL << 4;
+    private const ulong NoExecute = 1UL << 5;
 
     /// <summary>A context entry; requests without a PASID take PASID entry 0 (RID_PASID).</summary>
     /// <param name="directory">The PASID directory.</param>
@@ -54,9 +55,11 @@ internal static class PasidEntry
         if (attachment.Stage == Stage.First)
         {
             words[0] = FirstStageType;
-            // Requests with supervisor privilege are refused (SRE 0). WPE speaks of them alone: that they would obey R/W.
+            // Requests with supervisor privilege, and those that ask for execute, are refused (SRE 0, ERE 0). WPE speaks of the
+            // former alone: they would obey R/W. Where there are the latter, XD is a reserved bit of the tables without NXE.
             words[2] = table.Root.Value | (table.Format.LevelCount == 5 ? FiveLevels : 0)
-                | (capabilities.SupervisorRequests ? WriteProtect : 0);
+                | (capabilities.SupervisorRequests ? WriteProtect : 0)
+                | (capabilities.ExecuteRequests ? NoExecute : 0);
         }
         else
         {

@@ -35,6 +35,9 @@ internal readonly record struct VtdCapabilities(ulong Cap, ulong Ecap)
 
     public bool QueuedInvalidation => Bit(Ecap, 1);
 
+    /// <summary>Requests that ask for execute permission.</summary>
+    public bool ExecuteRequests => Bit(Ecap, 30);
+
     /// <summary>Requests with supervisor privilege.</summary>
     public bool SupervisorRequests => Bit(Ecap, 31);
 

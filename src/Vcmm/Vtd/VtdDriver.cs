@@ -8,7 +8,7 @@ namespace Vcmm.Vtd;
 /// <typeparam name="TMemory">The memory that holds its tables and its queue.</typeparam>
 /// <remarks>
 /// <para><b>Address spaces.</b> In scalable mode a device has one for its requests without a PASID and one for each PASID.
-/// The hardware takes the entry of PASID 0 for the former, so that PASID 0 cannot be attached by itself.</para>
+/// The hardware takes the entry of PASID 0 for the former (RID_PASID), and refuses requests that name it.</para>
 /// <para><b>Cost.</b> A change of a table costs at most four commands for each range, domain and, with first-stage tables,
 /// PASID under which the domain is attached, and one wait for all of them.</para>
 /// <para><b>Threads.</b> As <see cref="IIommu"/>.</para>
@@ -51,7 +51,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     /// <summary>Second-stage tables first, of four levels before others; then, in scalable mode, first-stage tables.</summary>
     public IReadOnlyList<TableFormat> Formats { get; }
 
-    /// <summary>In legacy mode none. PASID 0 is the hardware's name for requests without one.</summary>
+    /// <summary>In legacy mode none. PASID 0 cannot be attached: the hardware takes its entry for requests without a PASID.</summary>
     public uint PasidCount { get; }
 
     /// <summary>The interrupt address range: requests to it are interrupts and are never remapped.</summary>

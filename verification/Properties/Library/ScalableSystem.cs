@@ -1,4 +1,3 @@
-using Harness.Passing;
 using IommuSim;
 using Platform;
 using Vcmm;
@@ -92,7 +91,8 @@ internal sealed class ScalableSystem : IDisposable
         return PhysRange.FromLength(block, byteCount);
     }
 
-    public IPageTable CreateFirstStageTable(int levelCount = 4) => new HandTable(CreateTable(), new("x86-first-stage", levelCount, 0b1110));
+    public IPageTable CreateFirstStageTable(int levelCount = 4) => CreateTable(
+        Driver.Formats.ToList().FindIndex(format => format.Encoding == X86FirstStage.Encoding && format.LevelCount == levelCount));
 
     /// <summary>The words of the PASID entry that the hardware finds; null where an entry on the way is absent.</summary>
     public ulong[]? PasidEntry(StreamId device, uint pasid)
@@ -127,11 +127,5 @@ internal sealed class ScalableSystem : IDisposable
         }
 
         return OnDoorbell();
-    }
-
-    /// <summary>A table that a test writes by hand.</summary>
-    private sealed class HandTable(IPageTable root, TableFormat format) : PassingTable(root), IPageTable
-    {
-        TableFormat IPageTable.Format => format;
     }
 }

@@ -68,7 +68,7 @@ public sealed class VtdQueueLaws
     {
         using var system = new VtdSystem();
         var outcomes = new List<(int Depth, VcmmError Error)>();
-        system.Registers.BeforeWrite64 = (offset, tail) => offset != HookedRegisters.QueueTail || tail is 0 or 3 * EntryBytes;
+        system.Registers.BeforeWrite64 = (offset, tail) => offset != HookedRegisters.QueueTail || tail is 0 or 4 * EntryBytes;
         int depth = 0;
         system.Policy.OnPoll = () =>
         {

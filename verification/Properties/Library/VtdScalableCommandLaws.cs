@@ -74,13 +74,13 @@ public sealed class VtdScalableCommandLaws
         Assert.Empty(system.Told);
         int waits = system.Waits, doorbells = system.Doorbells;
         Assert.Equal(VcmmError.None, system.Driver.Detach(Device, new Pasid(0x7EDC), Domain));
-        (ulong, ulong) domain = (0xABCD_00E2, 0);
+        (ulong, ulong) domain = (0xABCD_00E2UL, 0UL);
         Assert.Equal([(0x7EDC_ABCD_0017UL, 0UL), Fence, isFirstStage ? (0x7EDC_ABCD_0026UL, 0UL) : domain], system.Told);
         Assert.Equal((waits + 1, doorbells + 1), (system.Waits, system.Doorbells));
         system.Told.Clear();
         Assert.Equal(VcmmError.None, system.Driver.Detach(Device, null, Domain));
-        (ulong, ulong)[] last = [(0x0390_0000_0031, 0), Fence, (0xABCD_0007, 0), Fence];
-        Assert.Equal(isFirstStage ? [.. last, (0xABCD_0026, 0), domain] : [.. last, domain], system.Told);
+        (ulong, ulong)[] last = [(0x0390_0000_0031UL, 0UL), Fence, (0xABCD_0007UL, 0UL), Fence];
+        Assert.Equal(isFirstStage ? [.. last, (0xABCD_0026UL, 0UL), domain] : [.. last, domain], system.Told);
         Assert.Equal((waits + 2, doorbells + 2), (system.Waits, system.Doorbells));
     }
 
@@ -92,7 +92,7 @@ public sealed class VtdScalableCommandLaws
         using var system = new ScalableSystem(cap: static cap => cap | 1UL << 7);
         Assert.True(system.Driver.CachesAbsent);
         IPageTable table = isFirstStage ? system.CreateFirstStageTable() : system.CreateTable();
-        (ulong, ulong) last = isFirstStage ? (0x0001_ABCD_0026, 0) : (0xABCD_00E2, 0);
+        (ulong, ulong) last = isFirstStage ? (0x0001_ABCD_0026UL, 0UL) : (0xABCD_00E2UL, 0UL);
         // What is cached of absent entries has domain id 0.
         (ulong, ulong)[] ofPasid = [(0x0001_0000_0017, 0), (0x0001_ABCD_0017, 0), Fence, last];
         system.Told.Clear();

@@ -95,12 +95,13 @@ public sealed class VtdScalableEntryLaws
     }
 
     [Theory]
-    [InlineData(4, true, 0x10UL)]
-    [InlineData(4, false, 0x00UL)]
-    [InlineData(5, true, 0x14UL)]
-    public void A_first_stage_entry_is_as_the_figure_shows(int levelCount, bool supervisor, ulong flags)
+    [InlineData(4, true, false, 0x10UL)]
+    [InlineData(4, false, false, 0x00UL)]
+    [InlineData(4, false, true, 0x20UL)]
+    [InlineData(5, true, false, 0x14UL)]
+    public void A_first_stage_entry_is_as_the_figure_shows(int levelCount, bool supervisor, bool execute, ulong flags)
     {
-        using var system = new ScalableSystem(VtdOptions.Scalable with { SupervisorRequests = supervisor });
+        using var system = new ScalableSystem(VtdOptions.Scalable with { SupervisorRequests = supervisor, ExecuteRequests = execute });
         IPageTable table = system.CreateFirstStageTable(levelCount);
         Assert.Equal(VcmmError.None, system.Driver.Attach(Device, new Pasid(0x3F), Domain, table));
         Assert.Equal([0x41, Domain.Value | PageWalkSnoop, table.Root.Value | flags, 0, 0, 0, 0, 0], system.PasidEntry(Device, 0x3F)!);
