@@ -75,7 +75,16 @@ internal sealed class InvalidationQueue<TMemory>
     /// <summary>Starts the queue, so that it takes commands.</summary>
     public bool TryStart()
     {
-        lock (_gate) return TryEnable();
+        lock (_gate)
+        {
+            // Whoever had the queue before wrote its tail.
+            long begun = _policy.Begin();
+            for (int attempt = 1; !IsIdle() && _policy.KeepWaiting(begun, attempt); attempt++)
+            {
+            }
+
+            return TryEnable();
+        }
     }
 
     /// <summary>Invalidates everything, through a queue that was just started.</summary>
@@ -188,6 +197,7 @@ internal sealed class InvalidationQueue<TMemory>
 
     private bool TryRestart()
     {
+        AwaitEmpty();
         bool started = TryEnable() && TryInvalidateEverything();
         Volatile.Write(ref _isBroken, !started);
         // Stryker disable once arithmetic : equivalent, a restart is told from the ones before it by any change
@@ -197,17 +207,7 @@ internal sealed class InvalidationQueue<TMemory>
 
     private bool TryEnable()
     {
-        if (_command.IsSet(VtdRegisters.QueuedInvalidationEnable))
-        {
-            // The queue is switched off when it is empty, or when waiting for that is pointless.
-            long begun = _policy.Begin();
-            for (int attempt = 1; FreeEntries() != _entryCount - 1 && _policy.KeepWaiting(begun, attempt); attempt++)
-            {
-            }
-
-            if (!_command.TryClear(VtdRegisters.QueuedInvalidationEnable)) return false;
-        }
-
+        if (_command.IsSet(VtdRegisters.QueuedInvalidationEnable) && !_command.TryClear(VtdRegisters.QueuedInvalidationEnable)) return false;
         _registers.Write32(VtdRegisters.FaultStatus, VtdRegisters.InvalidationErrors);
         _tail = 0;
         Array.Clear(_awaited);
@@ -215,6 +215,19 @@ internal sealed class InvalidationQueue<TMemory>
         _registers.Write64(VtdRegisters.InvalidationQueueAddress, _queue.Value | (_isScalable ? VtdRegisters.WideDescriptors : 0));
         return _command.TrySet(VtdRegisters.QueuedInvalidationEnable);
     }
+
+    /// <summary>A queue is switched off when it is empty, or when waiting for that is pointless.</summary>
+    private void AwaitEmpty()
+    {
+        if (!_command.IsSet(VtdRegisters.QueuedInvalidationEnable)) return;
+        long begun = _policy.Begin();
+        for (int attempt = 1; FreeEntries() != _entryCount - 1 && _policy.KeepWaiting(begun, attempt); attempt++)
+        {
+        }
+    }
+
+    private bool IsIdle() => !_command.IsSet(VtdRegisters.QueuedInvalidationEnable)
+        || _registers.Read64(VtdRegisters.InvalidationQueueHead) == _registers.Read64(VtdRegisters.InvalidationQueueTail);
 
     private bool TryInvalidateEverything()
     {

@@ -115,15 +115,22 @@ internal sealed class ScalableSystem : IDisposable
     private bool Look(ulong tail)
     {
         Assert.Equal(0UL, tail % DescriptorBytes);
-        if (tail == 0 && (Simulator.Read32(0x1C) & 0x0400_0000) == 0) _seen = 0;
-        else Doorbells++;
+        if (tail == 0 && (Simulator.Read32(0x1C) & 0x0400_0000) == 0)
+        {
+            // The queue is being set up.
+            _seen = 0;
+            return true;
+        }
+
+        Doorbells++;
         PhysAddr queue = new(Simulator.Read64(QueueAddress) & ~0xFFFUL);
         for (; _seen != tail; _seen = (_seen + DescriptorBytes) % 4096)
         {
             ulong[] words = Words(queue + _seen, 4);
             Assert.Equal([0, 0], words[2..]);
-            if ((uint)words[0] == 0x25) Waits++;
-            else Told.Add((uint)words[0] == Fence.Low ? Fence : (words[0], words[1]));
+            ulong low = words[0] & 0xFFFF_FFFF;
+            if (low == 0x25) Waits++;
+            else Told.Add(low == Fence.Low ? Fence : (words[0], words[1]));
         }
 
         return OnDoorbell();

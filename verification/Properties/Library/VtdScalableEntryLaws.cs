@@ -203,6 +203,8 @@ public sealed class VtdScalableEntryLaws
             new(ram.Port, watch), registers, frames, new() { Scalable = true, MaximumPasidCount = 1 << 15, WaitPolicy = new CountedPolicy() });
         Assert.Equal(VcmmError.None, driver.TryCreateTable(frames, out IPageTable? table));
 
+        // Its bit 0 is clear, so that only words that say whether an entry is present have it.
+        var domain = new DomainId(0xABCC);
         int links = 0, clears = 0, told = 0;
         ulong root = simulator.Read64(0x20) & ~0xFFFUL;
         PhysRange queue = PhysRange.FromLength(new(simulator.Read64(0x90) & ~0xFFFUL), 2 * Page);
@@ -235,16 +237,16 @@ public sealed class VtdScalableEntryLaws
             if (offset == HookedRegisters.QueueTail) told++;
             return true;
         };
-        Assert.Equal(VcmmError.None, driver.Attach(Device, null, Domain, table!));
+        Assert.Equal(VcmmError.None, driver.Attach(Device, null, domain, table!));
         // PASID entry, directory entry, context entry, root entry.
         Assert.Equal((4, 0, 0), (links, clears, told));
-        Assert.Equal(VcmmError.None, driver.Attach(Device, new Pasid(0x77), Domain, table!));
+        Assert.Equal(VcmmError.None, driver.Attach(Device, new Pasid(0x77), domain, table!));
         Assert.Equal((6, 0, 0), (links, clears, told));
         watch.AssertVisible("after an attach");
-        Assert.Equal(VcmmError.None, driver.Detach(Device, null, Domain));
+        Assert.Equal(VcmmError.None, driver.Detach(Device, null, domain));
         Assert.Equal((6, 1, 1), (links, clears, told));
         told = 0;
-        Assert.Equal(VcmmError.None, driver.Detach(Device, new Pasid(0x77), Domain));
+        Assert.Equal(VcmmError.None, driver.Detach(Device, new Pasid(0x77), domain));
         Assert.Equal((6, 3, 1), (links, clears, told));
         watch.AssertVisible("after a detach");
 
