@@ -15,8 +15,8 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
     private const ulong PasidMask = 0xF_FFFF;
     private const int ReasonShift = 32;
     private const int HasPasid = 31;
-    private const int Privileged = 30;
-    private const int Executes = 29;
+    private const int Executes = 30;
+    private const int Privileged = 29;
     private const int SecondType = 28;
 
     private readonly object _gate = new();

@@ -262,9 +262,10 @@ public sealed class VtdScalableDeviceLaws
         // Without a PASID privilege and execute mean nothing.
         Assert.Equal(new DeviceFault(Device, null, new(0x1234_5000), access, 0x59), Take(high | 3UL << 29));
         Assert.Equal(new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access, 0x59), Take(high | 1UL << 31));
+        // EXE is bit 94 of a record, PRIV bit 93.
+        Assert.Equal(new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access | Access.Execute, 0x59), Take(high | 6UL << 29));
         Assert.Equal(
-            new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access | Access.Execute, 0x59) { IsPrivileged = true },
-            Take(high | 7UL << 29));
+            new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access, 0x59) { IsPrivileged = true }, Take(high | 5UL << 29));
 
         DeviceFault Take(ulong word)
         {
