@@ -80,7 +80,7 @@ public sealed class QemuVtd : IVtdMachine
     /// <summary>Starts QEMU.</summary>
     /// <param name="deviceCount">1 … 8.</param>
     /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
-    /// <param name="isScalable">Whether its VT-d has scalable mode; QEMU 7.2 knows second-stage tables and no PASIDs in it.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through only.</param>
     /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
     public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default, bool isScalable = false)
     {
