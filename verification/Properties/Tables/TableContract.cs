@@ -258,7 +258,13 @@ public abstract class TableContract<TFormat>
             if (fails)
             {
                 Table.Relink(_gather);
-                foreach (int key in changed) Table.Protect(RangeOf(key, 1), _slots[key].Attributes, _gather);
+                // A large leaf goes back as a whole: it is several slots of one kind.
+                for (int i = 0, run; i < changed.Length; i += run)
+                {
+                    run = 1;
+                    while (i + run < changed.Length && changed[i + run] == changed[i] + run && _slots[changed[i + run]].Attributes == _slots[changed[i]].Attributes) run++;
+                    Table.Protect(RangeOf(changed[i], run), _slots[changed[i]].Attributes, _gather);
+                }
             }
             else
             {
