@@ -219,6 +219,7 @@ public sealed partial class PageTable<TFormat, TMemory>
                 if (part == EntryBytes(level) && TryFindOneLeaf(lower, level, out ulong leaf))
                 {
                     MergeTable(slot, entry, level, leaf);
+                    Interlocked.Increment(ref _unlinks);
                     ChangeKind kind = TFormat.RequiresBreakBeforeMake ? ChangeKind.BrokenMerge : ChangeKind.Merged;
                     gather.Add(RangeOf(iova, part));
                     gather.Add(new Change(this, kind, slot, level, entry, leaf));
@@ -356,7 +357,7 @@ public sealed partial class PageTable<TFormat, TMemory>
             PhysAddr slot = SlotAt(table, i);
             ulong entry = _memory.Read64(slot);
             EntryKind kind = TFormat.Classify(entry, level);
-            if (kind == EntryKind.Leaf) WriteEntry(slot, entry | bits);
+            if (kind == EntryKind.Leaf) Replace(slot, entry, entry | bits);
             else if (kind == EntryKind.Table) SetInSubtree(TFormat.TableAddress(entry), level - 1, bits);
         }
     }
