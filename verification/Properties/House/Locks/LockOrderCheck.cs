@@ -95,6 +95,12 @@ internal sealed class LockOrderCheck
     private void Judge()
     {
         foreach (string problem in _bodies.Values.SelectMany(body => body.Problems)) _breaches.Add(problem);
+        foreach ((MethodDefinition method, HeldLocks held) in _held.Where(method => method.Key.Name == "MoveNext"))
+        {
+            foreach (Gate gate in method.Body.Instructions.Where(instruction => instruction.OpCode.Code == Code.Ret).SelectMany(held.At))
+                _breaches.Add($"{Names.Of(method)} holds {gate.Name} across a step");
+        }
+
         foreach (Gate gate in _ranks.Known.Where(IsLocked))
         {
             if (gate.Rank is null) _breaches.Add($"{gate.Name} is locked and has no rank");

@@ -51,9 +51,9 @@ internal sealed class LockRanks
 
     public string NameOf(Gate gate) => gate.Rank is { } rank ? _names[rank] : "no rank";
 
-    public Gate GateOf(FieldDefinition field) => GateOf(Names.Of(field), field);
+    public Gate GateOf(FieldDefinition field) => GateOf(Names.Of(field), field.FullName, field);
 
-    public Gate GateOf(TypeDefinition type) => GateOf(Names.Of(type), type);
+    public Gate GateOf(TypeDefinition type) => GateOf(Names.Of(type), type.FullName, type);
 
     public bool Allows(string kind, int? rank, string? method, string? what = null)
     {
@@ -66,11 +66,12 @@ internal sealed class LockRanks
         return found is not null;
     }
 
-    private Gate GateOf(string name, ICustomAttributeProvider place)
+    private Gate GateOf(string name, string fullName, ICustomAttributeProvider place)
     {
-        if (_gates.TryGetValue(name, out Gate? known)) return known;
+        if (_gates.TryGetValue(fullName, out Gate? known)) return known;
+        if (_gates.Values.Any(gate => gate.Name == name)) name = fullName;
         CustomAttribute? rank = place.CustomAttributes.SingleOrDefault(attribute => attribute.AttributeType.Name == "LockRankAttribute");
-        return _gates[name] = new(name, rank is null ? null : (int)rank.ConstructorArguments[0].Value);
+        return _gates[fullName] = new(name, rank is null ? null : (int)rank.ConstructorArguments[0].Value);
     }
 }
 
@@ -87,7 +88,7 @@ internal static class Names
         string suffix = "";
         while (type.DeclaringType is not null && type.Name.StartsWith('<'))
         {
-            if (type.Name is ['<', not '>', ..]) (name, suffix) = (type.Name, " (iterator)");
+            if (type.Name is ['<', not '>', ..]) (name, suffix) = (type.Name, " (step)");
             type = type.DeclaringType;
         }
 

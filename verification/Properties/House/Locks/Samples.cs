@@ -12,6 +12,7 @@ internal enum LockRank
     Outer,
 
     [HeldTwice("in order", In = "RightLocks.TakeBoth")]
+    [HeldTwice("in order", In = "RightLocks.TakeAllInALoop")]
     Middle,
 
     Inner,
@@ -31,7 +32,7 @@ internal sealed class HeldAcrossWaitAttribute(string reason) : Attribute
     public string? In { get; init; }
 }
 
-[AttributeUsage(AttributeTargets.Field)]
+[AttributeUsage(AttributeTargets.Field, AllowMultiple = true)]
 internal sealed class HeldTwiceAttribute(string reason) : Attribute
 {
     public string Reason { get; } = reason;
@@ -47,7 +48,7 @@ internal sealed class RunsUnderLocksAttribute(Type callback, string reason) : At
     public string Reason { get; } = reason;
 }
 
-internal abstract class Pair
+public abstract class Pair
 {
     [LockRank(LockRank.Outer)]
     protected readonly object OuterGate = new();
@@ -64,7 +65,7 @@ internal abstract class Pair
 }
 
 /// <summary>Everything that looks like a mistake and is none.</summary>
-internal sealed class RightLocks(Func<long> clock) : Pair
+public sealed class RightLocks(Func<long> clock) : Pair
 {
     [LockRank(LockRank.Middle)]
     private readonly object[] _middleGates = [new(), new()];
@@ -475,5 +476,15 @@ internal sealed class AYield : Pair
             yield return 1;
             Count++;
         }
+    }
+}
+
+internal sealed class AnAwait : Pair
+{
+    public async Task Start(Task other)
+    {
+        Monitor.Enter(InnerGate);
+        await other;
+        Monitor.Exit(InnerGate);
     }
 }
