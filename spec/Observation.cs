@@ -33,6 +33,27 @@ public enum Outcome
     Fault,
 }
 
+/// <summary>A place where memory is mapped.</summary>
+/// <param name="Reservation">The reservation.</param>
+/// <param name="Address">The address in its region.</param>
+public readonly record struct Place(ObjectId Reservation, ulong Address) : IComparable<Place>
+{
+    /// <inheritdoc/>
+    public int CompareTo(Place other) => (Reservation, Address).CompareTo((other.Reservation, other.Address));
+
+    /// <summary><c>r0 0x1000</c>.</summary>
+    public override string ToString() => $"{Reservation} 0x{Address:x}";
+}
+
+/// <summary>Physical memory that a copy has changed.</summary>
+/// <param name="To">What changed; whole words of 8 bytes.</param>
+/// <param name="From">Where, before the copy, stood what its first word holds now, the other words in step; null: nowhere.</param>
+public readonly record struct Move(AddressRange To, ulong? From)
+{
+    /// <summary><c>0x2000-0x2fff from 0x1000</c>.</summary>
+    public override string ToString() => From is { } from ? $"{To} from 0x{from:x}" : $"{To} from nowhere";
+}
+
 /// <summary>What was seen of an operation.</summary>
 /// <param name="Outcome">What it came to.</param>
 public sealed record Observation(Outcome Outcome)
@@ -46,10 +67,19 @@ public sealed record Observation(Outcome Outcome)
     /// <summary>The physical address that a device's access reached; null if it reached none.</summary>
     public ulong? Reached { get; init; }
 
+    /// <summary>The address that a look-up gave.</summary>
+    public ulong? Address { get; init; }
+
+    /// <summary>The places that a look-up gave.</summary>
+    public ImmutableArray<Place> Places { get; init; } = [];
+
+    /// <summary>What a copy changed, in the order of the addresses.</summary>
+    public ImmutableArray<Move> Moves { get; init; } = [];
+
     /// <inheritdoc/>
     public bool Equals(Observation? other) =>
-        other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached
-        && Ranges.SequenceEqual(other.Ranges);
+        other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && Address == other.Address
+        && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Outcome, Translation, Reached, Ranges.Length);
@@ -60,13 +90,15 @@ public sealed record Observation(Outcome Outcome)
         if (Outcome != Outcome.None) return Outcome.ToString();
         if (Translation is { } translation) return translation.ToString();
         if (Reached is { } reached) return $"0x{reached:x}";
-        return Ranges.Length switch
-        {
-            0 => "ok",
-            <= 4 => string.Join(", ", Ranges),
-            _ => $"{string.Join(", ", Ranges.Take(3))}, … ({Ranges.Length})",
-        };
+        if (Address is { } address) return $"0x{address:x}";
+        if (!Places.IsEmpty) return Text(Places);
+        if (!Moves.IsEmpty) return Text(Moves);
+        return Ranges.IsEmpty ? "ok" : Text(Ranges);
     }
+
+    private static string Text<T>(ImmutableArray<T> values) => values.Length <= 4
+        ? string.Join(", ", values)
+        : $"{string.Join(", ", values.Take(3))}, … ({values.Length})";
 }
 
 /// <summary>What an operation met that is not the model's: it decides which failures are excused.</summary>

@@ -13,6 +13,9 @@ internal sealed class Refusals
         return this;
     }
 
+    /// <summary>And what <paramref name="more"/> adds.</summary>
+    public Refusals With(Func<Refusals, Refusals> more) => more(this);
+
     /// <summary>The call may be refused if <paramref name="applies"/>.</summary>
     public Refusals May(Outcome outcome, bool applies)
     {

@@ -4,14 +4,15 @@ namespace Vcmm.Spec;
 /// <param name="Target">The address that it is translated to.</param>
 /// <param name="Read">Whether it may be read.</param>
 /// <param name="Write">Whether it may be written.</param>
-public readonly record struct Translation(ulong Target, bool Read = true, bool Write = true)
+/// <param name="Execute">Whether instructions may be fetched from it.</param>
+public readonly record struct Translation(ulong Target, bool Read = true, bool Write = true, bool Execute = false)
 {
     /// <summary>The translation of the address <paramref name="byteCount"/> further on in the same contiguous mapping.</summary>
     /// <exception cref="OverflowException">The target does not fit in 64 bits.</exception>
     public Translation Advance(ulong byteCount) => this with { Target = checked(Target + byteCount) };
 
     /// <summary><c>0x5000 rw</c>.</summary>
-    public override string ToString() => $"0x{Target:x} {(Read ? "r" : "-")}{(Write ? "w" : "-")}";
+    public override string ToString() => $"0x{Target:x} {(Read ? "r" : "-")}{(Write ? "w" : "-")}{(Execute ? "x" : "")}";
 }
 
 /// <summary>A contiguous range of addresses that leads to a contiguous range of targets.</summary>

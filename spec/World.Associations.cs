@@ -7,12 +7,14 @@ public sealed partial record World
     {
         VcmState vcm = Vcms[associate.Vcm];
         IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
-        ulong tables = 1 + ReservationsOf(associate.Vcm).Where(reservation => reservation.Memory is not null)
+        ulong tables = 1 + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
             .Aggregate(0UL, (sum, reservation) => sum + MostTables(reservation.Range));
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
             .Must(Outcome.Invalid, vcm.Range.Last > Iommu.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the IOMMU translates")
-            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => Iommu.Untranslated.Any(reservation.Range.Overlaps)), Invariant.TablesAreTruth, "a reservation lies where the IOMMU does not translate")
+            .Must(Outcome.Invalid, Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !Iommu.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what tables cannot")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyondTables(Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what tables lead to")
             .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device), Invariant.SharedTable, "the two are associated")
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
             .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device))));
@@ -61,6 +63,16 @@ public sealed partial record World
             : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to mean {seen}; it means {expected?.ToString() ?? "nothing"}");
     }
 
+    private Verdict<World> Judge(TranslateTo translate, Observation seen)
+    {
+        Translation? meaning = MeaningOf(translate.Vcm, translate.Address);
+        ulong? expected = meaning is { } at ? PlacesOf(at.Target).Where(place => Reservations[place.Reservation].Vcm == translate.Other).Min(place => (ulong?)place.Address) : null;
+        bool isRight = seen.Outcome == (meaning is null ? Outcome.Fault : expected is null ? Outcome.NotFound : Outcome.None) && (expected is null || seen.Address == expected);
+        return isRight
+            ? Accept(this)
+            : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to be {seen} in {translate.Other}; it means {meaning?.ToString() ?? "nothing"}, which is at {(expected is { } address ? $"0x{address:x}" : "no address")} there");
+    }
+
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
         // Not an access of memory: a message to the interrupt logic, say.
@@ -84,9 +96,10 @@ public sealed partial record World
     /// <summary>Which invariant an access breaks that reached what it must not.</summary>
     private Invariant Name(DeviceAccess access, ulong reached, Translation? meaning)
     {
-        if (meaning?.Target == reached) return Invariant.Permission;
         bool wasOnce = Former.Exists(former =>
-            former.Device == access.Device && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address).Target == reached);
+            former.Device == access.Device && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address) is var then
+            && then.Target == reached && (access.Kind == Permissions.Read ? then.Read : then.Write));
+        if (meaning?.Target == reached) return wasOnce ? Invariant.NoStaleAccess : Invariant.Permission;
         if (wasOnce) return ActiveVcmOf(access.Device) is null ? Invariant.Isolation : Invariant.NoStaleAccess;
         bool isItsOwn = ActiveVcmOf(access.Device) is { } vcm
             && MappingsOf(vcm).Any(mapping => reached >= mapping.Translation.Target && reached - mapping.Translation.Target <= mapping.Range.Last - mapping.Range.First);

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Numerics;
 
 namespace Vcmm.Spec;
@@ -5,47 +6,83 @@ namespace Vcmm.Spec;
 // Physical memory and backing.
 public sealed partial record World
 {
-    private Verdict<World> Judge(AllocateMemory allocate, Observation seen, Surroundings surroundings)
-    {
-        ulong smallest = allocate.ChunkSizes & unchecked(0 - allocate.ChunkSizes);
-        bool isWhole = allocate.ByteCount != 0 && smallest != 0 && allocate.ByteCount % smallest == 0;
-        return new Refusals()
-            .Must(Outcome.Invalid, !isWhole, Invariant.Conservation, "the length is not made of the chunk sizes")
-            .Must(Outcome.NoMemory, isWhole && surroundings.FreeBytes < allocate.ByteCount, Invariant.Conservation, "there is not that much memory")
+    private Verdict<World> Judge(AllocateMemory allocate, Observation seen, Surroundings surroundings) =>
+        Allocatable(new(), allocate.ByteCount, allocate.ChunkSizes, surroundings)
+            .Judge(this, seen.Outcome, () => WhyNotChunks(allocate.ByteCount, allocate.ChunkSizes, allocate.Scattered, seen.Ranges) is { } wrong
+                ? Refuse(Invariant.Conservation, wrong)
+                : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
+
+    private Verdict<World> Judge(AllocateContiguous allocate, Observation seen, Surroundings surroundings) =>
+        WholePages(new(), allocate.ByteCount)
+            .Must(Outcome.Invalid, !IsAlignment(allocate.Alignment), Invariant.Conservation, "the alignment is not a power of two from 4 KiB to 1 GiB")
+            .Must(Outcome.NoMemory, surroundings.FreeBytes < allocate.ByteCount, Invariant.Conservation, "there is not that much memory")
             // What is free may lie in pieces that are too small.
-            .May(Outcome.NoMemory, surroundings.MemoryFails || smallest > PageBytes)
-            .Judge(this, seen.Outcome, () => JudgeChunks(allocate, seen));
+            .May(Outcome.NoMemory, surroundings.MemoryFails || Math.Max(allocate.ByteCount, allocate.Alignment) > PageBytes)
+            .Judge(this, seen.Outcome, () => WhyNotPiece(allocate.ByteCount, allocate.Alignment, seen.Ranges) is { } wrong
+                ? Refuse(Invariant.Conservation, wrong)
+                : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
+
+    private static Refusals Allocatable(Refusals refusals, ulong byteCount, ulong chunkSizes, Surroundings surroundings)
+    {
+        ulong smallest = chunkSizes & unchecked(0 - chunkSizes);
+        bool isWhole = byteCount != 0 && smallest != 0 && byteCount % smallest == 0;
+        return refusals
+            .Must(Outcome.Invalid, !isWhole, Invariant.Conservation, "the length is not made of the chunk sizes")
+            .Must(Outcome.NoMemory, isWhole && surroundings.FreeBytes < byteCount, Invariant.Conservation, "there is not that much memory")
+            // What is free may lie in pieces that are too small.
+            .May(Outcome.NoMemory, surroundings.MemoryFails || smallest > PageBytes);
     }
 
-    private Verdict<World> JudgeChunks(AllocateMemory allocate, Observation seen)
+    /// <summary>What is wrong with the chunks that a call gave; null: nothing.</summary>
+    private string? WhyNotChunks(ulong byteCount, ulong chunkSizes, bool scattered, ImmutableArray<AddressRange> chunks)
     {
         ulong sum = 0;
         AddressRange? previous = null;
-        foreach (AddressRange chunk in seen.Ranges)
+        foreach (AddressRange chunk in chunks)
         {
-            ulong byteCount = chunk.Last - chunk.First + 1;
-            if (BitOperations.PopCount(byteCount) != 1 || (byteCount & allocate.ChunkSizes) == 0)
-                return Refuse(Invariant.Conservation, $"it gave {chunk}; a chunk has a size that was asked for");
-            if (chunk.First % byteCount != 0) return Refuse(Invariant.Conservation, $"it gave {chunk}; a chunk is aligned to its size");
+            ulong length = chunk.Last - chunk.First + 1;
+            if (BitOperations.PopCount(length) != 1 || (length & chunkSizes) == 0) return $"it gave {chunk}; a chunk has a size that was asked for";
+            if (chunk.First % length != 0) return $"it gave {chunk}; a chunk is aligned to its size";
             bool continues = previous is { } before && before.Last + 1 == chunk.First && before.Last - before.First == chunk.Last - chunk.First;
-            if (allocate.Scattered && continues) return Refuse(Invariant.Conservation, $"it gave {chunk} after {previous}; no chunk of scattered memory continues the one before");
-            foreach ((ObjectId id, MemoryState memory) in Memories)
-            {
-                if (!memory.IsFreed && memory.Segments.Any(chunk.Overlaps)) return Refuse(Invariant.Conservation, $"it gave {chunk}; it belongs to {id}");
-            }
-
-            sum += byteCount;
+            if (scattered && continues) return $"it gave {chunk} after {previous}; no chunk of scattered memory continues the one before";
+            if (OwnerOf(chunk) is { } owner) return $"it gave {chunk}; it belongs to {owner}";
+            sum += length;
             previous = chunk;
         }
 
-        for (int i = 0; i < seen.Ranges.Length; i++)
+        for (int i = 0; i < chunks.Length; i++)
         {
-            if (seen.Ranges.Take(i).Any(seen.Ranges[i].Overlaps)) return Refuse(Invariant.Conservation, $"it gave {seen.Ranges[i]} twice; no two chunks overlap");
+            if (chunks.Take(i).Any(chunks[i].Overlaps)) return $"it gave {chunks[i]} twice; no two chunks overlap";
         }
 
-        if (sum != allocate.ByteCount) return Refuse(Invariant.Conservation, $"it gave {sum} bytes; {allocate.ByteCount} were asked for");
-        return Accept(this with { Memories = Memories.Add(allocate.Memory, new(sum, seen.Ranges)) });
+        return sum == byteCount ? null : $"it gave {sum} bytes; {byteCount} were asked for";
     }
+
+    /// <summary>What is wrong with the one piece that a call gave; null: nothing.</summary>
+    private string? WhyNotPiece(ulong byteCount, ulong alignment, ImmutableArray<AddressRange> pieces)
+    {
+        if (pieces is not [var piece]) return $"it gave {pieces.Length} pieces; one was asked for";
+        if (piece.Last - piece.First != byteCount - 1) return $"it gave {piece}; {byteCount} bytes were asked for";
+        if (piece.First % alignment != 0) return $"it gave {piece}; the alignment is 0x{alignment:x}";
+        return OwnerOf(piece) is { } owner ? $"it gave {piece}; it belongs to {owner}" : null;
+    }
+
+    private ObjectId? OwnerOf(AddressRange chunk)
+    {
+        foreach ((ObjectId id, MemoryState memory) in Memories)
+        {
+            if (!memory.IsFreed && memory.Segments.Any(chunk.Overlaps)) return id;
+        }
+
+        return null;
+    }
+
+    private World With(ObjectId id, MemoryState memory) => this with { Memories = Memories.SetItem(id, memory) };
+
+    private Verdict<World> Judge(Wrap wrap, Observation seen) => new Refusals()
+        .Must(Outcome.Invalid, !IsWholePages(wrap.Range), Invariant.Conservation, "the range is not made of whole pages")
+        .Must(Outcome.Invalid, wrap.Range == AddressRange.All, Invariant.Conservation, "the length does not fit in 64 bits")
+        .Judge(this, seen.Outcome, () => Accept(With(wrap.Memory, new MemoryState(wrap.Range.Last - wrap.Range.First + 1, [wrap.Range], IsWrapped: true))));
 
     private Verdict<World> Judge(FreeMemory free, Observation seen)
     {
@@ -53,42 +90,28 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, memory.IsFreed, Invariant.Conservation, "the memory was freed before")
             .Must(Outcome.Busy, IsUsed(free.Memory), Invariant.FrameSafety, "the memory backs a reservation")
-            .Judge(this, seen.Outcome, () => Accept(this with { Memories = Memories.SetItem(free.Memory, memory with { IsFreed = true }) }));
+            .Judge(this, seen.Outcome, () => Accept(With(free.Memory, memory with { IsFreed = true })));
     }
 
-    private Verdict<World> Judge(Back back, Observation seen, Surroundings surroundings)
+    private Verdict<World> Judge(FindMappings find, Observation seen)
     {
-        ReservationState reservation = Reservations[back.Reservation];
-        MemoryState memory = Memories[back.Memory];
-        bool isShort = HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTables(reservation.Range) * PageBytes;
-        return new Refusals()
-            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
-            .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
-            .Must(Outcome.Invalid, memory.ByteCount != reservation.ByteCount, Invariant.TablesAreTruth, "the lengths differ")
-            .Must(Outcome.Busy, reservation.Memory is not null, Invariant.TablesAreTruth, "the reservation is backed")
-            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
-            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(With(back.Reservation, reservation with { Memory = back.Memory })));
+        bool isInside = find.Offset < Memories[find.Memory].ByteCount;
+        Place[] expected = isInside ? [.. PlacesOf(Slice(find.Memory, find.Offset, 1).First().First).Order()] : [];
+        Outcome outcome = !isInside ? Outcome.Invalid : expected.Length == 0 ? Outcome.NotFound : Outcome.None;
+        return seen.Outcome == outcome && seen.Places.Order().SequenceEqual(expected)
+            ? Accept(this)
+            : Refuse(Invariant.TablesAreTruth, $"it gave {seen}; it is mapped at [{string.Join(", ", expected)}]");
     }
 
-    private Verdict<World> Judge(Unback unback, Observation seen, Surroundings surroundings)
-    {
-        ReservationState reservation = Reservations[unback.Reservation];
-        return new Refusals()
-            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
-            .Must(Outcome.NotFound, !reservation.IsEnded && reservation.Memory is null, Invariant.TablesAreTruth, "the reservation is not backed")
-            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).With(unback.Reservation, reservation with { Memory = null })));
-    }
+    /// <summary>Every place where a physical address is mapped.</summary>
+    private IEnumerable<Place> PlacesOf(ulong physical) =>
+        from reservation in Reservations
+        where !reservation.Value.IsEnded
+        from mapping in MappingsOf(reservation.Value)
+        where mapping.Translation.Target <= physical && physical - mapping.Translation.Target <= mapping.Range.Last - mapping.Range.First
+        select new Place(reservation.Key, mapping.Range.First + (physical - mapping.Translation.Target));
 
-    private bool IsUsed(ObjectId memory) => Reservations.Values.Any(reservation => reservation.Memory == memory && !reservation.IsEnded);
+    private bool IsUsed(ObjectId memory) => Reservations.Values.Any(reservation => !reservation.IsEnded && reservation.Parts.Any(part => part.Memory == memory));
 
-    /// <summary>An upper bound for the tables below the root that a range can need: one for each 2 MiB, 1 GiB and 512 GiB touched.</summary>
-    private static ulong MostTables(AddressRange range)
-    {
-        ulong count = 0;
-        for (int shift = 21; shift <= 39; shift += 9) count += (range.Last >> shift) - (range.First >> shift) + 1;
-        return count;
-    }
+    private static bool IsWholePages(AddressRange range) => range.First % PageBytes == 0 && range.Last % PageBytes == PageBytes - 1;
 }

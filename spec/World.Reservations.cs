@@ -1,11 +1,36 @@
+using System.Collections.Immutable;
+
 namespace Vcmm.Spec;
 
-// Regions and reservations.
+// Regions, bounds and reservations.
 public sealed partial record World
 {
+    private const ulong LargestAlignment = 1UL << 30;
+
     private Verdict<World> Judge(CreateVcm create, Observation seen) => new Refusals()
-        .Must(Outcome.Invalid, create.Range.First % PageBytes != 0 || create.Range.Last % PageBytes != PageBytes - 1, Invariant.NoOverlap, "the range is not made of whole pages")
-        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range)) }));
+        .Must(Outcome.Invalid, !IsWholePages(create.Range), Invariant.NoOverlap, "the range is not made of whole pages")
+        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind)) }));
+
+    private Verdict<World> Judge(CloneVcm clone, Observation seen)
+    {
+        VcmState source = Vcms[clone.Source];
+        return new Refusals()
+            .Must(Outcome.Invalid, source.IsFreed, Invariant.Conservation, "the region was freed")
+            .Judge(this, seen.Outcome, () => Accept(this with
+            {
+                Vcms = Vcms.Add(clone.Vcm, source),
+                Bounds = Bounds.AddRange(
+                    from bound in Bounds
+                    where bound.Value.Vcm == clone.Source && !bound.Value.IsFreed
+                    select KeyValuePair.Create(bound.Key.CopyIn(clone.Vcm), bound.Value with { Vcm = clone.Vcm })),
+                Reservations = Reservations.AddRange(
+                    from reservation in Reservations
+                    where reservation.Value.Vcm == clone.Source && !reservation.Value.IsEnded
+                    select KeyValuePair.Create(
+                        reservation.Key.CopyIn(clone.Vcm),
+                        reservation.Value with { Vcm = clone.Vcm, Bound = reservation.Value.Bound?.CopyIn(clone.Vcm), OwnerCount = 1 })),
+            }));
+    }
 
     private Verdict<World> Judge(FreeVcm free, Observation seen)
     {
@@ -13,35 +38,45 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Conservation, "the region was freed before")
             .Must(Outcome.Busy, ReservationsOf(free.Vcm).Any(), Invariant.Conservation, "the region has reservations")
+            .Must(Outcome.Busy, BoundsOf(free.Vcm).Any(), Invariant.Conservation, "the region has bounds")
             .Must(Outcome.Busy, HasTable(free.Vcm), Invariant.Conservation, "the region has associations")
             .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.SetItem(free.Vcm, vcm with { IsFreed = true }) }));
     }
 
-    private Verdict<World> Judge(Reserve reserve, Observation seen)
+    private Verdict<World> Judge(CreateBound create, Observation seen) =>
+        WholePages(new(), create.ByteCount)
+            .Must(Outcome.Invalid, Vcms[create.Vcm].IsFreed, Invariant.NoOverlap, "the region was freed")
+            .With(refusals => Placeable(refusals, create.Vcm, create.ByteCount, create.Alignment))
+            .Judge(this, seen.Outcome, () => WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
+                ? Refuse(Invariant.NoOverlap, wrong)
+                : Accept(this with { Bounds = Bounds.Add(create.Bound, new(create.Vcm, seen.Ranges[0])) }));
+
+    private Verdict<World> Judge(FreeBound free, Observation seen)
     {
-        bool isPowerOfTwo = reserve.Alignment != 0 && (reserve.Alignment & (reserve.Alignment - 1)) == 0;
-        bool isAligned = isPowerOfTwo && reserve.Alignment is >= PageBytes and <= 1UL << 30;
-        return ReservableLength(new(), reserve.Vcm, reserve.ByteCount, reserve.Permissions)
-            .Must(Outcome.Invalid, !isAligned, Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
-            .Must(Outcome.NoSpace, isAligned && reserve.ByteCount != 0 && !Fits(reserve), Invariant.NoOverlap, "no free range is large enough")
-            .Judge(this, seen.Outcome, () =>
-            {
-                if (seen.Ranges is not [var range]) return Refuse(Invariant.NoOverlap, "it gave no range; a reservation has one");
-                if (range.First % reserve.Alignment != 0) return Refuse(Invariant.NoOverlap, $"it gave {range}; the alignment is 0x{reserve.Alignment:x}");
-                return Take(reserve.Reservation, new(reserve.Vcm, range, reserve.Permissions), reserve.ByteCount);
-            });
+        BoundState bound = Bounds[free.Bound];
+        return new Refusals()
+            .Must(Outcome.Invalid, bound.IsFreed, Invariant.Conservation, "the bound was freed before")
+            .Must(Outcome.Busy, ReservationsOf(bound.Vcm).Any(reservation => reservation.Bound == free.Bound), Invariant.NoOverlap, "the bound has reservations")
+            .Judge(this, seen.Outcome, () => Accept(this with { Bounds = Bounds.SetItem(free.Bound, bound with { IsFreed = true }) }));
     }
+
+    private Verdict<World> Judge(Reserve reserve, Observation seen) =>
+        Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
+            .With(refusals => Placeable(refusals, reserve.In, reserve.ByteCount, reserve.Alignment))
+            .Judge(this, seen.Outcome, () => WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
+                ? Refuse(Invariant.NoOverlap, wrong)
+                : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Permissions))));
 
     private Verdict<World> Judge(ReserveAt reserve, Observation seen)
     {
         bool wraps = reserve.ByteCount == 0 || reserve.ByteCount - 1 > ulong.MaxValue - reserve.First;
         AddressRange range = wraps ? AddressRange.All : new(reserve.First, reserve.First + (reserve.ByteCount - 1));
-        return ReservableLength(new(), reserve.Vcm, reserve.ByteCount, reserve.Permissions)
+        return Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
             .Must(Outcome.Invalid, reserve.First % PageBytes != 0, Invariant.NoOverlap, "the address is not a multiple of 4 KiB")
-            .Must(Outcome.Invalid, wraps || !Vcms[reserve.Vcm].Range.Contains(range), Invariant.NoOverlap, "the range is not in the region")
-            .Must(Outcome.NoSpace, Taken(reserve.Vcm).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
+            .Must(Outcome.Invalid, wraps || !SpaceOf(reserve.In).Contains(range), Invariant.NoOverlap, "the range is not in the region, or bound")
+            .Must(Outcome.NoSpace, Taken(reserve.In).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
             .Judge(this, seen.Outcome, () => seen.Ranges is [var given] && given == range
-                ? Take(reserve.Reservation, new(reserve.Vcm, range, reserve.Permissions), reserve.ByteCount)
+                ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Permissions)))
                 : Refuse(Invariant.NoOverlap, $"it gave {seen}; {range} was asked for"));
     }
 
@@ -50,8 +85,28 @@ public sealed partial record World
         ReservationState reservation = Reservations[unreserve.Reservation];
         return new Refusals()
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
-            .Must(Outcome.Busy, reservation.Memory is not null, Invariant.FrameSafety, "the reservation is backed")
+            .Must(Outcome.Busy, reservation.IsBacked, Invariant.FrameSafety, "the reservation is backed")
+            .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
             .Judge(this, seen.Outcome, () => Accept(With(unreserve.Reservation, reservation with { IsEnded = true })));
+    }
+
+    private Verdict<World> Judge(Acquire acquire, Observation seen)
+    {
+        ReservationState reservation = Reservations[acquire.Reservation];
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
+            .Judge(this, seen.Outcome, () => Accept(With(acquire.Reservation, reservation with { OwnerCount = reservation.OwnerCount + 1 })));
+    }
+
+    private Verdict<World> Judge(Release release, Observation seen)
+    {
+        ReservationState reservation = Reservations[release.Reservation];
+        bool isLast = reservation.OwnerCount == 1;
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
+            .Must(Outcome.Busy, isLast && reservation.IsBacked, Invariant.FrameSafety, "the reservation is backed and has no other owner")
+            .Judge(this, seen.Outcome, () => Accept(With(
+                release.Reservation, isLast ? reservation with { IsEnded = true } : reservation with { OwnerCount = reservation.OwnerCount - 1 })));
     }
 
     private Verdict<World> Judge(FindReservation find, Observation seen)
@@ -69,48 +124,83 @@ public sealed partial record World
             : Refuse(Invariant.NoOverlap, $"it gave [{string.Join(", ", seen.Ranges)}]; there are [{string.Join(", ", expected)}]");
     }
 
-    private Refusals ReservableLength(Refusals refusals, ObjectId vcm, ulong byteCount, Permissions permissions) => refusals
-        .Must(Outcome.Invalid, Vcms[vcm].IsFreed, Invariant.NoOverlap, "the region was freed")
-        .Must(Outcome.Invalid, byteCount == 0 || byteCount % PageBytes != 0, Invariant.NoOverlap, "the length is not made of whole pages")
-        .Must(Outcome.Invalid, permissions == Permissions.None, Invariant.Permission, "a reservation grants something");
+    /// <summary>The bounds of a region that have not ended, in the order of their addresses.</summary>
+    public IEnumerable<BoundState> BoundsOf(ObjectId vcm) =>
+        Bounds.Values.Where(bound => bound.Vcm == vcm && !bound.IsFreed).OrderBy(bound => bound.Range.First);
 
-    private Verdict<World> Take(ObjectId id, ReservationState reservation, ulong byteCount)
+    /// <summary>Why nothing of the kind can be reserved there.</summary>
+    /// <param name="refusals">The reasons so far.</param>
+    /// <param name="space">A region or a bound.</param>
+    /// <param name="byteCount">The length.</param>
+    /// <param name="permissions">What is to be granted.</param>
+    private Refusals Reservable(Refusals refusals, ObjectId space, ulong byteCount, Permissions permissions) => WholePages(refusals, byteCount)
+        .Must(Outcome.Invalid, IsEnded(space), Invariant.NoOverlap, "the region, or bound, was freed")
+        .Must(Outcome.Invalid, !CanGrant(VcmOf(space), permissions), Invariant.Permission, "a reservation grants something that tables can grant");
+
+    private static Refusals WholePages(Refusals refusals, ulong byteCount) => refusals
+        .Must(Outcome.Invalid, byteCount == 0 || byteCount % PageBytes != 0, Invariant.NoOverlap, "the length is not made of whole pages");
+
+    /// <summary>Why there is no place for it.</summary>
+    private Refusals Placeable(Refusals refusals, ObjectId space, ulong byteCount, ulong alignment) => refusals
+        .Must(Outcome.Invalid, !IsAlignment(alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
+        .Must(Outcome.NoSpace, IsAlignment(alignment) && byteCount != 0 && !Fits(space, byteCount, alignment), Invariant.NoOverlap, "no free range is large enough");
+
+    private static bool IsAlignment(ulong alignment) => alignment is >= PageBytes and <= LargestAlignment && (alignment & (alignment - 1)) == 0;
+
+    /// <summary>What is wrong with the one range that a call gave; null: nothing.</summary>
+    private string? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen)
     {
-        AddressRange range = reservation.Range;
-        if (reservation.ByteCount != byteCount) return Refuse(Invariant.NoOverlap, $"it gave {range}; {byteCount} bytes were asked for");
-        if (!Vcms[reservation.Vcm].Range.Contains(range)) return Refuse(Invariant.NoOverlap, $"it gave {range}; the region is {Vcms[reservation.Vcm].Range}");
-        foreach (AddressRange taken in Taken(reservation.Vcm))
+        if (seen.Ranges is not [var range]) return $"it gave {seen}; one range was asked for";
+        if (range.First % alignment != 0) return $"it gave {range}; the alignment is 0x{alignment:x}";
+        if (range.Last - range.First != byteCount - 1) return $"it gave {range}; {byteCount} bytes were asked for";
+        if (!SpaceOf(space).Contains(range)) return $"it gave {range}; {space} is {SpaceOf(space)}";
+        foreach (AddressRange taken in Taken(space))
         {
-            if (taken.Overlaps(range)) return Refuse(Invariant.NoOverlap, $"it gave {range}; {taken} is taken");
+            if (taken.Overlaps(range)) return $"it gave {range}; {taken} is taken";
         }
 
-        return Accept(With(id, reservation));
+        return null;
     }
 
-    /// <summary>What cannot be reserved: reservations, and what an associated IOMMU does not translate. In the order of addresses.</summary>
-    private IEnumerable<AddressRange> Taken(ObjectId vcm)
+    private ReservationState Made(ObjectId space, AddressRange range, Permissions permissions) =>
+        new(VcmOf(space), range, permissions) { Bound = space.Kind == ObjectKind.Bound ? space : null };
+
+    private ObjectId VcmOf(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].Vcm : space;
+
+    private AddressRange SpaceOf(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].Range : Vcms[space].Range;
+
+    private bool IsEnded(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].IsFreed : Vcms[space].IsFreed;
+
+    /// <summary>What is taken out of the region itself: bounds, and reservations that are in none. In the order of addresses.</summary>
+    private IEnumerable<AddressRange> Held(ObjectId vcm) => ReservationsOf(vcm)
+        .Where(reservation => reservation.Bound is null).Select(reservation => reservation.Range)
+        .Concat(BoundsOf(vcm).Select(bound => bound.Range))
+        .OrderBy(range => range.First);
+
+    /// <summary>What cannot be reserved of a region or bound. In the order of addresses.</summary>
+    private IEnumerable<AddressRange> Taken(ObjectId space)
     {
-        IEnumerable<AddressRange> reserved = ReservationsOf(vcm).Select(reservation => reservation.Range);
-        return HasTable(vcm) ? reserved.Concat(Iommu.Untranslated).OrderBy(range => range.First) : reserved;
+        if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range);
+        return HasTable(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
     }
 
-    private bool Fits(Reserve reserve)
+    private bool Fits(ObjectId space, ulong byteCount, ulong alignment)
     {
-        AddressRange region = Vcms[reserve.Vcm].Range;
-        ulong first = region.First;
-        foreach (AddressRange taken in Taken(reserve.Vcm).Where(region.Overlaps))
+        AddressRange whole = SpaceOf(space);
+        ulong first = whole.First;
+        foreach (AddressRange taken in Taken(space).Where(whole.Overlaps))
         {
             if (taken.First > first && FitsIn(first, taken.First - 1)) return true;
-            if (taken.Last >= region.Last) return false;
+            if (taken.Last >= whole.Last) return false;
             first = taken.Last + 1;
         }
 
-        return FitsIn(first, region.Last);
+        return FitsIn(first, whole.Last);
 
         bool FitsIn(ulong gapFirst, ulong gapLast)
         {
-            ulong aligned = unchecked((gapFirst + (reserve.Alignment - 1)) & ~(reserve.Alignment - 1));
-            return aligned >= gapFirst && aligned <= gapLast && reserve.ByteCount - 1 <= gapLast - aligned;
+            ulong aligned = unchecked((gapFirst + (alignment - 1)) & ~(alignment - 1));
+            return aligned >= gapFirst && aligned <= gapLast && byteCount - 1 <= gapLast - aligned;
         }
     }
 

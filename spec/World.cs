@@ -5,7 +5,14 @@ namespace Vcmm.Spec;
 /// <summary>What the model must know of the hardware.</summary>
 /// <param name="LastAddress">The last device address that is translated.</param>
 /// <param name="Untranslated">Device addresses that are never translated, whatever the tables say.</param>
-public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> Untranslated);
+public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> Untranslated)
+{
+    /// <summary>What tables can grant, no more and no less. Anything else can be reserved only where there is no table.</summary>
+    public ImmutableArray<Permissions> Grantable { get; init; } = [Permissions.Read, Permissions.Write, Permissions.ReadWrite];
+
+    /// <summary>The last physical address that tables can lead to. Memory beyond can back only where there is no table.</summary>
+    public ulong LastTarget { get; init; } = (1UL << 52) - 1;
+}
 
 /// <summary>
 /// The model: all objects, as a value. <see cref="Judge(Operation, Observation, Surroundings)"/> is given an operation and what was seen of it, and accepts it with
@@ -32,6 +39,9 @@ public sealed partial record World
     /// <summary>The regions, the freed ones too.</summary>
     public ImmutableSortedDictionary<ObjectId, VcmState> Vcms { get; private init; } = ImmutableSortedDictionary<ObjectId, VcmState>.Empty;
 
+    /// <summary>The bounds, the freed ones too.</summary>
+    public ImmutableSortedDictionary<ObjectId, BoundState> Bounds { get; private init; } = ImmutableSortedDictionary<ObjectId, BoundState>.Empty;
+
     /// <summary>The reservations, the ended ones too.</summary>
     public ImmutableSortedDictionary<ObjectId, ReservationState> Reservations { get; private init; } =
         ImmutableSortedDictionary<ObjectId, ReservationState>.Empty;
@@ -54,6 +64,7 @@ public sealed partial record World
     public bool Knows(ObjectId id) => id.Kind switch
     {
         ObjectKind.Vcm => Vcms.ContainsKey(id),
+        ObjectKind.Bound => Bounds.ContainsKey(id),
         ObjectKind.Reservation => Reservations.ContainsKey(id),
         ObjectKind.Memory => Memories.ContainsKey(id),
         ObjectKind.Association => Associations.ContainsKey(id),
@@ -68,21 +79,38 @@ public sealed partial record World
     public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings) => operation switch
     {
         CreateVcm create => Judge(create, seen),
+        CloneVcm clone => Judge(clone, seen),
         FreeVcm free => Judge(free, seen),
+        CreateBound create => Judge(create, seen),
+        FreeBound free => Judge(free, seen),
         Reserve reserve => Judge(reserve, seen),
         ReserveAt reserve => Judge(reserve, seen),
         Unreserve unreserve => Judge(unreserve, seen),
+        Acquire acquire => Judge(acquire, seen),
+        Release release => Judge(release, seen),
+        SetAttributes set => Judge(set, seen, surroundings),
+        Map map => Judge(map, seen, surroundings),
+        Unmap unmap => Judge(unmap, seen, surroundings),
+        Bind bind => Judge(bind, seen, surroundings),
+        Unbind unbind => Judge(unbind, seen, surroundings),
         FindReservation find => Judge(find, seen),
         ListReservations list => Judge(list, seen),
         AllocateMemory allocate => Judge(allocate, seen, surroundings),
+        AllocateContiguous allocate => Judge(allocate, seen, surroundings),
+        Wrap wrap => Judge(wrap, seen),
         FreeMemory free => Judge(free, seen),
+        FindMappings find => Judge(find, seen),
         Back back => Judge(back, seen, surroundings),
+        BackPart back => Judge(back, seen, surroundings),
         Unback unback => Judge(unback, seen, surroundings),
+        UnbackPart unback => Judge(unback, seen, surroundings),
+        Copy copy => Judge(copy, seen),
         Associate associate => Judge(associate, seen, surroundings),
         Deassociate deassociate => Judge(deassociate, seen),
         Activate activate => Judge(activate, seen, surroundings),
         Deactivate deactivate => Judge(deactivate, seen, surroundings),
         Translate translate => Judge(translate, seen),
+        TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation of the model", nameof(operation)),
     };
@@ -126,17 +154,34 @@ public sealed partial record World
         return null;
     }
 
-    private IEnumerable<Mapping> MappingsOf(ReservationState reservation)
+    /// <summary>What a reservation maps, in the order of device addresses.</summary>
+    public IEnumerable<Mapping> MappingsOf(ReservationState reservation)
     {
-        if (reservation.Memory is not { } memory) yield break;
-        ulong first = reservation.Range.First;
+        Permissions granted = reservation.Permissions;
+        foreach (BackedPart part in reservation.Parts)
+        {
+            ulong first = reservation.Range.First + part.Offset;
+            foreach (AddressRange chunk in Slice(part.Memory, part.MemoryOffset, part.ByteCount))
+            {
+                ulong last = first + (chunk.Last - chunk.First);
+                yield return new(
+                    new(first, last),
+                    new(chunk.First, granted.HasFlag(Permissions.Read), granted.HasFlag(Permissions.Write), granted.HasFlag(Permissions.Execute)));
+                first = unchecked(last + 1);
+            }
+        }
+    }
+
+    /// <summary>The physical addresses of a part of memory, in the order in which they back a reservation.</summary>
+    private IEnumerable<AddressRange> Slice(ObjectId memory, ulong offset, ulong byteCount)
+    {
+        ulong start = 0;
         foreach (AddressRange chunk in Memories[memory].Segments)
         {
-            ulong last = first + (chunk.Last - chunk.First);
-            yield return new(
-                new(first, last),
-                new(chunk.First, reservation.Permissions.HasFlag(Permissions.Read), reservation.Permissions.HasFlag(Permissions.Write)));
-            first = unchecked(last + 1);
+            ulong end = start + (chunk.Last - chunk.First + 1);
+            ulong first = Math.Max(offset, start), last = Math.Min(offset + byteCount, end);
+            if (first < last) yield return new(chunk.First + (first - start), chunk.First + (last - start - 1));
+            start = end;
         }
     }
 
@@ -155,8 +200,15 @@ public sealed partial record World
 
 /// <summary>A region.</summary>
 /// <param name="Range">Its addresses.</param>
+/// <param name="Kind">What it is.</param>
 /// <param name="IsFreed">Whether it has ended.</param>
-public sealed record VcmState(AddressRange Range, bool IsFreed = false);
+public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false);
+
+/// <summary>A bound.</summary>
+/// <param name="Vcm">Its region.</param>
+/// <param name="Range">Its addresses.</param>
+/// <param name="IsFreed">Whether it has ended.</param>
+public sealed record BoundState(ObjectId Vcm, AddressRange Range, bool IsFreed = false);
 
 /// <summary>A reservation.</summary>
 /// <param name="Vcm">Its region.</param>
@@ -164,21 +216,73 @@ public sealed record VcmState(AddressRange Range, bool IsFreed = false);
 /// <param name="Permissions">What devices may do.</param>
 public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Permissions Permissions)
 {
-    /// <summary>What backs it.</summary>
-    public ObjectId? Memory { get; init; }
+    /// <summary>The bound that it was taken from; null: the region itself.</summary>
+    public ObjectId? Bound { get; init; }
+
+    /// <summary>Its parts that are backed, in the order of their offsets; no two overlap.</summary>
+    public ImmutableArray<BackedPart> Parts { get; init; } = [];
+
+    /// <summary>How many must let go before it ends.</summary>
+    public int OwnerCount { get; init; } = 1;
 
     /// <summary>Whether it has ended.</summary>
     public bool IsEnded { get; init; }
 
     /// <summary>Its length in bytes.</summary>
     public ulong ByteCount => Range.Last - Range.First + 1;
+
+    /// <summary>Whether any of it is backed.</summary>
+    public bool IsBacked => !Parts.IsEmpty;
+
+    /// <summary>How many bytes of a part that lies in it are backed.</summary>
+    public ulong BackedBytes(ulong offset, ulong byteCount)
+    {
+        ulong sum = 0;
+        foreach (BackedPart part in Parts)
+        {
+            ulong first = Math.Max(offset, part.Offset), end = Math.Min(offset + byteCount, part.End);
+            if (first < end) sum += end - first;
+        }
+
+        return sum;
+    }
+
+    /// <summary>With one more part.</summary>
+    public ReservationState With(BackedPart part) => this with { Parts = [.. Parts.Add(part).OrderBy(each => each.Offset)] };
+
+    /// <summary>Without what backs a part of it.</summary>
+    public ReservationState Without(ulong offset, ulong byteCount) =>
+        this with { Parts = [.. Parts.SelectMany(part => new[] { part.Before(offset), part.After(offset + byteCount) }).OfType<BackedPart>()] };
+}
+
+/// <summary>A part of a reservation and what backs it.</summary>
+/// <param name="Offset">From the start of the reservation, in bytes.</param>
+/// <param name="Memory">The memory.</param>
+/// <param name="MemoryOffset">From the start of the memory, in bytes.</param>
+/// <param name="ByteCount">In bytes.</param>
+public readonly record struct BackedPart(ulong Offset, ObjectId Memory, ulong MemoryOffset, ulong ByteCount)
+{
+    /// <summary>Where it ends, from the start of the reservation.</summary>
+    public ulong End => Offset + ByteCount;
+
+    /// <summary>What of it lies before an offset; null: nothing.</summary>
+    public BackedPart? Before(ulong offset) => offset <= Offset ? null : this with { ByteCount = Math.Min(End, offset) - Offset };
+
+    /// <summary>What of it lies from an offset on; null: nothing.</summary>
+    public BackedPart? After(ulong offset)
+    {
+        if (offset >= End) return null;
+        ulong skipped = Math.Max(offset, Offset) - Offset;
+        return new(Offset + skipped, Memory, MemoryOffset + skipped, ByteCount - skipped);
+    }
 }
 
 /// <summary>Physical memory.</summary>
 /// <param name="ByteCount">Its length in bytes.</param>
 /// <param name="Segments">Its chunks, in the order in which they back a reservation.</param>
+/// <param name="IsWrapped">Whether it was given and not allocated.</param>
 /// <param name="IsFreed">Whether it has been given back.</param>
-public sealed record MemoryState(ulong ByteCount, ImmutableArray<AddressRange> Segments, bool IsFreed = false);
+public sealed record MemoryState(ulong ByteCount, ImmutableArray<AddressRange> Segments, bool IsWrapped = false, bool IsFreed = false);
 
 /// <summary>An association.</summary>
 /// <param name="Vcm">The region.</param>

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Platform;
 
 /// <summary>A range of physical memory with an inclusive end, so that the last byte of the address space can be said.</summary>
@@ -7,7 +9,7 @@ public readonly record struct PhysRange
     /// <exception cref="ArgumentException"><paramref name="last"/> lies before <paramref name="first"/>.</exception>
     public PhysRange(PhysAddr first, PhysAddr last)
     {
-        if (last.Value < first.Value) throw new ArgumentException($"a range cannot end at {last} and start at {first}", nameof(last));
+        if (last.Value < first.Value) ThrowReversed(first, last);
         First = first;
         Last = last;
     }
@@ -42,6 +44,10 @@ public readonly record struct PhysRange
 
     /// <summary><c>pa:0x1000-0x1fff</c>.</summary>
     public override string ToString() => $"{First}-0x{Last.Value:x}";
+
+    [DoesNotReturn]
+    private static void ThrowReversed(PhysAddr first, PhysAddr last) =>
+        throw new ArgumentException($"a range cannot end at {last} and start at {first}", nameof(last));
 }
 
 /// <summary>A range of device addresses with an inclusive end, so that the last byte of the address space can be said.</summary>
@@ -51,7 +57,7 @@ public readonly record struct IovaRange
     /// <exception cref="ArgumentException"><paramref name="last"/> lies before <paramref name="first"/>.</exception>
     public IovaRange(Iova first, Iova last)
     {
-        if (last.Value < first.Value) throw new ArgumentException($"a range cannot end at {last} and start at {first}", nameof(last));
+        if (last.Value < first.Value) ThrowReversed(first, last);
         First = first;
         Last = last;
     }
@@ -86,4 +92,8 @@ public readonly record struct IovaRange
 
     /// <summary><c>iova:0x1000-0x1fff</c>.</summary>
     public override string ToString() => $"{First}-0x{Last.Value:x}";
+
+    [DoesNotReturn]
+    private static void ThrowReversed(Iova first, Iova last) =>
+        throw new ArgumentException($"a range cannot end at {last} and start at {first}", nameof(last));
 }

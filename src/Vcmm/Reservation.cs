@@ -70,7 +70,7 @@ public readonly record struct Reservation
     /// <summary>Maps all of the reservation to all of <paramref name="memory"/>, for every association of the VCM.</summary>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/> if the lengths differ, the memory was freed or another manager's, the reservation
-    /// has ended, or a one-to-one region's address is not the memory's; <see cref="VcmmError.Busy"/> if any of it is backed;
+    /// has ended, a one-to-one region's address is not the memory's, or the memory lies beyond what an association's tables reach; <see cref="VcmmError.Busy"/> if any of it is backed;
     /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page; <see cref="VcmmError.HardwareFailure"/>. Then
     /// nothing has changed.
     /// </returns>
@@ -110,7 +110,10 @@ public readonly record struct Reservation
     public void Back(ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount) =>
         VcmmException.ThrowIf(TryBack(offset, memory, memoryOffset, byteCount), nameof(Back));
 
-    /// <summary>Ends every mapping of the reservation. When this returns no device reaches memory through it.</summary>
+    /// <summary>
+    /// Ends every mapping of the reservation. When this returns no device reaches memory through it; in a region with a
+    /// <see cref="VcmOptions.FlushQueue"/>, when the queue has flushed, and until then the memory and the addresses stay in quarantine.
+    /// </summary>
     /// <returns>
     /// <see cref="VcmmError.NotFound"/> if none of it is backed, <see cref="VcmmError.Invalid"/> after its end,
     /// <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed, and the memory stays in use.

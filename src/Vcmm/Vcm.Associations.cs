@@ -22,7 +22,7 @@ public sealed partial class Vcm
     /// <see cref="VcmmError.Busy"/> if the two are associated already under that PASID; <see cref="VcmmError.Invalid"/> if the
     /// device is another manager's, its IOMMU does not have the format, the PASID or all addresses of the region, the format
     /// is not the region's (one-to-one devices need a one-to-one region, a prebuilt region needs its own format), the region has
-    /// been freed, or a reservation lies in one of the IOMMU's reserved regions or has attributes that the format cannot express;
+    /// been freed, or a reservation or a bound lies in one of the IOMMU's reserved regions, or a reservation has attributes, or memory beyond those, that the format cannot express;
     /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page.
     /// </returns>
     public VcmmError TryAssociate(Device device, AssociationOptions options, out Association? association)
@@ -76,7 +76,7 @@ public sealed partial class Vcm
             EndExclusions();
             if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
-                lock (_reservationGate) RemoveTable(table!);
+                Exclusively(() => RemoveTable(table!));
             }
 
             return VcmmError.None;
@@ -139,7 +139,8 @@ public sealed partial class Vcm
         foreach (IovaRange region in iommu.ReservedRegions)
         {
             if (!TryClip(region, out IovaRange part) || _excluded.Contains(part)) continue;
-            if (_ranges.TryAllocateAt(part) != VcmmError.None) return VcmmError.Invalid;
+            // Reservations that are half way through their end would be in the way.
+            if (Exclusively(() => _ranges.TryAllocateAt(part)) != VcmmError.None) return VcmmError.Invalid;
             _excluded.Add(part);
         }
 

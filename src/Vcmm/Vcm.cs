@@ -16,13 +16,8 @@ public sealed partial class Vcm
     [LockRank(LockRank.Associations)]
     private readonly object _associationGate = new();
 
-    /// <summary>Inside it: which reservations and bounds there are. A reservation's own gate comes inside this one.</summary>
-    [LockRank(LockRank.Reservations)]
-    private readonly object _reservationGate = new();
-
     private readonly IRangeAllocator _ranges;
-    private readonly ReservationIndex _reservations = new();
-    private readonly Stack<ReservationState> _idleStates = new();
+    private readonly ReservationIndex _reservations;
     private readonly List<Bound> _bounds = [];
     private bool _freed;
 
@@ -33,6 +28,7 @@ public sealed partial class Vcm
         Options = options;
         Kind = options.Kind;
         _ranges = manager.Options.RangeAllocator(range);
+        _reservations = new(range);
     }
 
     internal Vcm(VcmManager manager, IovaRange range, TableFormat format, PhysAddr root)
@@ -53,7 +49,29 @@ public sealed partial class Vcm
     {
         get
         {
-            lock (_reservationGate) return [.. _reservations.All.Select(static state => state.Handle)];
+            List<Reservation> all = [];
+            Exclusively(() =>
+            {
+                foreach (ReservationState state in _reservations.All) all.Add(state.Handle);
+                return VcmmError.None;
+            });
+            return all;
+        }
+    }
+
+    /// <summary>The bounds at this moment, in the order of their addresses.</summary>
+    public IReadOnlyList<Bound> Bounds
+    {
+        get
+        {
+            List<Bound> all = [];
+            Exclusively(() =>
+            {
+                all.AddRange(_bounds);
+                return VcmmError.None;
+            });
+            all.Sort(static (a, b) => a.Range.First.CompareTo(b.Range.First));
+            return all;
         }
     }
 
@@ -95,9 +113,9 @@ public sealed partial class Vcm
         ArgumentNullException.ThrowIfNull(other);
         translated = default;
         if (other.Manager != Manager) return VcmmError.Invalid;
-        if (!TryFindBacking(address, out PhysicalAllocation? memory, out PhysAddr target)) return VcmmError.Fault;
+        if (!TryFindTarget(address, out PhysAddr target)) return VcmmError.Fault;
         var mappings = new List<Mapping>();
-        memory!.FindMappings(target, mappings);
+        Manager.TryFindMappings(target, mappings);
         Iova? lowest = null;
         foreach (Mapping mapping in mappings)
         {
@@ -124,13 +142,13 @@ public sealed partial class Vcm
     {
         lock (_associationGate)
         {
-            lock (_reservationGate)
+            return Exclusively(() =>
             {
                 if (_freed) return VcmmError.Invalid;
-                if (_reservations.Count != 0 || _bounds.Count != 0 || _associations.Count != 0) return VcmmError.Busy;
+                if (!_reservations.IsEmpty || _bounds.Count != 0 || _associations.Count != 0) return VcmmError.Busy;
                 _freed = true;
                 return VcmmError.None;
-            }
+            });
         }
     }
 
@@ -138,11 +156,17 @@ public sealed partial class Vcm
     /// <exception cref="VcmmException">As <see cref="TryFree"/>.</exception>
     public void Free() => VcmmException.ThrowIf(TryFree(), nameof(Free));
 
-    /// <summary>The memory behind an address, and where in physical memory that is.</summary>
-    private bool TryFindBacking(Iova address, out PhysicalAllocation? memory, out PhysAddr target)
+    /// <summary>Where in physical memory an address leads.</summary>
+    private bool TryFindTarget(Iova address, out PhysAddr target)
     {
-        memory = null;
         target = default;
+        if (Kind == VcmKind.Prebuilt)
+        {
+            bool isMapped = TryTranslate(address, out Translation translation) == VcmmError.None;
+            target = translation.Address;
+            return isMapped;
+        }
+
         if (_reservations.Find(address, out uint generation) is not { } state) return false;
         lock (state.Gate)
         {
@@ -151,8 +175,7 @@ public sealed partial class Vcm
             int index = state.Backings.FirstEndingAfter(offset);
             if (index == state.Backings.Count || state.Backings[index].Offset > offset) return false;
             Backing backing = state.Backings[index];
-            memory = backing.Memory;
-            target = memory.AddressAt(backing.MemoryOffset + (offset - backing.Offset));
+            target = backing.Memory.AddressAt(backing.MemoryOffset + (offset - backing.Offset));
             return true;
         }
     }

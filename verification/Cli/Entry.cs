@@ -25,6 +25,7 @@ public static class Entry
         var here = new Surroundings
         {
             Stages = stages,
+            RowsHaveProcesses = true,
             Out = Console.Out,
             Error = Console.Error,
             Terminal = terminal,

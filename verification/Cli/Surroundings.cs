@@ -1,4 +1,6 @@
+using System.Runtime;
 using Harness.Stages;
+using Workloads;
 
 namespace Verify;
 
@@ -7,6 +9,12 @@ internal sealed record Surroundings
 {
     /// <summary>The stages that exist.</summary>
     public required IReadOnlyList<IStage> Stages { get; init; }
+
+    /// <summary>What <c>verify bench</c> measures.</summary>
+    public IReadOnlyList<Row> Rows { get; init; } = AllRows.All;
+
+    /// <summary>Whether each of them is measured in a process of its own.</summary>
+    public bool RowsHaveProcesses { get; init; }
 
     /// <summary>Standard output.</summary>
     public required TextWriter Out { get; init; }
@@ -25,6 +33,9 @@ internal sealed record Surroundings
 
     /// <summary>The clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>How many methods the JIT has compiled so far.</summary>
+    public Func<long> CompiledMethodCount { get; init; } = static () => JitInfo.GetCompiledMethodCount();
 
     /// <summary>Runs another program.</summary>
     public RunTool Tool { get; init; } = Tools.Run;

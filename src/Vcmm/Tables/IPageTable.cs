@@ -27,6 +27,9 @@ public interface IPageTable
     /// <summary>Whether hardware can note in a leaf that it used it and that it wrote through it.</summary>
     bool HasDirtyBits { get; }
 
+    /// <summary>The last physical address that the table can map to.</summary>
+    PhysAddr LastPhysAddr { get; }
+
     /// <summary>Whether the table can map every address of <paramref name="range"/>.</summary>
     /// <remarks>Where addresses are sign-extended there are two halves; a range that spans the gap between them is not covered.</remarks>
     bool Covers(IovaRange range);

@@ -33,6 +33,9 @@ public sealed class IdentityTable : IPageTable
     public PhysAddr Root => default;
 
     /// <inheritdoc/>
+    public PhysAddr LastPhysAddr => new(ulong.MaxValue);
+
+    /// <inheritdoc/>
     public bool HasDirtyBits => false;
 
     /// <inheritdoc/>

@@ -15,6 +15,9 @@ public sealed class InvalidationGather
     /// <summary>The most ranges that are kept.</summary>
     public const int MaxRangeCount = 8;
 
+    /// <summary>Where the last unmap was.</summary>
+    internal TableHint Hint;
+
     private readonly List<Change> _changes = [];
 
     /// <summary>Ascending, apart from each other by a byte at least; one more than are kept.</summary>
@@ -58,20 +61,15 @@ public sealed class InvalidationGather
         }
 
         // Engines go upwards: most often the new one continues the last.
-        IovaRange top = _ranges[_rangeCount - 1];
-        if (top.Last.Value != ulong.MaxValue && range.First.Value == unchecked(top.Last.Value + 1))
-        {
-            _ranges[_rangeCount - 1] = new(top.First, range.Last);
-            return;
-        }
-
-        Insert(range);
+        ref IovaRange top = ref _ranges[unchecked(_rangeCount - 1)];
+        if (top.Last.Value != ulong.MaxValue && range.First.Value == unchecked(top.Last.Value + 1)) top = new(top.First, range.Last);
+        else Insert(range);
     }
 
     /// <summary>Forgets everything.</summary>
     public void Clear()
     {
-        _changes.Clear();
+        if (_changes.Count != 0) _changes.Clear();
         _rangeCount = 0;
         _tableCount = 0;
         _brokenCount = 0;

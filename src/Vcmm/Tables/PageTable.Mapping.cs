@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Platform;
 
 namespace Vcmm.Tables;
@@ -5,9 +6,6 @@ namespace Vcmm.Tables;
 // What is absent becomes present, and the other way round.
 public sealed partial class PageTable<TFormat, TMemory>
 {
-    /// <summary>From how many entries on it pays to ask the memory for a span of them.</summary>
-    private const ulong SpanThreshold = 4;
-
     /// <inheritdoc/>
     public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
     {
@@ -29,16 +27,13 @@ public sealed partial class PageTable<TFormat, TMemory>
     public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
     {
         var runs = new RunEnumerator(first, segments);
-        PhysAddr table = default;
-        int level = 0;
-        ulong inTable = 0;
         while (runs.MoveNext())
         {
-            // Scattered memory comes page by page, and the next page lies most often in the table of the last.
-            ulong crossed = (runs.Iova ^ inTable) | (runs.Iova ^ unchecked(runs.Iova + runs.ByteCount - 1));
-            if (level != 1 || crossed >> Shift(2) != 0) table = Descend(runs.Iova, runs.ByteCount, out level);
-            inTable = runs.Iova;
-            Fill(table, level, runs.Iova, runs.Address, runs.ByteCount, attributes, pages);
+            ulong iova = runs.Iova;
+            ulong byteCount = runs.ByteCount;
+            PhysAddr table = Descend(iova, byteCount, ref pages.Hint, out int level);
+            if (level == 1) FillPages(Slot(table, 1, iova), runs.Address, byteCount >> TFormat.GranuleLog2, attributes);
+            else Fill(table, level, iova, runs.Address, byteCount, attributes, pages);
         }
 
         // What follows, such as reading who must be told of the change, must not overtake the entries.
@@ -48,12 +43,14 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public void Unmap(IovaRange range, InvalidationGather gather)
     {
-        ulong byteCount = range.ByteCount;
-        PhysAddr table = Descend(range.First.Value, byteCount, out int level);
-        Clear(table, level, range.First.Value, byteCount, gather);
+        ulong byteCount = unchecked(range.Last.Value - range.First.Value + 1);
+        PhysAddr table = Descend(range.First.Value, byteCount, ref gather.Hint, out int level);
+        if (level == 1) ClearPages(Slot(table, 1, range.First.Value), range.First.Value, byteCount >> TFormat.GranuleLog2, gather);
+        else Clear(table, level, range.First.Value, byteCount, gather);
         _memory.Fence();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool FitsLeaf(int level, ulong part, ulong address) =>
         Format.AllowsLeafAt(level) && part == EntryBytes(level) && (address & unchecked(part - 1)) == 0;
 
@@ -114,34 +111,48 @@ public sealed partial class PageTable<TFormat, TMemory>
     }
 
     /// <summary>Writes a leaf where nothing is; the same leaf, with the hardware's bits in it, is left alone.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void PutLeaf(PhysAddr slot, ulong entry, ulong leaf)
     {
         if (entry == 0) WriteEntry(slot, leaf);
-        else if (((entry ^ leaf) & ~UsedBits) != 0) throw Broken(slot, entry, "is live where nothing should be mapped");
+        else if (((entry ^ leaf) & ~UsedBits) != 0) ThrowLive(slot, entry);
     }
 
     private void FillPages(PhysAddr slot, ulong address, ulong count, MappingAttributes attributes)
     {
         ulong leaf = TFormat.EncodeLeaf(new(address), 1, attributes);
-        ulong step = LeafStep(1, attributes);
-        if (count >= SpanThreshold && _memory.TryGetWords(slot, (int)count, out Span<ulong> words))
+        if (count == 1)
+        {
+            ulong entry = _memory.Read64(slot);
+            if (entry == 0) WriteEntry(slot, leaf);
+            else if (((entry ^ leaf) & ~UsedBits) != 0) ThrowLive(slot, entry);
+            return;
+        }
+
+        FillMorePages(slot, leaf, LeafStep(1, attributes), count);
+    }
+
+    private void FillMorePages(PhysAddr slot, ulong leaf, ulong step, ulong count)
+    {
+        if (_memory.TryGetWords(slot, (int)count, out Span<ulong> words))
         {
             int bad = FillWords(words, leaf, step);
-            if (bad >= 0) throw Broken(SlotAt(slot, bad), words[bad], "is live where nothing should be mapped");
+            if (bad >= 0) ThrowLive(SlotAt(slot, bad), words[bad]);
             CleanEntries(slot, count);
             return;
         }
 
+        PhysAddr at = slot;
         for (ulong i = 0; i < count; i++)
         {
-            ulong entry = _memory.Read64(slot);
-            if (entry == 0) _memory.Write64(slot, leaf);
-            else if (((entry ^ leaf) & ~UsedBits) != 0) throw Broken(slot, entry, "is live where nothing should be mapped");
-            slot = new(unchecked(slot.Value + (1UL << EntryLog2)));
+            ulong entry = _memory.Read64(at);
+            if (entry == 0) _memory.Write64(at, leaf);
+            else if (((entry ^ leaf) & ~UsedBits) != 0) ThrowLive(at, entry);
+            at = new(unchecked(at.Value + (1UL << EntryLog2)));
             leaf = unchecked(leaf + step);
         }
 
-        CleanEntries(new(unchecked(slot.Value - (count << EntryLog2))), count);
+        CleanEntries(slot, count);
     }
 
     /// <summary>Fills entries that a walker may see. Each is one aligned release store of 64 bits: none is ever torn, and none
@@ -149,18 +160,22 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <returns>The index of an entry that is something else already, or -1.</returns>
     private static int FillWords(Span<ulong> words, ulong leaf, ulong step)
     {
-        for (int i = 0; i < words.Length; i++)
+        unchecked
         {
-            ulong entry = words[i];
-            if (entry == 0) Volatile.Write(ref words[i], leaf);
-            else if (((entry ^ leaf) & ~UsedBits) != 0) return i;
-            leaf = unchecked(leaf + step);
-        }
+            for (int i = 0; i < words.Length; i++)
+            {
+                ulong entry = words[i];
+                if (entry == 0) Volatile.Write(ref words[i], leaf);
+                else if (((entry ^ leaf) & ~UsedBits) != 0) return i;
+                leaf += step;
+            }
 
-        return -1;
+            return -1;
+        }
     }
 
     /// <summary>The difference between the entries of two leaves that follow each other.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong LeafStep(int level, MappingAttributes attributes) => unchecked(
         TFormat.EncodeLeaf(new(EntryBytes(level)), level, attributes) - TFormat.EncodeLeaf(default, level, attributes));
 
@@ -250,6 +265,7 @@ public sealed partial class PageTable<TFormat, TMemory>
                     break;
                 case EntryKind.Table when whole:
                     WriteEntry(slot, 0);
+                    Interlocked.Increment(ref _unlinks);
                     gather.Add(RangeOf(iova, part));
                     gather.Add(new InvalidationGather.Change(this, InvalidationGather.ChangeKind.Unlinked, slot, level, entry, 0));
                     break;
@@ -265,34 +281,56 @@ public sealed partial class PageTable<TFormat, TMemory>
 
     private void ClearPages(PhysAddr slot, ulong iova, ulong count, InvalidationGather gather)
     {
-        ulong first = ulong.MaxValue;
-        ulong last = 0;
-        if (count >= SpanThreshold && _memory.TryGetWords(slot, (int)count, out Span<ulong> words))
+        if (count == 1)
         {
-            for (int i = 0; i < words.Length; i++)
-            {
-                if (words[i] == 0) continue;
-                if (first == ulong.MaxValue) first = (ulong)i;
-                last = (ulong)i;
-                Volatile.Write(ref words[i], 0);
-            }
-        }
-        else
-        {
-            for (ulong i = 0; i < count; i++)
-            {
-                PhysAddr at = new(unchecked(slot.Value + (i << EntryLog2)));
-                if (_memory.Read64(at) == 0) continue;
-                if (first == ulong.MaxValue) first = i;
-                last = i;
-                _memory.Write64(at, 0);
-            }
+            if (_memory.Read64(slot) == 0) return;
+            WriteEntry(slot, 0);
+            gather.Add(RangeOf(iova, GranuleBytes));
+            return;
         }
 
-        if (first == ulong.MaxValue) return;
-        ulong changed = unchecked(last - first + 1);
+        (ulong first, ulong changed) = _memory.TryGetWords(slot, (int)count, out Span<ulong> words) ? ClearWords(words) : ClearEach(slot, count);
+        if (changed == 0) return;
         CleanEntries(new(unchecked(slot.Value + (first << EntryLog2))), changed);
         gather.Add(RangeOf(unchecked(iova + (first << TFormat.GranuleLog2)), changed << TFormat.GranuleLog2));
+    }
+
+    /// <summary>Clears entries one by one.</summary>
+    /// <returns>From the first that was present to the last.</returns>
+    private (ulong First, ulong Count) ClearEach(PhysAddr slot, ulong count)
+    {
+        ulong first = ulong.MaxValue;
+        ulong end = 0;
+        for (ulong i = 0; i < count; i++)
+        {
+            PhysAddr at = new(unchecked(slot.Value + (i << EntryLog2)));
+            if (_memory.Read64(at) == 0) continue;
+            _memory.Write64(at, 0);
+            if (first == ulong.MaxValue) first = i;
+            end = i + 1;
+        }
+
+        return first == ulong.MaxValue ? (0, 0) : (first, end - first);
+    }
+
+    /// <summary>Clears entries that a walker may see: stores of 64 bits, as in <see cref="FillWords"/>.</summary>
+    /// <returns>From the first that was present to the last.</returns>
+    private static (ulong First, ulong Count) ClearWords(Span<ulong> words)
+    {
+        unchecked
+        {
+            int first = 0;
+            while (first < words.Length && words[first] == 0) first++;
+            int end = words.Length;
+            while (end > first && words[end - 1] == 0) end--;
+            Span<ulong> present = words[first..end];
+            for (int i = 0; i < present.Length; i++)
+            {
+                if (present[i] != 0) Volatile.Write(ref present[i], 0);
+            }
+
+            return ((ulong)first, (ulong)present.Length);
+        }
     }
 
     /// <summary>Segments that continue each other, as one run each.</summary>
@@ -312,8 +350,9 @@ public sealed partial class PageTable<TFormat, TMemory>
         {
             if (_index == _segments.Length) return false;
             Iova = _nextIova;
-            Address = _segments[_index].First.Value;
-            ByteCount = _segments[_index].ByteCount;
+            PhysRange segment = _segments[_index];
+            Address = segment.First.Value;
+            ByteCount = unchecked(segment.Last.Value - segment.First.Value + 1);
             _index++;
             while (_index < _segments.Length && _segments[_index].First.Value == unchecked(Address + ByteCount))
             {

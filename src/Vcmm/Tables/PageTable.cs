@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using Platform;
 using Vcmm.Allocation;
 
@@ -30,6 +32,9 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     private readonly IFrameSource? _frames;
     private readonly int _levelCount;
     private uint _releases;
+
+    /// <summary>How often a table was unlinked or linked again: see <see cref="TableHint"/>.</summary>
+    private uint _unlinks;
     private bool _freed;
 
     private PageTable(TMemory memory, IFrameSource? frames, TableFormat format, PhysAddr root)
@@ -48,6 +53,9 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public PhysAddr Root { get; }
 
     /// <inheritdoc/>
+    public PhysAddr LastPhysAddr => TFormat.LastPhysAddr;
+
+    /// <inheritdoc/>
     public bool HasDirtyBits => TFormat.AccessedBit != 0 && TFormat.DirtyBit != 0;
 
     private static readonly byte[] Zeros = new byte[1 << TFormat.GranuleLog2];
@@ -57,7 +65,11 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     private static int EntryCount => 1 << TFormat.IndexBits;
 
     /// <summary>The bits of a leaf that belong to the hardware.</summary>
-    private static ulong UsedBits => TFormat.AccessedBit | TFormat.DirtyBit;
+    private static ulong UsedBits
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => TFormat.AccessedBit | TFormat.DirtyBit;
+    }
 
     /// <summary>Makes an empty table.</summary>
     /// <param name="memory">Where the table is.</param>
@@ -120,6 +132,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public void Relink(InvalidationGather gather)
     {
         List<InvalidationGather.Change> changes = gather.Changes;
+        if (changes.Count != 0) Interlocked.Increment(ref _unlinks);
         // Backwards: what was changed twice becomes what it was first.
         for (int i = changes.Count - 1; i >= 0; i--)
         {
@@ -147,6 +160,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public void Free()
     {
         Volatile.Write(ref _freed, true);
+        Interlocked.Increment(ref _unlinks);
         Interlocked.Increment(ref _releases);
         if (_frames is not null) FreeSubtree(Root, _levelCount);
     }
@@ -160,24 +174,34 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int Shift(int level) => unchecked(TFormat.GranuleLog2 + TFormat.IndexBits * (level - 1));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong EntryBytes(int level) => 1UL << Shift(level);
 
-    private static PhysAddr Slot(PhysAddr table, int level, ulong iova) =>
-        new(unchecked(table.Value + ((iova >> Shift(level) & ((1UL << TFormat.IndexBits) - 1)) << EntryLog2)));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static PhysAddr Slot(PhysAddr table, int level, ulong iova) => SlotBy(table, Shift(level), iova);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static PhysAddr SlotBy(PhysAddr table, int shift, ulong iova) =>
+        new(unchecked(table.Value + ((iova >> shift & ((1UL << TFormat.IndexBits) - 1)) << EntryLog2)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static PhysAddr SlotAt(PhysAddr table, int index) => new(unchecked(table.Value + ((ulong)index << EntryLog2)));
 
     /// <summary>The part of [iova, iova + byteCount) that one entry at the level covers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong PartInEntry(int level, ulong iova, ulong byteCount)
     {
         ulong entryBytes = EntryBytes(level);
         return Math.Min(byteCount, unchecked(entryBytes - (iova & (entryBytes - 1))));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static IovaRange RangeOf(ulong iova, ulong byteCount) => new(new(iova), new(unchecked(iova + byteCount - 1)));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool IsCanonical(ulong iova)
     {
         int bits = Shift(unchecked(_levelCount + 1));
@@ -187,6 +211,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
 
     private ulong Extend(ulong iova) => TFormat.IsSignExtended ? Extend(iova, Shift(unchecked(_levelCount + 1))) : iova;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong Extend(ulong iova, int bits) => unchecked((ulong)((long)(iova << (64 - bits)) >> (64 - bits)));
 
     /// <summary>
@@ -194,46 +219,81 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     /// </summary>
     private PhysAddr Descend(ulong iova, ulong byteCount, out int level)
     {
-        PhysAddr table = Root;
-        level = _levelCount;
-        ulong crossed = iova ^ unchecked(iova + byteCount - 1);
-        for (int shift = Shift(level); level > 1; level--)
+        unchecked
         {
-            if (crossed >> shift != 0 || byteCount >> shift != 0) break;
-            ulong entry = _memory.Read64(Slot(table, level, iova));
-            if (TFormat.Classify(entry, level) != EntryKind.Table) break;
-            table = TFormat.TableAddress(entry);
-            shift -= TFormat.IndexBits;
+            TMemory memory = _memory;
+            PhysAddr table = Root;
+            int at = _levelCount;
+            ulong crossed = (iova ^ (iova + byteCount - 1)) | byteCount;
+            for (int shift = Shift(at); at > 1 && crossed >> shift == 0; at--, shift -= TFormat.IndexBits)
+            {
+                ulong entry = memory.Read64(SlotBy(table, shift, iova));
+                if (TFormat.Classify(entry, at) != EntryKind.Table) break;
+                table = TFormat.TableAddress(entry);
+            }
+
+            level = at;
+            return table;
+        }
+    }
+
+    /// <summary>The same, without going there if the hint knows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private PhysAddr Descend(ulong iova, ulong byteCount, ref TableHint hint, out int level)
+    {
+        uint unlinks = Volatile.Read(ref _unlinks);
+        int shift = Shift(2);
+        ulong crossed = ((iova ^ unchecked(iova + byteCount - 1)) | byteCount) >> shift;
+        if (ReferenceEquals(hint.Owner, this) && hint.Unlinks == unlinks && (crossed | (hint.Index ^ iova >> shift)) == 0)
+        {
+            level = 1;
+            return hint.Table;
         }
 
+        PhysAddr table = Descend(iova, byteCount, out level);
+        if (level == 1) hint = new() { Owner = this, Table = table, Index = iova >> shift, Unlinks = unlinks };
         return table;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool TryWalkOnce(ulong iova, out Translation translation)
     {
-        translation = default;
-        if (!IsCanonical(iova)) return false;
-        PhysAddr table = Root;
-        for (int level = _levelCount; level >= 1; level--)
+        unchecked
         {
-            // A page that was freed under the walk may hold anything, an address outside memory too.
-            if (!_memory.TryRead64(Slot(table, level, iova), out ulong entry)) return false;
-            switch (TFormat.Classify(entry, level))
+            TMemory memory = _memory;
+            PhysAddr table = Root;
+            ulong entry;
+            int level = _levelCount;
+            if (!IsCanonical(iova)) goto none;
+            for (int shift = Shift(level); level > 1; level--, shift -= TFormat.IndexBits)
             {
-                case EntryKind.Absent:
-                    return false;
-                case EntryKind.Leaf:
-                    ulong leafBytes = EntryBytes(level);
-                    ulong offset = iova & unchecked(leafBytes - 1);
-                    translation = new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
-                    return true;
-                default:
-                    table = TFormat.TableAddress(entry);
-                    break;
+                // A page that was freed under the walk may hold anything, an address outside memory too.
+                if (!memory.TryRead64(SlotBy(table, shift, iova), out entry)) goto none;
+                EntryKind kind = TFormat.Classify(entry, level);
+                if (kind == EntryKind.Leaf) goto leaf;
+                if (kind == EntryKind.Absent) goto none;
+                table = TFormat.TableAddress(entry);
             }
-        }
 
-        return false;
+            // The lowest level by itself: what depends on the level is a constant here.
+            if (!memory.TryRead64(SlotBy(table, TFormat.GranuleLog2, iova), out entry) || TFormat.Classify(entry, 1) != EntryKind.Leaf) goto none;
+            translation = TranslationOf(entry, 1, iova);
+            return true;
+leaf:
+            translation = TranslationOf(entry, level, iova);
+            return true;
+none:
+            translation = default;
+            return false;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Translation TranslationOf(ulong entry, int level, ulong iova)
+    {
+        ulong leafBytes = EntryBytes(level);
+        ulong offset = iova & unchecked(leafBytes - 1);
+        return new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
     }
 
     private void FreeSubtree(PhysAddr table, int level)
@@ -247,6 +307,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         _frames!.Free(table);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void WriteEntry(PhysAddr slot, ulong entry)
     {
         _memory.Write64(slot, entry);
@@ -260,8 +321,12 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         _memory.Clean(PhysRange.FromLength(page, GranuleBytes));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void CleanEntries(PhysAddr slot, ulong count) =>
         _memory.Clean(new(slot, new(unchecked(slot.Value + (count << EntryLog2) - 1))));
+
+    [DoesNotReturn]
+    private static void ThrowLive(PhysAddr slot, ulong entry) => throw Broken(slot, entry, "is live where nothing should be mapped");
 
     private static InvalidOperationException Broken(PhysAddr slot, ulong entry, string what) =>
         new($"the entry 0x{entry:x} at {slot} {what}");

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Platform;
 
 namespace Vcmm.Tables;
@@ -38,6 +39,7 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static uint LeafLevels => 1u << 1 | 1u << 2 | 1u << 3;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes) =>
         address.Value
         | ((attributes.Access & Access.Read) != 0 ? ReadBit : 0)
@@ -48,6 +50,7 @@ public readonly struct VtdSecondStage : IPageTableFormat
     public static ulong EncodeTable(PhysAddr table) => table.Value | ReadBit | WriteBit;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static EntryKind Classify(ulong entry, int level)
     {
         if ((entry & (ReadBit | WriteBit)) == 0) return EntryKind.Absent;
@@ -57,21 +60,21 @@ public readonly struct VtdSecondStage : IPageTableFormat
     /// <inheritdoc/>
     public static ulong ReservedBits(EntryKind kind, int level) => kind switch
     {
-        // Page Size; it maps nothing at levels 4 and 5.
-        EntryKind.Table => level > 3 ? PageSizeBit : 0,
         // The address bits below the page's size.
         EntryKind.Leaf => AddressMask & ((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1),
         _ => 0,
     };
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static PhysAddr LeafAddress(ulong entry, int level) =>
-        new(entry & AddressMask & ~((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1));
+        new(entry & AddressMask & ~unchecked((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1));
 
     /// <inheritdoc/>
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static MappingAttributes AttributesOf(ulong entry, int level) =>
         ((entry & ReadBit) != 0 ? Access.Read : Access.None) | ((entry & WriteBit) != 0 ? Access.Write : Access.None);
 

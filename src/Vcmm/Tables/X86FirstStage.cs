@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Platform;
 
 namespace Vcmm.Tables;
@@ -65,6 +66,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     public static ulong DirtyBit => 1UL << 6;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ulong EncodeLeaf(PhysAddr address, int level, MappingAttributes attributes) =>
         address.Value
         | PresentBit
@@ -78,6 +80,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     public static ulong EncodeTable(PhysAddr table) => table.Value | PresentBit | WriteBit | UserBit;
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static EntryKind Classify(ulong entry, int level)
     {
         if ((entry & PresentBit) == 0) return EntryKind.Absent;
@@ -87,20 +90,20 @@ public readonly struct X86FirstStage : IPageTableFormat
     /// <inheritdoc/>
     public static ulong ReservedBits(EntryKind kind, int level) => kind switch
     {
-        // Page Size maps nothing above level 3. With it the entry is taken for a leaf, at a level that has none.
-        EntryKind.Table => level > 3 ? PageSizeBit : 0,
         // Between the address of a large leaf and its PAT bit.
         EntryKind.Leaf when level > 1 => AddressMask & ~LargePatBit & OffsetMask(level),
         _ => 0,
     };
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static PhysAddr LeafAddress(ulong entry, int level) => new(entry & AddressMask & ~OffsetMask(level));
 
     /// <inheritdoc/>
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static MappingAttributes AttributesOf(ulong entry, int level) => new(
         Access.Read
             | ((entry & WriteBit) != 0 ? Access.Write : Access.None)
@@ -114,6 +117,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     /// <inheritdoc/>
     public static bool CanExpress(MappingAttributes attributes) => (attributes.Access & Access.Read) != 0 && !attributes.Secure;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static ulong CacheBits(CachePolicy policy) => policy switch
     {
         CachePolicy.WriteThrough => WriteThroughBit,
@@ -121,5 +125,6 @@ public readonly struct X86FirstStage : IPageTableFormat
         _ => 0,
     };
 
-    private static ulong OffsetMask(int level) => (1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong OffsetMask(int level) => unchecked((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1);
 }

@@ -20,6 +20,7 @@ internal static class CommandTree
             ReplayCommand.Create(here),
             TraceCommand.Create(here),
             MutateCommand.Create(here),
+            BenchCommand.Create(here),
         };
         root.Directives.Clear();
         return root;
@@ -75,7 +76,7 @@ internal static class CommandTree
     {
         IEnumerable<string> names = command.Subcommands.Count > 0
             ? command.Subcommands.Select(sub => sub.Name)
-            : command.Arguments.Select(argument => argument.Name).Concat(command.Options.Select(option => option.Name));
+            : command.Arguments.Select(argument => argument.Name).Concat(command.Options.Where(option => !option.Hidden).Select(option => option.Name));
         return RunPlan.OneOf(names.Append(Verbose));
     }
 }

@@ -75,7 +75,8 @@ internal static class RunCommand
         return outcome.ExitCode;
     }
 
-    private static double ParseTime(ArgumentResult given)
+    /// <summary>A time in seconds.</summary>
+    internal static double ParseTime(ArgumentResult given)
     {
         string text = given.Tokens[0].Value;
         if (double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double seconds)

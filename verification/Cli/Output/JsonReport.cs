@@ -1,6 +1,3 @@
-using System.Text.Encodings.Web;
-using System.Text.Json;
-using Harness;
 using Harness.Stages;
 using Vcmm.Spec;
 using Verify.Running;
@@ -10,59 +7,25 @@ namespace Verify.Output;
 /// <summary>A run for programs to read: <c>docs/cli.md</c> describes it.</summary>
 /// <param name="here">Where relative paths begin.</param>
 /// <param name="file">The file, as the user gave it.</param>
-internal sealed class JsonReport(Surroundings here, string file)
+internal sealed class JsonReport(Surroundings here, string file) : JsonFile(here, file)
 {
     /// <summary>What the first field says. The number changes when a field changes its meaning or goes.</summary>
     public const string Magic = "vcmm-run-1";
 
-    private static readonly JsonSerializerOptions Json = new()
-    {
-        WriteIndented = true,
-        IndentSize = 1,
-        NewLine = "\n",
-        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    };
-
-    /// <summary>Looks whether the file can be written, before anything is run.</summary>
-    /// <exception cref="BadInputException">It cannot.</exception>
-    public void Check()
-    {
-        if (file.Length == 0) throw new BadInputException("--json: the name is empty; expected a file");
-        string path = here.Resolve(file);
-        if (Directory.Exists(path)) throw new BadInputException($"--json: {file} is a directory; expected a file");
-        if (!Directory.Exists(Path.GetDirectoryName(path))) throw new BadInputException($"--json: the directory of {file} does not exist; expected one that does");
-    }
-
     /// <summary>Writes the run.</summary>
     /// <exception cref="EnvironmentException">The file cannot be written.</exception>
-    public void Write(RunOutcome outcome, FailureStore store)
+    public void Write(RunOutcome outcome, FailureStore store) => WriteContent(new
     {
-        try
-        {
-            WholeFile.Write(here.Resolve(file), Text(outcome, store));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new EnvironmentException($"--json: {file} cannot be written: {e.Message}", e);
-        }
-    }
-
-    /// <summary>The file's content.</summary>
-    public static string Text(RunOutcome outcome, FailureStore store) => JsonSerializer.Serialize(
-        new
-        {
-            Format = Magic,
-            outcome.Plan.Seed,
-            BudgetSeconds = Seconds(outcome.Plan.Budget),
-            ElapsedSeconds = Seconds(outcome.Elapsed),
-            outcome.Stopped,
-            outcome.ExitCode,
-            Checks = outcome.CheckCount,
-            Violations = outcome.Failures.Count(),
-            Stages = outcome.Stages.Select(stage => Stage(stage, store)),
-        },
-        Json) + "\n";
+        Format = Magic,
+        outcome.Plan.Seed,
+        BudgetSeconds = Seconds(outcome.Plan.Budget),
+        ElapsedSeconds = Seconds(outcome.Elapsed),
+        outcome.Stopped,
+        outcome.ExitCode,
+        Checks = outcome.CheckCount,
+        Violations = outcome.Failures.Count(),
+        Stages = outcome.Stages.Select(stage => Stage(stage, store)),
+    });
 
     private static object Stage(StageOutcome stage, FailureStore store) => new
     {
@@ -97,6 +60,4 @@ internal sealed class JsonReport(Surroundings here, string file)
 
     /// <summary>A rate, to a hundredth; null if no time passed.</summary>
     public static double? PerSecond(long count, TimeSpan elapsed) => elapsed <= TimeSpan.Zero ? null : Math.Round(count / elapsed.TotalSeconds, 2);
-
-    private static double Seconds(TimeSpan time) => Math.Round(time.TotalSeconds, 3);
 }

@@ -40,7 +40,11 @@ public sealed class Machine
         _pump = new(Iommu);
         _driver = VtdDriver<ControlledMemory>.Start(new(Pool, new LibrarySide(attempt)), Iommu, Frames, new() { WaitPolicy = _pump });
         Port = fault.Apply(_driver);
-        Manager = new(Frames);
+        // The runtime's numbers of threads differ from run to run; a schedule must not.
+        Manager = new(Frames, new()
+        {
+            RangeAllocator = static space => new CachedRangeAllocator(new RangeAllocator(space), slotCount: 2, static () => Attempt.Agent[^1]),
+        });
     }
 
     /// <summary>What devices may see.</summary>

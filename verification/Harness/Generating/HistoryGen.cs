@@ -47,7 +47,7 @@ public sealed class HistoryGen : Gen<Scenario>
         var memory = new ObjectId(ObjectKind.Memory, (int)pcg.Next(2));
         var association = new ObjectId(ObjectKind.Association, (int)pcg.Next(3));
         var vcm = new ObjectId(ObjectKind.Vcm, (int)pcg.Next(2));
-        return pcg.Next(12) switch
+        return pcg.Next(20) switch
         {
             0 or 1 => new Back(reservation, memory),
             2 or 3 => new Unback(reservation),
@@ -58,6 +58,14 @@ public sealed class HistoryGen : Gen<Scenario>
             8 => new Reserve(new(ObjectKind.Reservation, made++), vcm, Page * (1 + pcg.Next(3)), Permissions.ReadWrite, Page),
             9 => new ReserveAt(new(ObjectKind.Reservation, made++), vcm, Page * pcg.Next(6), Page, Permissions.Read),
             10 => new FreeMemory(memory),
+            11 => new BackPart(reservation, Page * pcg.Next(2), memory, Page * pcg.Next(2), Page),
+            12 => new UnbackPart(reservation, Page * pcg.Next(2), Page),
+            13 => new SetAttributes(reservation, (Permissions)(1 + pcg.Next(3))),
+            14 => new Acquire(reservation),
+            15 => new Release(reservation),
+            16 => new Map(new(ObjectKind.Reservation, made++), vcm, memory, Permissions.ReadWrite, Page),
+            17 => new Unmap(reservation),
+            18 => new CloneVcm(new(ObjectKind.Vcm, made++), vcm),
             _ => new FindReservation(vcm, Page * pcg.Next(8)),
         };
     }

@@ -9,18 +9,22 @@ namespace Harness.Generating;
 /// Writes steps one after the other, each on objects that earlier ones made. It keeps a rough idea of what the steps have come
 /// to, so that most can be done; some are wrong on purpose.
 /// </summary>
-internal sealed class OperationWriter
+internal sealed partial class OperationWriter
 {
     private const ulong Page = World.PageBytes, Chunk = 64 << 10, Large = 2 << 20;
 
     // How likely each operation is, in parts of their sum.
     private static readonly (uint Weight, Func<OperationWriter, Operation?> Write)[] Kinds =
     [
-        (3, static w => w.CreateVcm()), (1, static w => w.FreeVcm()), (8, static w => w.Reserve()), (10, static w => w.ReserveAt()),
-        (6, static w => w.Unreserve()), (12, static w => w.Allocate()), (6, static w => w.FreeMemory()), (24, static w => w.Back()),
-        (14, static w => w.Unback()), (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()),
-        (5, static w => w.Deactivate()), (4, static w => w.Translate()), (3, static w => w.Find()), (2, static w => w.List()),
-        (18, static w => w.Access()),
+        (3, static w => w.CreateVcm()), (2, static w => w.CloneVcm()), (1, static w => w.FreeVcm()), (4, static w => w.CreateBound()),
+        (2, static w => w.FreeBound()), (9, static w => w.Reserve()), (11, static w => w.ReserveAt()), (6, static w => w.Unreserve()),
+        (3, static w => w.Acquire()), (4, static w => w.Release()), (9, static w => w.SetAttributes()), (12, static w => w.Allocate()),
+        (2, static w => w.AllocateContiguous()), (3, static w => w.Wrap()), (6, static w => w.FreeMemory()), (24, static w => w.Back()),
+        (9, static w => w.BackPart()), (12, static w => w.Unback()), (12, static w => w.UnbackPart()), (4, static w => w.Map()),
+        (2, static w => w.Unmap()), (3, static w => w.Bind()), (2, static w => w.Unbind()), (5, static w => w.Copy()),
+        (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()),
+        (4, static w => w.Translate()), (2, static w => w.TranslateTo()), (3, static w => w.Find()), (3, static w => w.FindMappings()),
+        (2, static w => w.List()), (18, static w => w.Access()),
     ];
 
     private static readonly uint Weights = (uint)Kinds.Sum(kind => kind.Weight);
@@ -31,7 +35,8 @@ internal sealed class OperationWriter
     private readonly PCG _pcg;
     private readonly ScenarioShape _shape;
     private readonly int _devices;
-    private readonly List<(ObjectId Id, AddressRange Range)> _vcms = [];
+    private readonly List<(ObjectId Id, AddressRange Range, bool OneToOne)> _vcms = [];
+    private readonly List<(ObjectId Id, ObjectId Vcm, ulong First, ulong ByteCount)> _bounds = [];
     private readonly List<Reserved> _reservations = [];
     private readonly List<(ObjectId Id, ulong ByteCount)> _memories = [];
     private readonly List<(ObjectId Id, bool Active)> _associations = [];
@@ -81,136 +86,14 @@ internal sealed class OperationWriter
 
     private Mishap? MishapFor(Operation operation)
     {
-        bool canLackMemory = operation is AllocateMemory or Vcmm.Spec.Back or Vcmm.Spec.Associate or Vcmm.Spec.Activate;
-        bool canMeetHardware = _shape.HardwareFails && operation is Vcmm.Spec.Back or Vcmm.Spec.Unback or Vcmm.Spec.Activate or Vcmm.Spec.Deactivate;
+        bool backs = operation is Vcmm.Spec.Back or Vcmm.Spec.BackPart or Vcmm.Spec.Map or Vcmm.Spec.Bind or Vcmm.Spec.UnbackPart;
+        bool unbacks = operation is Vcmm.Spec.Unback or Vcmm.Spec.Unmap or Vcmm.Spec.Unbind or Vcmm.Spec.SetAttributes;
+        bool canLackMemory = backs || operation is AllocateMemory or Vcmm.Spec.AllocateContiguous or Vcmm.Spec.Associate or Vcmm.Spec.Activate;
+        bool canMeetHardware = _shape.HardwareFails && (backs || unbacks || operation is Vcmm.Spec.Activate or Vcmm.Spec.Deactivate);
         if ((!canLackMemory && !canMeetHardware) || _pcg.Next(1000) >= _shape.MishapsPerMille) return null;
         bool isMemory = canLackMemory && (!canMeetHardware || _pcg.Next(2) == 0);
         return new(isMemory ? MishapKind.Memory : MishapKind.Hardware, 1 + (int)_pcg.Next(3));
     }
-
-    private CreateVcm CreateVcm()
-    {
-        ulong first = One(Origins);
-        ulong byteCount = One<ulong>([16 * Page, 4 * Large, 4 * Large, 8 * Large, 1UL << 30]);
-        if (Rarely()) first += 0x800;
-        var range = new AddressRange(first, first + byteCount - 1);
-        ObjectId id = Make(ObjectKind.Vcm);
-        if (first % Page == 0) _vcms.Add((id, range));
-        return new(id, range);
-    }
-
-    private FreeVcm? FreeVcm() => _vcms.Count == 0 ? null : new(One(_vcms).Id);
-
-    private Reserve? Reserve()
-    {
-        if (_vcms.Count == 0) return null;
-        (ObjectId vcm, AddressRange range) = Recent(_vcms);
-        ulong byteCount = ByteCount();
-        ulong alignment = byteCount >= Large && _pcg.Next(4) != 0 ? Large : One<ulong>([Page, Page, Page, Chunk, 1UL << 30]);
-        if (Rarely()) alignment = One<ulong>([0, 3 * Page, 2UL << 30]);
-        ObjectId id = Make(ObjectKind.Reservation);
-        // Where it will be is the library's choice; first fit is the likeliest.
-        _reservations.Add(new(id, range.First, byteCount));
-        return new(id, vcm, byteCount, Permissions(), alignment);
-    }
-
-    private ReserveAt? ReserveAt()
-    {
-        if (_vcms.Count == 0) return null;
-        (ObjectId vcm, AddressRange range) = Recent(_vcms);
-        ulong byteCount = ByteCount();
-        ulong offset = byteCount >= Large && _pcg.Next(4) != 0 ? Large * _pcg.Next(3) : Page * _pcg.Next(20);
-        ulong first = range.First + offset + (Rarely() ? 0x10UL : 0);
-        ObjectId id = Make(ObjectKind.Reservation);
-        _reservations.Add(new(id, first, byteCount));
-        return new(id, vcm, first, byteCount, Permissions());
-    }
-
-    private Unreserve? Unreserve()
-    {
-        if (_reservations.Count == 0) return null;
-        int index = Index(_reservations.Count);
-        Reserved reservation = _reservations[index];
-        if (reservation.Memory is null && _pcg.Next(4) != 0) _reservations.RemoveAt(index);
-        return new(reservation.Id);
-    }
-
-    private AllocateMemory Allocate()
-    {
-        // As long as a reservation that waits for memory, mostly.
-        Reserved? waiting = _reservations.FindLast(reservation => reservation.Memory is null);
-        ulong byteCount = waiting is not null && _pcg.Next(5) != 0 ? waiting.ByteCount : ByteCount();
-        ulong sizes = One<ulong>(_shape.LargeChunks ? [Page, Page | Chunk, Page | Chunk | Large, Page | Large] : [Page, Page | Chunk]);
-        if (byteCount >= Large && _shape.LargeChunks && _pcg.Next(3) != 0) sizes = Page | Chunk | Large;
-        if (Rarely()) sizes = One<ulong>([0, Chunk, Large]);
-        ObjectId id = Make(ObjectKind.Memory);
-        _memories.Add((id, byteCount));
-        return new(id, byteCount, sizes, _pcg.Next(3) == 0);
-    }
-
-    private FreeMemory? FreeMemory()
-    {
-        if (_memories.Count == 0) return null;
-        int index = Index(_memories.Count);
-        ObjectId memory = _memories[index].Id;
-        if (!_reservations.Exists(reservation => reservation.Memory == memory) && _pcg.Next(4) != 0) _memories.RemoveAt(index);
-        return new(memory);
-    }
-
-    private Back? Back()
-    {
-        if (_reservations.Count == 0 || _memories.Count == 0) return null;
-        int index = _reservations.FindLastIndex(candidate => candidate.Memory is null);
-        if (index < 0 || _pcg.Next(6) == 0) index = Index(_reservations.Count);
-        Reserved reservation = _reservations[index];
-        List<(ObjectId Id, ulong ByteCount)> fitting = _memories.FindAll(memory => memory.ByteCount == reservation.ByteCount);
-        ObjectId memory = fitting.Count != 0 && !Rarely() ? One(fitting).Id : One(_memories).Id;
-        _reservations[index] = reservation with { Memory = memory };
-        return new(reservation.Id, memory);
-    }
-
-    private Unback? Unback()
-    {
-        if (_reservations.Count == 0) return null;
-        int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
-        if (index < 0 || _pcg.Next(3) == 0) index = Index(_reservations.Count);
-        _reservations[index] = _reservations[index] with { Memory = null };
-        return new(_reservations[index].Id);
-    }
-
-    private Associate? Associate()
-    {
-        if (_vcms.Count == 0) return null;
-        ObjectId id = Make(ObjectKind.Association);
-        _associations.Add((id, false));
-        return new(id, Recent(_vcms).Id, Device());
-    }
-
-    private Deassociate? Deassociate() => _associations.Count == 0 ? null : new(One(_associations).Id);
-
-    private Activate? Activate()
-    {
-        if (_associations.Count == 0) return null;
-        int index = _associations.FindLastIndex(association => !association.Active);
-        if (index < 0 || _pcg.Next(5) == 0) index = Index(_associations.Count);
-        _associations[index] = (_associations[index].Id, true);
-        return new(_associations[index].Id);
-    }
-
-    private Deactivate? Deactivate()
-    {
-        if (_associations.Count == 0) return null;
-        int index = _associations.FindLastIndex(association => association.Active);
-        if (index < 0 || _pcg.Next(5) == 0) index = Index(_associations.Count);
-        _associations[index] = (_associations[index].Id, false);
-        return new(_associations[index].Id);
-    }
-
-    private Translate? Translate() => _vcms.Count == 0 ? null : new(Recent(_vcms).Id, Address());
-
-    private FindReservation? Find() => _vcms.Count == 0 ? null : new(Recent(_vcms).Id, Address());
-
-    private ListReservations? List() => _vcms.Count == 0 ? null : new(One(_vcms).Id);
 
     private DeviceAccess Access()
     {
@@ -239,7 +122,7 @@ internal sealed class OperationWriter
 
     private Permissions Permissions()
     {
-        if (Rarely()) return Vcmm.Spec.Permissions.None;
+        if (Rarely()) return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.None, Vcmm.Spec.Permissions.Read | Vcmm.Spec.Permissions.Execute]);
         return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.Read, Vcmm.Spec.Permissions.Write]);
     }
 
@@ -260,8 +143,16 @@ internal sealed class OperationWriter
 
     private T Recent<T>(List<T> values) => _pcg.Next(2) == 0 ? values[^1] : One(values);
 
-    private sealed record Reserved(ObjectId Id, ulong First, ulong ByteCount)
+    /// <summary>What is known of a reservation.</summary>
+    private sealed record Reserved(ObjectId Id, ObjectId Vcm, ulong First, ulong ByteCount)
     {
+        /// <summary>What backs it, or some of it.</summary>
         public ObjectId? Memory { get; init; }
+
+        /// <summary>Where in the memory its first byte would be.</summary>
+        public ulong MemoryOffset { get; init; }
+
+        /// <summary>A part that is not backed.</summary>
+        public (ulong Offset, ulong ByteCount)? Hole { get; init; }
     }
 }

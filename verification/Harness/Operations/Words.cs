@@ -27,14 +27,18 @@ internal sealed class Words(string line)
         return true;
     }
 
-    public bool TryTakeMade(out ObjectId id)
+    /// <summary>The names before an equals sign; empty: there is none.</summary>
+    public List<ObjectId> TakeMade()
     {
-        id = default;
-        if (_words.Length < 2 || _words[1] != "=") return false;
-        _next = 1;
-        if (!ObjectId.TryParse(_words[0], out id)) throw Expected("a name");
-        _next = 2;
-        return true;
+        var made = new List<ObjectId>();
+        int equals = Array.IndexOf(_words, "=");
+        while (_next < equals)
+        {
+            made.Add(ObjectId.TryParse(Take("a name"), out ObjectId id) && id.In is null ? id : throw Expected("a name"));
+        }
+
+        if (equals >= 0) Take("=", "=");
+        return made;
     }
 
     public ObjectId TakeId(string what) => ObjectId.TryParse(Take(what), out ObjectId id) ? id : throw Expected(what);
@@ -73,14 +77,25 @@ internal sealed class Words(string line)
         return sizes;
     }
 
-    public Permissions TakePermissions() => Take("r, w, rw or none") switch
+    /// <summary>A word and the size after it.</summary>
+    public ulong TakeSize(string word)
     {
-        "none" => Permissions.None,
-        "r" => Permissions.Read,
-        "w" => Permissions.Write,
-        "rw" => Permissions.ReadWrite,
-        _ => throw Expected("r, w, rw or none"),
-    };
+        Take(word, word);
+        return TakeSize();
+    }
+
+    public Permissions TakePermissions()
+    {
+        const string what = "some of r, w and x, in this order, or none";
+        string word = Take(what);
+        if (word == "none") return Permissions.None;
+        for (Permissions permissions = Permissions.Read; permissions <= Permissions.ReadWriteExecute; permissions++)
+        {
+            if (OperationText.Write(permissions) == word) return permissions;
+        }
+
+        throw Expected(what);
+    }
 
     public void End()
     {

@@ -16,7 +16,8 @@ public sealed class ConservationOracle : IOracle
         if (ContextTable(look) is { } contexts) owners[contexts] = "the context table";
         foreach ((ObjectId id, MemoryState memory) in look.World.Memories)
         {
-            if (memory.IsFreed) continue;
+            // What was wrapped is nobody's to hand out.
+            if (memory.IsFreed || memory.IsWrapped) continue;
             foreach (AddressRange chunk in memory.Segments) owners[new(chunk.First)] = id.ToString();
         }
 

@@ -2,6 +2,7 @@ using Harness.Running;
 using IommuSim;
 using Vcmm.Spec;
 using Vcmm.Tables;
+using Mapping = Vcmm.Spec.Mapping;
 
 namespace Harness.Oracles;
 
@@ -9,6 +10,7 @@ namespace Harness.Oracles;
 public sealed class Look
 {
     private readonly Dictionary<ObjectId, DecodedTable> _tables = [];
+    private readonly Dictionary<ObjectId, List<Mapping>> _mappings = [];
     private Dictionary<VtdDomainId, ObjectId>? _domains;
 
     /// <summary>A look; tables are read from memory once.</summary>
@@ -45,6 +47,28 @@ public sealed class Look
         if (!Subject.Region(vcm).TryGetTable(Subject.Driver.Formats[0], out IPageTable? table)) return null;
         if (!_tables.TryGetValue(vcm, out DecodedTable? decoded)) _tables[vcm] = decoded = Subject.Tables.Read(table!.Root, table.Format.LevelCount);
         return decoded;
+    }
+
+    /// <summary>What the model maps in a region, in the order of device addresses; neighbours that continue each other are one.</summary>
+    public IReadOnlyList<Mapping> MappingsOf(ObjectId vcm)
+    {
+        if (!_mappings.TryGetValue(vcm, out List<Mapping>? mappings)) _mappings[vcm] = mappings = Merge(World.MappingsOf(vcm));
+        return mappings;
+    }
+
+    /// <summary>Neighbours that continue each other, as one: how a mapping is cut into leaves is not the model's.</summary>
+    public static List<Mapping> Merge(IEnumerable<Mapping> mappings)
+    {
+        var merged = new List<Mapping>();
+        foreach (Mapping mapping in mappings)
+        {
+            if (merged.Count != 0 && merged[^1] is var last && last.Range.Last + 1 == mapping.Range.First
+                && last.Translation.Advance(mapping.Range.First - last.Range.First) == mapping.Translation)
+                merged[^1] = new(new(last.Range.First, mapping.Range.Last), last.Translation);
+            else merged.Add(mapping);
+        }
+
+        return merged;
     }
 
     /// <summary>The region of each domain id that devices translate under.</summary>

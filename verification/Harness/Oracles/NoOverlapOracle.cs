@@ -1,9 +1,11 @@
 using Harness.Running;
+using Platform;
+using Vcmm;
 using Vcmm.Spec;
 
 namespace Harness.Oracles;
 
-/// <summary>I1: the library's reservations are the model's, which do not overlap and lie in their region.</summary>
+/// <summary>I1: the library's reservations and bounds are the model's, which do not overlap and lie in their region or bound.</summary>
 public sealed class NoOverlapOracle : IOracle
 {
     /// <inheritdoc/>
@@ -13,13 +15,34 @@ public sealed class NoOverlapOracle : IOracle
         {
             if (state.IsFreed) continue;
             look.Counts.Check(Invariant.NoOverlap);
-            List<AddressRange> found = [.. look.Subject.Region(id).Reservations.Select(reservation => reservation.Range)
-                .Select(range => new AddressRange(range.First.Value, range.Last.Value))];
-            List<AddressRange> expected = [.. look.World.ReservationsOf(id).Select(reservation => reservation.Range)];
-            if (!found.SequenceEqual(expected))
-                return new(Invariant.NoOverlap, $"{id} has the reservations [{string.Join(", ", found)}]", $"[{string.Join(", ", expected)}]");
+            Vcm region = look.Subject.Region(id);
+            Violation? wrong =
+                Differ(id, "reservations", region.Reservations.Select(Lies), look.World.ReservationsOf(id).Select(reservation => Lies(look.World, reservation)))
+                ?? Differ(id, "bounds", region.Bounds.Select(bound => Range(bound.Range)), look.World.BoundsOf(id).Select(bound => bound.Range));
+            if (wrong is not null) return wrong;
         }
 
         return null;
+    }
+
+    private static Violation? Differ<T>(ObjectId vcm, string what, IEnumerable<T> found, IEnumerable<T> expected)
+    {
+        List<T> seen = [.. found], right = [.. expected];
+        return seen.SequenceEqual(right)
+            ? null
+            : new(Invariant.NoOverlap, $"{vcm} has the {what} [{string.Join(", ", seen)}]", $"[{string.Join(", ", right)}]");
+    }
+
+    private static Place Lies(Reservation reservation) =>
+        new(Range(reservation.Range), reservation.Bound is { } bound ? Range(bound.Range) : null);
+
+    private static Place Lies(World world, ReservationState reservation) =>
+        new(reservation.Range, reservation.Bound is { } bound ? world.Bounds[bound].Range : null);
+
+    private static AddressRange Range(IovaRange range) => new(range.First.Value, range.Last.Value);
+
+    private readonly record struct Place(AddressRange Range, AddressRange? Bound)
+    {
+        public override string ToString() => Bound is { } bound ? $"{Range} of {bound}" : $"{Range}";
     }
 }

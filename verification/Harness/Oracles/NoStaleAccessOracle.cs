@@ -24,15 +24,26 @@ public sealed class NoStaleAccessOracle : IOracle
             if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value), new(entry.Address.Value, entry.Read, entry.Write));
-            ReadOnlySpan<ulong> ends = [cached.Range.First, cached.Range.Last & ~(World.PageBytes - 1)];
-            foreach (ulong address in ends)
-            {
-                Translation? meaning = look.World.MeaningOf(vcm, address);
-                if (meaning != cached.At(address)) return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {meaning?.ToString() ?? "nothing"}");
-            }
+            if (FirstStale(look.MappingsOf(vcm), cached) is { } address)
+                return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
         }
 
         return null;
+    }
+
+    /// <summary>The first address of what is cached that does not mean that; null: all of it does.</summary>
+    private static ulong? FirstStale(IReadOnlyList<Mapping> mappings, Mapping cached)
+    {
+        ulong address = cached.Range.First;
+        foreach (Mapping mapping in mappings)
+        {
+            if (mapping.Range.Last < address) continue;
+            if (!mapping.Range.Contains(address) || mapping.At(address) != cached.At(address)) return address;
+            if (mapping.Range.Last >= cached.Range.Last) return null;
+            address = mapping.Range.Last + 1;
+        }
+
+        return address;
     }
 
     /// <summary>In caching mode: that an address is absent is not held once it is mapped.</summary>

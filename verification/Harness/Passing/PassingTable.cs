@@ -18,6 +18,9 @@ public abstract class PassingTable(IPageTable inner) : IPageTable
     public PhysAddr Root => inner.Root;
 
     /// <inheritdoc/>
+    public PhysAddr LastPhysAddr => inner.LastPhysAddr;
+
+    /// <inheritdoc/>
     public bool HasDirtyBits => inner.HasDirtyBits;
 
     /// <inheritdoc/>

@@ -51,7 +51,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         }
         finally
         {
-            bench.Close(machine, subject?.Frames.Touched ?? [], isClean: false);
+            bench.Close(machine, subject?.Touched ?? [], isClean: false);
         }
     }
 

@@ -38,16 +38,27 @@ public sealed record RunResult(Scenario Scenario, ImmutableArray<(string Step, s
 /// the frames, and what devices reach. At the end all is taken down, and nothing may be left.
 /// </summary>
 /// <remarks><b>Threads.</b> One at a time.</remarks>
-public sealed class SequenceRunner(IBench bench, SubjectParts parts)
+public sealed class SequenceRunner
 {
     // Pages that devices look at after each step: those of the last reservations that were worked on.
     private const int MostProbes = 6;
 
+    private readonly IBench _bench;
+    private readonly SubjectParts _parts;
     private readonly List<(string Step, string Seen)> _lines = [];
     private readonly List<ulong> _probes = [];
+    private readonly InterestingStates _interesting;
     private Subject _subject = null!;
     private World _world = null!;
     private bool _hardwareHasFailed;
+
+    /// <summary>Runs scenarios of the library, or of parts that stand in, on a bench's machines.</summary>
+    public SequenceRunner(IBench bench, SubjectParts parts)
+    {
+        _bench = bench;
+        _parts = parts;
+        _interesting = new(Counts);
+    }
 
     /// <summary>What has run so far.</summary>
     public RunCounts Counts { get; } = new();
@@ -59,15 +70,17 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         _probes.Clear();
         _hardwareHasFailed = false;
         _subject = null!;
-        IVtdMachine machine = bench.Open(scenario.Topology);
+        IVtdMachine machine = _bench.Open(scenario.Topology);
         Violation? violation = null;
         bool isClean = false;
         int steps = 0;
         try
         {
-            _subject = new(machine, scenario.Topology, parts);
+            _subject = new(machine, scenario.Topology, _parts);
             _world = World.Create(_subject.Model, scenario.Topology.Devices);
             _subject.Expected = access => _world.Sees(access.Device, access.Address)?.Target;
+            _subject.Copied = copy => FramesBehind(copy);
+            _subject.InUse = () => _world.Memories.Values.Where(memory => !memory.IsFreed).SelectMany(memory => memory.Segments);
             foreach (Step step in scenario.Steps)
             {
                 steps++;
@@ -81,10 +94,10 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         finally
         {
             Counts.Check(Invariant.FrameSafety, _subject?.Frames.Frees ?? 0);
-            bench.Close(machine, _subject?.Frames.Touched ?? [], isClean);
+            _bench.Close(machine, _subject?.Touched ?? [], isClean);
         }
 
-        return new(scenario, [.. _lines], violation) { Machine = bench.Describe(scenario.Topology), StepsRun = steps };
+        return new(scenario, [.. _lines], violation) { Machine = _bench.Describe(scenario.Topology), StepsRun = steps };
     }
 
     private Violation? Do(Step step)
@@ -94,6 +107,8 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         ulong free = _subject.Frames.FreeBytes;
         string text = step.ToString();
         Observation seen;
+        World before = _world;
+        InterestingStates.Before interest = _interesting.Look(_subject, before, operation);
         _subject.Mishaps.Arm(step.Mishap);
         try
         {
@@ -111,9 +126,10 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
         _lines.Add((text, seen.ToString()));
         Count(operation, seen, surroundings);
         if (Judge(operation, seen, surroundings) is { } violation) return violation;
+        _interesting.Note(before, _world, operation, seen, interest);
         NoteProbes(operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or FindReservation or ListReservations) return null;
+        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings) return null;
         return new Look(_subject, _world, Counts, _hardwareHasFailed).FirstViolation() ?? Probe();
     }
 
@@ -154,23 +170,58 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
 
     private void NoteProbes(Operation operation)
     {
-        ObjectId? worked = operation switch
+        (ObjectId Reservation, ulong Offset, ulong ByteCount)? worked = operation switch
         {
-            Reserve o => o.Reservation,
-            ReserveAt o => o.Reservation,
-            Back o => o.Reservation,
-            Unback o => o.Reservation,
+            Reserve o => (o.Reservation, 0, 0),
+            ReserveAt o => (o.Reservation, 0, 0),
+            SetAttributes o => (o.Reservation, 0, 0),
+            Back o => (o.Reservation, 0, 0),
+            BackPart o => (o.Reservation, o.Offset, o.ByteCount),
+            Unback o => (o.Reservation, 0, 0),
+            UnbackPart o => (o.Reservation, o.Offset, o.ByteCount),
+            Map o => (o.Reservation, 0, 0),
+            Unmap o => (o.Reservation, 0, 0),
+            Bind o => (o.Reservation, 0, 0),
+            Unbind o => (o.Reservation, 0, 0),
             _ => null,
         };
-        if (worked is not { } id || !_world.Reservations.TryGetValue(id, out ReservationState? reservation)) return;
-        ulong last = (reservation.Range.Last & ~(World.PageBytes - 1)) + Scenario.AccessOffsets[^1];
-        foreach (ulong address in (ReadOnlySpan<ulong>)[reservation.Range.First, last])
+        if (worked is not var (id, offset, byteCount) || !_world.Reservations.TryGetValue(id, out ReservationState? reservation)) return;
+        ulong first = reservation.Range.First, last = LastWord(reservation.Range.Last);
+        if (byteCount == 0)
+        {
+            NoteProbes(first, last);
+            if (operation is SetAttributes) NoteProbes(first + Scenario.AccessOffsets[1]);
+        }
+        else if (offset < reservation.ByteCount && byteCount <= reservation.ByteCount - offset)
+        {
+            // Both sides of both edges of the part, as far as they are in the reservation.
+            ulong end = first + (offset + byteCount - 1);
+            NoteProbes(offset == 0 ? last : LastWord(first + offset - 1), first + offset, LastWord(end), byteCount == reservation.ByteCount - offset ? first : end + 1);
+        }
+
+        if (_probes.Count > MostProbes) _probes.RemoveRange(0, _probes.Count - MostProbes);
+
+        static ulong LastWord(ulong address) => (address & ~(World.PageBytes - 1)) + Scenario.AccessOffsets[^1];
+    }
+
+    private void NoteProbes(params ReadOnlySpan<ulong> addresses)
+    {
+        foreach (ulong address in addresses)
         {
             _probes.Remove(address);
             _probes.Add(address);
         }
+    }
 
-        if (_probes.Count > MostProbes) _probes.RemoveRange(0, _probes.Count - MostProbes);
+    private HashSet<ulong> FramesBehind(Copy copy)
+    {
+        var frames = new HashSet<ulong>();
+        foreach (AddressRange run in _world.Behind(copy.Source, copy.SourceOffset, copy.ByteCount).Concat(_world.Behind(copy.Destination, copy.DestinationOffset, copy.ByteCount)))
+        {
+            for (ulong frame = run.First & ~(World.PageBytes - 1); frame < run.Last; frame += World.PageBytes) frames.Add(frame);
+        }
+
+        return frames;
     }
 
     private void Count(Operation operation, Observation seen, Surroundings surroundings)
@@ -202,9 +253,9 @@ public sealed class SequenceRunner(IBench bench, SubjectParts parts)
 
     private static Invariant InvariantOf(Operation operation) => operation switch
     {
-        Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm => Invariant.NoOverlap,
-        Translate => Invariant.TablesAreTruth,
-        DeviceAccess => Invariant.Permission,
+        Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
+        Translate or TranslateTo or FindMappings => Invariant.TablesAreTruth,
+        SetAttributes or DeviceAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
         _ => Invariant.Conservation,
     };

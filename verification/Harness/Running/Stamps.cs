@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using Harness.Scenarios;
 using Platform;
 using Vcmm.Spec;
@@ -23,6 +24,8 @@ public sealed class Stamps(IPhysicalMemory memory)
     /// <summary>Marks every frame of a chunk.</summary>
     public void MarkAll(AddressRange chunk)
     {
+        // What is no memory cannot be marked; devices find nothing there.
+        if (!memory.Contains(new(new(chunk.First), new(chunk.Last)))) return;
         for (ulong frame = chunk.First; frame <= chunk.Last; frame += World.PageBytes)
         {
             foreach (ulong offset in Scenario.AccessOffsets) Restore(frame + offset);
@@ -69,6 +72,42 @@ public sealed class Stamps(IPhysicalMemory memory)
         }
 
         return null;
+    }
+
+    /// <summary>Marks every word of a frame, so that whatever is copied from it can be told.</summary>
+    /// <param name="frame">A frame that was marked.</param>
+    public void MarkWhole(ulong frame)
+    {
+        Span<byte> page = stackalloc byte[(int)World.PageBytes];
+        for (int offset = 0; offset < page.Length; offset += sizeof(ulong)) BinaryPrimitives.WriteUInt64LittleEndian(page[offset..], Mark | (frame + (ulong)offset));
+        memory.Write(new(frame), page);
+    }
+
+    /// <summary>Where words of a frame stood that are in others' places now; puts the marks back.</summary>
+    /// <param name="frame">A frame that was marked.</param>
+    /// <param name="isWhole">Whether every word of it was.</param>
+    /// <param name="moves">Gets them, those that go on as one.</param>
+    public void FindMoves(ulong frame, bool isWhole, ImmutableArray<Move>.Builder moves)
+    {
+        if (!isWhole)
+        {
+            foreach (ulong offset in Scenario.AccessOffsets) Note(frame + offset, memory.Read64(new(frame + offset)), moves);
+            return;
+        }
+
+        Span<byte> page = stackalloc byte[(int)World.PageBytes];
+        memory.Read(new(frame), page);
+        for (int offset = 0; offset < page.Length; offset += sizeof(ulong)) Note(frame + (ulong)offset, BinaryPrimitives.ReadUInt64LittleEndian(page[offset..]), moves);
+    }
+
+    private void Note(ulong address, ulong value, ImmutableArray<Move>.Builder moves)
+    {
+        if (value == (Mark | address)) return;
+        Restore(address);
+        ulong? from = (value & MarkMask) == Mark ? value & ~MarkMask : null;
+        if (moves.Count != 0 && moves[^1] is { From: { } before } last && last.To.Last + 1 == address && before + (address - last.To.First) == from)
+            moves[^1] = last with { To = new(last.To.First, address + (sizeof(ulong) - 1)) };
+        else moves.Add(new(new(address, address + (sizeof(ulong) - 1)), from));
     }
 
     private void Restore(ulong address) => memory.Write64(new(address), Mark | address);

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Harness.Foreign;
 using Harness.Scenarios;
 using IommuSim;
@@ -23,20 +22,25 @@ public sealed record SubjectParts
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
     public Func<IFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
 
-    /// <summary>What hands out addresses.</summary>
-    public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = static space => new RangeAllocator(space);
+    /// <summary>What hands out addresses; the library's own by default.</summary>
+    public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = new VcmManagerOptions().RangeAllocator;
+
+    /// <summary>Given the machine's memory; what the manager copies bytes through.</summary>
+    public Func<IPhysicalMemory, IPhysicalMemory> Memory { get; init; } = static memory => memory;
 
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
 }
 
 /// <summary>The library on a machine: does operations and says what was seen of them.</summary>
-public sealed class Subject
+public sealed partial class Subject
 {
     private readonly Dictionary<ObjectId, Vcm> _vcms = [];
+    private readonly Dictionary<ObjectId, Bound> _bounds = [];
     private readonly Dictionary<ObjectId, Reservation> _reservations = [];
     private readonly Dictionary<ObjectId, PhysicalAllocation> _memories = [];
     private readonly Dictionary<ObjectId, Association> _associations = [];
+    private readonly List<PhysRange> _wrapped = [];
     private readonly Device[] _devices;
     private readonly SubjectParts _parts;
     private readonly VcmManager _manager;
@@ -56,7 +60,7 @@ public sealed class Subject
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(Driver);
-        _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges });
+        _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
     }
 
@@ -97,8 +101,34 @@ public sealed class Subject
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
     public Func<DeviceAccess, ulong?>? Expected { get; set; }
 
+    /// <summary>The frames behind both parts of a copy. Every word of them is looked at.</summary>
+    public Func<Copy, IReadOnlySet<ulong>>? Copied { get; set; }
+
+    /// <summary>The memory that is in use, where a copy may have gone astray.</summary>
+    public Func<IEnumerable<AddressRange>>? InUse { get; set; }
+
+    /// <summary>All memory that was used.</summary>
+    public IEnumerable<PhysRange> Touched => Frames.Touched.Concat(_wrapped);
+
     /// <summary>The library's region of that name.</summary>
-    public Vcm Region(ObjectId vcm) => _vcms[vcm];
+    public Vcm Region(ObjectId vcm) => Of(_vcms, vcm);
+
+    /// <summary>The library's reservation of that name.</summary>
+    public Reservation Reservation(ObjectId reservation) => Of(_reservations, reservation);
+
+    /// <summary>The name of memory; null: it has none.</summary>
+    public ObjectId? NameOf(PhysicalAllocation memory)
+    {
+        lock (_gate)
+        {
+            foreach ((ObjectId id, PhysicalAllocation known) in _memories)
+            {
+                if (known == memory) return id;
+            }
+        }
+
+        return null;
+    }
 
     /// <summary>Does an operation.</summary>
     public Observation Do(Operation operation)
@@ -117,95 +147,13 @@ public sealed class Subject
             return id.Kind switch
             {
                 ObjectKind.Vcm => _vcms.ContainsKey(id),
+                ObjectKind.Bound => _bounds.ContainsKey(id),
                 ObjectKind.Reservation => _reservations.ContainsKey(id),
                 ObjectKind.Memory => _memories.ContainsKey(id),
                 ObjectKind.Association => _associations.ContainsKey(id),
                 _ => true,
             };
         }
-    }
-
-    private Observation DoNow(Operation operation) => operation switch
-    {
-        CreateVcm o => Do(o),
-        FreeVcm o => new((Outcome)Of(_vcms, o.Vcm).TryFree()),
-        Vcmm.Spec.Reserve o => Reserved(o.Reservation, Of(_vcms, o.Vcm).TryReserve(o.ByteCount, (Access)o.Permissions, o.Alignment, out Reservation made), made),
-        ReserveAt o => Reserved(o.Reservation, Of(_vcms, o.Vcm).TryReserveAt(new(o.First), o.ByteCount, (Access)o.Permissions, out Reservation made), made),
-        Unreserve o => new((Outcome)Of(_reservations, o.Reservation).TryUnreserve()),
-        FindReservation o => Of(_vcms, o.Vcm).TryFindReservation(new(o.Address), out Reservation found)
-            ? new(Outcome.None) { Ranges = [Range(found.Range)] }
-            : new(Outcome.NotFound),
-        ListReservations o => new(Outcome.None) { Ranges = [.. Of(_vcms, o.Vcm).Reservations.Select(reservation => Range(reservation.Range))] },
-        AllocateMemory o => Do(o),
-        FreeMemory o => new((Outcome)Of(_memories, o.Memory).TryFree()),
-        Back o => new((Outcome)Of(_reservations, o.Reservation).TryBack(Of(_memories, o.Memory))),
-        Unback o => new((Outcome)Of(_reservations, o.Reservation).TryUnback()),
-        Associate o => Do(o),
-        Deassociate o => new((Outcome)Of(_associations, o.Association).TryDeassociate()),
-        Activate o => new((Outcome)Of(_associations, o.Association).TryActivate()),
-        Deactivate o => new((Outcome)Of(_associations, o.Association).TryDeactivate()),
-        Translate o => Do(o),
-        DeviceAccess o => Do(o),
-        _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation that can be run", nameof(operation)),
-    };
-
-    private Observation Do(CreateVcm create)
-    {
-        VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), out Vcm? made);
-        if (made is not null) Put(_vcms, create.Vcm, made);
-        return new((Outcome)error);
-    }
-
-    private Observation Do(AllocateMemory allocate)
-    {
-        VcmmError error = _manager.TryAllocate(allocate.ByteCount, (ChunkSizes)allocate.ChunkSizes, allocate.Scattered, out PhysicalAllocation? made);
-        if (made is null) return new((Outcome)error);
-        Put(_memories, allocate.Memory, made);
-        ImmutableArray<AddressRange> chunks = [.. made.Segments.Select(segment => new AddressRange(segment.First.Value, segment.Last.Value))];
-        foreach (AddressRange chunk in chunks)
-        {
-            lock (_gate) Stamps.MarkAll(chunk);
-        }
-
-        return new((Outcome)error) { Ranges = chunks };
-    }
-
-    private Observation Do(Associate associate)
-    {
-        VcmmError error = Of(_vcms, associate.Vcm).TryAssociate(_devices[associate.Device.Number], out Association? made);
-        if (made is not null) Put(_associations, associate.Association, made);
-        return new((Outcome)error);
-    }
-
-    private Observation Do(Translate translate)
-    {
-        VcmmError error = Of(_vcms, translate.Vcm).TryTranslate(new(translate.Address), out Vcmm.Tables.Translation found);
-        if (error != VcmmError.None) return new((Outcome)error);
-        return new(Outcome.None)
-        {
-            Translation = new(found.Address.Value, found.Access.HasFlag(Access.Read), found.Access.HasFlag(Access.Write)),
-        };
-    }
-
-    private Observation Do(DeviceAccess access)
-    {
-        IDmaDevice device = Machine.Devices[access.Device.Number];
-        if (access.Kind == Permissions.Read)
-        {
-            Span<byte> word = stackalloc byte[sizeof(ulong)];
-            return device.Read(new(access.Address), word) ? new(Outcome.None) { Reached = Stamps.WhereRead(word) } : new(Outcome.Fault);
-        }
-
-        bool wasDone = device.Write(new(access.Address), Stamps.Token);
-        if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
-        return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
-    }
-
-    private Observation Reserved(ObjectId id, VcmmError error, Reservation made)
-    {
-        if (error != VcmmError.None) return new((Outcome)error);
-        Put(_reservations, id, made);
-        return new(Outcome.None) { Ranges = [Range(made.Range)] };
     }
 
     private static AddressRange Range(IovaRange range) => new(range.First.Value, range.Last.Value);

@@ -18,8 +18,14 @@ public static class TearDown
         foreach ((ObjectId id, ReservationState reservation) in world.Reservations)
         {
             if (reservation.IsEnded) continue;
-            if (reservation.Memory is not null) yield return new Unback(id);
+            for (int owner = 1; owner < reservation.OwnerCount; owner++) yield return new Release(id);
+            if (reservation.IsBacked) yield return new Unback(id);
             yield return new Unreserve(id);
+        }
+
+        foreach ((ObjectId id, BoundState bound) in world.Bounds)
+        {
+            if (!bound.IsFreed) yield return new FreeBound(id);
         }
 
         foreach ((ObjectId id, MemoryState memory) in world.Memories)

@@ -13,7 +13,7 @@ namespace Harness.Running;
 /// <param name="mishaps">Refuses an allocation now and then.</param>
 /// <param name="reach">Everything that hardware can reach now, and how.</param>
 /// <remarks>It may be called under the library's locks, so a violation is kept until somebody asks.</remarks>
-public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<List<(PhysRange Block, string Who)>> reach) : IFrameSource
+public sealed class WatchedFrames(IContiguousFrameSource inner, Mishaps mishaps, Func<List<(PhysRange Block, string Who)>> reach) : IContiguousFrameSource
 {
     private readonly object _gate = new();
     private readonly SortedList<ulong, ulong> _live = [];
@@ -53,21 +53,27 @@ public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<List
         block = default;
         if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
         VcmmError error = inner.TryAllocate(byteCount, out block);
-        if (error != VcmmError.None) return error;
-        lock (_gate)
-        {
-            PhysRange range = PhysRange.FromLength(block, byteCount);
-            foreach ((ulong first, ulong length) in _live)
-            {
-                if (PhysRange.FromLength(new(first), length).Overlaps(range))
-                    Violation ??= new(Invariant.Conservation, $"{range} was handed out while 0x{first:x} was", "a block is handed out once until it is freed");
-            }
+        if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
+        return error;
+    }
 
-            _live[block.Value] = byteCount;
-            _touched.Add(range);
-        }
+    /// <inheritdoc/>
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, out PhysAddr block)
+    {
+        block = default;
+        if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
+        VcmmError error = inner.TryAllocateContiguous(byteCount, alignment, out block);
+        if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
+        return error;
+    }
 
-        return VcmmError.None;
+    /// <inheritdoc/>
+    public VcmmError TryAllocateAt(PhysRange range)
+    {
+        if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
+        VcmmError error = inner.TryAllocateAt(range);
+        if (error == VcmmError.None) Note(range);
+        return error;
     }
 
     /// <inheritdoc/>
@@ -85,11 +91,41 @@ public sealed class WatchedFrames(IFrameSource inner, Mishaps mishaps, Func<List
         return inner.TryFree(block);
     }
 
+    private void Note(PhysRange range)
+    {
+        lock (_gate)
+        {
+            if (Neighbour(range) is { } taken)
+                Violation ??= new(Invariant.Conservation, $"{range} was handed out while {taken.First} was", "a block is handed out once until it is freed");
+
+            _live[range.First.Value] = range.ByteCount;
+            _touched.Add(range);
+        }
+    }
+
+    /// <summary>A live block that shares a byte with a range: the last one that begins in it, or before it.</summary>
+    private PhysRange? Neighbour(PhysRange range)
+    {
+        int low = 0, high = _live.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (_live.Keys[middle] <= range.Last.Value) low = middle + 1;
+            else high = middle;
+        }
+
+        if (low == 0) return null;
+        PhysRange block = PhysRange.FromLength(new(_live.Keys[low - 1]), _live.Values[low - 1]);
+        return block.Overlaps(range) ? block : null;
+    }
+
     /// <summary>What was out of reach at the first free of an operation stays so; what was within reach may have left it since.</summary>
     private string? WhoReaches(PhysRange block)
     {
-        _reach ??= reach();
-        if (_reach.Exists(reached => reached.Block.Overlaps(block))) _reach = reach();
-        return _reach.Find(reached => reached.Block.Overlaps(block)).Who;
+        // Another thread may begin an operation meanwhile.
+        List<(PhysRange Block, string Who)> reached = _reach ?? reach();
+        if (reached.Exists(one => one.Block.Overlaps(block))) reached = reach();
+        _reach = reached;
+        return reached.Find(one => one.Block.Overlaps(block)).Who;
     }
 }

@@ -82,14 +82,18 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     {
         foreach (ObjectId id in step.Operation.Uses)
         {
-            if (!known.Contains(id)) throw new BadInputException($"step \"{step}\": {id} does not exist; expected an object made by an earlier step");
+            if (!known.Contains(id.Original) || (id.Home is { } home && !known.Contains(home))) throw new BadInputException($"step \"{step}\": {id} does not exist; expected an object made by an earlier step");
         }
 
         if (step.Operation is DeviceAccess access && !AccessOffsets.Contains(access.Address % World.PageBytes))
             throw new BadInputException($"step \"{step}\": devices access offset 0x0, 0x808 or 0xff8 of a page");
-        if (step.Operation.Makes is not { } made) return;
-        if (!taken.Add(made)) throw new BadInputException($"step \"{step}\": {made} was made before");
-        known.Add(made);
+        if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)
+            throw new BadInputException($"step \"{step}\": whole words of 8 bytes are copied");
+        foreach (ObjectId made in step.Operation.Makes)
+        {
+            if (!taken.Add(made)) throw new BadInputException($"step \"{step}\": {made} was made before");
+            known.Add(made);
+        }
     }
 
     private static ImmutableArray<Step> ParseAll(string[] lines) => [.. lines.Select(OperationText.Parse)];

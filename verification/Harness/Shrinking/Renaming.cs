@@ -15,14 +15,17 @@ internal static class Renaming
         foreach (Step step in scenario.Steps)
         {
             foreach (ObjectId id in step.Operation.Uses) Name(id);
-            if (step.Operation.Makes is { } made) Name(made);
+            foreach (ObjectId id in step.Operation.Makes) Name(id);
         }
 
-        return scenario with { Steps = [.. scenario.Steps.Select(step => step with { Operation = Rename(step.Operation, id => names[id]) })] };
+        return scenario with { Steps = [.. scenario.Steps.Select(step => step with { Operation = Rename(step.Operation, To) })] };
+
+        ObjectId To(ObjectId id) => id.Home is { } home ? names[id.Original].CopyIn(names[home]) : names[id];
 
         void Name(ObjectId id)
         {
-            if (names.ContainsKey(id)) return;
+            // What a copy goes back to, and where it is, are named already.
+            if (id.Home is not null || names.ContainsKey(id)) return;
             int number = next.GetValueOrDefault(id.Kind);
             names[id] = new(id.Kind, number);
             next[id.Kind] = number + 1;
@@ -32,21 +35,38 @@ internal static class Renaming
     private static Operation Rename(Operation operation, Func<ObjectId, ObjectId> to) => operation switch
     {
         CreateVcm o => o with { Vcm = to(o.Vcm) },
+        CloneVcm o => o with { Vcm = to(o.Vcm), Source = to(o.Source) },
         FreeVcm o => o with { Vcm = to(o.Vcm) },
-        Reserve o => o with { Reservation = to(o.Reservation), Vcm = to(o.Vcm) },
-        ReserveAt o => o with { Reservation = to(o.Reservation), Vcm = to(o.Vcm) },
+        CreateBound o => o with { Bound = to(o.Bound), Vcm = to(o.Vcm) },
+        FreeBound o => o with { Bound = to(o.Bound) },
+        Reserve o => o with { Reservation = to(o.Reservation), In = to(o.In) },
+        ReserveAt o => o with { Reservation = to(o.Reservation), In = to(o.In) },
         Unreserve o => o with { Reservation = to(o.Reservation) },
+        Acquire o => o with { Reservation = to(o.Reservation) },
+        Release o => o with { Reservation = to(o.Reservation) },
+        SetAttributes o => o with { Reservation = to(o.Reservation) },
         FindReservation o => o with { Vcm = to(o.Vcm) },
         ListReservations o => o with { Vcm = to(o.Vcm) },
         AllocateMemory o => o with { Memory = to(o.Memory) },
+        AllocateContiguous o => o with { Memory = to(o.Memory) },
+        Wrap o => o with { Memory = to(o.Memory) },
         FreeMemory o => o with { Memory = to(o.Memory) },
+        FindMappings o => o with { Memory = to(o.Memory) },
         Back o => o with { Reservation = to(o.Reservation), Memory = to(o.Memory) },
+        BackPart o => o with { Reservation = to(o.Reservation), Memory = to(o.Memory) },
         Unback o => o with { Reservation = to(o.Reservation) },
+        UnbackPart o => o with { Reservation = to(o.Reservation) },
+        Map o => o with { Reservation = to(o.Reservation), Vcm = to(o.Vcm), Memory = to(o.Memory) },
+        Unmap o => o with { Reservation = to(o.Reservation) },
+        Bind o => o with { Reservation = to(o.Reservation), Memory = to(o.Memory), Vcm = to(o.Vcm) },
+        Unbind o => o with { Vcm = to(o.Vcm), Reservation = to(o.Reservation), Memory = to(o.Memory) },
+        Copy o => o with { Source = to(o.Source), Destination = to(o.Destination) },
         Associate o => o with { Association = to(o.Association), Vcm = to(o.Vcm), Device = to(o.Device) },
         Deassociate o => o with { Association = to(o.Association) },
         Activate o => o with { Association = to(o.Association) },
         Deactivate o => o with { Association = to(o.Association) },
         Translate o => o with { Vcm = to(o.Vcm) },
+        TranslateTo o => o with { Vcm = to(o.Vcm), Other = to(o.Other) },
         DeviceAccess o => o with { Device = to(o.Device) },
         _ => throw new ArgumentException($"{operation.GetType().Name} has no names that are known", nameof(operation)),
     };

@@ -96,11 +96,13 @@ public sealed class ScenarioShrinker(Func<Scenario, RunResult> run, bool changes
         for (int i = 0; i < scenario.Steps.Length; i++)
         {
             Step step = scenario.Steps[i];
-            bool goes = (i >= at && i < at + length) || step.Operation.Uses.Any(gone.Contains);
+            bool goes = (i >= at && i < at + length) || step.Operation.Uses.Any(IsGone);
             if (!goes) kept.Add(step);
-            else if (step.Operation.Makes is { } made) gone.Add(made);
+            else gone.UnionWith(step.Operation.Makes);
         }
 
         return scenario with { Steps = kept.ToImmutable() };
+
+        bool IsGone(ObjectId id) => gone.Contains(id.Original) || (id.Home is { } home && gone.Contains(home));
     }
 }

@@ -70,6 +70,43 @@ internal static class Simplifications
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
                 break;
+            case CreateVcm o:
+                if (o.Kind != VcmKind.Device) yield return o with { Kind = VcmKind.Device };
+                break;
+            case CreateBound o:
+                if (o.Alignment != Page) yield return o with { Alignment = Page };
+                break;
+            case AllocateContiguous o:
+                if (o.Alignment != Page) yield return o with { Alignment = Page };
+                break;
+            case Bind o:
+                if (o.Scattered) yield return o with { Scattered = false };
+                if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
+                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                break;
+            case Map o:
+                if (o.Alignment != Page) yield return o with { Alignment = Page };
+                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                break;
+            case BackPart o:
+                if (o.Offset != 0) yield return o with { Offset = 0 };
+                if (o.MemoryOffset != 0) yield return o with { MemoryOffset = 0 };
+                if (o.ByteCount > Page) yield return o with { ByteCount = Page };
+                break;
+            case UnbackPart o:
+                if (o.Offset != 0) yield return o with { Offset = 0 };
+                if (o.Offset > Page) yield return o with { Offset = Page };
+                if (o.ByteCount > Page) yield return o with { ByteCount = Page };
+                break;
+            case FindMappings o:
+                if (o.Offset != 0) yield return o with { Offset = 0 };
+                break;
+            case Copy o:
+                if (o.SourceOffset != 0) yield return o with { SourceOffset = 0 };
+                if (o.DestinationOffset != 0) yield return o with { DestinationOffset = 0 };
+                if (o.ByteCount > 8) yield return o with { ByteCount = 8 };
+                if (o.ByteCount > Page) yield return o with { ByteCount = Page };
+                break;
             case ReserveAt o:
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
                 if (o.First != 0) yield return o with { First = 0 };
@@ -90,8 +127,9 @@ internal static class Simplifications
         return operation switch
         {
             CreateVcm o when o == create => o with { Range = new(first, first + (create.Range.Last - create.Range.First)) },
-            ReserveAt o when o.Vcm == create.Vcm => o with { First = Moved(o.First) },
+            ReserveAt o when o.In == create.Vcm || o.In.Kind == ObjectKind.Bound => o with { First = Moved(o.First) },
             Translate o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
+            TranslateTo o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             FindReservation o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             DeviceAccess o => o with { Address = Moved(o.Address) },
             _ => operation,
@@ -104,7 +142,10 @@ internal static class Simplifications
     {
         Reserve o => o.ByteCount,
         ReserveAt o => o.ByteCount,
+        CreateBound o => o.ByteCount,
+        Bind o => o.ByteCount,
         AllocateMemory o => o.ByteCount,
+        AllocateContiguous o => o.ByteCount,
         _ => null,
     };
 
@@ -112,7 +153,10 @@ internal static class Simplifications
     {
         Reserve o => o with { ByteCount = byteCount },
         ReserveAt o => o with { ByteCount = byteCount },
+        CreateBound o => o with { ByteCount = byteCount },
+        Bind o => o with { ByteCount = byteCount },
         AllocateMemory o => o with { ByteCount = byteCount },
+        AllocateContiguous o => o with { ByteCount = byteCount },
         _ => operation,
     };
 }

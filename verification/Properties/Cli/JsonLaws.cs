@@ -90,7 +90,8 @@ public sealed class JsonLaws
         }
     }
 
-    private static string Normal(string json)
+    /// <summary>The same JSON, however it was laid out.</summary>
+    internal static string Normal(string json)
     {
         using JsonDocument document = JsonDocument.Parse(json);
         return JsonSerializer.Serialize(document.RootElement);

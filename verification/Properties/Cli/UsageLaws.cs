@@ -8,7 +8,7 @@ namespace Properties.Cli;
 public sealed class UsageLaws
 {
     [Theory]
-    [InlineData("", "no command is given; expected one of run, replay, trace, mutate, --verbose (see verify --help)")]
+    [InlineData("", "no command is given; expected one of run, replay, trace, mutate, bench, --verbose (see verify --help)")]
     [InlineData("walk", "\"walk\" is not known to verify; expected one of run, ")]
     [InlineData("run --sed 1", "\"--sed\" is not known to verify run; expected one of --time, --seed, ")]
     [InlineData("run now", "\"now\" is not known to verify run; expected one of --time, ")]
@@ -42,6 +42,14 @@ public sealed class UsageLaws
     [InlineData("trace --fast file", "\"--fast\" is not known to verify trace; expected one of FILE, ")]
     [InlineData("trace file --mode eager", "--mode: \"eager\" is not a mode; expected one of strict, lazy")]
     [InlineData("mutate --project spec", "--project: \"spec\" is not a project under mutation; expected one of vcmm, iommusim")]
+    [InlineData("bench --fast", "\"--fast\" is not known to verify bench; expected one of --time, --filter, --json, --strict, --verbose")]
+    [InlineData("bench E1", "\"E1\" is not known to verify bench; expected one of --time, ")]
+    [InlineData("bench --time 0", "--time: \"0\" is not a number of seconds; expected 0.001 to 604800")]
+    [InlineData("bench --filter", "--filter: expected a value: --filter TEXT")]
+    [InlineData("bench --filter nothing", "--filter: \"nothing\" is in the name of no row; expected part of one of E1 bulk, ")]
+    [InlineData("bench --json nowhere/out.json", "--json: the directory of nowhere/out.json does not exist; expected one that does")]
+    [InlineData("bench --json .", "--json: . is a directory; expected a file")]
+    [InlineData("bench --row E0", "--row: \"E0\" is not a row; expected one of E1 bulk, ")]
     public void What_cannot_be_used_is_one_line_and_exit_code_2(string line, string message)
     {
         using var terminal = new Terminal(new TestStage("seq", _ => throw new InvalidOperationException("ran")));
@@ -91,6 +99,7 @@ public sealed class UsageLaws
     [InlineData("--help", "run")]
     [InlineData("run --help", "--failures <DIR>")]
     [InlineData("replay --help", "<FILE>")]
+    [InlineData("bench --help", "--filter <TEXT>")]
     [InlineData("mutate -h", "--project <vcmm|iommusim>")]
     public void Help_is_clean(string line, string content)
     {

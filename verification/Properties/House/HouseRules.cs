@@ -25,6 +25,7 @@ public sealed class HouseRules
         { SpecRoom.Location, [] },
         { LibraryRoom.Location, ["Platform"] },
         { SimulatorRoom.Location, ["Platform"] },
+        { typeof(Workloads.AllRows).Assembly.Location, ["Platform", "Vcmm"] },
     };
 
     public static TheoryData<string> ShippedRooms => [PlatformRoom.Location, SpecRoom.Location, LibraryRoom.Location, SimulatorRoom.Location];
@@ -50,23 +51,57 @@ public sealed class HouseRules
         Assert.Empty(Read(room, MemberReferences).Intersect(["Thread.Sleep", "Task.Delay", "DateTime.get_Now", "DateTime.get_UtcNow", "Random.get_Shared"]));
     }
 
-    /// <summary>What each call of the contract is in the model; null: it is part of the machine, or an oracle uses it.</summary>
+    /// <summary>What each call of the contract is in the model, overloads told apart by their parameters; null: the reason stands beside it.</summary>
     private static readonly Dictionary<string, Type?> Contract = new()
     {
+        // Part of the machine: devices are there from the start.
         ["VcmManager.TryAddDevice"] = null,
-        ["VcmManager.TryCreateVcm"] = typeof(CreateVcm),
-        ["VcmManager.TryAllocate"] = typeof(AllocateMemory),
+        ["VcmManager.TryCreateVcm/3"] = typeof(CreateVcm),
+        // The same with the defaults.
+        ["VcmManager.TryCreateVcm/2"] = null,
+        // A prebuilt table needs an owner that writes entries by itself: PrebuiltLaws.
+        ["VcmManager.TryAdoptVcm"] = null,
+        ["Vcm.TryInvalidate"] = null,
+        ["VcmManager.TryAllocate/4"] = typeof(AllocateMemory),
+        // The same, from chosen banks: the machine has one.
+        ["VcmManager.TryAllocate/3"] = null,
+        ["VcmManager.TryAllocateContiguous"] = typeof(AllocateContiguous),
+        // The machine's one bank has no name: BankedFrameProperties.
+        ["VcmManager.TryFindBank"] = null,
+        ["VcmManager.TryWrap"] = typeof(Wrap),
+        ["VcmManager.TryFindMappings"] = typeof(FindMappings),
+        ["VcmManager.TryCopy"] = typeof(Copy),
+        ["Vcm.TryClone"] = typeof(CloneVcm),
+        ["Vcm.TryCreateBound"] = typeof(CreateBound),
         ["Vcm.TryReserve"] = typeof(Reserve),
         ["Vcm.TryReserveAt"] = typeof(ReserveAt),
+        ["Vcm.TryMap"] = typeof(Map),
+        ["Vcm.TryBind"] = typeof(Bind),
+        ["Vcm.TryUnbind"] = typeof(Unbind),
         ["Vcm.TryFindReservation"] = typeof(FindReservation),
         ["Vcm.get_Reservations"] = typeof(ListReservations),
-        ["Vcm.TryTranslate"] = typeof(Translate),
+        // The oracle of I1 reads them after every step.
+        ["Vcm.get_Bounds"] = null,
+        ["Vcm.TryTranslate/2"] = typeof(Translate),
+        ["Vcm.TryTranslate/3"] = typeof(TranslateTo),
+        // The oracles of I2 and I3 use it after every step.
         ["Vcm.TryGetTable"] = null,
-        ["Vcm.TryAssociate"] = typeof(Associate),
+        ["Vcm.TryAssociate/2"] = typeof(Associate),
+        // A second format and PASIDs: the machine's devices have one format and no PASID.
+        ["Vcm.TryAssociate/3"] = null,
         ["Vcm.TryFree"] = typeof(FreeVcm),
-        ["Reservation.TryBack"] = typeof(Back),
-        ["Reservation.TryUnback"] = typeof(Unback),
+        ["Bound.TryReserve"] = typeof(Reserve),
+        ["Bound.TryReserveAt"] = typeof(ReserveAt),
+        ["Bound.TryFree"] = typeof(FreeBound),
+        ["Reservation.TryBack/1"] = typeof(Back),
+        ["Reservation.TryBack/4"] = typeof(BackPart),
+        ["Reservation.TryUnback/0"] = typeof(Unback),
+        ["Reservation.TryUnback/2"] = typeof(UnbackPart),
+        ["Reservation.TrySetAttributes"] = typeof(SetAttributes),
+        ["Reservation.TryAcquire"] = typeof(Acquire),
+        ["Reservation.TryRelease"] = typeof(Release),
         ["Reservation.TryUnreserve"] = typeof(Unreserve),
+        ["Reservation.TryUnmap"] = typeof(Unmap),
         ["PhysicalAllocation.TryFree"] = typeof(FreeMemory),
         ["Association.TryActivate"] = typeof(Activate),
         ["Association.TryDeactivate"] = typeof(Deactivate),
@@ -76,16 +111,21 @@ public sealed class HouseRules
     [Fact]
     public void Every_call_of_the_contract_is_an_operation_of_the_model()
     {
-        Type[] objects = [typeof(Vcmm.VcmManager), typeof(Vcmm.Vcm), typeof(Vcmm.Reservation), typeof(Vcmm.PhysicalAllocation), typeof(Vcmm.Association)];
+        Type[] objects =
+        [
+            typeof(Vcmm.VcmManager), typeof(Vcmm.Vcm), typeof(Vcmm.Bound), typeof(Vcmm.Reservation), typeof(Vcmm.PhysicalAllocation), typeof(Vcmm.Association),
+        ];
         string[] calls =
         [
             .. objects.SelectMany(type => type.GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly)
-                .Where(method => method.Name.StartsWith("Try", StringComparison.Ordinal) || method.Name == "get_Reservations")
-                .Select(method => $"{type.Name}.{method.Name}")),
+                .Where(method => method.Name.StartsWith("Try", StringComparison.Ordinal) || method.Name is "get_Reservations" or "get_Bounds")
+                .GroupBy(method => method.Name)
+                .SelectMany(overloads => overloads.Select(method =>
+                    overloads.Count() == 1 ? $"{type.Name}.{method.Name}" : $"{type.Name}.{method.Name}/{method.GetParameters().Length}"))),
         ];
         Assert.Equal(Contract.Keys.Order(StringComparer.Ordinal), calls.Order(StringComparer.Ordinal));
         // What devices do is no call of the library.
-        Type[] expected = [.. Contract.Values.OfType<Type>(), typeof(DeviceAccess)];
+        Type[] expected = [.. Contract.Values.OfType<Type>().Distinct(), typeof(DeviceAccess)];
         Type[] operations = [.. SpecRoom.GetTypes().Where(type => type.IsSubclassOf(typeof(Operation)))];
         Assert.Equal(expected.Select(type => type.Name).Order(StringComparer.Ordinal), operations.Select(type => type.Name).Order(StringComparer.Ordinal));
     }
@@ -96,6 +136,10 @@ public sealed class HouseRules
     {
         Assert.Equal(Enum.GetValues<Vcmm.VcmmError>().Select(error => $"{(int)error} {error}"), Enum.GetValues<Outcome>().Select(outcome => $"{(int)outcome} {outcome}"));
         Assert.Equal(Enum.GetValues<Vcmm.Access>().Select(access => $"{(int)access} {access}"), Enum.GetValues<Permissions>().Select(granted => $"{(int)granted} {granted}"));
+        // A prebuilt region is not the model's.
+        Assert.Equal(
+            Enum.GetValues<Vcmm.VcmKind>().Where(kind => kind != Vcmm.VcmKind.Prebuilt).Select(kind => $"{(int)kind} {kind}"),
+            Enum.GetValues<VcmKind>().Select(kind => $"{(int)kind} {kind}"));
     }
 
     [Fact]

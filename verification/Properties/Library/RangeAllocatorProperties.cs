@@ -8,19 +8,100 @@ namespace Properties.Library;
 /// <summary>The range allocator against a row of flags, at both ends of the 64-bit space and in between.</summary>
 public sealed class RangeAllocatorProperties
 {
-    private const int PageCount = 24;
     private const ulong PageBytes = 4096;
 
-    private static readonly Gen<ulong> Bases = Gen.OneOf(Gen.Const(0UL), Gen.Const(3 * PageBytes), Gen.Const(ulong.MaxValue - PageCount * PageBytes + 1));
-
-    private static readonly Gen<Step> Steps = Gen.OneOf(
-        Gen.Select(Gen.Int[1, 6], Gen.Int[0, 3], (pages, log2) => (Step)new Take(pages, 1 << log2)),
-        Gen.Select(Gen.Int[0, PageCount - 1], Gen.Int[1, 4], (page, pages) => (Step)new TakeAt(page, pages)),
-        Gen.Int[0, 63].Select(which => (Step)new Give(which)));
-
     [Fact]
-    public void Ranges_never_overlap_and_space_is_refused_only_where_there_is_none() =>
-        Gen.Select(Bases, Steps.Array[1, 60]).Sample((first, steps) => Run(new Iova(first), steps), seed: "0N0XIzNsQ0O2", iter: 2000, threads: 1);
+    public void A_range_is_the_first_that_fits_from_the_end_asked_for_and_refused_only_where_there_is_none() =>
+        Gen.Select(RangeSteps.Worlds, RangeSteps.Steps).Sample(
+            (world, steps) => RangeSteps.Run(world, steps, static space => new RangeAllocator(space), isFirstFit: true, isWhole: false),
+            seed: "0N0XIzNsQ0O2", iter: 3000, threads: 1);
+
+    /// <summary>So many gaps that the tree has three levels, grows and shrinks.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Among_thousands_of_gaps_the_first_that_fits_is_found(int seed)
+    {
+        const int count = 1 << 14;
+        ulong first = seed switch { 1 => 0, 2 => 5 * PageBytes, _ => ulong.MaxValue - count * PageBytes + 1 };
+        var random = new Random(seed);
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(first), count * PageBytes));
+        var map = new GranuleMap(first, count, PageBytes);
+        var pages = new List<IovaRange>();
+        for (int i = 0; i < count; i++)
+        {
+            Assert.Equal(VcmmError.None, allocator.TryAllocate(PageBytes, PageBytes, out IovaRange page));
+            Assert.Equal(map.AddressOf(i), page.First.Value);
+            map.Mark(page.First.Value, PageBytes, true);
+            pages.Add(page);
+        }
+
+        Shuffle(pages, random);
+        for (int round = 0; round < 4; round++)
+        {
+            // Few are free, then half in thousands of gaps, then nearly all; then they are taken again.
+            while (pages.Count > 300)
+            {
+                Give(pages, pages.Count - 1);
+                if (random.Next(12) == 0) Take(pages);
+            }
+
+            while (map.FreeCount > 1000) Take(pages);
+            Shuffle(pages, random);
+        }
+
+        foreach (IovaRange range in pages) Assert.Equal(VcmmError.None, allocator.TryFree(range));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
+
+        void Give(List<IovaRange> live, int which)
+        {
+            IovaRange range = live[which];
+            live.RemoveAt(which);
+            Assert.Equal(VcmmError.None, allocator.TryFree(range));
+            map.Mark(range.First.Value, range.ByteCount, false);
+        }
+
+        void Take(List<IovaRange> live)
+        {
+            int granules = random.Next(3) == 0 ? random.Next(1, 12) : 1 << random.Next(4);
+            ulong alignment = random.Next(2) == 0 && int.IsPow2(granules) ? (ulong)granules * PageBytes : PageBytes << random.Next(6);
+            Placement placement = random.Next(2) == 0 ? Placement.BottomUp : Placement.TopDown;
+            int from = random.Next(3) == 0 ? random.Next(count) : 0;
+            ulong low = from == 0 ? 0 : map.AddressOf(from);
+            ulong high = from == 0 ? ulong.MaxValue : map.AddressOf(Math.Min(count - 1, from + random.Next(1, 2000))) + (PageBytes - 1);
+            ulong? place = map.Find(granules, alignment, placement, low, high);
+            VcmmError error = allocator.TryAllocate((ulong)granules * PageBytes, alignment, placement, new(new(low), new(high)), out IovaRange range);
+            Assert.Equal((place is null ? VcmmError.NoSpace : VcmmError.None, place ?? 0), (error, range.First.Value));
+            if (place is null) return;
+            map.Mark(range.First.Value, range.ByteCount, true);
+            live.Add(range);
+        }
+    }
+
+    [Theory]
+    [InlineData(1UL << 63, 1UL << 63, Placement.BottomUp, 0UL)]
+    [InlineData(1UL << 63, 1UL << 63, Placement.TopDown, 1UL << 63)]
+    [InlineData(1UL << 63, 1UL, Placement.TopDown, 1UL << 63)]
+    [InlineData(ulong.MaxValue, 1UL, Placement.BottomUp, 0UL)]
+    [InlineData(ulong.MaxValue, 1UL, Placement.TopDown, 1UL)]
+    [InlineData(ulong.MaxValue, 2UL, Placement.TopDown, 0UL)]
+    [InlineData(1UL, 1UL, Placement.TopDown, ulong.MaxValue)]
+    public void The_whole_64_bit_space_is_a_space(ulong byteCount, ulong alignment, Placement placement, ulong place)
+    {
+        var whole = new IovaRange(new(0), new(ulong.MaxValue));
+        foreach (IRangeAllocator allocator in new IRangeAllocator[] { new RangeAllocator(whole), new CachedRangeAllocator(new RangeAllocator(whole)) })
+        {
+            Assert.Equal(VcmmError.None, allocator.TryAllocate(byteCount, alignment, placement, whole, out IovaRange range));
+            Assert.Equal(IovaRange.FromLength(new(place), byteCount), range);
+            Assert.Equal(VcmmError.NoSpace, allocator.TryAllocateAt(whole));
+            Assert.Equal(VcmmError.Invalid, allocator.TryFree(whole));
+            Assert.Equal(VcmmError.None, allocator.TryFree(range));
+            Assert.Equal(VcmmError.None, allocator.TryAllocateAt(whole));
+            Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(1, 1, out _));
+            Assert.Equal(VcmmError.None, allocator.TryFree(whole));
+        }
+    }
 
     [Fact]
     public void What_is_not_wholly_inside_is_invalid()
@@ -73,64 +154,12 @@ public sealed class RangeAllocatorProperties
         Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
     }
 
-    private static void Run(Iova first, Step[] steps)
+    private static void Shuffle<T>(List<T> items, Random random)
     {
-        var allocator = new RangeAllocator(IovaRange.FromLength(first, PageCount * PageBytes));
-        var taken = new bool[PageCount];
-        var live = new List<IovaRange>();
-        foreach (Step step in steps)
+        for (int i = items.Count - 1; i > 0; i--)
         {
-            switch (step)
-            {
-                case Take(int pages, int alignment):
-                    VcmmError error = allocator.TryAllocate((ulong)pages * PageBytes, (ulong)alignment * PageBytes, out IovaRange range);
-                    bool fits = Enumerable.Range(0, PageCount - pages + 1).Any(page =>
-                        ((first.Value / PageBytes) + (ulong)page) % (ulong)alignment == 0 && !taken[page..(page + pages)].Contains(true));
-                    Assert.Equal(fits ? VcmmError.None : VcmmError.NoSpace, error);
-                    if (!fits) break;
-                    Assert.True(range.First.IsAligned((ulong)alignment * PageBytes));
-                    Assert.Equal((ulong)pages * PageBytes, range.ByteCount);
-                    Mark(range, true);
-                    live.Add(range);
-                    break;
-                case TakeAt(int page, int pages) when page + pages <= PageCount:
-                    IovaRange wanted = IovaRange.FromLength(first + (ulong)page * PageBytes, (ulong)pages * PageBytes);
-                    bool free = !taken[page..(page + pages)].Contains(true);
-                    Assert.Equal(free ? VcmmError.None : VcmmError.NoSpace, allocator.TryAllocateAt(wanted));
-                    if (!free) break;
-                    Mark(wanted, true);
-                    live.Add(wanted);
-                    break;
-                case Give(int which) when live.Count != 0:
-                    IovaRange given = live[which % live.Count];
-                    live.Remove(given);
-                    Assert.Equal(VcmmError.None, allocator.TryFree(given));
-                    Assert.Equal(VcmmError.Invalid, allocator.TryFree(given));
-                    Mark(given, false);
-                    break;
-            }
-        }
-
-        foreach (IovaRange range in live) Assert.Equal(VcmmError.None, allocator.TryFree(range));
-        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
-
-        void Mark(IovaRange range, bool value)
-        {
-            Assert.True(allocator.Space.Contains(range));
-            int page = (int)((range.First.Value - first.Value) / PageBytes);
-            for (int i = page; i < page + (int)(range.ByteCount / PageBytes); i++)
-            {
-                Assert.NotEqual(value, taken[i]);
-                taken[i] = value;
-            }
+            int j = random.Next(i + 1);
+            (items[i], items[j]) = (items[j], items[i]);
         }
     }
-
-    private abstract record Step;
-
-    private sealed record Take(int Pages, int Alignment) : Step;
-
-    private sealed record TakeAt(int Page, int Pages) : Step;
-
-    private sealed record Give(int Which) : Step;
 }

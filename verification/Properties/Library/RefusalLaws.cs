@@ -79,7 +79,7 @@ public sealed class RefusalLaws : IDisposable
     {
         Vcm vcm = _system.CreateVcm();
         Reservation reservation = vcm.ReserveAt(new(2 * Page), Page, Access.Read);
-        Assert.Equal("iova:0x2000-0x2fff Read", reservation.ToString());
+        Assert.Equal("iova:0x2000-0x2fff r--", reservation.ToString());
         Assert.Same(vcm, reservation.Vcm);
         Assert.Null(reservation.Memory);
         reservation.Unreserve();
@@ -162,14 +162,15 @@ public sealed class RefusalLaws : IDisposable
     [Fact]
     public void Where_no_large_chunk_is_left_smaller_ones_are_taken()
     {
+        const ChunkSizes sizes = ChunkSizes.Size2M | ChunkSizes.Size64K | ChunkSizes.Size4K;
         _system.Frames.AllocationsBeforeFailure = 0;
-        PhysicalAllocation memory = _system.Manager.Allocate(Large + Medium);
+        PhysicalAllocation memory = _system.Manager.Allocate(Large + Medium, sizes);
         Assert.Equal(33, memory.Segments.Count);
         Assert.All(memory.Segments, segment => Assert.Equal(Medium, segment.ByteCount));
         memory.Free();
 
         _system.Frames.AllocationsBeforeFailure = 1;
-        memory = _system.Manager.Allocate(2 * Large);
+        memory = _system.Manager.Allocate(2 * Large, sizes);
         Assert.Equal([Large, Medium], memory.Segments.Select(segment => segment.ByteCount).Distinct());
         memory.Free();
         Assert.Equal(_system.Frames.TotalBytes, _system.Frames.FreeBytes);

@@ -65,6 +65,26 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             new() { Iommu = static iommu => new StaysAttached(iommu) }),
         new("one domain id for all regions", Invariant.Isolation, 6,
             new() { Iommu = static iommu => new OneDomain(iommu) }),
+        new("a narrowing that does not invalidate", Invariant.NoStaleAccess, 8,
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new SilentProtect(table)) }),
+        new("a narrowing that changes the first page only", Invariant.TablesAreTruth, 7,
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new ProtectsFirst(table)) }),
+        new("a split that loses a page", Invariant.TablesAreTruth, 7,
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new LosesPage(table)) }),
+        new("a sub-range unback that unmaps the whole", Invariant.TablesAreTruth, 6,
+            new() { Around = static (o, run) => run(o is UnbackPart part ? new Unback(part.Reservation) : o) }),
+        new("a clone that shares backings", Invariant.TablesAreTruth, 6,
+            new() { Around = Both }),
+        new("an owner count that ends too early", Invariant.NoOverlap, 4,
+            new() { Around = EndEarly }),
+        new("a copy that goes forward where ranges overlap", Invariant.Conservation, 5,
+            new() { Memory = static memory => new ForwardCopy(memory) }),
+        new("a copy that goes one word too far", Invariant.Isolation, 5,
+            new() { Memory = static memory => new WritesOneMore(memory) }),
+        new("a bound that lets others in", Invariant.NoOverlap, 3,
+            new() { Ranges = new OpenBounds().Make }),
+        new("a reverse look-up that forgets one", Invariant.TablesAreTruth, 7,
+            new() { Around = static (o, run) => ForgetOne(run(o)) }),
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>
@@ -74,6 +94,22 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     public Func<IBench, IBench> Bench { get; init; } = static bench => bench;
 
     public override string ToString() => Name;
+
+    private static Observation Both(Operation operation, Func<Operation, Observation> run)
+    {
+        Observation seen = run(operation);
+        if (operation is Unback { Reservation.In: not null } unback && seen.Outcome == Outcome.None) run(new Unback(unback.Reservation.Original));
+        return seen;
+    }
+
+    private static Observation ForgetOne(Observation seen) => seen.Places.Length > 1 ? seen with { Places = seen.Places[1..] } : seen;
+
+    private static Observation EndEarly(Operation operation, Func<Operation, Observation> run)
+    {
+        Observation seen = run(operation);
+        if (operation is Release release && seen.Outcome == Outcome.None) run(new Unmap(release.Reservation));
+        return seen;
+    }
 }
 
 internal sealed class Invalidating(IIommu inner, Func<IIommu, Invalidation, VcmmError> how) : PassingIommu(inner)
@@ -171,6 +207,106 @@ internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
         var own = new InvalidationGather();
         Inner.Unmap(range, own);
         Inner.Release(own);
+    }
+}
+
+internal sealed class SilentProtect(IPageTable inner) : PassingTable(inner)
+{
+    public override void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather) =>
+        Inner.Protect(range, attributes, new InvalidationGather());
+}
+
+internal sealed class ProtectsFirst(IPageTable inner) : PassingTable(inner)
+{
+    public override void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather)
+    {
+        if (Inner.TryWalk(range.First, out Translation first)) Inner.Protect(IovaRange.FromLength(range.First, Math.Min(first.LeafBytes, range.ByteCount)), attributes, gather);
+    }
+}
+
+internal sealed class LosesPage(IPageTable inner) : PassingTable(inner)
+{
+    public override void Split(IovaRange range, TablePagePool pages, InvalidationGather gather)
+    {
+        Inner.Split(range, pages, gather);
+        Iova next = new(unchecked(range.Last.Value + 1));
+        if (Inner.TryWalk(next, out Translation lost) && lost.LeafBytes == World.PageBytes) Inner.Unmap(IovaRange.FromLength(next, World.PageBytes), gather);
+    }
+}
+
+/// <summary>Reads again, byte by byte, when it writes: what was written over meanwhile is seen.</summary>
+internal sealed class ForwardCopy(IPhysicalMemory inner) : PassingMemory(inner)
+{
+    private readonly Queue<PhysAddr> _read = [];
+
+    public override void Read(PhysAddr address, Span<byte> destination)
+    {
+        Inner.Read(address, destination);
+        for (int i = 0; i < destination.Length; i++) _read.Enqueue(address + (ulong)i);
+    }
+
+    public override void Write(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        Span<byte> one = stackalloc byte[1];
+        for (int i = 0; i < source.Length; i++)
+        {
+            Inner.Read(_read.Dequeue(), one);
+            Inner.Write(address + (ulong)i, one);
+        }
+    }
+}
+
+internal sealed class WritesOneMore(IPhysicalMemory inner) : PassingMemory(inner)
+{
+    public override void Write(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        Inner.Write(address, source);
+        if (Inner.Contains(PhysRange.FromLength(address + (ulong)source.Length, sizeof(ulong)))) Inner.Write64(address + (ulong)source.Length, 0);
+    }
+}
+
+/// <summary>Makes allocators whose bounds are free for everybody: what was taken last is given back when an allocator is made of it.</summary>
+internal sealed class OpenBounds
+{
+    private Allocator? _last;
+
+    public IRangeAllocator Make(IovaRange space)
+    {
+        _last?.Open(space);
+        return new Allocator(this, space);
+    }
+
+    private sealed class Allocator(OpenBounds bounds, IovaRange space) : IRangeAllocator
+    {
+        private readonly RangeAllocator _right = new(space);
+        private readonly List<IovaRange> _open = [];
+        private IovaRange? _taken;
+
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range)
+        {
+            VcmmError error = _right.TryAllocate(byteCount, alignment, placement, within, out range);
+            if (error == VcmmError.None) _taken = range;
+            bounds._last = this;
+            return error;
+        }
+
+        public VcmmError TryAllocateAt(IovaRange range)
+        {
+            VcmmError error = _right.TryAllocateAt(range);
+            if (error == VcmmError.None) _taken = range;
+            bounds._last = this;
+            return error;
+        }
+
+        public VcmmError TryFree(IovaRange range) => _open.Remove(range) ? VcmmError.None : _right.TryFree(range);
+
+        public void Open(IovaRange range)
+        {
+            if (_taken != range) return;
+            _taken = null;
+            _right.TryFree(range);
+            _open.Add(range);
+        }
     }
 }
 

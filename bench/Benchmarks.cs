@@ -1,0 +1,132 @@
+using BenchmarkDotNet.Attributes;
+using Workloads;
+
+namespace Bench;
+
+/// <summary>Row <c>E1 bulk</c>.</summary>
+public class BulkBenchmark() : RowBenchmark("E1 bulk", BulkMap.Operations)
+{
+    [Benchmark(OperationsPerInvoke = BulkMap.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = BulkMap.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E2 page</c>.</summary>
+public class PageBenchmark() : RowBenchmark("E2 page", SinglePage.Operations)
+{
+    [Benchmark(OperationsPerInvoke = SinglePage.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = SinglePage.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E4 cycle</c>.</summary>
+public class CycleBenchmark() : RowBenchmark("E4 cycle", FourCalls.Operations)
+{
+    [Benchmark(OperationsPerInvoke = FourCalls.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = FourCalls.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E5 walk</c>.</summary>
+public class WalkBenchmark() : RowBenchmark("E5 walk", WalkTable.Operations)
+{
+    [Benchmark(OperationsPerInvoke = WalkTable.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = WalkTable.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E5 translate</c>.</summary>
+public class TranslateBenchmark() : RowBenchmark("E5 translate", Translate.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Translate.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Translate.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E6 ranges 10</c>.</summary>
+public class Ranges10Benchmark() : RowBenchmark("E6 ranges 10", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+}
+
+/// <summary>Row <c>E6 ranges 1k</c>.</summary>
+public class Ranges1kBenchmark() : RowBenchmark("E6 ranges 1k", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+}
+
+/// <summary>Row <c>E6 ranges 100k</c>.</summary>
+public class Ranges100kBenchmark() : RowBenchmark("E6 ranges 100k", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+}
+
+/// <summary>Row <c>E6 ranges 1M</c>.</summary>
+public class Ranges1MBenchmark() : RowBenchmark("E6 ranges 1M", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+}
+
+/// <summary>Row <c>E7 two bare</c>.</summary>
+public class TwoBareBenchmark() : RowBenchmark("E7 two bare", 2 * TwoThreads.BareOperationsOfEach, TwoThreads.BareOperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.BareOperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.BareOperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E7 regions back</c>.</summary>
+public class RegionsBackBenchmark() : RowBenchmark("E7 regions back", 2 * TwoThreads.OperationsOfEach, TwoThreads.OperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.OperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E7 regions cycle</c>.</summary>
+public class RegionsCycleBenchmark() : RowBenchmark("E7 regions cycle", 2 * TwoThreads.OperationsOfEach, TwoThreads.OperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.OperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E7 ranges back</c>.</summary>
+public class RangesBackBenchmark() : RowBenchmark("E7 ranges back", 2 * TwoThreads.OperationsOfEach, TwoThreads.OperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.OperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E7 ranges cycle</c>.</summary>
+public class RangesCycleBenchmark() : RowBenchmark("E7 ranges cycle", 2 * TwoThreads.OperationsOfEach, TwoThreads.OperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.OperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}

@@ -1,0 +1,65 @@
+using System.Globalization;
+using Vcmm.Allocation;
+using Workloads.Bare;
+
+namespace Workloads;
+
+/// <summary>Every promise of speed and size. <c>docs/bench.md</c> explains them.</summary>
+public static class AllRows
+{
+    private const string TwoOverOne = "the same on one thread";
+    private const string FourLoads = "four bare loads";
+
+    /// <summary>All of them, in the order to show.</summary>
+    public static IReadOnlyList<Row> All { get; } =
+    [
+        new TimedRow("E1 bulk", "map and unmap 1 GiB as 4 KiB pages, a page", static () => new BulkMap())
+        {
+            Baseline = static () => new BareStores(), BaselineWhat = "store and clear an entry", LimitNanoseconds = 1.5, RatioLimit = 2,
+        },
+        new TimedRow("E2 page", "map and unmap one 4 KiB page", static () => new SinglePage())
+        {
+            Baseline = static () => new BarePage(), BaselineWhat = "walk, store, fence, twice", LimitNanoseconds = 20,
+        },
+        new TimedRow("E4 cycle", "reserve, back, unback, unreserve 64 KiB", static () => new FourCalls())
+        {
+            Baseline = static () => new EngineRange(), BaselineWhat = "the engine's part of it", LimitNanoseconds = 500,
+        },
+        new TimedRow("E5 walk", "look an address up in a table", static () => new WalkTable())
+        {
+            Baseline = static () => new BareWalk(), BaselineWhat = FourLoads, LimitNanoseconds = 8,
+        },
+        new TimedRow("E5 translate", "look an address of a region up", static () => new Translate())
+        {
+            Baseline = static () => new BareWalk(), BaselineWhat = FourLoads, LimitNanoseconds = 15,
+        },
+        RangesRow("E6 ranges 10", 10, null),
+        RangesRow("E6 ranges 1k", 1000, 80),
+        RangesRow("E6 ranges 100k", 100_000, 80),
+        RangesRow("E6 ranges 1M", 1_000_000, 250),
+        new WeighedRow("E6 memory", "allocator's memory a live range, 1M live", static () => Ranges.BytesPerRange(1_000_000, Allocator), 64),
+        new TimedRow("E7 two bare", "two threads on bare tables", TwoThreads.OnBareTables)
+        {
+            Baseline = static () => new BarePage(TwoThreads.BareOperationsOfEach), BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp,
+        },
+        TwoRow("E7 regions back", "two threads back and unback, a region each", TwoThreads.BackInTwoRegions, OneBack, 1.8),
+        TwoRow("E7 regions cycle", "two threads do E4, a region each", TwoThreads.CallInTwoRegions, OneCall, 1.8),
+        TwoRow("E7 ranges back", "two threads back and unback, one region", TwoThreads.BackInOneRegion, OneBack, 1.5),
+        TwoRow("E7 ranges cycle", "two threads do E4, one region", TwoThreads.CallInOneRegion, OneCall, 1.5),
+    ];
+
+    private static RangeAllocator Allocator(Platform.IovaRange space) => new(space);
+
+    private static BackUnback OneBack() => new(TwoThreads.OperationsOfEach);
+
+    private static FourCalls OneCall() => new(TwoThreads.OperationsOfEach);
+
+    private static TimedRow RangesRow(string name, int liveCount, double? limit)
+    {
+        var row = new TimedRow(name, string.Create(CultureInfo.InvariantCulture, $"free and allocate a range, {liveCount:N0} live"), () => new Ranges(liveCount, Allocator)) { LimitNanoseconds = limit };
+        return liveCount == 10 ? row : row with { Baseline = static () => new Ranges(10, Allocator), BaselineWhat = "the same, 10 live" };
+    }
+
+    private static TimedRow TwoRow(string name, string what, Func<IWorkload> two, Func<IWorkload> one, double least) =>
+        new(name, what, two) { Baseline = one, BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp, RatioLimit = least };
+}

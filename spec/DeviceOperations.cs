@@ -1,0 +1,42 @@
+namespace Vcmm.Spec;
+
+/// <summary>Joins a region with a device.</summary>
+public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Device) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Makes => [Association];
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Vcm, Device];
+}
+
+/// <summary>Drops an association.</summary>
+public sealed record Deassociate(ObjectId Association) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Association];
+}
+
+/// <summary>Lets the device translate through the region.</summary>
+public sealed record Activate(ObjectId Association) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Association];
+}
+
+/// <summary>Ends that.</summary>
+public sealed record Deactivate(ObjectId Association) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Association];
+}
+
+/// <summary>A device reads or writes eight bytes.</summary>
+/// <param name="Device">The device.</param>
+/// <param name="Address">A multiple of 8.</param>
+/// <param name="Kind"><see cref="Permissions.Read"/> or <see cref="Permissions.Write"/>.</param>
+public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Kind) : Operation
+{
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Device];
+}

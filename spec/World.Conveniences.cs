@@ -1,0 +1,96 @@
+namespace Vcmm.Spec;
+
+// Several steps in one call, done wholly or not at all.
+public sealed partial record World
+{
+    private Verdict<World> Judge(Map map, Observation seen, Surroundings surroundings)
+    {
+        VcmState vcm = Vcms[map.Vcm];
+        MemoryState memory = Memories[map.Memory];
+        // In a one-to-one region the memory says where.
+        AddressRange? place = vcm.Kind == VcmKind.OneToOne ? RangeOf(memory.Segments[0].First, memory.ByteCount) : null;
+        var part = new BackedPart(0, map.Memory, 0, memory.ByteCount);
+        bool isShort = HasTable(map.Vcm) && surroundings.FreeBytes < MostTablesAnywhere(memory.ByteCount) * PageBytes;
+        return Reservable(new(), map.Vcm, memory.ByteCount, map.Permissions)
+            .Must(Outcome.Invalid, !IsAlignment(map.Alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
+            .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
+            .Must(Outcome.Invalid, HasTable(map.Vcm) && IsBeyondTables(memory), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
+            .Must(Outcome.Invalid, place is { } own && !vcm.Range.Contains(own), Invariant.TablesAreTruth, "the memory's addresses are not in the one-to-one region")
+            .Must(Outcome.Invalid, place is { } first && IsAlignment(map.Alignment) && first.First % map.Alignment != 0, Invariant.NoOverlap, "the memory's address is not aligned so")
+            .Must(Outcome.Invalid, place is not null && !IsContiguous(memory), Invariant.TablesAreTruth, "the memory is not one range")
+            .Must(Outcome.NoSpace, place is { } range && Taken(map.Vcm).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
+            .With(refusals => place is null ? Placeable(refusals, map.Vcm, memory.ByteCount, map.Alignment) : refusals)
+            .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () =>
+            {
+                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen) is { } wrong) return Refuse(Invariant.NoOverlap, wrong);
+                AddressRange given = seen.Ranges[0];
+                return place is null || place == given
+                    ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Permissions).With(part)))
+                    : Refuse(Invariant.TablesAreTruth, $"it gave {given}; the memory is at {place}, and the region is one-to-one");
+            });
+    }
+
+    private Verdict<World> Judge(Unmap unmap, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[unmap.Reservation];
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
+            .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(reservation.Vcm, reservation.Range).With(unmap.Reservation, reservation with { Parts = [], IsEnded = true })));
+    }
+
+    private Verdict<World> Judge(Bind bind, Observation seen, Surroundings surroundings)
+    {
+        bool isOneToOne = Vcms[bind.Vcm].Kind == VcmKind.OneToOne;
+        bool isShort = surroundings.FreeBytes < bind.ByteCount || surroundings.FreeBytes - bind.ByteCount < MostTablesAnywhere(bind.ByteCount) * PageBytes;
+        return Reservable(new(), bind.Vcm, bind.ByteCount, bind.Permissions)
+            .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, surroundings))
+            .With(refusals => isOneToOne ? refusals : Placeable(refusals, bind.Vcm, bind.ByteCount, PageBytes))
+            .Must(Outcome.NoMemory, isOneToOne && surroundings.FreeBytes < bind.ByteCount, Invariant.Conservation, "there is not that much memory")
+            // Whether a piece of memory is free at addresses that are free in the region is not known here.
+            .May(Outcome.NoSpace, isOneToOne)
+            .May(Outcome.NoMemory, isOneToOne || surroundings.MemoryFails || (HasTable(bind.Vcm) && isShort))
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () =>
+            {
+                if (seen.Ranges.Length < 2) return Refuse(Invariant.Conservation, $"it gave {seen}; a range and memory were asked for");
+                string? wrong = isOneToOne
+                    ? WhyNotPiece(bind.ByteCount, PageBytes, seen.Ranges[1..])
+                    : WhyNotChunks(bind.ByteCount, bind.ChunkSizes, bind.Scattered, seen.Ranges[1..]);
+                if (wrong is not null) return Refuse(Invariant.Conservation, wrong);
+                if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }) is { } elsewhere) return Refuse(Invariant.NoOverlap, elsewhere);
+                if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one");
+                return Accept(With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
+                    .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Permissions).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));
+            });
+    }
+
+    private Verdict<World> Judge(Unbind unbind, Observation seen, Surroundings surroundings)
+    {
+        ReservationState reservation = Reservations[unbind.Reservation];
+        MemoryState memory = Memories[unbind.Memory];
+        bool isBehind = reservation.Parts.Length != 0 && reservation.Parts.All(part => part.Memory == unbind.Memory)
+            && reservation.Parts.Aggregate(0UL, static (sum, part) => sum + part.ByteCount) == memory.ByteCount;
+        return new Refusals()
+            .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
+            .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
+            .Must(Outcome.Invalid, reservation.Vcm != unbind.Vcm, Invariant.Isolation, "the reservation is another region's")
+            .Must(Outcome.Invalid, !isBehind, Invariant.FrameSafety, "the memory is not what backs the reservation")
+            .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
+            .Must(Outcome.Busy, Reservations.Any(other => other.Key != unbind.Reservation && !other.Value.IsEnded && other.Value.Parts.Any(part => part.Memory == unbind.Memory)), Invariant.FrameSafety, "the memory backs others")
+            // What was bound by parts is not what a binding made.
+            .May(Outcome.Invalid, reservation.Parts.Length > 1)
+            .May(Outcome.HardwareFailure, surroundings.HardwareFails)
+            .Judge(this, seen.Outcome, () => Accept(
+                Remember(reservation.Vcm, reservation.Range)
+                    .With(unbind.Reservation, reservation with { Parts = [], IsEnded = true })
+                    .With(unbind.Memory, memory with { IsFreed = true })));
+    }
+
+    /// <summary>An upper bound for the tables below the root that a range of this length can need, wherever it is.</summary>
+    private static ulong MostTablesAnywhere(ulong byteCount) => (byteCount >> 21) + (byteCount >> 30) + (byteCount >> 39) + 6;
+}

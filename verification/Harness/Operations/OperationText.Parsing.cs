@@ -1,0 +1,141 @@
+using System.Globalization;
+using Vcmm.Spec;
+
+namespace Harness.Operations;
+
+// What is printed, read back.
+public static partial class OperationText
+{
+    /// <summary>Reads a line.</summary>
+    /// <exception cref="BadInputException">It is not a step.</exception>
+    public static Step Parse(string line)
+    {
+        ArgumentNullException.ThrowIfNull(line);
+        var words = new Words(line);
+        Operation operation = ParseOperation(words);
+        Mishap? mishap = null;
+        if (words.TryTake("!"))
+        {
+            MishapKind kind = words.Take("memory or hardware") switch
+            {
+                "memory" => MishapKind.Memory,
+                "hardware" => MishapKind.Hardware,
+                _ => throw words.Expected("memory or hardware"),
+            };
+            string number = words.Take("a number from 1");
+            if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int which) || which < 1) throw words.Expected("a number from 1");
+            mishap = new(kind, which);
+        }
+
+        words.End();
+        return new(operation, mishap);
+    }
+
+    private static Operation ParseOperation(Words words)
+    {
+        if (words.TakeMade() is { Count: not 0 } made) return ParseMaking(made, words);
+        string verb = words.Take("an operation");
+        return verb switch
+        {
+            "free" => words.TakeId("a region, a bound or memory") switch
+            {
+                { Kind: ObjectKind.Vcm } vcm => new FreeVcm(vcm),
+                { Kind: ObjectKind.Bound } bound => new FreeBound(bound),
+                { Kind: ObjectKind.Memory } memory => new FreeMemory(memory),
+                _ => throw words.Expected("a region (v…), a bound (b…) or memory (m…)"),
+            },
+            "unreserve" => new Unreserve(words.TakeId(ObjectKind.Reservation)),
+            "acquire" => new Acquire(words.TakeId(ObjectKind.Reservation)),
+            "release" => new Release(words.TakeId(ObjectKind.Reservation)),
+            "protect" => new SetAttributes(words.TakeId(ObjectKind.Reservation), words.TakePermissions()),
+            "find" => new FindReservation(words.TakeId(ObjectKind.Vcm), words.TakeAddress()),
+            "list" => new ListReservations(words.TakeId(ObjectKind.Vcm)),
+            "mappings" => new FindMappings(words.TakeId(ObjectKind.Memory), words.TakeSize("at")),
+            "back" => TakeBack(words),
+            "unback" => TakeUnback(words),
+            "unmap" => new Unmap(words.TakeId(ObjectKind.Reservation)),
+            "unbind" => new Unbind(words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Reservation), words.TakeId(ObjectKind.Memory)),
+            "copy" => TakeCopy(words),
+            "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
+            "activate" => new Activate(words.TakeId(ObjectKind.Association)),
+            "deactivate" => new Deactivate(words.TakeId(ObjectKind.Association)),
+            "translate" => TakeTranslate(words),
+            "read" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Read),
+            "write" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Write),
+            _ => throw words.Expected("an operation"),
+        };
+    }
+
+    private static Operation ParseMaking(List<ObjectId> made, Words words)
+    {
+        string verb = words.Take("an operation");
+        ObjectKind[] makes = verb switch
+        {
+            "vcm" or "clone" => [ObjectKind.Vcm],
+            "bound" => [ObjectKind.Bound],
+            "reserve" or "reserve-at" or "map" => [ObjectKind.Reservation],
+            "bind" => [ObjectKind.Reservation, ObjectKind.Memory],
+            "allocate" or "allocate-contiguous" or "wrap" => [ObjectKind.Memory],
+            "associate" => [ObjectKind.Association],
+            _ => throw words.Expected("vcm, clone, bound, reserve, reserve-at, map, bind, allocate, allocate-contiguous, wrap or associate"),
+        };
+        if (!makes.SequenceEqual(made.Select(id => id.Kind)))
+            throw words.Expected($"{string.Join(" and ", makes.Select(kind => $"a name that begins with {(char)kind}"))} for what {verb} makes");
+        ObjectId first = made[0];
+        return verb switch
+        {
+            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device),
+            "clone" => new CloneVcm(first, words.TakeId(ObjectKind.Vcm)),
+            "bound" => new CreateBound(first, words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakeSize("align")),
+            "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),
+            "reserve-at" => new ReserveAt(first, TakeSpace(words), words.TakeAddress(), words.TakeSize(), words.TakePermissions()),
+            "map" => new Map(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Memory), words.TakePermissions(), words.TakeSize("align")),
+            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakePermissions(), TakeChunks(words), words.TryTake("scattered")),
+            "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")),
+            "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")),
+            "wrap" => new Wrap(first, words.TakeRange()),
+            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)),
+        };
+    }
+
+    private static ObjectId TakeSpace(Words words)
+    {
+        const string what = "a region (v…) or a bound (b…)";
+        ObjectId space = words.TakeId(what);
+        return space.Kind is ObjectKind.Vcm or ObjectKind.Bound ? space : throw words.Expected(what);
+    }
+
+    private static ulong TakeChunks(Words words)
+    {
+        words.Take("of", "of");
+        return words.TakeSizes();
+    }
+
+    private static Operation TakeBack(Words words)
+    {
+        ObjectId reservation = words.TakeId(ObjectKind.Reservation);
+        if (!words.TryTake("at")) return new Back(reservation, words.TakeId(ObjectKind.Memory));
+        return new BackPart(reservation, words.TakeSize(), words.TakeId(ObjectKind.Memory), words.TakeSize("at"), words.TakeSize("for"));
+    }
+
+    private static Operation TakeUnback(Words words)
+    {
+        ObjectId reservation = words.TakeId(ObjectKind.Reservation);
+        return words.TryTake("at") ? new UnbackPart(reservation, words.TakeSize(), words.TakeSize("for")) : new Unback(reservation);
+    }
+
+    private static Copy TakeCopy(Words words)
+    {
+        ObjectId source = words.TakeId(ObjectKind.Reservation);
+        ulong sourceOffset = words.TakeSize("at");
+        words.Take("to", "to");
+        return new(source, sourceOffset, words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"));
+    }
+
+    private static Operation TakeTranslate(Words words)
+    {
+        ObjectId vcm = words.TakeId(ObjectKind.Vcm);
+        ulong address = words.TakeAddress();
+        return words.TryTake("to") ? new TranslateTo(vcm, address, words.TakeId(ObjectKind.Vcm)) : new Translate(vcm, address);
+    }
+}

@@ -1,0 +1,107 @@
+using IommuSim;
+using Vcmm.Spec;
+using Vcmm.Tables;
+
+namespace Harness.Running;
+
+/// <summary>Sees what is worth having met: beside each law stands how often what it is about came to pass.</summary>
+/// <param name="counts">Where it is counted.</param>
+public sealed class InterestingStates(RunCounts counts)
+{
+    /// <summary>What can only be seen before an operation.</summary>
+    /// <param name="CutsLargeLeaf">Whether a large leaf lies across an edge of the part that is to be unbacked.</param>
+    /// <param name="IsCached">Whether the IOTLB holds what is to be changed.</param>
+    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached);
+
+    /// <summary>Looks, before an operation.</summary>
+    public Before Look(Subject subject, World world, Operation operation)
+    {
+        (ObjectId Id, ulong Offset, ulong ByteCount)? part = operation switch
+        {
+            UnbackPart o => (o.Reservation, o.Offset, o.ByteCount),
+            SetAttributes o => (o.Reservation, 0, world.Reservations[o.Reservation].ByteCount),
+            _ => null,
+        };
+        if (part is not var (id, offset, byteCount) || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return default;
+        if (byteCount == 0 || offset >= reservation.ByteCount || byteCount > reservation.ByteCount - offset) return default;
+        var range = new AddressRange(reservation.Range.First + offset, reservation.Range.First + (offset + byteCount - 1));
+        return new(CutsLargeLeaf(subject, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true);
+    }
+
+    /// <summary>Counts, after an operation that the model accepted.</summary>
+    public void Note(World before, World after, Operation operation, Observation seen, Before looked)
+    {
+        if (seen.Outcome != Outcome.None)
+        {
+            if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
+            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.ReservationsOf(o.Vcm).Any(reservation => !after.Iommu.Grantable.Contains(reservation.Permissions)))
+                counts.Reach("a table could not grant what was reserved");
+            return;
+        }
+
+        switch (operation)
+        {
+            case Reserve { In.Kind: ObjectKind.Bound } or ReserveAt { In.Kind: ObjectKind.Bound }:
+                counts.Reach("a bound was reserved from");
+                break;
+            case UnbackPart when looked.CutsLargeLeaf:
+                counts.Reach("a large leaf was split");
+                break;
+            case SetAttributes set when (before.Reservations[set.Reservation].Permissions & ~set.Permissions) != 0:
+                if (looked.IsCached) counts.Reach("a narrowing met a cached translation");
+                break;
+            case SetAttributes when looked.IsCached:
+                counts.Reach("a widening met a cached translation");
+                break;
+            case Copy copy:
+                NoteCopy(after, copy);
+                break;
+            case CloneVcm clone:
+                if (after.BoundsOf(clone.Vcm).Any()) counts.Reach("a clone had bounds");
+                if (after.MappingsOf(clone.Vcm).Any()) counts.Reach("a clone was backed");
+                break;
+            case Release release when !after.Reservations[release.Reservation].IsEnded:
+                counts.Reach("an owner let go and others stayed");
+                break;
+            case FindMappings when seen.Places.Length > 1:
+                counts.Reach("memory was mapped at several places");
+                break;
+            case TranslateTo translate when translate.Vcm != translate.Other:
+                counts.Reach("an address was translated into another region");
+                break;
+            case Back or BackPart or Map or Bind:
+                NoteBacking(after, operation);
+                break;
+        }
+    }
+
+    private void NoteCopy(World world, Copy copy)
+    {
+        AddressRange[] sources = [.. world.Behind(copy.Source, copy.SourceOffset, copy.ByteCount)];
+        AddressRange[] destinations = [.. world.Behind(copy.Destination, copy.DestinationOffset, copy.ByteCount)];
+        if (sources.Any(source => destinations.Any(destination => source.Overlaps(destination) && source.First != destination.First)))
+            counts.Reach("a copy overlapped");
+    }
+
+    private void NoteBacking(World world, Operation operation)
+    {
+        ReservationState reservation = world.Reservations[operation.Uses.Concat(operation.Makes).First(id => id.Kind == ObjectKind.Reservation)];
+        if (world.Vcms[reservation.Vcm].Kind == VcmKind.OneToOne) counts.Reach("a one-to-one region was backed");
+        if (reservation.Parts.Any(part => world.Memories[part.Memory].IsWrapped)) counts.Reach("wrapped memory was backed");
+        if (reservation.Parts.Length > 1) counts.Reach("a reservation had several parts");
+    }
+
+    private static bool CutsLargeLeaf(Subject subject, ObjectId vcm, AddressRange range)
+    {
+        if (!subject.Region(vcm).TryGetTable(subject.Driver.Formats[0], out IPageTable? table)) return false;
+        return subject.Tables.Read(table!.Root, table.Format.LevelCount).Leaves.Any(leaf =>
+            leaf.ByteCount > World.PageBytes
+            && new AddressRange(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)) is var whole
+            && whole.Overlaps(range) && !range.Contains(whole));
+    }
+
+    private static bool IsOf(IotlbEntry entry, World world, ObjectId vcm, AddressRange range) =>
+        entry.Fault == VtdFaultReason.None
+        && range.Overlaps(new(entry.Range.First.Value, entry.Range.Last.Value))
+        && world.MeaningOf(vcm, entry.Range.First.Value)?.Target == entry.Address.Value;
+}

@@ -1,0 +1,255 @@
+using System.Collections.Immutable;
+using Harness.Foreign;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Spec;
+using Bind = Vcmm.Spec.Bind;
+using DeviceAccess = Vcmm.Spec.DeviceAccess;
+using Map = Vcmm.Spec.Map;
+using Reserve = Vcmm.Spec.Reserve;
+using VcmKind = Vcmm.VcmKind;
+
+namespace Harness.Running;
+
+// How each operation is done, and what is seen of it.
+public sealed partial class Subject
+{
+    private Observation DoNow(Operation operation) => operation switch
+    {
+        CreateVcm o => Do(o),
+        CloneVcm o => Do(o),
+        FreeVcm o => Seen(Of(_vcms, o.Vcm).TryFree()),
+        CreateBound o => Do(o),
+        FreeBound o => Seen(Of(_bounds, o.Bound).TryFree()),
+        Reserve o => Do(o),
+        ReserveAt o => Do(o),
+        Unreserve o => Seen(Of(_reservations, o.Reservation).TryUnreserve()),
+        Acquire o => Seen(Of(_reservations, o.Reservation).TryAcquire()),
+        Release o => Seen(Of(_reservations, o.Reservation).TryRelease()),
+        SetAttributes o => Seen(Of(_reservations, o.Reservation).TrySetAttributes((Access)o.Permissions)),
+        FindReservation o => Of(_vcms, o.Vcm).TryFindReservation(new(o.Address), out Reservation found)
+            ? new(Outcome.None) { Ranges = [Range(found.Range)] }
+            : new(Outcome.NotFound),
+        ListReservations o => new(Outcome.None) { Ranges = [.. Of(_vcms, o.Vcm).Reservations.Select(reservation => Range(reservation.Range))] },
+        AllocateMemory o => Allocated(o.Memory, _manager.TryAllocate(o.ByteCount, (ChunkSizes)o.ChunkSizes, o.Scattered, out PhysicalAllocation? made), made),
+        AllocateContiguous o => Allocated(o.Memory, _manager.TryAllocateContiguous(o.ByteCount, o.Alignment, default, out PhysicalAllocation? made), made),
+        Wrap o => Do(o),
+        FreeMemory o => Seen(Of(_memories, o.Memory).TryFree()),
+        FindMappings o => Do(o),
+        Back o => Seen(Of(_reservations, o.Reservation).TryBack(Of(_memories, o.Memory))),
+        BackPart o => Seen(Of(_reservations, o.Reservation).TryBack(o.Offset, Of(_memories, o.Memory), o.MemoryOffset, o.ByteCount)),
+        Unback o => Seen(Of(_reservations, o.Reservation).TryUnback()),
+        UnbackPart o => Seen(Of(_reservations, o.Reservation).TryUnback(o.Offset, o.ByteCount)),
+        Map o => Reserved(o.Reservation, Of(_vcms, o.Vcm).TryMap(Of(_memories, o.Memory), (Access)o.Permissions, o.Alignment, out Reservation made), made),
+        Unmap o => Seen(Of(_reservations, o.Reservation).TryUnmap()),
+        Bind o => Do(o),
+        Unbind o => Seen(Of(_vcms, o.Vcm).TryUnbind(new(Of(_reservations, o.Reservation), Of(_memories, o.Memory)))),
+        Copy o => Do(o),
+        Associate o => Do(o),
+        Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
+        Activate o => Seen(Of(_associations, o.Association).TryActivate()),
+        Deactivate o => Seen(Of(_associations, o.Association).TryDeactivate()),
+        Translate o => Do(o),
+        TranslateTo o => Do(o),
+        DeviceAccess o => Do(o),
+        _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation that can be run", nameof(operation)),
+    };
+
+    private Observation Do(CreateVcm create)
+    {
+        VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), new VcmOptions { Kind = (VcmKind)create.Kind }, out Vcm? made);
+        if (made is not null) Put(_vcms, create.Vcm, made);
+        return Seen(error);
+    }
+
+    private Observation Do(CloneVcm clone)
+    {
+        Vcm source = Of(_vcms, clone.Source);
+        List<(ObjectId Id, IovaRange Range)> held = Held(source);
+        VcmmError error = source.TryClone(out Vcm? made);
+        if (made is null) return Seen(error);
+        // Others may change the source meanwhile: what it held before, and what it holds now.
+        held.AddRange(Held(source));
+        lock (_gate)
+        {
+            _vcms[clone.Vcm] = made;
+            foreach ((ObjectId id, IovaRange range) in held)
+            {
+                if (id.Kind == ObjectKind.Reservation && made.TryFindReservation(range.First, out Reservation copy)) _reservations[id.CopyIn(clone.Vcm)] = copy;
+                if (id.Kind == ObjectKind.Bound && made.Bounds.FirstOrDefault(bound => bound.Range == range) is { } own) _bounds[id.CopyIn(clone.Vcm)] = own;
+            }
+        }
+
+        return Seen(error);
+    }
+
+    /// <summary>What a region holds that has a name, and where.</summary>
+    private List<(ObjectId Id, IovaRange Range)> Held(Vcm vcm)
+    {
+        lock (_gate)
+        {
+            List<(ObjectId, IovaRange)> held = [.. _bounds.Where(bound => bound.Value.Vcm == vcm).Select(bound => (bound.Key, bound.Value.Range))];
+            foreach (Reservation reservation in vcm.Reservations) held.AddRange(_reservations.Where(known => known.Value == reservation).Select(known => (known.Key, RangeOf(reservation))));
+            return held;
+        }
+    }
+
+    private static IovaRange RangeOf(Reservation reservation)
+    {
+        try
+        {
+            return reservation.Range;
+        }
+        catch (VcmmException)
+        {
+            // Others have ended it meanwhile.
+            return default;
+        }
+    }
+
+    private Observation Do(CreateBound create)
+    {
+        VcmmError error = Of(_vcms, create.Vcm).TryCreateBound(create.ByteCount, create.Alignment, out Bound? made);
+        if (made is null) return Seen(error);
+        Put(_bounds, create.Bound, made);
+        return new((Outcome)error) { Ranges = [Range(made.Range)] };
+    }
+
+    private Observation Do(Reserve reserve)
+    {
+        VcmmError error = reserve.In.Kind == ObjectKind.Bound
+            ? Of(_bounds, reserve.In).TryReserve(reserve.ByteCount, (Access)reserve.Permissions, reserve.Alignment, out Reservation made)
+            : Of(_vcms, reserve.In).TryReserve(reserve.ByteCount, (Access)reserve.Permissions, reserve.Alignment, out made);
+        return Reserved(reserve.Reservation, error, made);
+    }
+
+    private Observation Do(ReserveAt reserve)
+    {
+        VcmmError error = reserve.In.Kind == ObjectKind.Bound
+            ? Of(_bounds, reserve.In).TryReserveAt(new(reserve.First), reserve.ByteCount, (Access)reserve.Permissions, out Reservation made)
+            : Of(_vcms, reserve.In).TryReserveAt(new(reserve.First), reserve.ByteCount, (Access)reserve.Permissions, out made);
+        return Reserved(reserve.Reservation, error, made);
+    }
+
+    private Observation Do(Wrap wrap)
+    {
+        VcmmError error = _manager.TryWrap(new(new(wrap.Range.First), new(wrap.Range.Last)), out PhysicalAllocation? made);
+        if (made is not null && Machine.Memory.Contains(made.Segments[0])) _wrapped.Add(made.Segments[0]);
+        return Allocated(wrap.Memory, error, made);
+    }
+
+    private Observation Do(FindMappings find)
+    {
+        PhysicalAllocation memory = Of(_memories, find.Memory);
+        if (find.Offset >= memory.ByteCount) return new(Outcome.Invalid);
+        var found = new List<Vcmm.Mapping>();
+        VcmmError error = _manager.TryFindMappings(memory.AddressAt(find.Offset), found);
+        lock (_gate)
+        {
+            return new((Outcome)error)
+            {
+                Places = [.. found.Select(mapping => new Place(NameOf(mapping.Reservation), mapping.Address.Value)).Order()],
+            };
+        }
+    }
+
+    private Observation Do(Bind bind)
+    {
+        var options = new MemoryOptions { Sizes = (ChunkSizes)bind.ChunkSizes, Scattered = bind.Scattered };
+        VcmmError error = Of(_vcms, bind.Vcm).TryBind(bind.ByteCount, (Access)bind.Permissions, options, out Binding made);
+        if (error != VcmmError.None) return Seen(error);
+        Put(_reservations, bind.Reservation, made.Reservation);
+        Observation memory = Allocated(bind.Memory, error, made.Memory);
+        return memory with { Ranges = [Range(made.Reservation.Range), .. memory.Ranges] };
+    }
+
+    /// <summary>Every word of the frames concerned is marked before, and looked at afterwards; elsewhere the marks of data are.</summary>
+    private Observation Do(Copy copy)
+    {
+        IReadOnlySet<ulong> whole = Copied?.Invoke(copy) ?? new HashSet<ulong>();
+        foreach (ulong frame in whole) Stamps.MarkWhole(frame);
+        VcmmError error = _manager.TryCopy(
+            Of(_reservations, copy.Source), copy.SourceOffset, Of(_reservations, copy.Destination), copy.DestinationOffset, copy.ByteCount);
+        var moves = ImmutableArray.CreateBuilder<Move>();
+        IEnumerable<ulong> frames = (InUse?.Invoke() ?? []).SelectMany(FramesOf).Distinct().Order();
+        foreach (ulong frame in frames) Stamps.FindMoves(frame, whole.Contains(frame), moves);
+        return new((Outcome)error) { Moves = moves.ToImmutable() };
+    }
+
+    private Observation Do(Associate associate)
+    {
+        VcmmError error = Of(_vcms, associate.Vcm).TryAssociate(_devices[associate.Device.Number], out Association? made);
+        if (made is not null) Put(_associations, associate.Association, made);
+        return Seen(error);
+    }
+
+    private Observation Do(Translate translate)
+    {
+        VcmmError error = Of(_vcms, translate.Vcm).TryTranslate(new(translate.Address), out Vcmm.Tables.Translation found);
+        if (error != VcmmError.None) return Seen(error);
+        return new(Outcome.None)
+        {
+            Translation = new(found.Address.Value, found.Access.HasFlag(Access.Read), found.Access.HasFlag(Access.Write), found.Access.HasFlag(Access.Execute)),
+        };
+    }
+
+    private Observation Do(TranslateTo translate)
+    {
+        VcmmError error = Of(_vcms, translate.Vcm).TryTranslate(new(translate.Address), Of(_vcms, translate.Other), out Iova found);
+        return new((Outcome)error) { Address = error == VcmmError.None ? found.Value : null };
+    }
+
+    private Observation Do(DeviceAccess access)
+    {
+        IDmaDevice device = Machine.Devices[access.Device.Number];
+        if (access.Kind == Permissions.Read)
+        {
+            Span<byte> word = stackalloc byte[sizeof(ulong)];
+            return device.Read(new(access.Address), word) ? new(Outcome.None) { Reached = Stamps.WhereRead(word) } : new(Outcome.Fault);
+        }
+
+        bool wasDone = device.Write(new(access.Address), Stamps.Token);
+        if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
+        return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
+    }
+
+    private Observation Reserved(ObjectId id, VcmmError error, Reservation made)
+    {
+        if (error != VcmmError.None) return Seen(error);
+        Put(_reservations, id, made);
+        return new(Outcome.None) { Ranges = [Range(made.Range)] };
+    }
+
+    private Observation Allocated(ObjectId id, VcmmError error, PhysicalAllocation? made)
+    {
+        if (made is null) return Seen(error);
+        Put(_memories, id, made);
+        ImmutableArray<AddressRange> chunks = [.. made.Segments.Select(segment => new AddressRange(segment.First.Value, segment.Last.Value))];
+        lock (_gate)
+        {
+            foreach (AddressRange chunk in chunks) Stamps.MarkAll(chunk);
+        }
+
+        return new((Outcome)error) { Ranges = chunks };
+    }
+
+    /// <summary>Under the gate.</summary>
+    private ObjectId NameOf(Reservation reservation)
+    {
+        foreach ((ObjectId id, Reservation known) in _reservations)
+        {
+            if (known == reservation) return id;
+        }
+
+        return new(ObjectKind.Reservation, int.MaxValue);
+    }
+
+    private IEnumerable<ulong> FramesOf(AddressRange range)
+    {
+        if (!Machine.Memory.Contains(new(new(range.First), new(range.Last)))) yield break;
+        for (ulong frame = range.First; frame < range.Last; frame += World.PageBytes) yield return frame;
+    }
+
+    private static Observation Seen(VcmmError error) => new((Outcome)error);
+}
