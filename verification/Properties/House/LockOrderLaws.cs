@@ -62,6 +62,7 @@ public sealed class LockOrderLaws
     [InlineData("ThroughDispose", "ThroughDispose.Start holds Pair.InnerGate (Inner) and calls Scope.Dispose, which calls Pair.TakeOuter, which takes Pair.OuterGate")]
     [InlineData("ThroughAnInterpolation", "ThroughAnInterpolation.Start holds Pair.InnerGate (Inner) and calls ThroughAnInterpolation.ToString, which takes Pair.OuterGate")]
     [InlineData("ThroughATypeInitializer", "ThroughATypeInitializer.Start holds Pair.InnerGate (Inner) and calls Holder..cctor, which calls Pair.TakeOuter, which takes Pair.OuterGate")]
+    [InlineData("ThroughAnotherOfItsKind", "ThroughAnotherOfItsKind.Take holds Pair.InnerGate (Inner) and calls ThroughAnotherOfItsKind.Take, which takes Pair.InnerGate")]
     [InlineData("LeftHeld", "LeftHeld.Start holds Pair.InnerGate (Inner) and calls Pair.TakeOuter, which takes Pair.OuterGate")]
     [InlineData("InACatch", "InACatch.Start holds Pair.InnerGate (Inner) and calls Pair.TakeOuter, which takes Pair.OuterGate")]
     [InlineData("NoRank", "NoRank._gate is locked and has no rank")]

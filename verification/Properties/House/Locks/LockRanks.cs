@@ -27,17 +27,16 @@ internal sealed class LockRanks
     public LockRanks(IReadOnlyCollection<TypeDefinition> types)
     {
         TypeDefinition order = types.Single(type => type.IsEnum && type.Name == "LockRank");
-        foreach (CustomAttribute attribute in order.CustomAttributes.Where(attribute => attribute.AttributeType.Name == "RunsUnderLocksAttribute"))
-            _allowances.Add(new("RunsUnderLocks", null, null, Names.Of((TypeReference)attribute.ConstructorArguments[0].Value)));
+        foreach (CustomAttribute attribute in order.CustomAttributes.Where(attribute => attribute.AttributeType.Name is "RunsUnderLocksAttribute" or "TalksToAnotherAttribute"))
+            _allowances.Add(new(KindOf(attribute), null, null, Names.Of((TypeReference)attribute.ConstructorArguments[0].Value)));
         foreach (FieldDefinition rank in order.Fields.Where(field => field.HasConstant))
         {
             int value = (int)rank.Constant;
             _names[value] = rank.Name;
             foreach (CustomAttribute attribute in rank.CustomAttributes)
             {
-                string kind = attribute.AttributeType.Name.Replace("Attribute", "", StringComparison.Ordinal);
                 string? only = attribute.Properties.Where(property => property.Name == "In").Select(property => (string?)property.Argument.Value).SingleOrDefault();
-                _allowances.Add(new(kind, value, only, null));
+                _allowances.Add(new(KindOf(attribute), value, only, null));
             }
         }
     }
@@ -65,6 +64,8 @@ internal sealed class LockRanks
         if (found is not null) found.IsUsed = true;
         return found is not null;
     }
+
+    private static string KindOf(CustomAttribute attribute) => attribute.AttributeType.Name.Replace("Attribute", "", StringComparison.Ordinal);
 
     private Gate GateOf(string name, string fullName, ICustomAttributeProvider place)
     {

@@ -6,6 +6,7 @@ namespace Properties.House.Locks.Samples;
 #pragma warning disable CS9237 // yield in a lock: it is one of the mistakes
 
 [RunsUnderLocks(typeof(Func<long>), "a clock")]
+[TalksToAnother(typeof(RightLocks), "the one behind")]
 internal enum LockRank
 {
     [HeldAcrossWait("it is the outer one", In = "RightLocks.WaitUnderTheOuterLock")]
@@ -48,6 +49,14 @@ internal sealed class RunsUnderLocksAttribute(Type callback, string reason) : At
     public string Reason { get; } = reason;
 }
 
+[AttributeUsage(AttributeTargets.Enum)]
+internal sealed class TalksToAnotherAttribute(Type type, string reason) : Attribute
+{
+    public Type Type { get; } = type;
+
+    public string Reason { get; } = reason;
+}
+
 public abstract class Pair
 {
     [LockRank(LockRank.Outer)]
@@ -65,8 +74,21 @@ public abstract class Pair
 }
 
 /// <summary>Everything that looks like a mistake and is none.</summary>
-public sealed class RightLocks(Func<long> clock) : Pair
+public sealed class RightLocks(Func<long> clock, RightLocks.IBehind? behind) : Pair, RightLocks.IBehind
 {
+    public interface IBehind
+    {
+        void Take();
+    }
+
+    public void Take()
+    {
+        lock (OuterGate)
+        {
+            lock (InnerGate) behind?.Take();
+        }
+    }
+
     [LockRank(LockRank.Middle)]
     private readonly object[] _middleGates = [new(), new()];
 
@@ -316,6 +338,19 @@ internal sealed class ThroughATypeInitializer : Pair
             pair.TakeOuter();
             Number = pair.Count;
         }
+    }
+}
+
+internal sealed class ThroughAnotherOfItsKind(ThroughAnotherOfItsKind.IBehind behind) : Pair, ThroughAnotherOfItsKind.IBehind
+{
+    internal interface IBehind
+    {
+        void Take();
+    }
+
+    public void Take()
+    {
+        lock (InnerGate) behind.Take();
     }
 }
 
