@@ -1,5 +1,6 @@
 using Platform;
 using Vcmm.Allocation;
+using Vcmm.Invalidations;
 
 namespace Vcmm;
 
@@ -16,6 +17,7 @@ namespace Vcmm;
 [RunsUnderLocks(typeof(Func<int>), "a number for the thread that calls; it is asked for on the way to a range")]
 [RunsUnderLocks(typeof(ICollection<Mapping>), "the backings of a memory are copied straight to where the caller wants them")]
 [RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for, and when something is put in a queue")]
+[RunsUnderLocks(typeof(IQuarantined), "a region that has to flush its queue does so under its locks; a release knows that it may call no region")]
 [TalksToAnother(typeof(CachedRangeAllocator), "a cache may stand before a cache: the locks of the one behind come after all of this one's")]
 internal enum LockRank
 {
