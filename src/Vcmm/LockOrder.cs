@@ -81,6 +81,9 @@ internal enum LockRank
     /// <summary>The domain ids of an IOMMU.</summary>
     Domains,
 
+    /// <summary>Under which PASIDs a domain is attached.</summary>
+    DomainTags,
+
     /// <summary>Which table each device of an IOMMU translates through.</summary>
     DeviceTables,
 

@@ -8,6 +8,7 @@ namespace Vcmm.Vtd;
 /// </remarks>
 internal sealed class DomainTags
 {
+    [LockRank(LockRank.DomainTags)]
     private readonly object _gate = new();
     private readonly Dictionary<(DomainId Domain, uint Pasid), int> _uses = [];
     private uint[]?[] _pasids = [];

@@ -19,6 +19,7 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
     private const int Privileged = 29;
     private const int SecondType = 28;
 
+    [LockRank(LockRank.Faults)]
     private readonly object _gate = new();
     private uint _next;
 

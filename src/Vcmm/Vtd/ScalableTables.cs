@@ -25,6 +25,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
     private const ulong PasidEntryBytes = 64;
     private const int PasidsInTable = 1 << PasidEntry.PasidsInTableLog2;
 
+    [LockRank(LockRank.DeviceTables)]
     private readonly object _gate = new();
     private readonly TMemory _memory;
     private readonly IFrameSource _frames;

@@ -7,6 +7,7 @@ namespace Vcmm.Vtd;
 // What devices translate through: tables, domains, attachments, and what the hardware is told to forget of them.
 public sealed partial class VtdDriver<TMemory>
 {
+    [LockRank(LockRank.Domains)]
     private readonly object _domainGate = new();
     private readonly DomainTags _tags = new();
     private readonly Stack<DomainId> _releasedDomains = new();
