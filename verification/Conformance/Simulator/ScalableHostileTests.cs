@@ -36,8 +36,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
         output.WriteLine(string.Join(' ', reasons.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}")));
 
         // Sometimes: everything that can happen did.
-        foreach (VtdFaultReason reason in Enum.GetValues<VtdFaultReason>().Where(reason => reason >= VtdFaultReason.RootTableAddressMisprogrammed).Except(NotMet))
-            Assert.True(reasons.ContainsKey(reason), $"{reason} never seen");
+        Assert.Empty(Enum.GetValues<VtdFaultReason>().Where(reason => reason >= VtdFaultReason.RootTableAddressMisprogrammed).Except(NotMet).Except(reasons.Keys));
         Assert.InRange(reasons[VtdFaultReason.None], AccessCount / 10, AccessCount * 9 / 10);
         Assert.NotEqual(0, first.IotlbHits);
         Assert.NotEqual(0, first.WalkCacheHits);
@@ -63,7 +62,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
         int agreed = 0, refused = 0;
         for (int i = 0; i < 20_000; i++)
         {
-            if (i % 100 == 0) Reset(vtd, random);
+            if (i % 10 == 0) Reset(vtd, random);
             vtd.Write(Victim(random), Word(random));
             uint? pasid = AnyPasid(random);
             VtdFaultReason decoded = VtdTables.FindTranslation(
@@ -94,7 +93,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
         ulong hash = 14695981039346656037;
         for (int i = 0; i < AccessCount; i++)
         {
-            if (i % 50 == 0) Reset(vtd, random);
+            if (i % 20 == 0) Reset(vtd, random);
             if (random.Next(3) == 0) vtd.Write(Victim(random), Word(random));
             if (random.Next(8) == 0) vtd.ClearFaults();
             if (random.Next(4) == 0) Command(vtd, random);
@@ -130,9 +129,17 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
             vtd.SetFirst(i, FrameB | Pwu);
         }
 
-        vtd.Iommu.Write32(Fsts, 0x10);
         vtd.SetRoot(Root | 1 << 10);
-        if (random.Next(2) == 0) vtd.InvalidateAll();
+        Repair(vtd);
+        vtd.InvalidateAll();
+    }
+
+    /// <summary>A stopped queue goes on when a good descriptor is in the place of the bad one.</summary>
+    private static void Repair(RawScalable vtd)
+    {
+        if (!vtd.HasQueueError) return;
+        vtd.Set(Queue + vtd.Iommu.Read64(Iqh), 0x7 | 3 << 4, 0, 0, 0);
+        vtd.Iommu.Write32(Fsts, 0x10);
     }
 
     /// <summary>Where the next mischief goes: into what the next walks will read.</summary>
@@ -142,7 +149,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
         return random.Next(14) switch
         {
             0 => Root + index,
-            1 => Context + 0x20 * 32 + (ulong)random.NextInt64(4) * 8,
+            1 => Context + 0x20 * 32 + (random.Next(2) == 0 ? 0 : (ulong)random.NextInt64(4) * 8),
             2 => PasidDirectory + index,
             3 or 4 => PasidTable + (ulong)random.NextInt64(1, 4) * 64 + (ulong)random.NextInt64(4) * 8,
             5 => Second4 + index,
@@ -160,7 +167,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
     private static ulong Word(Random random)
     {
         ulong pointer = Root + (ulong)random.NextInt64(0x20) * 4096;
-        return random.Next(9) switch
+        return random.Next(10) switch
         {
             0 => unchecked((ulong)random.NextInt64(long.MinValue, long.MaxValue)),
             1 => 0,
@@ -169,6 +176,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
             4 => MemoryBytes | Pwu,
             5 => MemoryBytes | 1,
             6 => pointer | 1,
+            8 => MemoryBytes | SecondStage,
             7 => pointer | (ulong)random.NextInt64(8),
             _ => pointer | Pwu,
         };
@@ -197,6 +205,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
         switch (random.Next(10))
         {
             case 0: vtd.InvalidateContexts(); break;
+            case 8: vtd.InvalidateAll(); break;
             case 1: vtd.InvalidatePasids(domain); break;
             case 2: vtd.InvalidatePasids(domain, pasid); break;
             case 3: vtd.InvalidateIotlb(domain, page, (ulong)random.NextInt64(3), random.Next(2) == 0); break;
@@ -207,6 +216,6 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
             default: vtd.Wait(); break;
         }
 
-        if (random.Next(2) == 0) vtd.Iommu.Write32(Fsts, 0x10);
+        if (random.Next(2) == 0) Repair(vtd);
     }
 }
