@@ -61,7 +61,7 @@ public sealed class FailureLaws : IDisposable
     /// <summary>These are two calls: the second may fail after the first has succeeded.</summary>
     private static readonly string[] Pairs = ["flush what was unbacked", "back what was unbacked"];
 
-    public static TheoryData<BenchKind> Kinds => [.. Enum.GetValues<BenchKind>()];
+    public static TheoryData<BenchKind> Kinds => new(Enum.GetValues<BenchKind>());
 
     public void Dispose() => _ram.Dispose();
 
