@@ -236,7 +236,7 @@ public sealed class DeferredLaws : IDisposable
     }
 
     [Theory]
-    [InlineData(1)]
+    [InlineData(2)]
     [InlineData(512)]
     public void A_device_sees_the_old_or_nothing_until_the_flush_and_nothing_after_it(int pages)
     {

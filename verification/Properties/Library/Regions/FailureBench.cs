@@ -116,13 +116,19 @@ internal sealed class FailureBench
     public Binding Binding { get; private set; }
 
     /// <summary>Everything that a refusal must not change.</summary>
-    public string Picture => string.Join(
-        Environment.NewLine,
-        [
-            RegionPicture.Of(Regions, Memories),
-            .. Associations.Select(association => $"{association.Device} {(association.IsActive ? "active" : "idle")}"),
-            .. _iommus.OfType<LedgerIommu>().Select(iommu => iommu.ToString()),
-        ]);
+    public string Picture
+    {
+        get
+        {
+            string[] lines =
+            [
+                RegionPicture.Of(Regions, Memories),
+                .. Associations.Select(association => $"{association.Device} {(association.IsActive ? "active" : "idle")}"),
+                .. _iommus.OfType<LedgerIommu>().Select(iommu => iommu.ToString()),
+            ];
+            return string.Join(Environment.NewLine, lines);
+        }
+    }
 
     /// <summary>Tables say what backings say, and what is not free is in use by somebody who is known.</summary>
     public void AssertSound()

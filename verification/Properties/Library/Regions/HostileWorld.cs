@@ -105,7 +105,7 @@ internal sealed class HostileWorld
             [typeof(IIommu)] = [_iommu, new LedgerIommu(ram.Port, none, LedgerIommu.FirstStage), null],
             [typeof(PhysicalAllocation)] = [.. Receivers[typeof(PhysicalAllocation)], foreignBinding.Memory, null],
             [typeof(Reservation)] = [backed, .. Receivers[typeof(Reservation)], foreignBinding.Reservation],
-            [typeof(Binding)] = Boxed([binding, default, foreignBinding, new(free, unused), new(backed, backing), new(gone, freed), new(binding.Reservation, unused), new(binding.Reservation, null!), new(default, unused)]),
+            [typeof(Binding)] = Boxed<Binding>([binding, default, foreignBinding, new(free, unused), new(backed, backing), new(gone, freed), new(binding.Reservation, unused), new(binding.Reservation, null!), new(default, unused)]),
             [typeof(ICollection<Mapping>)] = [new List<Mapping>(), null],
             [typeof(Func<DeviceFault, FaultAnswer>)] = [null, (DeviceFault _) => FaultAnswer.Retry],
         };
@@ -126,13 +126,19 @@ internal sealed class HostileWorld
     public Dictionary<Type, object?[]> Values { get; }
 
     /// <summary>Everything that a refusal must not change.</summary>
-    public string Picture => string.Join(
-        Environment.NewLine,
-        [
-            RegionPicture.Of(_regions, _memories),
-            $"free {Frames.FreeBytes}; {_iommu}; hook {Device.FaultHook is not null}; waiting {_queue.Count}",
-            .. _associations.Select(association => $"{association.Device} {association.IsActive}"),
-        ]);
+    public string Picture
+    {
+        get
+        {
+            string[] lines =
+            [
+                RegionPicture.Of(_regions, _memories),
+                $"free {Frames.FreeBytes}; {_iommu}; hook {Device.FaultHook is not null}; waiting {_queue.Count}",
+                .. _associations.Select(association => $"{association.Device} {association.IsActive}"),
+            ];
+            return string.Join(Environment.NewLine, lines);
+        }
+    }
 
     public void AssertSound() => RegionPicture.AssertTablesAgree(Manager, Region, _iommu.Formats);
 
@@ -142,7 +148,7 @@ internal sealed class HostileWorld
         (ulong.MaxValue - 4095, ulong.MaxValue), (ulong.MaxValue, ulong.MaxValue), (0, (1UL << 31) - 1), (1UL << 31, (1UL << 63) - 1), (16 * Page, 17 * Page - 1),
     ];
 
-    private static object?[] Attributes() => Boxed(
+    private static object?[] Attributes() => Boxed<MappingAttributes>(
     [
         Access.ReadWrite, Access.Read, Access.None, (Access)8, (Access)255, new(Access.Read, SupervisorOnly: true), new(Access.Read, Secure: true),
         new(Access.Read, Cache: CachePolicy.NotCached), new MappingAttributes(Access.Read, Cache: (CachePolicy)255),

@@ -55,7 +55,7 @@ public sealed class OracleLaws : IDisposable
         _ram.Port.Write(_ram.Range.First, bank);
         byte[] seen = new byte[bank.Length];
         int overlapping = 0, refused = 0;
-        for (int step = 0; step < 400; step++)
+        for (int step = 0; step < 200; step++)
         {
             Reservation source = reservations[random.Next(3)], destination = reservations[random.Next(3)];
             ulong sourceOffset = (ulong)random.NextInt64((long)source.Range.ByteCount), destinationOffset = (ulong)random.NextInt64((long)destination.Range.ByteCount);
@@ -67,7 +67,7 @@ public sealed class OracleLaws : IDisposable
             }
 
             ulong most = Math.Min(source.Range.ByteCount - sourceOffset, destination.Range.ByteCount - destinationOffset);
-            ulong byteCount = 1 + (ulong)random.NextInt64((long)Math.Min(most, step % 5 == 0 ? most : 3 * Page));
+            ulong byteCount = 1 + (ulong)random.NextInt64((long)Math.Min(most, step % 10 == 0 ? most : 3 * Page));
             if (byteCount > most) byteCount = most;
             int[] from = AddressesOf(source, sourceOffset, byteCount), to = AddressesOf(destination, destinationOffset, byteCount);
             VcmmError error = manager.TryCopy(source, sourceOffset, destination, destinationOffset, byteCount);
@@ -89,7 +89,7 @@ public sealed class OracleLaws : IDisposable
             Assert.True(bank.AsSpan().SequenceEqual(seen), $"seed {seed}, step {step}: {source} +{sourceOffset:x} to {destination} +{destinationOffset:x}, {byteCount:x} bytes");
         }
 
-        Assert.True(overlapping > 50 && refused > 20, $"{overlapping} overlapping, {refused} refused");
+        Assert.True(overlapping > 30 && refused > 10, $"{overlapping} overlapping, {refused} refused");
     }
 
     [Fact]
