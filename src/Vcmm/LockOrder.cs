@@ -22,8 +22,10 @@ internal enum LockRank
     [HeldAcrossWait("an association is active, or not, only once the hardware has done it")]
     Associations,
 
-    /// <summary>Which reservations and bounds a region has.</summary>
-    [HeldAcrossWait("nobody finds a reservation that may yet be taken back", In = "Vcm.TryMap")]
+    /// <summary>Which reservations and bounds a region has: a stripe. Of several, in ascending order of their places.</summary>
+    [HeldTwice("in ascending order", In = "Vcm.Exclusively")]
+    [HeldAcrossWait("a reservation is made with its mapping or not at all", In = "Vcm.TryMap")]
+    [HeldAcrossWait("the same, where addresses were missing at first", In = "Vcm.Exclusively")]
     [HeldAcrossWait("the reservation ends with its mapping or not at all", In = "Vcm.Unmap")]
     [HeldAcrossWait("the reservation ends with its mapping and its memory or not at all", In = "Vcm.TryUnbind")]
     Reservations,
@@ -31,7 +33,7 @@ internal enum LockRank
     /// <summary>One reservation. Of several, in ascending order of <see cref="ReservationState.Order"/>.</summary>
     [HeldAcrossWait("one operation on one reservation at a time, and it ends when the hardware has forgotten")]
     [HeldTwice("in ascending order", In = "VcmManager.TryCopy")]
-    [HeldTwice("in ascending order; nobody knows the reservations of the clone yet", In = "Vcm.TryClone")]
+    [HeldTwice("in ascending order; nobody knows the reservations of the clone yet", In = "Vcm.CloneNow")]
     Reservation,
 
     /// <summary>What a physical allocation backs.</summary>

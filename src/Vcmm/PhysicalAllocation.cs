@@ -99,15 +99,27 @@ public sealed class PhysicalAllocation
         return CollectionsMarshal.AsSpan(scratch);
     }
 
-    /// <summary>Adds a backing; false once the memory is freed.</summary>
-    internal bool TryAdd(Backing backing)
+    /// <summary>Counts one more backing; false once the memory is freed.</summary>
+    internal bool TryAcquire()
     {
         lock (_gate)
         {
             if (_freed) return false;
-            Link(backing);
+            _backingCount++;
             return true;
         }
+    }
+
+    /// <summary>Takes back a <see cref="TryAcquire"/> that came to nothing.</summary>
+    internal void Release()
+    {
+        lock (_gate) _backingCount--;
+    }
+
+    /// <summary>Lets look-ups find a backing that was counted.</summary>
+    internal void Publish(Backing backing)
+    {
+        lock (_gate) Link(backing);
     }
 
     /// <summary>Changes which part a backing stands for; look-ups see the one or the other.</summary>
@@ -133,6 +145,7 @@ public sealed class PhysicalAllocation
             rest.Offset = restOffset;
             rest.MemoryOffset = restMemoryOffset;
             rest.ByteCount = restByteCount;
+            _backingCount++;
             Link(rest);
         }
     }
@@ -204,7 +217,6 @@ public sealed class PhysicalAllocation
         backing.Next = _first;
         if (_first is not null) _first.Previous = backing;
         _first = backing;
-        _backingCount++;
     }
 
     private int SegmentAt(ulong offset)

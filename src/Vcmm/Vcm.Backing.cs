@@ -26,8 +26,15 @@ public sealed partial class Vcm
         if (error != VcmmError.None) return error;
         if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
         error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
-        if (error == VcmmError.None) state.MappedIn = tables;
-        else RemoveBacking(state, state.Backings.FirstEndingAfter(offset));
+        if (error == VcmmError.None)
+        {
+            state.MappedIn = tables;
+            memory.Publish(backing);
+            return VcmmError.None;
+        }
+
+        state.Backings.RemoveAt(state.Backings.FirstEndingAfter(offset));
+        memory.Release();
         return error;
     }
 
@@ -67,7 +74,7 @@ public sealed partial class Vcm
         return error;
     }
 
-    /// <summary>Adds a backing to both of its lists; nothing is mapped by it.</summary>
+    /// <summary>Adds a backing to the reservation and keeps the memory from being freed; look-ups from the memory do not find it yet.</summary>
     private static bool TryAddBacking(
         ReservationState state, ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount, out Backing backing)
     {
@@ -78,7 +85,7 @@ public sealed partial class Vcm
         backing.Offset = offset;
         backing.MemoryOffset = memoryOffset;
         backing.ByteCount = byteCount;
-        if (memory.TryAdd(backing))
+        if (memory.TryAcquire())
         {
             state.Backings.Insert(backing);
             return true;
