@@ -101,8 +101,8 @@ public sealed class OracleLaws : IDisposable
         Reservation half = vcm.Reserve(2 * Page);
         half.Back(0, inside.Memory!, 0, Page);
         half.Back(Page, manager.Wrap(PhysRange.FromLength(new(1UL << 40), Page)), 0, Page);
-        Assert.Equal(VcmmError.Fault, manager.TryCopy(half, 0, inside, 0, 2 * Page));
-        Assert.Equal(VcmmError.Fault, manager.TryCopy(inside, 0, half, 0, 2 * Page));
+        Assert.Equal(VcmmError.Invalid, manager.TryCopy(half, 0, inside, 0, 2 * Page));
+        Assert.Equal(VcmmError.Invalid, manager.TryCopy(inside, 0, half, 0, 2 * Page));
         Assert.Equal(VcmmError.None, manager.TryCopy(half, 0, inside, Page, Page));
     }
 
