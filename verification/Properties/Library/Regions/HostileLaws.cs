@@ -1,6 +1,7 @@
 using System.Reflection;
 using Platform;
 using Vcmm;
+using Vcmm.Allocation;
 
 namespace Properties.Library.Regions;
 
@@ -24,6 +25,9 @@ public sealed class HostileLaws : IDisposable
 
     [Theory]
     [MemberData(nameof(Objects))]
+    [InlineData(typeof(FrameAllocator))]
+    [InlineData(typeof(RangeAllocator))]
+    [InlineData(typeof(CachedRangeAllocator))]
     public void Every_entry_point_refuses_nonsense_and_changes_nothing(Type type)
     {
         var counts = new Dictionary<string, int>();

@@ -73,6 +73,9 @@ internal sealed class HostileWorld
         Binding foreignBinding = foreignRegion.Bind(2 * Page);
         Device foreignDevice = foreign.AddDevice(_iommu, new(9));
 
+        var ranges = new RangeAllocator(IovaRange.FromLength(new(Page), 64 * Page));
+        ranges.TryAllocateAt(IovaRange.FromLength(new(16 * Page), Page));
+
         Receivers = new()
         {
             [typeof(VcmManager)] = [Manager],
@@ -82,6 +85,9 @@ internal sealed class HostileWorld
             [typeof(PhysicalAllocation)] = [unused, backing, freed, most, last, nowhere],
             [typeof(Association)] = [active, idle, dropped],
             [typeof(Device)] = [Device],
+            [typeof(FrameAllocator)] = [Frames],
+            [typeof(RangeAllocator)] = [ranges, new RangeAllocator(new(new(0), new(ulong.MaxValue)))],
+            [typeof(CachedRangeAllocator)] = [new CachedRangeAllocator(ranges)],
         };
         Values = new()
         {
@@ -92,6 +98,7 @@ internal sealed class HostileWorld
             [typeof(PhysRange)] = Boxed(Pairs().Select(pair => new PhysRange(new(pair.First), new(pair.Last)))),
             [typeof(StreamId)] = Boxed([new StreamId(5), new StreamId(1), new StreamId(0x10000), new StreamId(uint.MaxValue)]),
             [typeof(bool)] = [false, true],
+            [typeof(Placement)] = Boxed([Placement.BottomUp, Placement.TopDown, (Placement)77]),
             [typeof(MappingAttributes)] = Attributes(),
             [typeof(MappingAttributes?)] = [.. Attributes(), null],
             [typeof(ChunkSizes)] = Boxed([ChunkSizes.All, ChunkSizes.None, ChunkSizes.Size4K, ChunkSizes.Size1G, (ChunkSizes)uint.MaxValue, (ChunkSizes)1]),
