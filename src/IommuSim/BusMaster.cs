@@ -41,13 +41,20 @@ public sealed class BusMaster<TMemory, TSteps>
     /// <param name="address">Any address; it wraps at 2^64.</param>
     /// <param name="destination">Any length. After a failure only the first <see cref="DmaResult.BytesDone"/> bytes are from memory.</param>
     /// <returns>Whether all was read; otherwise where it stopped and why.</returns>
-    public DmaResult Read(Iova address, Span<byte> destination)
+    public DmaResult Read(Iova address, Span<byte> destination) => Read(address, destination, null);
+
+    /// <summary>The same with requests that carry a PASID.</summary>
+    /// <param name="address">Any address; it wraps at 2^64.</param>
+    /// <param name="destination">Any length. After a failure only the first <see cref="DmaResult.BytesDone"/> bytes are from memory.</param>
+    /// <param name="prefix">The PASID prefix of each request; null for none.</param>
+    /// <returns>Whether all was read; otherwise where it stopped and why.</returns>
+    public DmaResult Read(Iova address, Span<byte> destination, PasidPrefix? prefix)
     {
         int done = 0;
         while (done < destination.Length)
         {
             Iova at = Next(address, done, destination.Length, out int byteCount);
-            VtdFaultReason? refusal = ReadPage(at, destination.Slice(done, byteCount));
+            VtdFaultReason? refusal = ReadPage(at, destination.Slice(done, byteCount), prefix);
             if (refusal is { } reason) return new(false, (ulong)done, reason, at);
             done += byteCount;
         }
@@ -59,13 +66,20 @@ public sealed class BusMaster<TMemory, TSteps>
     /// <param name="address">Any address; it wraps at 2^64.</param>
     /// <param name="source">Any length. After a failure the first <see cref="DmaResult.BytesDone"/> bytes have been written, and no other.</param>
     /// <returns>Whether all was written; otherwise where it stopped and why.</returns>
-    public DmaResult Write(Iova address, ReadOnlySpan<byte> source)
+    public DmaResult Write(Iova address, ReadOnlySpan<byte> source) => Write(address, source, null);
+
+    /// <summary>The same with requests that carry a PASID.</summary>
+    /// <param name="address">Any address; it wraps at 2^64.</param>
+    /// <param name="source">Any length. After a failure the first <see cref="DmaResult.BytesDone"/> bytes have been written, and no other.</param>
+    /// <param name="prefix">The PASID prefix of each request; null for none.</param>
+    /// <returns>Whether all was written; otherwise where it stopped and why.</returns>
+    public DmaResult Write(Iova address, ReadOnlySpan<byte> source, PasidPrefix? prefix)
     {
         int done = 0;
         while (done < source.Length)
         {
             Iova at = Next(address, done, source.Length, out int byteCount);
-            VtdFaultReason? refusal = WritePage(at, source.Slice(done, byteCount));
+            VtdFaultReason? refusal = WritePage(at, source.Slice(done, byteCount), prefix);
             if (refusal is { } reason) return new(false, (ulong)done, reason, at);
             done += byteCount;
         }
@@ -80,9 +94,9 @@ public sealed class BusMaster<TMemory, TSteps>
         return new(at);
     }
 
-    private VtdFaultReason? ReadPage(Iova address, Span<byte> destination)
+    private VtdFaultReason? ReadPage(Iova address, Span<byte> destination, PasidPrefix? prefix)
     {
-        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Read, out int slot);
+        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Read, prefix, out int slot);
         if (!result.Ok) return result.Reason;
         try
         {
@@ -97,15 +111,15 @@ public sealed class BusMaster<TMemory, TSteps>
         }
     }
 
-    private VtdFaultReason? WritePage(Iova address, ReadOnlySpan<byte> source)
+    private VtdFaultReason? WritePage(Iova address, ReadOnlySpan<byte> source, PasidPrefix? prefix)
     {
-        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Write, out int slot);
+        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Write, prefix, out int slot);
         if (!result.Ok) return result.Reason;
         try
         {
             _steps.At(SimStep.MemoryAccess, result.Address.Value);
-            // An interrupt request: taken, and no memory is written.
-            if (VtdIommu<TMemory, TSteps>.IsInterruptRange(address.Value)) return null;
+            // An interrupt request: taken, and no memory is written. One with PASID is none.
+            if (prefix is null && VtdIommu<TMemory, TSteps>.IsInterruptRange(address.Value)) return null;
             if (!IsMemory(result.Address, source.Length)) return VtdFaultReason.None;
             _memory.Write(result.Address, source);
             return null;

@@ -1,17 +1,24 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
 
 /// <summary>What is known of a requester: its context entry, or the fault met on the way to it.</summary>
-/// <param name="Entry">The context entry; where none could be read, all zero.</param>
+/// <param name="Entry">The context entry of legacy mode; where none could be read, all zero.</param>
+/// <param name="Scalable">The context entry of scalable mode, likewise.</param>
+/// <param name="IsScalable">Which of the two it is.</param>
 /// <param name="Fault">None if the entry can be used.</param>
-internal readonly record struct CachedContext(ContextEntry Entry, VtdFaultReason Fault)
+internal readonly record struct CachedContext(
+    ContextEntry Entry, ScalableContextEntry Scalable, bool IsScalable, VtdFaultReason Fault)
 {
     /// <summary>
-    /// The domain it is tagged with. In caching mode absent and erroneous entries are tagged with domain id 0, which
-    /// software therefore must not use (Caching Translation Information, Caching Mode).
+    /// The domain it is tagged with in legacy mode. In caching mode absent and erroneous entries are tagged with domain id 0,
+    /// which software therefore must not use (Caching Translation Information, Caching Mode).
     /// </summary>
     public VtdDomainId Tag => Fault == VtdFaultReason.None ? Entry.Domain : default;
+
+    /// <summary>FPD.</summary>
+    public bool FaultProcessingDisabled => IsScalable ? Scalable.FaultProcessingDisabled : Entry.FaultProcessingDisabled;
 }
 
 /// <summary>The direct-mapped context cache, by requester id.</summary>
@@ -20,13 +27,14 @@ internal sealed class ContextCache(int count)
 {
     private readonly Line[] _lines = new Line[count];
 
-    public bool TryFind(StreamId source, out CachedContext context)
+    /// <summary>Finds a requester's entry of the mode that the unit is in.</summary>
+    public bool TryFind(StreamId source, bool isScalable, out CachedContext context)
     {
         if (_lines.Length != 0)
         {
             ref readonly Line line = ref _lines[source.Value % (uint)_lines.Length];
             context = line.Context;
-            return line.Valid && line.Source == source.Value;
+            return line.Valid && line.Source == source.Value && context.IsScalable == isScalable;
         }
 
         context = default;
@@ -54,6 +62,15 @@ internal sealed class ContextCache(int count)
         foreach (ref Line line in _lines.AsSpan())
         {
             if (line.Context.Tag == domain && ((line.Source ^ source) & ~(uint)ignoredBits) == 0) line = default;
+        }
+    }
+
+    /// <summary>Scalable mode, where the cache knows no domains: the same whatever the domain.</summary>
+    public void InvalidateDevice(ushort source, ushort ignoredBits)
+    {
+        foreach (ref Line line in _lines.AsSpan())
+        {
+            if (((line.Source ^ source) & ~(uint)ignoredBits) == 0) line = default;
         }
     }
 

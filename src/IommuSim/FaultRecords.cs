@@ -34,7 +34,7 @@ internal sealed class FaultRecords(int count)
     private bool IsQuiet => !_overflow && _pending == 0 && !QueueError;
 
     /// <summary>Records a fault; false if it is lost.</summary>
-    public bool Record(StreamId source, Iova address, DeviceAccess access, VtdFaultReason reason)
+    public bool Record(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
     {
         // 1. While PFO is set nothing is recorded.
         if (_overflow) return false;
@@ -52,6 +52,7 @@ internal sealed class FaultRecords(int count)
         _halves[2 * _next + 1] = Fault
             | (access == DeviceAccess.Read ? 1UL << 62 : 0)
             | (ulong)reason << 32
+            | PrefixFields(prefix, access)
             | source.Value & 0xFFFF;
         RaiseIfQuiet();
         if (_pending++ == 0) _firstPending = _next;
@@ -91,6 +92,16 @@ internal sealed class FaultRecords(int count)
 
     /// <summary>Translation was switched off: the next fault goes to the first register.</summary>
     public void ResetIndex() => _next = 0;
+
+    /// <summary>PP, PV, and, only where there is a PASID, EXE of a read and PRIV.</summary>
+    private static ulong PrefixFields(PasidPrefix? prefix, DeviceAccess access)
+    {
+        if (prefix is not { } present) return 0;
+        return 1UL << 31
+            | (ulong)present.Pasid.Value << 40
+            | (present.Execute && access == DeviceAccess.Read ? 1UL << 30 : 0)
+            | (present.Privileged ? 1UL << 29 : 0);
+    }
 
     private void RaiseIfQuiet()
     {

@@ -10,6 +10,8 @@ internal enum DescriptorKind : byte
     Context,
     Iotlb,
     Wait,
+    PasidIotlb,
+    PasidCache,
 }
 
 /// <summary>How much an invalidation covers: the G, CIRG and IIRG fields.</summary>
@@ -23,11 +25,33 @@ internal enum Granularity : byte
     Selective = 3,
 }
 
-/// <summary>A 128-bit invalidation descriptor.</summary>
+/// <summary>How much a PASID-cache invalidation covers: its G field has an encoding of its own.</summary>
+internal enum PasidGranularity : byte
+{
+    Domain = 0,
+    Pasid = 1,
+    Reserved = 2,
+    Global = 3,
+}
+
+/// <summary>Which descriptors a queue may hold.</summary>
+internal enum DescriptorSet : byte
+{
+    /// <summary>No type is valid: 128-bit descriptors in scalable mode, 256-bit ones where the unit has no scalable mode, and a reserved mode.</summary>
+    None,
+    Legacy,
+    Scalable,
+}
+
+/// <summary>An invalidation descriptor of 128 or 256 bits; <paramref name="Rest"/> is the upper half of the latter, which is reserved in each type.</summary>
 /// <remarks><b>Source.</b> Intel VT-d specification, Queued Invalidation Interface, the descriptors by name.</remarks>
-internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
+internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ulong Rest = 0)
 {
     public const ulong Bytes = 16;
+    public const ulong WideBytes = 32;
+
+    // Bits 8:6, 15:9 and 63:52 of the descriptors that name a PASID.
+    private const ulong PasidReserved = 0xFFF0_0000_0000_FFC0;
 
     public Granularity Granularity => (Granularity)(Low >> 4 & 3);
 
@@ -45,6 +69,11 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
 
     public PageSelection Pages => new(High);
 
+    // PASID-cache and PASID-based IOTLB invalidate.
+    public PasidGranularity PasidGranularity => (PasidGranularity)(Low >> 4 & 3);
+
+    public VtdPasid Pasid => new((uint)(Low >> 32 & VtdPasid.Largest));
+
     // Invalidation wait.
     public bool InterruptFlag => (Low & 1 << 4) != 0;
 
@@ -55,18 +84,28 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     public PhysAddr StatusAddress => new(High);
 
     /// <summary>What the descriptor is, once its type and its reserved bits are checked.</summary>
-    public DescriptorKind Classify(VtdOptions options) => (Low & 0xF) switch
+    public DescriptorKind Classify(VtdOptions options, DescriptorSet set)
     {
-        // Bits 15:6 and 63:50, and the high half.
-        1 when (Low & 0xFFFC_0000_0000_FFC0) == 0 && High == 0 && Granularity != Granularity.Reserved => DescriptorKind.Context,
+        if (set == DescriptorSet.None || Rest != 0) return DescriptorKind.Invalid;
+        return (Low & 0xF) switch
+        {
+            // Bits 15:6 and 63:50, and the high half.
+            1 when (Low & 0xFFFC_0000_0000_FFC0) == 0 && High == 0 && Granularity != Granularity.Reserved => DescriptorKind.Context,
 
-        // Bits 15:8 and 63:32; in the high half bits 11:7.
-        2 when (Low & 0xFFFF_FFFF_0000_FF00) == 0 && (High & 0xF80) == 0 && IsIotlbValid(options) => DescriptorKind.Iotlb,
+            // Bits 15:8 and 63:32; in the high half bits 11:7.
+            2 when (Low & 0xFFFF_FFFF_0000_FF00) == 0 && (High & 0xF80) == 0 && IsIotlbValid(options) => DescriptorKind.Iotlb,
 
-        // Bits 31:7, of which bit 7 is the page-request drain that is not offered; in the high half bits 1:0.
-        5 when (Low & 0xFFFF_FF80) == 0 && (High & 3) == 0 => DescriptorKind.Wait,
-        _ => DescriptorKind.Invalid,
-    };
+            // Bits 31:7, of which bit 7 is the page-request drain that is not offered; in the high half bits 1:0.
+            5 when (Low & 0xFFFF_FF80) == 0 && (High & 3) == 0 => DescriptorKind.Wait,
+
+            // In the high half bits 11:7. Any address mask will do: CAP.MAMV is about the second stage.
+            6 when set == DescriptorSet.Scalable && (Low & PasidReserved) == 0 && (High & 0xF80) == 0
+                && Granularity is (Granularity.Domain or Granularity.Selective) => DescriptorKind.PasidIotlb,
+            7 when set == DescriptorSet.Scalable && (Low & PasidReserved) == 0 && High == 0
+                && PasidGranularity != PasidGranularity.Reserved => DescriptorKind.PasidCache,
+            _ => DescriptorKind.Invalid,
+        };
+    }
 
     private bool IsIotlbValid(VtdOptions options) => Granularity switch
     {

@@ -1,3 +1,4 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -12,9 +13,10 @@ namespace IommuSim;
 /// </remarks>
 internal sealed class RemappingCaches
 {
-    private const int LowestTableLevel = 2;
-    private const int HighestTableLevel = 4;
+    public const int LowestTableLevel = 2;
+    public const int HighestTableLevel = 5;
     private readonly TranslationCache[] _walkCaches = new TranslationCache[HighestTableLevel + 1];
+    private readonly TranslationCache[] _firstStageWalkCaches = new TranslationCache[HighestTableLevel + 1];
     private ulong _invalidated;
     private ulong _readsDrainedTo;
     private ulong _writesDrainedTo;
@@ -22,9 +24,14 @@ internal sealed class RemappingCaches
     public RemappingCaches(VtdOptions options)
     {
         Contexts = new(options.ContextCacheEntries);
+        Pasids = new(options.ScalableMode ? options.PasidCacheEntries : 0);
         Iotlb = new(options.IotlbSets, options.IotlbWays);
+        int sets = options.WalkCacheEntriesPerLevel == 0 ? 0 : 1;
         for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
-            _walkCaches[level] = new(options.WalkCacheEntriesPerLevel == 0 ? 0 : 1, options.WalkCacheEntriesPerLevel);
+        {
+            _walkCaches[level] = new(sets, options.WalkCacheEntriesPerLevel);
+            _firstStageWalkCaches[level] = new(options.HasFirstStage ? sets : 0, options.WalkCacheEntriesPerLevel);
+        }
     }
 
     /// <summary>Goes up with each invalidation and each change of the global settings.</summary>
@@ -32,14 +39,16 @@ internal sealed class RemappingCaches
 
     public ContextCache Contexts { get; }
 
+    public PasidCache Pasids { get; }
+
     public TranslationCache Iotlb { get; }
 
     public InFlightAccesses InFlight { get; } = new();
 
     public VtdStatistics Counts;
 
-    /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 4, that point to tables.</summary>
-    public TranslationCache WalkCache(int level) => _walkCaches[level];
+    /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 5, of one stage that point to tables.</summary>
+    public TranslationCache WalkCache(bool isFirstStage, int level) => (isFirstStage ? _firstStageWalkCaches : _walkCaches)[level];
 
     /// <summary>Whether what the access read is still good to be cached: no invalidation came since it began.</summary>
     public bool MayFill(int slot)
@@ -51,29 +60,74 @@ internal sealed class RemappingCaches
 
     public ulong BeginEpoch() => Epoch = unchecked(Epoch + 1);
 
-    /// <summary>Context-cache invalidation.</summary>
-    public void InvalidateContexts(Granularity granularity, VtdDomainId domain, ushort source, int functionMask)
+    /// <summary>Context-cache invalidation. In scalable mode the cache is not tagged by domain, so that a domain is all.</summary>
+    public void InvalidateContexts(Granularity granularity, VtdDomainId domain, ushort source, int functionMask, bool isScalable)
     {
         _invalidated = BeginEpoch();
         Counts.ContextInvalidations++;
+        // FM: 0 no bit of the function number masked, 1 bit 2, 2 bits 2:1, 3 bits 2:0.
+        ushort ignoredBits = (ushort)(functionMask switch { 0 => 0, 1 => 4, 2 => 6, _ => 7 });
         switch (granularity)
         {
             case Granularity.Global:
+            case Granularity.Domain when isScalable:
                 Contexts.InvalidateAll();
                 break;
             case Granularity.Domain:
                 Contexts.InvalidateDomain(domain);
                 break;
+            case Granularity.Selective when isScalable:
+                Contexts.InvalidateDevice(source, ignoredBits);
+                break;
             case Granularity.Selective:
-                // FM: 0 no bit of the function number masked, 1 bit 2, 2 bits 2:1, 3 bits 2:0.
-                Contexts.InvalidateDevice(domain, source, (ushort)(functionMask switch { 0 => 0, 1 => 4, 2 => 6, _ => 7 }));
+                Contexts.InvalidateDevice(domain, source, ignoredBits);
+                break;
+        }
+    }
+
+    /// <summary>PASID-cache invalidation.</summary>
+    public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, VtdPasid pasid)
+    {
+        _invalidated = BeginEpoch();
+        Counts.PasidCacheInvalidations++;
+        switch (granularity)
+        {
+            case PasidGranularity.Global:
+                Pasids.InvalidateAll();
+                break;
+            case PasidGranularity.Domain:
+                Pasids.InvalidateDomain(domain);
+                break;
+            case PasidGranularity.Pasid:
+                Pasids.InvalidatePasid(domain, pasid);
                 break;
         }
     }
 
     /// <summary>
+    /// PASID-based IOTLB invalidation: of all that the IOTLB has of the PASID and of the first-stage paging-structure caches,
+    /// or of first-stage pages. Accesses in flight are always drained. Second-stage paging structures stay.
+    /// </summary>
+    public void InvalidatePasidIotlb(Granularity granularity, CacheTag tag, PageSelection pages)
+    {
+        _invalidated = BeginEpoch();
+        _readsDrainedTo = _writesDrainedTo = Epoch;
+        Counts.PasidIotlbInvalidations++;
+        bool isPasid = granularity == Granularity.Domain;
+        if (isPasid) Iotlb.InvalidateTag(tag);
+        else Iotlb.InvalidateFirstStageRange(tag, pages.Range);
+        if (!isPasid && pages.LeafOnly) return;
+        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        {
+            if (isPasid) _firstStageWalkCaches[level].InvalidateTag(tag);
+            else _firstStageWalkCaches[level].InvalidateFirstStageRange(tag, pages.Range);
+        }
+    }
+
+    /// <summary>
     /// IOTLB invalidation, of the paging-structure caches too, except where a page-selective one comes with the
-    /// leaf-only hint. The drain flags say which kinds of access in flight a wait must let end.
+    /// leaf-only hint. The drain flags say which kinds of access in flight a wait must let end. A page is one of the second
+    /// stage: of the first stage all that the domain has goes.
     /// </summary>
     public void InvalidateIotlb(Granularity granularity, VtdDomainId domain, PageSelection pages, bool drainReads, bool drainWrites)
     {
@@ -93,7 +147,14 @@ internal sealed class RemappingCaches
             case Granularity.Selective:
                 Counts.IotlbPageInvalidations++;
                 Iotlb.InvalidateRange(domain.Value, pages.Range);
+                Iotlb.InvalidateFirstStage(domain.Value);
                 break;
+        }
+
+        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        {
+            if (granularity == Granularity.Global) _firstStageWalkCaches[level].InvalidateAll();
+            else _firstStageWalkCaches[level].InvalidateDomain(domain.Value);
         }
 
         if (granularity == Granularity.Selective && pages.LeafOnly) return;

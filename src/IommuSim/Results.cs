@@ -13,12 +13,46 @@ public enum DeviceAccess
     Write,
 }
 
-/// <summary>The domain id of a context entry, under which the caches keep translations.</summary>
+/// <summary>The domain id of a context or PASID entry, under which the caches keep translations.</summary>
 /// <param name="Value">0 … 65,535.</param>
 public readonly record struct VtdDomainId(ushort Value)
 {
     /// <summary><c>did:0x1</c>.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"did:0x{Value:x}");
+}
+
+/// <summary>A process address space id: which of a device's address spaces a request is for.</summary>
+/// <param name="Value">0 … 2^20-1.</param>
+public readonly record struct VtdPasid(uint Value) : IComparable<VtdPasid>
+{
+    /// <summary>The largest value: 20 bits.</summary>
+    public const uint Largest = (1 << 20) - 1;
+
+    /// <inheritdoc/>
+    public int CompareTo(VtdPasid other) => Value.CompareTo(other.Value);
+
+    /// <summary><c>pasid:0x1</c>.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"pasid:0x{Value:x}");
+}
+
+/// <summary>What the PASID prefix of a request says.</summary>
+/// <param name="Pasid">Whose address space.</param>
+/// <param name="Privileged">Privileged mode requested: the request is made with supervisor privilege.</param>
+/// <param name="Execute">Execute requested; it means something for reads only.</param>
+/// <remarks><b>Source.</b> PCI Express Base Specification, PASID TLP Prefix.</remarks>
+public readonly record struct PasidPrefix(VtdPasid Pasid, bool Privileged = false, bool Execute = false);
+
+/// <summary>How a device's addresses are translated.</summary>
+public enum TranslationStage
+{
+    /// <summary>By second-stage tables: those of the legacy mode, or of a PASID entry with PGTT 010b.</summary>
+    SecondStage,
+
+    /// <summary>By first-stage tables, PGTT 001b: those of an x86-64 processor.</summary>
+    FirstStage,
+
+    /// <summary>Not at all.</summary>
+    PassThrough,
 }
 
 /// <summary>What a translation gave.</summary>
@@ -44,18 +78,31 @@ public readonly record struct DmaResult(bool Ok, ulong BytesDone, VtdFaultReason
 /// <param name="Range">The page: 4 KiB, 2 MiB or 1 GiB.</param>
 /// <param name="Address">The physical address of the page's first byte; meaningless for a cached fault.</param>
 /// <param name="Read">Whether reads are let through.</param>
-/// <param name="Write">Whether writes are let through.</param>
+/// <param name="Write">Whether writes are let through; those of a supervisor may be all the same (WPE).</param>
 /// <param name="Fault">In caching mode, the fault that is cached instead of a translation.</param>
+/// <param name="Pasid">In scalable mode the PASID that it is tagged with; the context entry's for a request without one.</param>
+/// <param name="Stage">The tables that it comes from.</param>
+/// <param name="User">Whether requests without supervisor privilege are let through.</param>
 public readonly record struct IotlbEntry(
-    VtdDomainId Domain, IovaRange Range, PhysAddr Address, bool Read, bool Write, VtdFaultReason Fault);
+    VtdDomainId Domain,
+    IovaRange Range,
+    PhysAddr Address,
+    bool Read,
+    bool Write,
+    VtdFaultReason Fault,
+    VtdPasid? Pasid = null,
+    TranslationStage Stage = TranslationStage.SecondStage,
+    bool User = true);
 
 /// <summary>A paging entry that a paging-structure cache holds: a pointer to a table that the hardware may still walk.</summary>
 /// <param name="Domain">The domain it is tagged with.</param>
 /// <param name="Range">The device addresses that the table translates.</param>
 /// <param name="Table">The table pointed at; meaningless for a cached fault.</param>
-/// <param name="Level">The level of the entry: 2 is a page-directory entry, 4 a PML4 entry.</param>
+/// <param name="Level">The level of the entry: 2 is a page-directory entry, 4 a PML4 entry, 5 a PML5 entry.</param>
 /// <param name="Fault">In caching mode, the fault that is cached instead of a pointer.</param>
-public readonly record struct WalkCacheEntry(VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault);
+/// <param name="Pasid">The PASID that a first-stage entry is tagged with; null for second-stage entries, which every PASID of the domain shares.</param>
+public readonly record struct WalkCacheEntry(
+    VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault, VtdPasid? Pasid = null);
 
 /// <summary>What the unit has done since it was made.</summary>
 public record struct VtdStatistics
@@ -81,7 +128,7 @@ public record struct VtdStatistics
     /// <summary>Blocked requests that were not recorded because the fault records were full or PFO was set.</summary>
     public long FaultsLost { get; internal set; }
 
-    /// <summary>Blocked requests that were not recorded because the context entry disables fault processing.</summary>
+    /// <summary>Blocked requests that were not recorded because a context, PASID directory or PASID entry disables fault processing.</summary>
     public long FaultsSilenced { get; internal set; }
 
     /// <summary>Context-cache invalidations of any granularity.</summary>
@@ -95,6 +142,21 @@ public record struct VtdStatistics
 
     /// <summary>Page-selective IOTLB invalidations.</summary>
     public long IotlbPageInvalidations { get; internal set; }
+
+    /// <summary>Requests whose PASID entry the PASID cache knew.</summary>
+    public long PasidCacheHits { get; internal set; }
+
+    /// <summary>PASID-cache invalidations of any granularity.</summary>
+    public long PasidCacheInvalidations { get; internal set; }
+
+    /// <summary>PASID-based IOTLB invalidations of any granularity.</summary>
+    public long PasidIotlbInvalidations { get; internal set; }
+
+    /// <summary>Accessed, extended-accessed and dirty flags of paging entries that were set, one for each write of an entry.</summary>
+    public long FlagUpdates { get; internal set; }
+
+    /// <summary>Such writes that found that software had changed the entry.</summary>
+    public long FlagUpdatesLost { get; internal set; }
 
     /// <summary>Wait descriptors that completed.</summary>
     public long Waits { get; internal set; }

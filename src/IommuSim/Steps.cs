@@ -12,14 +12,29 @@ public enum SimStep
     /// <summary>A fetched context entry is put into the context cache. Detail: requester id.</summary>
     ContextFill,
 
+    /// <summary>The PASID cache is looked up. Detail: the PASID.</summary>
+    PasidLookup,
+
+    /// <summary>A PASID directory or table entry is read from memory. Detail: its physical address.</summary>
+    PasidFetch,
+
+    /// <summary>A fetched PASID table entry is put into the PASID cache. Detail: the PASID.</summary>
+    PasidFill,
+
     /// <summary>The IOTLB is looked up. Detail: the iova.</summary>
     IotlbLookup,
 
     /// <summary>The paging-structure caches are looked up. Detail: the iova.</summary>
     WalkCacheLookup,
 
-    /// <summary>A second-stage paging entry is read from memory. Detail: its physical address.</summary>
+    /// <summary>A paging entry is read from memory. Detail: its physical address.</summary>
     WalkRead,
+
+    /// <summary>
+    /// Accessed and dirty flags of a paging entry are set by compare-and-swap, so that the step happens only if the entry is
+    /// as it was read. Detail: its physical address.
+    /// </summary>
+    FlagUpdate,
 
     /// <summary>A paging entry is put into a paging-structure cache. Detail: the iova.</summary>
     WalkCacheFill,

@@ -2,17 +2,32 @@ using Platform;
 
 namespace IommuSim;
 
+/// <summary>What cached translations are tagged with, besides their address.</summary>
+/// <param name="Domain">The domain id.</param>
+/// <param name="Pasid">The PASID, or <see cref="NoPasid"/> where none is part of the tag.</param>
+internal readonly record struct CacheTag(ushort Domain, uint Pasid)
+{
+    /// <summary>More than any PASID's 20 bits.</summary>
+    public const uint NoPasid = uint.MaxValue;
+
+    public VtdPasid? PasidOrNull => Pasid == NoPasid ? null : new(Pasid);
+}
+
 /// <summary>One line of a <see cref="TranslationCache"/>: a translation, a pointer to a table, or (in caching mode) a fault.</summary>
 internal struct CacheLine
 {
     public ulong Page;
     public ulong Target;
     public ulong LastUse;
-    public ushort Domain;
+    public CacheTag Tag;
     public byte Level;
     public bool Valid;
+    public bool IsFirstStage;
     public bool Read;
     public bool Write;
+    public bool User;
+    public bool Execute;
+    public bool Dirty;
     public VtdFaultReason Fault;
 
     public readonly IovaRange Range
@@ -26,7 +41,7 @@ internal struct CacheLine
 }
 
 /// <summary>
-/// A set-associative cache of lines tagged by domain id, level and page number; the least recently used line of a set is
+/// A set-associative cache of lines tagged by domain id, PASID, level and page number; the least recently used line of a set is
 /// replaced. The IOTLB is one, and so is the paging-structure cache of each level (with a single set).
 /// </summary>
 /// <remarks>
@@ -38,7 +53,7 @@ internal sealed class TranslationCache
     private readonly CacheLine[] _lines;
     private readonly int _ways;
     private readonly int _setMask;
-    private readonly int[] _countAtLevel = new int[5];
+    private readonly int[] _countAtLevel = new int[6];
     private ulong _clock;
 
     /// <summary>A cache of <paramref name="sets"/> (a power of two) times <paramref name="ways"/> lines; 0 of either is no cache.</summary>
@@ -54,15 +69,15 @@ internal sealed class TranslationCache
     public ref CacheLine this[int index] => ref _lines[index];
 
     /// <summary>The index of the line for <paramref name="iova"/> at <paramref name="level"/>, now the most recently used; -1 if there is none.</summary>
-    public int Find(ushort domain, ulong iova, int level)
+    public int Find(CacheTag tag, ulong iova, int level)
     {
         if (_countAtLevel[level] == 0) return -1;
         ulong page = iova >> VtdEntries.Shift(level);
-        int first = FirstOfSet(domain, page);
+        int first = FirstOfSet(tag, page);
         for (int i = first; i < first + _ways; i++)
         {
             ref CacheLine line = ref _lines[i];
-            if (line.Page != page || !line.Valid || line.Domain != domain || line.Level != level) continue;
+            if (line.Page != page || !line.Valid || line.Tag != tag || line.Level != level) continue;
             line.LastUse = ++_clock;
             return i;
         }
@@ -74,12 +89,12 @@ internal sealed class TranslationCache
     public void Insert(CacheLine line)
     {
         if (_lines.Length == 0) return;
-        int first = FirstOfSet(line.Domain, line.Page);
+        int first = FirstOfSet(line.Tag, line.Page);
         int victim = first;
         for (int i = first; i < first + _ways; i++)
         {
             ref readonly CacheLine other = ref _lines[i];
-            if (other.Valid && other.Page == line.Page && other.Domain == line.Domain && other.Level == line.Level)
+            if (other.Valid && other.Page == line.Page && other.Tag == line.Tag && other.Level == line.Level)
             {
                 victim = i;
                 break;
@@ -104,16 +119,43 @@ internal sealed class TranslationCache
     {
         foreach (ref CacheLine line in _lines.AsSpan())
         {
-            if (line.Domain == domain) Drop(ref line);
+            if (line.Tag.Domain == domain) Drop(ref line);
         }
     }
 
-    /// <summary>Drops the domain's lines that share a byte with <paramref name="range"/>, and no other.</summary>
+    /// <summary>Drops the domain's second-stage lines that share a byte with <paramref name="range"/>, and no other.</summary>
     public void InvalidateRange(ushort domain, IovaRange range)
     {
         foreach (ref CacheLine line in _lines.AsSpan())
         {
-            if (line.Valid && line.Domain == domain && line.Range.Overlaps(range)) Drop(ref line);
+            if (line.Valid && !line.IsFirstStage && line.Tag.Domain == domain && line.Range.Overlaps(range)) Drop(ref line);
+        }
+    }
+
+    /// <summary>Drops the domain's first-stage lines.</summary>
+    public void InvalidateFirstStage(ushort domain)
+    {
+        foreach (ref CacheLine line in _lines.AsSpan())
+        {
+            if (line.IsFirstStage && line.Tag.Domain == domain) Drop(ref line);
+        }
+    }
+
+    /// <summary>Drops the lines of one PASID in one domain.</summary>
+    public void InvalidateTag(CacheTag tag)
+    {
+        foreach (ref CacheLine line in _lines.AsSpan())
+        {
+            if (line.Tag == tag) Drop(ref line);
+        }
+    }
+
+    /// <summary>Drops the first-stage lines of one PASID in one domain that share a byte with <paramref name="range"/>.</summary>
+    public void InvalidateFirstStageRange(CacheTag tag, IovaRange range)
+    {
+        foreach (ref CacheLine line in _lines.AsSpan())
+        {
+            if (line.Valid && line.IsFirstStage && line.Tag == tag && line.Range.Overlaps(range)) Drop(ref line);
         }
     }
 
@@ -126,6 +168,8 @@ internal sealed class TranslationCache
         _countAtLevel[line.Level]--;
     }
 
-    // Neighbouring pages fall into neighbouring sets; the domain id only shifts them, so that sharing a set is easy to provoke.
-    private int FirstOfSet(ushort domain, ulong page) => ((int)(page & 0x3FFF_FFFF) + domain & _setMask) * _ways;
+    // Neighbouring pages fall into neighbouring sets; domain id and PASID only shift them, so that sharing a set is easy to
+    // provoke. Without a PASID nothing is added.
+    private int FirstOfSet(CacheTag tag, ulong page) =>
+        ((int)(page & 0x3FFF_FFFF) + tag.Domain + (int)(unchecked(tag.Pasid + 1) & VtdPasid.Largest) & _setMask) * _ways;
 }

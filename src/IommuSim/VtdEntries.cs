@@ -1,3 +1,4 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -57,20 +58,26 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
         bool supported = TranslationType == 0 || (IsPassThrough && options.PassThrough);
         return supported ? VtdFaultReason.None : VtdFaultReason.ContextEntryInvalid;
     }
+
+    /// <summary>How the entry translates; it must have passed <see cref="Check"/>.</summary>
+    public AddressSpace ToAddressSpace() =>
+        new(IsPassThrough ? TranslationStage.PassThrough : TranslationStage.SecondStage, Table, Levels, Domain, Pasid: null);
 }
 
 /// <summary>A second-stage paging entry of any level.</summary>
 /// <remarks>
 /// <b>Source.</b> Intel VT-d specification, Translation Structure Formats, Second-Stage Paging Entries. Ignored: bits 2 to 6
-/// (execute, memory type), 8 to 10, 52 to 61, 63, and bit 7 in a last-level entry. Reserved here, where neither snoop
-/// control nor device TLBs are offered: bits 11 and 62.
+/// (execute, memory type), 8 to 10 (8 and 9 are the flags where they are kept), 52 to 61, 63, and bit 7 in a last-level entry.
+/// Reserved here, where device TLBs are not offered: bit 62, and bit 11 but for a leaf where snoop control is offered.
 /// </remarks>
-internal readonly record struct SecondStageEntry(ulong Bits)
+internal readonly record struct SecondStageEntry(ulong Bits) : IPagingEntry<SecondStageEntry>
 {
     public const ulong Bytes = 8;
     public const int CountLog2 = 9;
-    private const ulong PageSizeBit = 1UL << 7;
-    private const ulong AlwaysReserved = 1UL << 62 | 1UL << 11;
+    private const ulong PageSizeBit = 1UL << 7, SnoopBit = 1UL << 11;
+    private const ulong AlwaysReserved = 1UL << 62;
+
+    public static SecondStageEntry From(ulong bits) => new(bits);
 
     public bool Read => (Bits & 1) != 0;
 
@@ -78,15 +85,24 @@ internal readonly record struct SecondStageEntry(ulong Bits)
 
     public bool IsPresent => (Bits & 3) != 0;
 
+    /// <summary>The second stage knows no privilege, and here no execute permission.</summary>
+    public bool User => true;
+
+    public bool Execute => true;
+
+    public bool IsDirty => (Bits & 1 << 9) != 0;
+
     public bool IsLeaf(int level) => level == 1 || (Bits & PageSizeBit) != 0;
 
     /// <summary>The frame or table pointed at; for a leaf above level 1 only the bits from the page size up count.</summary>
-    public PhysAddr Address => new(Bits & VtdEntries.FrameMask & ~VtdEntries.BitsFrom(52));
+    public PhysAddr Target(int level) => new(Bits & VtdEntries.FrameMask & ~VtdEntries.BitsFrom(52));
 
     public bool HasReserved(int level, VtdOptions options)
     {
         ulong reserved = AlwaysReserved | (VtdEntries.BitsFrom(options.HostAddressWidth) & ~VtdEntries.BitsFrom(52));
-        if (IsLeaf(level))
+        bool isLeaf = IsLeaf(level);
+        if (!isLeaf || !options.SnoopControl) reserved |= SnoopBit;
+        if (isLeaf)
         {
             if (!options.SupportsLeafAt(level)) return true;
             reserved |= VtdEntries.PageMask(level) & VtdEntries.FrameMask;
@@ -94,6 +110,9 @@ internal readonly record struct SecondStageEntry(ulong Bits)
 
         return (Bits & reserved) != 0;
     }
+
+    /// <summary>A is bit 8, the D of a leaf bit 9.</summary>
+    public ulong FlagsFor(in AddressSpace space, bool dirties) => space.KeepsFlags ? 1UL << 8 | (dirties ? 1UL << 9 : 0) : 0;
 }
 
 internal static class VtdEntries
@@ -103,13 +122,13 @@ internal static class VtdEntries
     /// <summary>The bits from <paramref name="bit"/> up.</summary>
     public static ulong BitsFrom(int bit) => ulong.MaxValue << bit;
 
-    /// <summary>Log2 of the bytes that an entry of <paramref name="level"/> translates: 12, 21, 30, 39.</summary>
+    /// <summary>Log2 of the bytes that an entry of <paramref name="level"/> translates: 12, 21, 30, 39, 48.</summary>
     public static int Shift(int level) => 12 + (level - 1) * SecondStageEntry.CountLog2;
 
     /// <summary>The offset bits within what an entry of <paramref name="level"/> translates.</summary>
     public static ulong PageMask(int level) => (1UL << Shift(level)) - 1;
 
-    /// <summary>The bits of a device address that tables of <paramref name="levels"/> levels translate: 39, 48.</summary>
+    /// <summary>The bits of a device address that tables of <paramref name="levels"/> levels translate: 39, 48, 57.</summary>
     public static int Width(int levels) => Shift(levels + 1);
 
     /// <summary>Where the entry of <paramref name="level"/> for <paramref name="iova"/> is in the table at <paramref name="table"/>.</summary>
@@ -131,6 +150,30 @@ internal static class VtdEntries
             if (!memory.TryRead64(address, out ulong again)) return false;
             if (again == low) return true;
             low = again;
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// Reads an entry of several 64-bit words as one: if software changed it in between, again. After some attempts what
+    /// was read last is taken; an entry that never stands still may then be seen torn.
+    /// </summary>
+    public static bool TryReadWords<TMemory>(TMemory memory, PhysAddr address, Span<ulong> words)
+        where TMemory : struct, IPhysicalMemory
+    {
+        const int Attempts = 8;
+        bool isStable = false;
+        words.Clear();
+        for (int attempt = 0; attempt <= Attempts && !isStable; attempt++)
+        {
+            isStable = attempt != 0;
+            for (int i = 0; i < words.Length; i++)
+            {
+                if (!memory.TryRead64(new(address.Value + (ulong)i * sizeof(ulong)), out ulong word)) return false;
+                isStable &= word == words[i];
+                words[i] = word;
+            }
         }
 
         return true;

@@ -3,7 +3,8 @@ namespace IommuSim;
 /// <summary>Why a request was blocked, by the numbers of the fault reason field.</summary>
 /// <remarks>
 /// <b>Source.</b> Intel VT-d specification, Non-Recoverable Address Translation Faults and the appendix Fault Reason
-/// Encodings; the fault conditions of legacy mode stand in brackets.
+/// Encodings; the fault conditions stand in brackets. From 0x30 on they are those of the scalable mode, as revision 5.1 numbers
+/// them; nested translation, device TLBs, page requests and host permission tables, which are not simulated, have more.
 /// </remarks>
 public enum VtdFaultReason : byte
 {
@@ -34,7 +35,7 @@ public enum VtdFaultReason : byte
     /// <summary>A paging entry below the first level of the walk cannot be fetched (LSL.1).</summary>
     NextTablePointerInvalid = 0x7,
 
-    /// <summary>The root entry cannot be fetched (LRT.1), or the root table address register has reserved bits set.</summary>
+    /// <summary>The root entry cannot be fetched (LRT.1).</summary>
     RootTableAddressInvalid = 0x8,
 
     /// <summary>The context entry cannot be fetched (LCT.1).</summary>
@@ -51,6 +52,135 @@ public enum VtdFaultReason : byte
 
     /// <summary>The translated address lies in the interrupt address range 0xFEEx_xxxx (LGN.4).</summary>
     InterruptAddressOutput = 0xE,
+
+    /// <summary>RTADDR_REG asks for a translation table mode that there is not, or has reserved bits set (RTA.1).</summary>
+    RootTableAddressMisprogrammed = 0x30,
+
+    /// <summary>A request with PASID while the unit is in legacy mode (RTA.2).</summary>
+    PasidInLegacyMode = 0x31,
+
+    /// <summary>The scalable-mode root entry cannot be fetched (SRT.1).</summary>
+    ScalableRootEntryUnreachable = 0x38,
+
+    /// <summary>The half of the scalable-mode root entry is not present: LP, UP (SRT.2).</summary>
+    ScalableRootEntryNotPresent = 0x39,
+
+    /// <summary>The present half of a scalable-mode root entry has reserved bits set (SRT.3).</summary>
+    ScalableRootEntryReserved = 0x3A,
+
+    /// <summary>The scalable-mode context entry cannot be fetched (SCT.1).</summary>
+    ScalableContextEntryUnreachable = 0x40,
+
+    /// <summary>The scalable-mode context entry is not present (SCT.2).</summary>
+    ScalableContextEntryNotPresent = 0x41,
+
+    /// <summary>A present scalable-mode context entry has reserved bits set (SCT.3).</summary>
+    ScalableContextEntryReserved = 0x42,
+
+    /// <summary>A scalable-mode context entry is programmed wrongly: RID_PASID is beyond the PASID directory (SCT.4.2).</summary>
+    ScalableContextEntryInvalid = 0x43,
+
+    /// <summary>A request with PASID where the context entry has PASIDE clear (SCT.6).</summary>
+    PasidNotEnabled = 0x45,
+
+    /// <summary>The PASID of the request is beyond the PASID directory: PDTS (SCT.7).</summary>
+    PasidBeyondDirectory = 0x46,
+
+    /// <summary>The PASID of the request is the one that the context entry gives to requests without: RID_PASID (SCT.9).</summary>
+    PasidIsRidPasid = 0x48,
+
+    /// <summary>The PASID directory entry cannot be fetched (SPD.1).</summary>
+    PasidDirectoryEntryUnreachable = 0x50,
+
+    /// <summary>The PASID directory entry is not present (SPD.2).</summary>
+    PasidDirectoryEntryNotPresent = 0x51,
+
+    /// <summary>A present PASID directory entry has reserved bits set (SPD.3).</summary>
+    PasidDirectoryEntryReserved = 0x52,
+
+    /// <summary>The PASID table entry cannot be fetched (SPT.1).</summary>
+    PasidEntryUnreachable = 0x58,
+
+    /// <summary>The PASID table entry is not present (SPT.2).</summary>
+    PasidEntryNotPresent = 0x59,
+
+    /// <summary>A present PASID table entry has reserved bits set (SPT.3).</summary>
+    PasidEntryReserved = 0x5A,
+
+    /// <summary>
+    /// A PASID table entry is programmed wrongly: an unsupported address width (SPT.4.1), translation type (SPT.4.2) or
+    /// first-stage paging mode (SPT.4.3).
+    /// </summary>
+    PasidEntryInvalid = 0x5B,
+
+    /// <summary>A request for execute permission that the unit or the PASID entry does not allow (SPT.5).</summary>
+    ExecuteNotEnabled = 0x5C,
+
+    /// <summary>A request with supervisor privilege where the PASID entry has SRE clear (SPT.6).</summary>
+    SupervisorNotEnabled = 0x5D,
+
+    /// <summary>A first-stage entry below the first level of the walk cannot be fetched (SFS.1).</summary>
+    FirstStageEntryUnreachable = 0x70,
+
+    /// <summary>A first-stage entry is not present (SFS.2).</summary>
+    FirstStageEntryNotPresent = 0x71,
+
+    /// <summary>A present first-stage entry has reserved bits set (SFS.3).</summary>
+    FirstStageEntryReserved = 0x72,
+
+    /// <summary>The first first-stage entry of the walk, through FSPTPTR, cannot be fetched (SFS.4).</summary>
+    FirstStageTableUnreachable = 0x73,
+
+    /// <summary>A second-stage entry below the first level of the walk cannot be fetched (SSS.1).</summary>
+    SecondStageEntryUnreachable = 0x78,
+
+    /// <summary>A second-stage entry, or all entries of the walk together, grant neither reads nor writes (SSS.2).</summary>
+    SecondStageNotPermitted = 0x79,
+
+    /// <summary>A present second-stage entry has reserved bits set (SSS.3).</summary>
+    SecondStageEntryReserved = 0x7A,
+
+    /// <summary>The first second-stage entry of the walk, through SSPTPTR, cannot be fetched (SSS.4).</summary>
+    SecondStageTableUnreachable = 0x7B,
+
+    /// <summary>A second-stage entry needs its accessed or dirty flag set, and the walk does not snoop (SSS.5).</summary>
+    SecondStageFlagsNotSnooped = 0x7C,
+
+    /// <summary>The accessed or dirty flag of a second-stage entry could not be set (SSS.6).</summary>
+    SecondStageFlagsNotUpdated = 0x7D,
+
+    /// <summary>The address of a request under first-stage translation is not canonical (SGN.1).</summary>
+    AddressNotCanonical = 0x80,
+
+    /// <summary>A request with user privilege meets a supervisor entry (SGN.2).</summary>
+    UserPrivilege = 0x81,
+
+    /// <summary>A request for execute permission meets an execute-disable entry (SGN.3, up to revision 4.0).</summary>
+    ExecuteDisabled = 0x82,
+
+    /// <summary>The address of a pass-through request is wider than the host's (SGN.4.2).</summary>
+    AddressBeyondHostWidth = 0x83,
+
+    /// <summary>The address of a request under second-stage translation is wider than MGAW or the table (SGN.5).</summary>
+    ScalableAddressBeyondWidth = 0x84,
+
+    /// <summary>A write without permission (SGN.6).</summary>
+    ScalableWrite = 0x85,
+
+    /// <summary>A read without permission (SGN.7).</summary>
+    ScalableRead = 0x86,
+
+    /// <summary>The translated address lies in the interrupt address range 0xFEEx_xxxx (SGN.8).</summary>
+    ScalableInterruptAddressOutput = 0x87,
+
+    /// <summary>The PASID of the request has more bits than the unit supports: PSS (SGN.10).</summary>
+    PasidBeyondSize = 0x89,
+
+    /// <summary>A first-stage entry needs its accessed, extended-accessed or dirty flag set, and the walk does not snoop (SFS.9).</summary>
+    FirstStageFlagsNotSnooped = 0x90,
+
+    /// <summary>The accessed, extended-accessed or dirty flag of a first-stage entry could not be set (SFS.10).</summary>
+    FirstStageFlagsNotUpdated = 0x91,
 }
 
 internal static class VtdFaultReasons
@@ -61,4 +191,82 @@ internal static class VtdFaultReasons
 
     public static VtdFaultReason Denied(DeviceAccess access) =>
         access == DeviceAccess.Write ? VtdFaultReason.Write : VtdFaultReason.Read;
+
+    /// <summary>
+    /// Whether FPD silences the fault: not those of the root table and its register, nor of entries that cannot be fetched
+    /// on the way to the PASID table entry (Address Translation Faults, the column Qualified).
+    /// </summary>
+    public static bool IsQualified(this VtdFaultReason reason) => reason switch
+    {
+        VtdFaultReason.RootEntryNotPresent or VtdFaultReason.RootTableAddressInvalid or VtdFaultReason.RootEntryReserved
+            or VtdFaultReason.ContextTableAddressInvalid => false,
+        >= VtdFaultReason.RootTableAddressMisprogrammed and <= VtdFaultReason.ScalableContextEntryUnreachable => false,
+        VtdFaultReason.PasidDirectoryEntryUnreachable or VtdFaultReason.PasidEntryUnreachable => false,
+        _ => true,
+    };
+
+    /// <summary>Whether caching mode may remember the fault: not where the next access may do without the flag.</summary>
+    public static bool IsLasting(this VtdFaultReason reason) =>
+        reason is not (VtdFaultReason.SecondStageFlagsNotSnooped or VtdFaultReason.SecondStageFlagsNotUpdated);
+}
+
+/// <summary>The reasons of one kind of walk: legacy mode and scalable mode tell the same of a second-stage walk by other numbers.</summary>
+internal sealed record WalkFaults(
+    VtdFaultReason TopUnreachable,
+    VtdFaultReason NextUnreachable,
+    VtdFaultReason AbsentRead,
+    VtdFaultReason AbsentWrite,
+    VtdFaultReason Reserved,
+    VtdFaultReason BeyondWidth,
+    VtdFaultReason Read,
+    VtdFaultReason Write,
+    VtdFaultReason InterruptOutput,
+    VtdFaultReason FlagsNotSnooped,
+    VtdFaultReason FlagsNotUpdated)
+{
+    /// <summary>Legacy mode: LCT.4.3, LSL.1, LGN.2 and 3, LSL.2, LGN.1, LGN.4. There are no flags.</summary>
+    public static WalkFaults Legacy { get; } = new(
+        VtdFaultReason.ContextEntryInvalid,
+        VtdFaultReason.NextTablePointerInvalid,
+        VtdFaultReason.Read,
+        VtdFaultReason.Write,
+        VtdFaultReason.PagingEntryReserved,
+        VtdFaultReason.AddressBeyondMgaw,
+        VtdFaultReason.Read,
+        VtdFaultReason.Write,
+        VtdFaultReason.InterruptAddressOutput,
+        VtdFaultReason.None,
+        VtdFaultReason.None);
+
+    /// <summary>Scalable mode, second stage: SSS and SGN.5 to 8.</summary>
+    public static WalkFaults SecondStage { get; } = new(
+        VtdFaultReason.SecondStageTableUnreachable,
+        VtdFaultReason.SecondStageEntryUnreachable,
+        VtdFaultReason.SecondStageNotPermitted,
+        VtdFaultReason.SecondStageNotPermitted,
+        VtdFaultReason.SecondStageEntryReserved,
+        VtdFaultReason.ScalableAddressBeyondWidth,
+        VtdFaultReason.ScalableRead,
+        VtdFaultReason.ScalableWrite,
+        VtdFaultReason.ScalableInterruptAddressOutput,
+        VtdFaultReason.SecondStageFlagsNotSnooped,
+        VtdFaultReason.SecondStageFlagsNotUpdated);
+
+    /// <summary>Scalable mode, first stage: SFS and SGN.1, 6 and 8.</summary>
+    public static WalkFaults FirstStage { get; } = new(
+        VtdFaultReason.FirstStageTableUnreachable,
+        VtdFaultReason.FirstStageEntryUnreachable,
+        VtdFaultReason.FirstStageEntryNotPresent,
+        VtdFaultReason.FirstStageEntryNotPresent,
+        VtdFaultReason.FirstStageEntryReserved,
+        VtdFaultReason.AddressNotCanonical,
+        VtdFaultReason.ScalableRead,
+        VtdFaultReason.ScalableWrite,
+        VtdFaultReason.ScalableInterruptAddressOutput,
+        VtdFaultReason.FirstStageFlagsNotSnooped,
+        VtdFaultReason.FirstStageFlagsNotUpdated);
+
+    public VtdFaultReason Absent(DeviceAccess access) => access == DeviceAccess.Write ? AbsentWrite : AbsentRead;
+
+    public VtdFaultReason Denied(DeviceAccess access) => access == DeviceAccess.Write ? Write : Read;
 }

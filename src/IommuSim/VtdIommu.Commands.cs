@@ -1,3 +1,4 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -20,7 +21,28 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private ulong QueueBytes => 4096UL << (int)(_queueAddress & 7);
 
-    private bool IsTailValid => _queueTail < QueueBytes && _queueTail % InvalidationDescriptor.Bytes == 0;
+    /// <summary>IQA_REG.DW.</summary>
+    private bool IsWide => (_queueAddress & 1 << 11) != 0;
+
+    private ulong DescriptorBytes => IsWide ? InvalidationDescriptor.WideBytes : InvalidationDescriptor.Bytes;
+
+    private bool IsTailValid => _queueTail < QueueBytes && _queueTail % DescriptorBytes == 0;
+
+    /// <summary>
+    /// Which types of descriptors are valid: in scalable mode only wide ones are, in legacy mode wide ones where the unit has a
+    /// scalable mode to switch to.
+    /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Hardware Handling of Queued Invalidation Interface Errors, List of Valid
+    /// Descriptor Types for Each Mode; Invalidation Queue Error Record Register, IQEI.</remarks>
+    private DescriptorSet ValidDescriptors
+    {
+        get
+        {
+            if (!_root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
+            if (!_root.IsScalable) return DescriptorSet.Legacy;
+            return IsWide ? DescriptorSet.Scalable : DescriptorSet.None;
+        }
+    }
 
     private bool IsQueueRunning => _queueEnabled && !_faults.QueueError;
 
@@ -64,22 +86,32 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         PhysAddr at;
         ulong generation;
         bool isWide;
+        DescriptorSet valid;
         lock (_gate)
         {
             if (!IsQueueRunning || !IsTailValid || _queueHead == _queueTail) return false;
             at = new((_queueAddress & VtdEntries.FrameMask) | _queueHead);
-            isWide = (_queueAddress & 1 << 11) != 0;
+            isWide = IsWide;
+            valid = ValidDescriptors;
             generation = _queueGeneration;
         }
 
         _steps.At(SimStep.CommandFetch, at.Value);
-        ulong high = 0;
-        bool fetched = _memory.TryRead64(at, out ulong low) && _memory.TryRead64(new(at.Value | 8), out high);
-        var descriptor = new InvalidationDescriptor(low, high);
-        // IQA_REG.DW asks for 256-bit descriptors, which only scalable mode has.
-        DescriptorKind kind = fetched && !isWide ? descriptor.Classify(_options) : DescriptorKind.Invalid;
-        _steps.At(SimStep.CommandExecute, low);
+        bool fetched = TryFetch(at, isWide, out InvalidationDescriptor descriptor);
+        DescriptorKind kind = fetched ? descriptor.Classify(_options, valid) : DescriptorKind.Invalid;
+        _steps.At(SimStep.CommandExecute, descriptor.Low);
         return kind == DescriptorKind.Wait ? Wait(descriptor, generation) : Execute(kind, descriptor, generation);
+    }
+
+    private bool TryFetch(PhysAddr at, bool isWide, out InvalidationDescriptor descriptor)
+    {
+        descriptor = default;
+        if (!_memory.TryRead64(at, out ulong low) || !_memory.TryRead64(new(at.Value | 8), out ulong high)) return false;
+        descriptor = new(low, high);
+        if (!isWide) return true;
+        if (!_memory.TryRead64(new(at.Value | 16), out ulong third) || !_memory.TryRead64(new(at.Value | 24), out ulong fourth)) return false;
+        descriptor = new(low, high, third | fourth);
+        return true;
     }
 
     private bool Execute(DescriptorKind kind, InvalidationDescriptor descriptor, ulong generation)
@@ -91,7 +123,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             {
                 case DescriptorKind.Context:
                     _caches.InvalidateContexts(
-                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask);
+                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _root.IsScalable);
+                    break;
+                case DescriptorKind.PasidCache:
+                    _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
+                    break;
+                case DescriptorKind.PasidIotlb:
+                    _caches.InvalidatePasidIotlb(
+                        descriptor.Granularity, new(descriptor.Domain.Value, descriptor.Pasid.Value), descriptor.Pages);
                     break;
                 case DescriptorKind.Iotlb:
                     _caches.InvalidateIotlb(
@@ -145,7 +184,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    private void AdvanceHead() => _queueHead = (_queueHead + InvalidationDescriptor.Bytes) % QueueBytes;
+    private void AdvanceHead() => _queueHead = (_queueHead + DescriptorBytes) % QueueBytes;
 
     /// <summary>
     /// FSTS.IQE: the head stays at the descriptor. When software has put a valid one in its place and cleared IQE, the

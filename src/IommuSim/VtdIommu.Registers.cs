@@ -1,3 +1,4 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -11,7 +12,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     // Under _gate.
     private bool _translationEnabled;
     private ulong _enableChanged;
-    private PhysAddr _root;
+    private RootPointer _root;
     private bool _rootSet;
     private ulong _rootChanged;
     private ulong _rootTableAddress;
@@ -197,20 +198,21 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     }
 
     /// <summary>
-    /// CCMD_REG, register-based invalidation. While the queue is on, software must use that instead; the command then does
-    /// nothing, and CAIG says so.
+    /// CCMD_REG, register-based invalidation. While the queue is on, and outside of legacy mode, software must use that instead;
+    /// the command then does nothing, and CAIG says so.
     /// </summary>
     private void CommandContexts()
     {
         var granularity = (Granularity)(_contextCommand >> 61 & 3);
-        if (_queueEnabled) granularity = Granularity.Reserved;
+        if (_queueEnabled || _root.Mode != 0) granularity = Granularity.Reserved;
         if (granularity != Granularity.Reserved)
         {
             _caches.InvalidateContexts(
                 granularity,
                 new((ushort)(_contextCommand & 0xFFFF)),
                 (ushort)(_contextCommand >> 16 & 0xFFFF),
-                (int)(_contextCommand >> 32 & 3));
+                (int)(_contextCommand >> 32 & 3),
+                isScalable: false);
         }
 
         _contextCommand = Merge(_contextCommand, (ulong)granularity << 59, VtdRegisters.Bit63 | 3UL << 59);
@@ -222,7 +224,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         var granularity = (Granularity)(_invalidateCommand >> 60 & 3);
         var pages = new PageSelection(_invalidateAddress);
         bool isMaskTooLarge = granularity == Granularity.Selective && pages.AddressMask > _options.MaximumAddressMask;
-        if (_queueEnabled || isMaskTooLarge) granularity = Granularity.Reserved;
+        if (_queueEnabled || _root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
         if (granularity == Granularity.Reserved)
         {
             _invalidateCommand = Merge(_invalidateCommand, 0, VtdRegisters.Bit63 | 3UL << 57);

@@ -1,3 +1,4 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -16,16 +17,26 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// use a <see cref="BusMaster{TMemory,TSteps}"/>.
     /// </remarks>
     /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits.</exception>
-    public TranslationResult Translate(StreamId source, Iova address, DeviceAccess access)
+    public TranslationResult Translate(StreamId source, Iova address, DeviceAccess access) => Translate(source, address, access, null);
+
+    /// <summary>The same for a request that carries a PASID.</summary>
+    /// <param name="source">The requester id, 0 … 0xFFFF.</param>
+    /// <param name="address">Where the device wants to go.</param>
+    /// <param name="access">Read or write.</param>
+    /// <param name="prefix">The request's PASID prefix; null for a request without one.</param>
+    /// <returns>The physical address, good to the end of its 4 KiB page, or the reason of the fault.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits, or the PASID more than 20.</exception>
+    public TranslationResult Translate(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix)
     {
-        TranslationResult result = BeginAccess(source, address, access, out int slot);
+        TranslationResult result = BeginAccess(source, address, access, prefix, out int slot);
         if (slot != NoSlot) EndAccess(slot);
         return result;
     }
 
     /// <summary>
-    /// Whether the address is in the interrupt address range 0xFEEx_xxxx. Writes there are interrupt requests: they are not
-    /// remapped and reach no memory, whatever the tables say; reads there are blocked.
+    /// Whether the address is in the interrupt address range 0xFEEx_xxxx. Writes there without PASID are interrupt requests:
+    /// they are not remapped and reach no memory, whatever the tables say; reads there are blocked. Requests with PASID are
+    /// translated like any other.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Handling Requests to Interrupt Address Range.</remarks>
     internal static bool IsInterruptRange(ulong address) => address >> 20 == 0xFEE;
@@ -34,32 +45,31 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// Translates, and if the access may go on leaves it in flight: <paramref name="slot"/> then goes to
     /// <see cref="EndAccess"/> when the bytes have been moved. Otherwise it is negative.
     /// </summary>
-    internal TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, out int slot)
+    internal TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix, out int slot)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
+        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
         _steps.At(SimStep.ContextLookup, source.Value);
-        PhysAddr root;
+        RootPointer root;
         bool known;
         CachedContext context;
         lock (_gate)
         {
             _caches.Counts.Translations++;
             slot = _caches.InFlight.Begin(access, _caches.Epoch);
-            if (!_translationEnabled || (access == DeviceAccess.Write && IsInterruptRange(address.Value)))
-                return GoOn(slot, address.Value);
+            bool isInterrupt = access == DeviceAccess.Write && prefix is null && IsInterruptRange(address.Value);
+            if (!_translationEnabled || isInterrupt) return GoOn(slot, address.Value);
             root = _root;
-            known = _caches.Contexts.TryFind(source, out context);
+            known = _caches.Contexts.TryFind(source, root.IsScalable, out context);
         }
 
-        var request = new Request(source, address, access, slot);
+        var request = new Request(source, address, access, prefix, slot);
         bool goesOn = false;
         try
         {
-            if (!known) context = FetchContext(request, root);
-            TranslationResult result = TranslateWith(request, context);
+            TranslationResult result = TranslateFrom(request, root, known, context, out bool isSilenced);
             goesOn = result.Ok;
-            // FPD silences the qualified faults: those found with a context entry in hand. Of the others the entry is all zero.
-            if (!result.Ok) RecordFault(request, result.Reason, context.Entry.FaultProcessingDisabled);
+            if (!result.Ok) RecordFault(request, result.Reason, isSilenced);
             return result;
         }
         finally
@@ -86,58 +96,110 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (rings) Ring();
     }
 
-    private TranslationResult TranslateWith(in Request request, in CachedContext context)
+    /// <summary>
+    /// From the root pointer on. <paramref name="isSilenced"/>: an entry on the way has FPD set, which silences the qualified
+    /// faults, whether or not the entry is present.
+    /// </summary>
+    private TranslationResult TranslateFrom(
+        in Request request, RootPointer root, bool known, CachedContext context, out bool isSilenced)
     {
-        ulong iova = request.Address.Value;
-        if (IsInterruptRange(iova)) return TranslationResult.Blocked(VtdFaultReason.Read);
+        isSilenced = false;
+        VtdFaultReason fault = root.Check(_options, request.Prefix is not null);
+        if (fault != VtdFaultReason.None) return TranslationResult.Blocked(fault);
+        if (!known) context = FetchContext(request, root);
+        isSilenced = context.FaultProcessingDisabled;
+        if (request.Prefix is null && IsInterruptRange(request.Address.Value))
+            return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.ScalableRead : VtdFaultReason.Read);
         if (context.Fault != VtdFaultReason.None) return TranslationResult.Blocked(context.Fault);
-        if (context.Entry.IsPassThrough) return PassThrough(request);
+        return context.IsScalable
+            ? TranslateScalable(request, context.Scalable, ref isSilenced)
+            : TranslateWith(request, context.Entry.ToAddressSpace());
+    }
 
-        // LGN.1: beyond the smaller of what the unit (MGAW) and the device's tables (AGAW) can translate.
-        int width = Math.Min(_options.GuestAddressWidth, VtdEntries.Width(context.Entry.Levels));
-        if (iova >> width != 0) return TranslationResult.Blocked(VtdFaultReason.AddressBeyondMgaw);
+    private TranslationResult TranslateWith(in Request request, in AddressSpace space)
+    {
+        if (space.Stage == TranslationStage.PassThrough) return PassThrough(request, space);
+        ulong iova = request.Address.Value;
+        if (!space.Reaches(iova, _options)) return TranslationResult.Blocked(space.Faults.BeyondWidth);    // LGN.1, SGN.1, SGN.5
 
         _steps.At(SimStep.IotlbLookup, iova);
         lock (_gate)
         {
-            int index = FindInIotlb(context.Entry.Domain.Value, iova);
-            if (index >= 0)
+            int index = FindInIotlb(space.Tag, iova);
+            if (index >= 0 && !MustDirty(request, space, _caches.Iotlb[index]))
             {
                 _caches.Counts.IotlbHits++;
-                return Resolve(request, _caches.Iotlb[index]);
+                return Resolve(request, space, _caches.Iotlb[index]);
             }
 
             _caches.Counts.Walks++;
         }
 
-        return Walk(request, context.Entry);
+        return space.IsFirstStage ? Walk<FirstStageEntry>(request, space) : Walk<SecondStageEntry>(request, space);
     }
 
-    private TranslationResult PassThrough(in Request request)
+    private TranslationResult PassThrough(in Request request, in AddressSpace space)
     {
-        if (request.Address.Value >> _options.GuestAddressWidth != 0) return TranslationResult.Blocked(VtdFaultReason.AddressBeyondMgaw);
-        lock (_gate) return GoOn(request.Slot, request.Address.Value);
+        ulong address = request.Address.Value;
+        if (space.Pasid is null)
+        {
+            if (address >> _options.GuestAddressWidth != 0) return TranslationResult.Blocked(VtdFaultReason.AddressBeyondMgaw);
+        }
+        else
+        {
+            if ((address & VtdEntries.BitsFrom(_options.HostAddressWidth)) != 0)
+                return TranslationResult.Blocked(VtdFaultReason.AddressBeyondHostWidth);                 // SGN.4.2
+            if (IsInterruptRange(address)) return TranslationResult.Blocked(VtdFaultReason.ScalableInterruptAddressOutput);    // SGN.8
+        }
+
+        lock (_gate) return GoOn(request.Slot, address);
     }
 
-    private int FindInIotlb(ushort domain, ulong iova)
+    private int FindInIotlb(CacheTag tag, ulong iova)
     {
         int index = -1;
-        for (int level = 1; level <= 3 && index < 0; level++) index = _caches.Iotlb.Find(domain, iova, level);
+        for (int level = 1; level <= 3 && index < 0; level++) index = _caches.Iotlb.Find(tag, iova, level);
         return index;
     }
+
+    /// <summary>
+    /// Whether the cached translation lets a write through whose dirty flag is not known to be set: the hardware then goes to
+    /// the entry to set it (Accessed and Dirty Flags).
+    /// </summary>
+    private static bool MustDirty(in Request request, in AddressSpace space, in CacheLine line) =>
+        space.KeepsFlags && request.Access == DeviceAccess.Write && !line.Dirty
+        && line.Fault == VtdFaultReason.None && Denial(request, space, line) == VtdFaultReason.None;
 
     /// <summary>
     /// Applies a cached or walked translation to the access. A cached one without the permission is final: software that
     /// widens permissions must invalidate (Capability Register, CM).
     /// </summary>
-    private TranslationResult Resolve(in Request request, in CacheLine line)
+    private TranslationResult Resolve(in Request request, in AddressSpace space, in CacheLine line)
     {
         if (line.Fault != VtdFaultReason.None) return TranslationResult.Blocked(line.Fault.For(request.Access));
-        bool permitted = request.Access == DeviceAccess.Write ? line.Write : line.Read;
-        if (!permitted) return TranslationResult.Blocked(VtdFaultReasons.Denied(request.Access));    // LGN.2, LGN.3
+        VtdFaultReason denial = Denial(request, space, line);
+        if (denial != VtdFaultReason.None) return TranslationResult.Blocked(denial);
         ulong address = line.Target | (request.Address.Value & VtdEntries.PageMask(line.Level));
-        if (IsInterruptRange(address)) return TranslationResult.Blocked(VtdFaultReason.InterruptAddressOutput);    // LGN.4
+        if (IsInterruptRange(address)) return TranslationResult.Blocked(space.Faults.InterruptOutput);    // LGN.4, SGN.8
         return GoOn(request.Slot, address);
+    }
+
+    /// <summary>The fault of an access that the entries of the walk together do not permit; None if they do.</summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Access Rights of first-stage and of second-stage translation.</remarks>
+    private static VtdFaultReason Denial(in Request request, in AddressSpace space, in CacheLine line)
+    {
+        bool isWrite = request.Access == DeviceAccess.Write;
+        if (space.IsFirstStage)
+        {
+            if (!request.Privileged && !line.User) return VtdFaultReason.UserPrivilege;                  // SGN.2
+            if (request.Execute && !line.Execute) return VtdFaultReason.ExecuteDisabled;                 // SGN.3
+            bool needsWrite = isWrite && (!request.Privileged || space.IsWriteProtected);
+            return needsWrite && !line.Write ? space.Faults.Write : VtdFaultReason.None;                 // SGN.6
+        }
+
+        if (!line.Read && !line.Write) return space.Faults.Absent(request.Access);                       // SSS.2
+        bool permitted = isWrite ? line.Write : line.Read;
+        return permitted ? VtdFaultReason.None : space.Faults.Denied(request.Access);                    // LGN.2, LGN.3, SGN.6, SGN.7
     }
 
     private TranslationResult GoOn(int slot, ulong address)
@@ -146,17 +208,25 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return TranslationResult.At(address);
     }
 
-    private void RecordFault(in Request request, VtdFaultReason reason, bool faultProcessingDisabled)
+    private void RecordFault(in Request request, VtdFaultReason reason, bool isSilenced)
     {
         _steps.At(SimStep.FaultRecord, request.Address.Value);
         lock (_gate)
         {
             _caches.Counts.Faults++;
-            if (faultProcessingDisabled) _caches.Counts.FaultsSilenced++;
-            else if (!_faults.Record(request.Source, request.Address, request.Access, reason)) _caches.Counts.FaultsLost++;
+            if (isSilenced && reason.IsQualified()) _caches.Counts.FaultsSilenced++;
+            else if (!_faults.Record(request.Source, request.Address, request.Access, request.Prefix, reason)) _caches.Counts.FaultsLost++;
         }
     }
 
-    /// <summary>One access of one device on its way through the unit.</summary>
-    private readonly record struct Request(StreamId Source, Iova Address, DeviceAccess Access, int Slot);
+    /// <summary>
+    /// One access of one device on its way through the unit. Without a prefix <paramref name="Privileged"/> comes from the
+    /// context entry (RID_PRIV).
+    /// </summary>
+    private readonly record struct Request(
+        StreamId Source, Iova Address, DeviceAccess Access, PasidPrefix? Prefix, int Slot, bool Privileged = false)
+    {
+        /// <summary>Execute requests are reads.</summary>
+        public bool Execute => Prefix is { Execute: true } && Access == DeviceAccess.Read;
+    }
 }

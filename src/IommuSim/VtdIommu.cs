@@ -3,8 +3,8 @@ using Platform;
 namespace IommuSim;
 
 /// <summary>
-/// A VT-d DMA-remapping unit in legacy mode: the register page, the walk of root, context and second-stage tables, the
-/// caches, the invalidation queue and the fault records.
+/// A VT-d DMA-remapping unit in legacy mode and, where its options say so, in scalable mode: the register page, the walk of
+/// root, context, PASID, first-stage and second-stage tables, the caches, the invalidation queue and the fault records.
 /// </summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification. Where it leaves the hardware free, the unit does what is hardest on
@@ -76,8 +76,7 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
             {
                 foreach (ref readonly CacheLine line in _caches.Iotlb.Lines)
                 {
-                    if (line.Valid)
-                        entries.Add(new(new(line.Domain), line.Range, new(line.Target), line.Read, line.Write, line.Fault));
+                    if (line.Valid) entries.Add(ToEntry(line));
                 }
             }
 
@@ -93,12 +92,10 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
             var entries = new List<WalkCacheEntry>();
             lock (_gate)
             {
-                for (int level = 2; level <= 4; level++)
+                for (int level = RemappingCaches.LowestTableLevel; level <= RemappingCaches.HighestTableLevel; level++)
                 {
-                    foreach (ref readonly CacheLine line in _caches.WalkCache(level).Lines)
-                    {
-                        if (line.Valid) entries.Add(new(new(line.Domain), line.Range, new(line.Target), level, line.Fault));
-                    }
+                    AddEntries(entries, _caches.WalkCache(isFirstStage: false, level));
+                    AddEntries(entries, _caches.WalkCache(isFirstStage: true, level));
                 }
             }
 
@@ -107,6 +104,26 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
     }
 
     internal TSteps Steps => _steps;
+
+    private static IotlbEntry ToEntry(in CacheLine line) => new(
+        new(line.Tag.Domain),
+        line.Range,
+        new(line.Target),
+        line.Read,
+        line.Write,
+        line.Fault,
+        line.Tag.PasidOrNull,
+        line.IsFirstStage ? TranslationStage.FirstStage : TranslationStage.SecondStage,
+        line.User);
+
+    private static void AddEntries(List<WalkCacheEntry> entries, TranslationCache cache)
+    {
+        foreach (ref readonly CacheLine line in cache.Lines)
+        {
+            if (line.Valid)
+                entries.Add(new(new(line.Tag.Domain), line.Range, new(line.Target), line.Level, line.Fault, line.Tag.PasidOrNull));
+        }
+    }
 
     private void Ring()
     {

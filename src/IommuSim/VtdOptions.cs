@@ -20,6 +20,9 @@ public sealed record VtdOptions
     /// <summary>A unit with every feature of the legacy mode, medium caches and one fault record.</summary>
     public static VtdOptions Default { get; } = new();
 
+    /// <summary>The same unit with the scalable mode and all of its features but execute requests.</summary>
+    public static VtdOptions Scalable { get; } = new() { ScalableMode = true };
+
     /// <summary>Sets of the IOTLB: a power of two, or 0 for no IOTLB.</summary>
     public int IotlbSets { get; init; } = 64;
 
@@ -68,13 +71,95 @@ public sealed record VtdOptions
     /// <summary>When the invalidation queue is consumed.</summary>
     public CommandMode Commands { get; init; } = CommandMode.OnDoorbell;
 
+    /// <summary>
+    /// ECAP.SMTS: whether root tables of the scalable mode and 256-bit invalidation descriptors are supported. Without it
+    /// none of the options below counts, and each field that reports them is clear.
+    /// </summary>
+    public bool ScalableMode { get; init; }
+
+    /// <summary>ECAP.SSTS: whether a PASID may be translated by second-stage tables.</summary>
+    public bool SecondStage { get; init; } = true;
+
+    /// <summary>ECAP.FSTS: whether a PASID may be translated by first-stage tables.</summary>
+    public bool FirstStage { get; init; } = true;
+
+    /// <summary>CAP.FS5LP: whether first-stage tables may have five levels.</summary>
+    public bool FirstStageFiveLevels { get; init; } = true;
+
+    /// <summary>CAP.FS1GP: whether a first-stage page-directory-pointer entry may map a 1 GiB page. 2 MiB pages always are.</summary>
+    public bool FirstStagePages1G { get; init; } = true;
+
+    /// <summary>ECAP.PASID: whether requests may carry a PASID.</summary>
+    public bool RequestsWithPasid { get; init; } = true;
+
+    /// <summary>ECAP.PSS: the bits of a PASID, 1 … 20 (the field is one less).</summary>
+    public int PasidBits { get; init; } = 20;
+
+    /// <summary>ECAP.RPS: whether a context entry chooses the PASID of requests without one; otherwise that is 0.</summary>
+    public bool RidPasid { get; init; } = true;
+
+    /// <summary>ECAP.RPRIVS: whether a context entry can make requests without a PASID privileged; only with <see cref="SupervisorRequests"/>.</summary>
+    public bool RidPrivilege { get; init; } = true;
+
+    /// <summary>ECAP.SRS: whether requests may ask for supervisor privilege.</summary>
+    public bool SupervisorRequests { get; init; } = true;
+
+    /// <summary>
+    /// ECAP.ERS: whether requests may ask for execute permission. Revision 4.1 of the specification took this away; the
+    /// meaning is that of the revisions before.
+    /// </summary>
+    public bool ExecuteRequests { get; init; }
+
+    /// <summary>
+    /// ECAP.SMPWCS: whether walks of a PASID's tables can be made to snoop (PWSNP). Where they do not, a flag that would have
+    /// to be set in a paging entry is a fault.
+    /// </summary>
+    public bool ScalableWalkSnoop { get; init; } = true;
+
+    /// <summary>ECAP.SSADS: accessed and dirty flags in second-stage entries; only with <see cref="ScalableWalkSnoop"/>.</summary>
+    public bool SecondStageAccessedDirty { get; init; } = true;
+
+    /// <summary>ECAP.EAFS: the extended-accessed flag in first-stage entries; only with <see cref="ScalableWalkSnoop"/>.</summary>
+    public bool ExtendedAccessed { get; init; } = true;
+
+    /// <summary>ECAP.SC: the snoop bit of second-stage leaves and PGSNP of PASID entries. They change nothing here: all memory is coherent.</summary>
+    public bool SnoopControl { get; init; }
+
+    /// <summary>Entries of the direct-mapped PASID cache; 0 for none.</summary>
+    public int PasidCacheEntries { get; init; } = 16;
+
     /// <summary>The widest device address, in bits: 39 or 48 (CAP.MGAW is one less).</summary>
     public int GuestAddressWidth => FourLevelTables ? 48 : 39;
 
     /// <summary>Whether a table of <paramref name="levels"/> levels is supported.</summary>
     public bool SupportsLevels(int levels) => levels switch { 3 => ThreeLevelTables, 4 => FourLevelTables, _ => false };
 
-    /// <summary>Whether an entry of <paramref name="level"/> may be a leaf.</summary>
+    internal bool HasSecondStage => ScalableMode && SecondStage;
+
+    internal bool HasFirstStage => ScalableMode && FirstStage;
+
+    internal bool HasFiveLevels => HasFirstStage && FirstStageFiveLevels;
+
+    internal bool HasPasid => ScalableMode && RequestsWithPasid;
+
+    internal bool HasRidPasid => ScalableMode && RidPasid;
+
+    internal bool HasSupervisor => ScalableMode && SupervisorRequests;
+
+    internal bool HasRidPrivilege => HasSupervisor && RidPrivilege;
+
+    internal bool HasExecute => ScalableMode && ExecuteRequests;
+
+    internal bool HasWalkSnoop => ScalableMode && ScalableWalkSnoop;
+
+    internal bool HasSecondStageFlags => HasSecondStage && HasWalkSnoop && SecondStageAccessedDirty;
+
+    internal bool HasExtendedAccessed => HasFirstStage && HasWalkSnoop && ExtendedAccessed;
+
+    /// <summary>Whether a first-stage entry of <paramref name="level"/> may be a leaf.</summary>
+    internal bool SupportsFirstStageLeafAt(int level) => level is 1 or 2 || (level == 3 && FirstStagePages1G);
+
+    /// <summary>Whether a second-stage entry of <paramref name="level"/> may be a leaf.</summary>
     internal bool SupportsLeafAt(int level) => level switch { 1 => true, 2 => Pages2M, 3 => Pages1G, _ => false };
 
     internal ulong Capability =>
@@ -87,13 +172,28 @@ public sealed record VtdOptions
         | 1UL << 39                                                 // PSI
         | (ulong)(FaultRecordCount - 1) << 40                       // NFR
         | (ulong)MaximumAddressMask << 48                           // MAMV
-        | 1UL << 54 | 1UL << 55;                                    // DWD, DRD
+        | 1UL << 54 | 1UL << 55                                     // DWD, DRD
+        | Flag(HasFirstStage && FirstStagePages1G, 56)              // FS1GP
+        | Flag(HasFiveLevels, 60);                                  // FS5LP
 
     internal ulong ExtendedCapability =>
         Flag(CoherentWalk, 0)
         | 1UL << 1                                                  // QI
         | Flag(PassThrough, 6)
-        | (ulong)(VtdRegisters.InvalidateAddress / 16) << 8;        // IRO, in 16-byte units
+        | Flag(SnoopControl, 7)
+        | (ulong)(VtdRegisters.InvalidateAddress / 16) << 8         // IRO, in 16-byte units
+        | Flag(HasExecute, 30)                                      // ERS
+        | Flag(HasSupervisor, 31)                                   // SRS
+        | Flag(HasExtendedAccessed, 34)                             // EAFS
+        | (ScalableMode ? (ulong)(PasidBits - 1) << 35 : 0)         // PSS
+        | Flag(HasPasid, 40)
+        | Flag(ScalableMode, 43)                                    // SMTS
+        | Flag(HasSecondStageFlags, 45)                             // SSADS
+        | Flag(HasSecondStage, 46)                                  // SSTS
+        | Flag(HasFirstStage, 47)                                   // FSTS
+        | Flag(HasWalkSnoop, 48)                                    // SMPWCS
+        | Flag(HasRidPasid, 49)                                     // RPS
+        | Flag(HasRidPrivilege, 53);                                // RPRIVS
 
     internal void Validate()
     {
@@ -105,6 +205,8 @@ public sealed record VtdOptions
         Require(HostAddressWidth is >= 32 and <= 52, nameof(HostAddressWidth), "32 to 52");
         Require(ThreeLevelTables || FourLevelTables, nameof(FourLevelTables), "true where ThreeLevelTables is false");
         Require(MaximumAddressMask is >= 0 and <= 63, nameof(MaximumAddressMask), "0 to 63");
+        Require(PasidBits is >= 1 and <= 20, nameof(PasidBits), "1 to 20");
+        Require(PasidCacheEntries >= 0, nameof(PasidCacheEntries), "0 or more");
         Require(Enum.IsDefined(Commands), nameof(Commands), "a CommandMode");
     }
 

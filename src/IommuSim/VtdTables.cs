@@ -1,14 +1,18 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
 
-/// <summary>A page that second-stage tables translate.</summary>
+/// <summary>A page that tables translate.</summary>
 /// <param name="First">Its first device address.</param>
 /// <param name="ByteCount">4 KiB, 2 MiB or 1 GiB.</param>
 /// <param name="Address">The physical address of its first byte.</param>
 /// <param name="Read">Whether every entry on the way grants reads.</param>
-/// <param name="Write">Whether every entry on the way grants writes.</param>
-public readonly record struct DecodedLeaf(Iova First, ulong ByteCount, PhysAddr Address, bool Read, bool Write);
+/// <param name="Write">Whether every entry on the way grants writes. Of a first-stage table, supervisor writes may need none (WPE).</param>
+/// <param name="User">Whether every entry on the way lets requests without supervisor privilege through; so the second stage always does.</param>
+/// <param name="Execute">Whether no entry on the way has execute-disable set; so it always is in the second stage.</param>
+public readonly record struct DecodedLeaf(
+    Iova First, ulong ByteCount, PhysAddr Address, bool Read, bool Write, bool User = true, bool Execute = true);
 
 /// <summary>An entry that is present and that the hardware would refuse.</summary>
 /// <param name="First">The first device address that it should translate.</param>
@@ -24,6 +28,31 @@ public readonly record struct MalformedEntry(Iova First, int Level, PhysAddr Ent
 /// <param name="PassThrough">Whether the device's accesses go untranslated.</param>
 public readonly record struct DecodedContext(PhysAddr Root, int Levels, VtdDomainId Domain, bool PassThrough);
 
+/// <summary>How the requests of a device are translated: what its context entry and in scalable mode its PASID entry say.</summary>
+/// <param name="Stage">By which tables.</param>
+/// <param name="Root">Their root; meaningless for pass-through.</param>
+/// <param name="Levels">3 or 4 in the second stage, 4 or 5 in the first; meaningless for pass-through.</param>
+/// <param name="Domain">The domain id.</param>
+/// <param name="Pasid">The PASID: of a request without one, the context entry's; null in legacy mode.</param>
+/// <param name="KeepsFlags">Whether the hardware sets accessed and dirty flags in the entries.</param>
+/// <param name="WriteProtected">WPE: whether supervisor writes need permission too.</param>
+/// <param name="Supervisor">SRE: whether requests with supervisor privilege are let through.</param>
+public readonly record struct DecodedTranslation(
+    TranslationStage Stage,
+    PhysAddr Root,
+    int Levels,
+    VtdDomainId Domain,
+    VtdPasid? Pasid,
+    bool KeepsFlags,
+    bool WriteProtected,
+    bool Supervisor);
+
+/// <summary>A PASID of a device whose table entry is present, or a present directory entry that leads to none.</summary>
+/// <param name="Pasid">The PASID; for a directory entry that the hardware would refuse, the first of its 64.</param>
+/// <param name="Reason">The fault that every request with the PASID gets; <see cref="VtdFaultReason.None"/> if there is none.</param>
+/// <param name="Translation">How it is translated; default if <paramref name="Reason"/> says that it is not.</param>
+public readonly record struct DecodedPasid(VtdPasid Pasid, VtdFaultReason Reason, DecodedTranslation Translation);
+
 /// <summary>
 /// Decodes tables in memory as the hardware would read them now, with no cache in between: for oracles and audits.
 /// </summary>
@@ -33,55 +62,53 @@ public readonly record struct DecodedContext(PhysAddr Root, int Levels, VtdDomai
 /// <see cref="Malformed"/> tells of them.</para>
 /// <para><b>Threads.</b> Any number at once; changes made during an enumeration may or may not be seen.</para>
 /// </remarks>
-public static class VtdTables
+public static partial class VtdTables
 {
-    /// <summary>The pages below a root, in the order of their device addresses.</summary>
+    /// <summary>The pages below a root, in the order of their device addresses as the tables have them: without sign extension.</summary>
     /// <param name="memory">Where the tables are.</param>
     /// <param name="root">The root table.</param>
-    /// <param name="levels">3 or 4.</param>
+    /// <param name="levels">3 or 4; 4 or 5 in the first stage.</param>
     /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
+    /// <param name="stage">Which tables: first or second stage.</param>
     /// <returns>
-    /// Found one by one: tables that point back at themselves translate up to 2^36 pages, and all would be given.
+    /// Found one by one: tables that point back at themselves translate up to 2^45 pages, and all would be given.
     /// </returns>
-    public static IEnumerable<DecodedLeaf> Leaves<TMemory>(TMemory memory, PhysAddr root, int levels, VtdOptions? options = null)
-        where TMemory : struct, IPhysicalMemory
-    {
-        CheckLevels(levels);
-        var start = new Table(root, levels, 0, true, true);
-        return Below(memory, start, options ?? VtdOptions.Default)
+    public static IEnumerable<DecodedLeaf> Leaves<TMemory>(
+        TMemory memory, PhysAddr root, int levels, VtdOptions? options = null, TranslationStage stage = TranslationStage.SecondStage)
+        where TMemory : struct, IPhysicalMemory =>
+        Below(memory, Top(root, levels, stage), options ?? VtdOptions.Default)
             .Where(static found => found.Fault == VtdFaultReason.None && found.IsLeaf)
             .Select(static found => found.ToLeaf());
-    }
 
     /// <summary>The entries below a root that are present and that the hardware would refuse.</summary>
     /// <param name="memory">Where the tables are.</param>
     /// <param name="root">The root table.</param>
-    /// <param name="levels">3 or 4.</param>
+    /// <param name="levels">3 or 4; 4 or 5 in the first stage.</param>
     /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
-    public static IEnumerable<MalformedEntry> Malformed<TMemory>(TMemory memory, PhysAddr root, int levels, VtdOptions? options = null)
-        where TMemory : struct, IPhysicalMemory
-    {
-        CheckLevels(levels);
-        var start = new Table(root, levels, 0, true, true);
-        return Below(memory, start, options ?? VtdOptions.Default)
+    /// <param name="stage">Which tables: first or second stage.</param>
+    /// <returns>Each with its reason; those of the second stage by the numbers of the legacy mode.</returns>
+    public static IEnumerable<MalformedEntry> Malformed<TMemory>(
+        TMemory memory, PhysAddr root, int levels, VtdOptions? options = null, TranslationStage stage = TranslationStage.SecondStage)
+        where TMemory : struct, IPhysicalMemory =>
+        Below(memory, Top(root, levels, stage), options ?? VtdOptions.Default)
             .Where(static found => found.Fault != VtdFaultReason.None)
             .Select(static found => new MalformedEntry(new(found.First), found.Level, found.At, found.Fault));
-    }
 
     /// <summary>Every table reachable from a root, each once, the root first.</summary>
     /// <param name="memory">Where the tables are.</param>
     /// <param name="root">The root table.</param>
-    /// <param name="levels">3 or 4.</param>
+    /// <param name="levels">3 or 4; 4 or 5 in the first stage.</param>
     /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
-    public static IEnumerable<PhysAddr> TablePages<TMemory>(TMemory memory, PhysAddr root, int levels, VtdOptions? options = null)
+    /// <param name="stage">Which tables: first or second stage.</param>
+    public static IEnumerable<PhysAddr> TablePages<TMemory>(
+        TMemory memory, PhysAddr root, int levels, VtdOptions? options = null, TranslationStage stage = TranslationStage.SecondStage)
         where TMemory : struct, IPhysicalMemory
     {
-        CheckLevels(levels);
         options ??= VtdOptions.Default;
         // A table is walked once for each level at which it is met: hostile tables point at themselves.
         var met = new HashSet<(PhysAddr, int)> { (root, levels) };
         var given = new HashSet<PhysAddr>();
-        var waiting = new Queue<Table>([new(root, levels, 0, true, true)]);
+        var waiting = new Queue<Table>([Top(root, levels, stage)]);
         while (waiting.TryDequeue(out Table table))
         {
             if (given.Add(table.Address)) yield return table.Address;
@@ -89,41 +116,22 @@ public static class VtdTables
             foreach (Found found in Entries(memory, table, options))
             {
                 if (found.Fault != VtdFaultReason.None || found.IsLeaf) continue;
-                if (!met.Add((found.Entry.Address, found.Level - 1))) continue;
+                if (!met.Add((found.Target, found.Level - 1))) continue;
                 waiting.Enqueue(found.ToTable());
             }
         }
     }
 
-    /// <summary>Finds the context entry of a device.</summary>
-    /// <param name="memory">Where the tables are.</param>
-    /// <param name="rootTable">The root table, as in RTADDR_REG.</param>
-    /// <param name="source">The requester id, 0 … 0xFFFF.</param>
-    /// <param name="context">What it says; default if there is none.</param>
-    /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
-    /// <returns>False if the hardware would refuse every access of the device because of its root or context entry.</returns>
-    public static bool TryFindContext<TMemory>(
-        TMemory memory, PhysAddr rootTable, StreamId source, out DecodedContext context, VtdOptions? options = null)
-        where TMemory : struct, IPhysicalMemory
+    private static Table Top(PhysAddr root, int levels, TranslationStage stage)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
-        options ??= VtdOptions.Default;
-        context = default;
-        var rootAt = new PhysAddr((rootTable.Value & VtdEntries.FrameMask) | (source.Value >> 8) * RootEntry.Bytes);
-        if (!VtdEntries.TryRead128(memory, rootAt, out ulong low, out ulong high)) return false;
-        var rootEntry = new RootEntry(low, high);
-        if (!rootEntry.IsPresent || rootEntry.HasReserved(options.HostAddressWidth)) return false;
-        var contextAt = new PhysAddr(rootEntry.ContextTable.Value | (source.Value & 0xFF) * ContextEntry.Bytes);
-        if (!VtdEntries.TryRead128(memory, contextAt, out low, out high)) return false;
-        var entry = new ContextEntry(low, high);
-        if (entry.Check(options) != VtdFaultReason.None) return false;
-        context = new(entry.Table, entry.Levels, entry.Domain, entry.IsPassThrough);
-        return true;
-    }
-
-    private static void CheckLevels(int levels)
-    {
-        if (levels is not (3 or 4)) throw new ArgumentOutOfRangeException(nameof(levels), levels, "tables have 3 or 4 levels");
+        bool isKnown = stage switch
+        {
+            TranslationStage.SecondStage => levels is 3 or 4,
+            TranslationStage.FirstStage => levels is 4 or 5,
+            _ => throw new ArgumentOutOfRangeException(nameof(stage), stage, "pass-through has no tables"),
+        };
+        if (!isKnown) throw new ArgumentOutOfRangeException(nameof(levels), levels, "tables of the stage have not so many levels");
+        return new(root, stage, levels, 0, true, true, true, true);
     }
 
     /// <summary>Every present entry below a table, depth first.</summary>
@@ -142,34 +150,61 @@ public static class VtdTables
     private static IEnumerable<Found> Entries<TMemory>(TMemory memory, Table table, VtdOptions options)
         where TMemory : struct, IPhysicalMemory
     {
+        WalkFaults faults = table.Stage == TranslationStage.FirstStage ? WalkFaults.FirstStage : WalkFaults.Legacy;
         for (uint index = 0; index < 1u << SecondStageEntry.CountLog2; index++)
         {
             ulong first = table.First | (ulong)index << VtdEntries.Shift(table.Level);
             PhysAddr at = VtdEntries.EntryAddress(table.Address, first, table.Level);
             if (!memory.TryRead64(at, out ulong bits))
             {
-                yield return new(table, first, at, default, VtdFaultReason.NextTablePointerInvalid);
+                yield return new(table, first, at, faults.NextUnreachable);
                 yield break;
             }
 
-            var entry = new SecondStageEntry(bits);
-            if (!entry.IsPresent) continue;
-            bool isRefused = entry.HasReserved(table.Level, options);
-            yield return new(table, first, at, entry, isRefused ? VtdFaultReason.PagingEntryReserved : VtdFaultReason.None);
+            Found found = table.Stage == TranslationStage.FirstStage
+                ? Decode(new FirstStageEntry(bits), table, first, at, options, faults, out bool isPresent)
+                : Decode(new SecondStageEntry(bits), table, first, at, options, faults, out isPresent);
+            if (isPresent) yield return found;
         }
     }
 
-    private readonly record struct Table(PhysAddr Address, int Level, ulong First, bool Read, bool Write);
+    private static Found Decode<TEntry>(
+        TEntry entry, in Table table, ulong first, PhysAddr at, VtdOptions options, WalkFaults faults, out bool isPresent)
+        where TEntry : struct, IPagingEntry<TEntry>
+    {
+        isPresent = entry.IsPresent;
+        return new(table, first, at, entry.HasReserved(table.Level, options) ? faults.Reserved : VtdFaultReason.None)
+        {
+            IsLeaf = entry.IsLeaf(table.Level),
+            Target = entry.Target(table.Level),
+            Read = table.Read && entry.Read,
+            Write = table.Write && entry.Write,
+            User = table.User && entry.User,
+            Execute = table.Execute && entry.Execute,
+        };
+    }
 
-    private readonly record struct Found(Table Parent, ulong First, PhysAddr At, SecondStageEntry Entry, VtdFaultReason Fault)
+    private readonly record struct Table(
+        PhysAddr Address, TranslationStage Stage, int Level, ulong First, bool Read, bool Write, bool User, bool Execute);
+
+    private readonly record struct Found(Table Parent, ulong First, PhysAddr At, VtdFaultReason Fault)
     {
         public int Level => Parent.Level;
 
-        public bool IsLeaf => Entry.IsLeaf(Level);
+        public bool IsLeaf { get; init; }
 
-        public Table ToTable() => new(Entry.Address, Level - 1, First, Parent.Read && Entry.Read, Parent.Write && Entry.Write);
+        public PhysAddr Target { get; init; }
 
-        public DecodedLeaf ToLeaf() => new(
-            new(First), 1UL << VtdEntries.Shift(Level), Entry.Address, Parent.Read && Entry.Read, Parent.Write && Entry.Write);
+        public bool Read { get; init; }
+
+        public bool Write { get; init; }
+
+        public bool User { get; init; }
+
+        public bool Execute { get; init; }
+
+        public Table ToTable() => new(Target, Parent.Stage, Level - 1, First, Read, Write, User, Execute);
+
+        public DecodedLeaf ToLeaf() => new(new(First), 1UL << VtdEntries.Shift(Level), Target, Read, Write, User, Execute);
     }
 }

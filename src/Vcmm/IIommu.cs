@@ -84,7 +84,10 @@ public interface IIommu
     /// <returns><see cref="VcmmError.HardwareFailure"/> if it is not known to have forgotten.</returns>
     VcmmError Invalidate(ReadOnlySpan<Invalidation> commands);
 
-    /// <summary>Takes the oldest fault that has not been taken.</summary>
+    /// <summary>
+    /// Takes the oldest fault that has not been taken. Any thread may call, also several at once and beside any other call:
+    /// each fault goes to one caller. It does not wait for a fault.
+    /// </summary>
     /// <returns>False if there is none.</returns>
     bool TryTakeFault(out DeviceFault fault);
 
@@ -114,6 +117,9 @@ public readonly record struct DeviceFault(StreamId Device, Pasid? Pasid, Iova Ad
 
     /// <summary>By which the hardware knows a waiting access.</summary>
     public ulong Token { get; init; }
+
+    /// <summary>Whether it had supervisor privilege.</summary>
+    public bool IsPrivileged { get; init; }
 
     /// <summary><c>sid:0x20 Write iova:0x1000 reason 0x05</c>.</summary>
     public override string ToString() => $"{Device}{(Pasid is { } pasid ? $" {pasid}" : "")} {Access} {Address} {(IsStalled ? "waits" : $"reason 0x{Reason:x2}")}";

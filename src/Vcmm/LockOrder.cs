@@ -1,5 +1,6 @@
 using Platform;
 using Vcmm.Allocation;
+using Vcmm.Invalidations;
 
 namespace Vcmm;
 
@@ -15,7 +16,9 @@ namespace Vcmm;
 [RunsUnderLocks(typeof(Func<IovaRange, IRangeAllocator>), "a bound's allocator is part of the bound, and a bound is there as a whole or not at all")]
 [RunsUnderLocks(typeof(Func<int>), "a number for the thread that calls; it is asked for on the way to a range")]
 [RunsUnderLocks(typeof(ICollection<Mapping>), "the backings of a memory are copied straight to where the caller wants them")]
-[RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for")]
+[RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for, and when something is put in a queue")]
+[RunsUnderLocks(typeof(IQuarantined), "a region that has to flush its queue does so under its locks; a release knows that it may call no region")]
+[TalksToAnother(typeof(CachedRangeAllocator), "a cache may stand before a cache: the locks of the one behind come after all of this one's")]
 internal enum LockRank
 {
     /// <summary>A region's associations, tables and active domains.</summary>
@@ -43,6 +46,31 @@ internal enum LockRank
 
     /// <summary>Which physical allocations there are, by address.</summary>
     Memories,
+
+    /// <summary>One flush of a queue at a time.</summary>
+    [HeldAcrossWait("one flush is done when the hardware has forgotten; who comes meanwhile waits for that")]
+    Flush,
+
+    /// <summary>What waits in a queue for its flush.</summary>
+    Quarantine,
+
+    /// <summary>Which devices are attached to an address space without a VCM.</summary>
+    [HeldAcrossWait("a device is attached, or not, only once the hardware has done it")]
+    DmaAttachments,
+
+    /// <summary>The ranges of an address space without a VCM: a stripe. Of several, in ascending order of their places.</summary>
+    [HeldTwice("in ascending order", In = "RangeStripes.Enter")]
+    [HeldAcrossWait("one operation on one range at a time, and it ends when the hardware has forgotten")]
+    DmaRanges,
+
+    /// <summary>Which ranges of such an address space wait for a sync.</summary>
+    DmaPending,
+
+    /// <summary>Which buffers are mapped.</summary>
+    DmaMappings,
+
+    /// <summary>What is mapped in a table that has no bytes.</summary>
+    Table,
 
     /// <summary>Which devices there are.</summary>
     Devices,
@@ -80,6 +108,9 @@ internal enum LockRank
 
     /// <summary>Which frames are free.</summary>
     Frames,
+
+    /// <summary>Objects that are used again.</summary>
+    Idle,
 }
 
 /// <summary>The rank of the lock that is the object in this field, each object of the array in it, or each object of this class.</summary>
@@ -107,6 +138,15 @@ internal sealed class HeldTwiceAttribute(string reason) : Attribute
 
     /// <summary>By which method alone, the one that takes the first lock.</summary>
     public required string In { get; init; }
+}
+
+/// <summary>An object of the class calls through an interface another object of it, never itself, and never back: such calls are not followed.</summary>
+[AttributeUsage(AttributeTargets.Enum, AllowMultiple = true)]
+internal sealed class TalksToAnotherAttribute(Type type, string reason) : Attribute
+{
+    public Type Type { get; } = type;
+
+    public string Reason { get; } = reason;
 }
 
 /// <summary>What callers hand in and the library calls while it holds locks. It calls nothing of the library.</summary>

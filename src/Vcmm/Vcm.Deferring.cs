@@ -8,6 +8,7 @@ namespace Vcmm;
 public sealed partial class Vcm
 {
     /// <summary>Of what is used again. Innermost; nothing is called while it is held.</summary>
+    [LockRank(LockRank.Idle)]
     private readonly object _idleGate = new();
 
     private readonly Stack<DeferredUnback> _idleDeferrals = new();

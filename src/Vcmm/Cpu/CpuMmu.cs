@@ -26,6 +26,7 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
 
     private const uint LastUntaggedDomain = 0xFFFF;
 
+    [LockRank(LockRank.Domains)]
     private readonly object _gate = new();
     private readonly ICpuPort _port;
     private readonly CountingMemory<TMemory> _memory;

@@ -26,6 +26,7 @@ public sealed partial class DmaMapping<TMemory>
     private const ulong PageBytes = VcmManager.PageBytes;
     private const ulong PageMask = PageBytes - 1;
 
+    [LockRank(LockRank.DmaMappings)]
     private readonly object _gate = new();
     private readonly Dictionary<ulong, Live> _live = [];
     private readonly Stack<List<PhysRange>> _idleSegments = new();

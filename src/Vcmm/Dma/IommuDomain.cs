@@ -17,6 +17,7 @@ namespace Vcmm.Dma;
 /// </remarks>
 public sealed partial class IommuDomain
 {
+    [LockRank(LockRank.DmaAttachments)]
     private readonly object _attachmentGate = new();
     private readonly List<(StreamId Device, Pasid? Pasid)> _attachments = [];
     private readonly IIommu _iommu;

@@ -6,6 +6,7 @@ namespace Vcmm.Dma;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 internal sealed class PendingRanges
 {
+    [LockRank(LockRank.DmaPending)]
     private readonly object _gate = new();
 
     /// <summary>In the order of their addresses; no two overlap.</summary>

@@ -18,6 +18,7 @@ internal sealed class RangeStripes
     /// <summary>256 KiB: most buffers touch one or two stripes, and neighbours are apart.</summary>
     private const int StripeLog2 = 18;
 
+    [LockRank(LockRank.DmaRanges)]
     private readonly object[] _gates = new object[Count];
 
     public RangeStripes()

@@ -36,7 +36,9 @@ public sealed record FlushQueueOptions
 /// </remarks>
 public sealed class FlushQueue
 {
+    [LockRank(LockRank.Flush)]
     private readonly object _flushGate = new();
+    [LockRank(LockRank.Quarantine)]
     private readonly object _gate = new();
     private readonly FlushQueueOptions _options;
     private readonly Stack<FlushBatch> _idle = new();

@@ -9,7 +9,10 @@ public interface IQuarantined
     /// Nothing can be reached any more through the translations that this waited for: give back what was held. Called once
     /// for each <see cref="FlushQueue.TryAdd"/>, without any lock of the queue's.
     /// </summary>
-    /// <remarks><b>Errors.</b> Must not throw. <b>Threads.</b> Called by whichever thread flushes.</remarks>
+    /// <remarks>
+    /// <b>Errors.</b> Must not throw. <b>Threads.</b> Called by whichever thread flushes. Where a region uses the queue
+    /// (<see cref="VcmOptions.FlushQueue"/>) that thread may hold locks of the region: then call nothing of a <see cref="VcmManager"/>.
+    /// </remarks>
     void Release();
 }
 

@@ -18,6 +18,7 @@ public sealed class IdentityTable : IPageTable
     /// <summary>The size of the smallest page, in bytes; every range is whole ones.</summary>
     public const ulong GranuleBytes = 4096;
 
+    [LockRank(LockRank.Table)]
     private readonly object _gate = new();
 
     /// <summary>Ascending; those that touch differ in their attributes. Replaced under the gate, never changed.</summary>

@@ -357,7 +357,7 @@ public sealed partial class PageTable<TFormat, TMemory>
             PhysAddr slot = SlotAt(table, i);
             ulong entry = _memory.Read64(slot);
             EntryKind kind = TFormat.Classify(entry, level);
-            if (kind == EntryKind.Leaf) WriteEntry(slot, entry | bits);
+            if (kind == EntryKind.Leaf) Replace(slot, entry, entry | bits);
             else if (kind == EntryKind.Table) SetInSubtree(TFormat.TableAddress(entry), level - 1, bits);
         }
     }

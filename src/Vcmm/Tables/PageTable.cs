@@ -108,7 +108,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     {
         if (!IsCanonical(range.First.Value) || !IsCanonical(range.Last.Value)) return false;
         // Both ends are addresses; all between them are if they lie in one half.
-        return !TFormat.IsSignExtended || (long)(range.First.Value ^ range.Last.Value) >= 0;
+        return !TFormat.IsSignExtended || (range.First.Value ^ range.Last.Value) >> 63 == 0;
     }
 
     /// <inheritdoc/>

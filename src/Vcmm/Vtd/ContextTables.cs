@@ -1,119 +1,100 @@
 using Platform;
 using Vcmm.Allocation;
+using Vcmm.Tables;
 
 namespace Vcmm.Vtd;
 
-/// <summary>The root table and the context tables: which table each device translates through.</summary>
+/// <summary>Legacy mode: a root table and context tables, whose entries point at second-stage tables.</summary>
 /// <remarks>
 /// <para>The tables in memory are the only record. A context table is made for a bus when its first device is attached and
 /// stays until the driver stops.</para>
-/// <para><b>Threads.</b> Any number at once.</para>
 /// <para><b>Source.</b> VT-d specification, "Root Entry" and "Context Entry". Translation type 00b: untranslated requests go
 /// through second-stage tables.</para>
 /// </remarks>
-internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames, PhysAddr root)
+internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames, PhysAddr root) : IDeviceTables
     where TMemory : struct, IPhysicalMemory
 {
-    private const ulong Present = 1;
-    private const ulong AddressMask = ~0xFFFUL;
     private const ulong EntryBytes = 16;
+    private const int EntryWords = 2;
     private const int BusCount = 256;
+    private const int DomainShift = 8;
 
     [LockRank(LockRank.DeviceTables)]
     private readonly object _gate = new();
 
-    public PhysAddr Root { get; } = root;
+    /// <summary>The translation table mode is 00b.</summary>
+    public ulong RootPointer => root.Value;
 
-    /// <summary>Makes the device's entry present.</summary>
-    public VcmmError TrySet(StreamId device, ContextEntry entry)
+    /// <inheritdoc/>
+    public VcmmError TryAttach(in Attachment attachment, IPageTable table, out bool contextChanged)
     {
+        contextChanged = true;
         lock (_gate)
         {
-            VcmmError error = TryFindOrAddTable(device, out PhysAddr table);
+            VcmmError error = TryFindOrAddTable(attachment.Device, out PhysAddr contexts);
             if (error != VcmmError.None) return error;
-            PhysAddr slot = SlotOf(table, device);
-            if ((memory.Read64(slot) & Present) != 0) throw new InvalidOperationException($"{device} is attached already");
-            memory.Write64(slot + 8, entry.High);
-            memory.Fence();
-            memory.Write64(slot, entry.Low | Present);
-            memory.Clean(PhysRange.FromLength(slot, EntryBytes));
-            memory.Fence();
+            PhysAddr entry = EntryOf(contexts, attachment.Device);
+            if (memory.IsPresent(entry)) throw new InvalidOperationException($"{attachment.Device} is attached already");
+            // Address widths 001b, 010b and 011b are 3, 4 and 5 levels.
+            memory.Publish(entry, [table.Root.Value, (ulong)attachment.Domain.Value << DomainShift | (uint)(table.Format.LevelCount - 2)]);
             return VcmmError.None;
         }
     }
 
-    /// <summary>Makes the device's entry absent; returns what it was. The command that must follow fences.</summary>
-    public ContextEntry Clear(StreamId device)
+    /// <inheritdoc/>
+    public bool Detach(in Attachment attachment)
     {
         lock (_gate)
         {
-            ulong rootEntry = memory.Read64(RootSlotOf(device));
-            PhysAddr slot = SlotOf(new(rootEntry & AddressMask), device);
-            ulong low = (rootEntry & Present) != 0 ? memory.Read64(slot) : 0;
-            if ((low & Present) == 0) throw new InvalidOperationException($"{device} is not attached");
-            var entry = new ContextEntry(low & ~Present, memory.Read64(slot + 8));
-            memory.Write64(slot, 0);
-            memory.Fence();
-            memory.Write64(slot + 8, 0);
-            memory.Clean(PhysRange.FromLength(slot, EntryBytes));
-            return entry;
+            PhysAddr slot = RootSlotOf(attachment.Device);
+            PhysAddr entry = EntryOf(new(memory.Read64(slot) & EntryExtensions.AddressMask), attachment.Device);
+            if (!memory.IsPresent(slot) || !memory.IsPresent(entry) || memory.Read64(entry + 8) >> DomainShift != attachment.Domain.Value)
+                throw new InvalidOperationException($"{attachment.Device} is not attached under {attachment.Domain}");
+            memory.Withdraw(entry);
+            return true;
         }
     }
 
+    /// <inheritdoc/>
+    public void Forget(in Attachment attachment, bool contextChanged)
+    {
+        lock (_gate) memory.Erase(EntryOf(attachment.Device), EntryWords);
+    }
+
+    /// <inheritdoc/>
+    public void Restore(in Attachment attachment, bool contextChanged)
+    {
+        lock (_gate) memory.Restore(EntryOf(attachment.Device));
+    }
+
+    /// <inheritdoc/>
     public void Free()
     {
         for (ulong bus = 0; bus < BusCount; bus++)
         {
-            ulong entry = memory.Read64(Root + bus * EntryBytes);
-            if ((entry & Present) != 0) frames.Free(new(entry & AddressMask));
+            ulong entry = memory.Read64(root + bus * EntryBytes);
+            if ((entry & EntryExtensions.Present) != 0) frames.Free(new(entry & EntryExtensions.AddressMask));
         }
 
-        frames.Free(Root);
+        frames.Free(root);
     }
 
     private VcmmError TryFindOrAddTable(StreamId device, out PhysAddr table)
     {
         PhysAddr slot = RootSlotOf(device);
         ulong entry = memory.Read64(slot);
-        if ((entry & Present) != 0)
-        {
-            table = new(entry & AddressMask);
-            return VcmmError.None;
-        }
-
+        table = new(entry & EntryExtensions.AddressMask);
+        if ((entry & EntryExtensions.Present) != 0) return VcmmError.None;
         VcmmError error = frames.TryAllocate(FrameAllocator.FrameBytes, out table);
         if (error != VcmmError.None) return error;
-        memory.ZeroFrame(table);
-        memory.Write64(slot, table.Value | Present);
-        memory.Clean(PhysRange.FromLength(slot, EntryBytes));
+        memory.ZeroFrames(table);
+        memory.Link(slot, table);
         return VcmmError.None;
     }
 
-    private PhysAddr RootSlotOf(StreamId device) => Root + (device.Value >> 8) * EntryBytes;
+    private PhysAddr RootSlotOf(StreamId device) => root + (device.Value >> 8) * EntryBytes;
 
-    private static PhysAddr SlotOf(PhysAddr table, StreamId device) => table + (device.Value & 0xFF) * EntryBytes;
-}
+    private PhysAddr EntryOf(StreamId device) => EntryOf(new(memory.Read64(RootSlotOf(device)) & EntryExtensions.AddressMask), device);
 
-/// <summary>A context entry without its Present bit.</summary>
-internal readonly record struct ContextEntry(ulong Low, ulong High)
-{
-    /// <param name="table">The root of a second-stage table.</param>
-    /// <param name="domain">The tag of its cached translations.</param>
-    /// <param name="levelCount">3 or 4: address widths 001b and 010b.</param>
-    public static ContextEntry SecondStage(PhysAddr table, DomainId domain, int levelCount) =>
-        new(table.Value, (ulong)domain.Value << 8 | (uint)(levelCount - 2));
-}
-
-internal static class FrameExtensions
-{
-    private static readonly byte[] Zeros = new byte[FrameAllocator.FrameBytes];
-
-    /// <summary>Zeroes a frame, and makes that visible to walkers, before it becomes a table.</summary>
-    public static void ZeroFrame<TMemory>(this TMemory memory, PhysAddr frame)
-        where TMemory : struct, IPhysicalMemory
-    {
-        memory.Write(frame, Zeros);
-        memory.Clean(PhysRange.FromLength(frame, FrameAllocator.FrameBytes));
-        memory.Fence();
-    }
+    private static PhysAddr EntryOf(PhysAddr table, StreamId device) => table + (device.Value & 0xFF) * EntryBytes;
 }

@@ -1,51 +1,76 @@
-using System.Numerics;
 using Platform;
 
 namespace Vcmm.Vtd;
 
-/// <summary>A 128-bit descriptor of the invalidation queue.</summary>
+/// <summary>A descriptor of the invalidation queue; the upper half of those of 256 bits is 0 in all that are used here.</summary>
 /// <remarks><b>Source.</b> VT-d specification, "Queued Invalidation Interface": the descriptors' formats.</remarks>
 internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
 {
     private const ulong ContextType = 0x1;
     private const ulong IotlbType = 0x2;
     private const ulong WaitType = 0x5;
+    private const ulong PasidIotlbType = 0x6;
+    private const ulong PasidCacheType = 0x7;
+
+    /// <summary>Of the context cache and the IOTLB.</summary>
     private const ulong GlobalGranularity = 1UL << 4;
     private const ulong DomainGranularity = 2UL << 4;
     private const ulong SelectiveGranularity = 3UL << 4;
+
+    /// <summary>Of the IOTLB by PASID: all of an address space, or pages of it.</summary>
+    private const ulong PasidGranularity = 2UL << 4;
+    private const ulong PasidPageGranularity = 3UL << 4;
+
+    /// <summary>Of the PASID cache, where 0 is a domain.</summary>
+    private const ulong OnePasid = 1UL << 4;
+    private const ulong AllPasids = 3UL << 4;
+
     private const ulong StatusWrite = 1UL << 5;
+    private const ulong FenceFlag = 1UL << 6;
     private const ulong LeafOnlyHint = 1UL << 6;
-    private const int PageLog2 = 12;
 
     public static InvalidationDescriptor ContextGlobal => new(ContextType | GlobalGranularity, 0);
 
     public static InvalidationDescriptor ContextOfDevice(StreamId device, DomainId domain) =>
-        new(ContextType | SelectiveGranularity | (ulong)domain.Value << 16 | (ulong)device.Value << 32, 0);
+        new(ContextType | SelectiveGranularity | Tag(domain) | (ulong)device.Value << 32, 0);
 
     public static InvalidationDescriptor IotlbGlobal(VtdCapabilities capabilities) =>
         new(IotlbType | GlobalGranularity | Drains(capabilities), 0);
 
     public static InvalidationDescriptor IotlbOfDomain(VtdCapabilities capabilities, DomainId domain) =>
-        new(IotlbType | DomainGranularity | Drains(capabilities) | (ulong)domain.Value << 16, 0);
+        new(IotlbType | DomainGranularity | Drains(capabilities) | Tag(domain), 0);
+
+    public static InvalidationDescriptor IotlbOfPages(VtdCapabilities capabilities, DomainId domain, PageBlock pages, bool leavesOnly) =>
+        new(IotlbType | SelectiveGranularity | Drains(capabilities) | Tag(domain), Pages(pages, leavesOnly));
+
+    /// <summary>What first-stage tables gave to one address space. Accesses under way are always drained.</summary>
+    public static InvalidationDescriptor IotlbOfPasid(DomainId domain, uint pasid) =>
+        new(PasidIotlbType | PasidGranularity | Tag(domain) | (ulong)pasid << 32, 0);
+
+    public static InvalidationDescriptor IotlbOfPasidPages(DomainId domain, uint pasid, PageBlock pages, bool leavesOnly) =>
+        new(PasidIotlbType | PasidPageGranularity | Tag(domain) | (ulong)pasid << 32, Pages(pages, leavesOnly));
+
+    public static InvalidationDescriptor PasidCacheGlobal => new(PasidCacheType | AllPasids, 0);
+
+    public static InvalidationDescriptor PasidCacheOfDomain(DomainId domain) => new(PasidCacheType | Tag(domain), 0);
+
+    public static InvalidationDescriptor PasidCacheOfPasid(DomainId domain, uint pasid) =>
+        new(PasidCacheType | OnePasid | Tag(domain) | (ulong)pasid << 32, 0);
 
     /// <summary>
-    /// The smallest naturally aligned power of two of pages that holds the range; the whole domain where the hardware takes
-    /// no such mask.
+    /// A wait that holds back what follows it; the queue gives it the address of a status word. It has one although nobody
+    /// looks there: "Invalidation Wait Descriptor" knows waits without a notice, but not all hardware does.
     /// </summary>
-    public static InvalidationDescriptor IotlbOfRange(VtdCapabilities capabilities, DomainId domain, IovaRange range, bool leavesOnly)
-    {
-        ulong firstPage = range.First.Value >> PageLog2;
-        ulong lastPage = range.Last.Value >> PageLog2;
-        int mask = 64 - BitOperations.LeadingZeroCount(firstPage ^ lastPage);
-        if (!capabilities.PageSelectiveInvalidation || mask > capabilities.MaximumAddressMask) return IotlbOfDomain(capabilities, domain);
-        ulong address = firstPage >> mask << mask << PageLog2;
-        return new(
-            IotlbType | SelectiveGranularity | Drains(capabilities) | (ulong)domain.Value << 16,
-            address | (leavesOnly ? LeafOnlyHint : 0) | (uint)mask);
-    }
+    public static InvalidationDescriptor Fence => new(WaitType | StatusWrite | FenceFlag, 0);
+
+    public bool IsFence => Low == (WaitType | StatusWrite | FenceFlag);
 
     /// <summary>Writes <paramref name="data"/> to <paramref name="status"/> once everything before it is complete.</summary>
     public static InvalidationDescriptor Wait(PhysAddr status, uint data) => new(WaitType | StatusWrite | (ulong)data << 32, status.Value);
+
+    private static ulong Tag(DomainId domain) => (ulong)domain.Value << 16;
+
+    private static ulong Pages(PageBlock pages, bool leavesOnly) => pages.Address | (leavesOnly ? LeafOnlyHint : 0) | (uint)pages.Mask;
 
     /// <summary>An access that is under way must be over before the invalidation counts as complete.</summary>
     private static ulong Drains(VtdCapabilities capabilities) =>

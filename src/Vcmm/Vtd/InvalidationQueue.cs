@@ -8,6 +8,8 @@ namespace Vcmm.Vtd;
 /// <para>Each submission ends with one wait descriptor, whose status word belongs to the descriptor's place in the queue. A
 /// place is used again only after its waiter has seen its status, so that no waiter can take another's completion, or one of
 /// the round before, for its own.</para>
+/// <para>Scalable mode takes descriptors of 256 bits: those of 128 bits are invalid there ("Invalidation Queue Address
+/// Register": DW). A frame then holds half as many.</para>
 /// <para>After an error or a time-out the queue is started anew with everything invalidated, so that all who wait are done.</para>
 /// <para><b>Threads.</b> Any number at once. The lock is held to fill the queue and to start it anew, not to wait for commands.</para>
 /// <para><b>Source.</b> VT-d specification, "Queued Invalidation Interface".</para>
@@ -15,8 +17,12 @@ namespace Vcmm.Vtd;
 internal sealed class InvalidationQueue<TMemory>
     where TMemory : struct, IPhysicalMemory
 {
-    private const int DescriptorLog2 = 4;
-    private const uint EntryCount = (uint)(FrameAllocator.FrameBytes >> DescriptorLog2);
+    /// <summary>The place that stays empty, so that a full queue does not look like an empty one, and that of the wait.</summary>
+    private const int PlacesBesideCommands = 2;
+
+    private readonly int _descriptorLog2;
+    private readonly uint _entryCount;
+    private readonly bool _isScalable;
 
     [LockRank(LockRank.Queue)]
     private readonly object _gate = new();
@@ -27,7 +33,7 @@ internal sealed class InvalidationQueue<TMemory>
     private readonly VtdCapabilities _capabilities;
     private readonly PhysAddr _queue;
     private readonly PhysAddr _status;
-    private readonly bool[] _awaited = new bool[EntryCount];
+    private readonly bool[] _awaited;
     private uint _tail;
     private uint _lastSequence;
     private uint _restarts;
@@ -40,9 +46,21 @@ internal sealed class InvalidationQueue<TMemory>
     /// <param name="policy">How long to wait for it.</param>
     /// <param name="queue">A frame for the descriptors.</param>
     /// <param name="status">A frame for the status words, one for each descriptor.</param>
+    /// <param name="isScalable">Whether the hardware translates in scalable mode.</param>
     public InvalidationQueue(
-        TMemory memory, IMmio registers, GlobalCommand command, VtdCapabilities capabilities, IWaitPolicy policy, PhysAddr queue, PhysAddr status)
+        TMemory memory,
+        IMmio registers,
+        GlobalCommand command,
+        VtdCapabilities capabilities,
+        IWaitPolicy policy,
+        PhysAddr queue,
+        PhysAddr status,
+        bool isScalable)
     {
+        _isScalable = isScalable;
+        _descriptorLog2 = isScalable ? 5 : 4;
+        _entryCount = (uint)(FrameAllocator.FrameBytes >> _descriptorLog2);
+        _awaited = new bool[_entryCount];
         _memory = memory;
         _registers = registers;
         _command = command;
@@ -52,13 +70,32 @@ internal sealed class InvalidationQueue<TMemory>
         _status = status;
     }
 
-    /// <summary>Starts the queue and invalidates everything.</summary>
+    /// <summary>The most commands that <see cref="Submit"/> takes at once.</summary>
+    public int Capacity => (int)_entryCount - PlacesBesideCommands;
+
+    /// <summary>Starts the queue, so that it takes commands.</summary>
     public bool TryStart()
     {
-        lock (_gate) return TryRestart();
+        lock (_gate)
+        {
+            // Whoever had the queue before wrote its tail.
+            long begun = _policy.Begin();
+            for (int attempt = 1; !IsIdle() && _policy.KeepWaiting(begun, attempt); attempt++)
+            {
+            }
+
+            return TryEnable();
+        }
+    }
+
+    /// <summary>Invalidates everything, through a queue that was just started.</summary>
+    public bool TryForgetEverything()
+    {
+        lock (_gate) return TryInvalidateEverything();
     }
 
     /// <summary>Gives the commands to the hardware and waits until they are complete.</summary>
+    /// <param name="commands">At most <see cref="Capacity"/>.</param>
     /// <returns><see cref="VcmmError.HardwareFailure"/> if that is not known to have happened.</returns>
     public VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands)
     {
@@ -82,7 +119,7 @@ internal sealed class InvalidationQueue<TMemory>
             ticket = default;
             // Stryker disable once boolean : equivalent, a ticket of no start is out of date, and waiting for it fails as well
             if (_isBroken && !TryRestart()) return false;
-            uint waitIndex = (_tail + (uint)commands.Length) % EntryCount;
+            uint waitIndex = (_tail + (uint)commands.Length) % _entryCount;
             if (FreeEntries() <= commands.Length || _awaited[waitIndex]) return false;
             ticket = Write(commands, waitIndex);
             return true;
@@ -91,9 +128,9 @@ internal sealed class InvalidationQueue<TMemory>
 
     private uint FreeEntries()
     {
-        uint head = (uint)(_registers.Read64(VtdRegisters.InvalidationQueueHead) >> DescriptorLog2) % EntryCount;
+        uint head = (uint)(_registers.Read64(VtdRegisters.InvalidationQueueHead) >> _descriptorLog2) % _entryCount;
         // One entry stays empty: a full queue must not look like an empty one.
-        return (head + EntryCount - _tail - 1) % EntryCount;
+        return (head + _entryCount - _tail - 1) % _entryCount;
     }
 
     private Ticket Write(ReadOnlySpan<InvalidationDescriptor> commands, uint waitIndex)
@@ -104,21 +141,22 @@ internal sealed class InvalidationQueue<TMemory>
         _awaited[waitIndex] = true;
         PhysAddr status = StatusOf(waitIndex);
         _memory.Write32(status, ~ticket.Sequence);
-        foreach (InvalidationDescriptor command in commands) Append(command);
+        foreach (InvalidationDescriptor command in commands)
+            Append(command.IsFence ? command with { High = StatusOf(_tail).Value } : command);
         Append(InvalidationDescriptor.Wait(status, ticket.Sequence));
         // The hardware must find the descriptors when it sees the tail.
         _memory.Fence();
-        _registers.Write64(VtdRegisters.InvalidationQueueTail, (ulong)_tail << DescriptorLog2);
+        _registers.Write64(VtdRegisters.InvalidationQueueTail, (ulong)_tail << _descriptorLog2);
         return ticket;
     }
 
     private void Append(InvalidationDescriptor descriptor)
     {
-        PhysAddr entry = _queue + ((ulong)_tail << DescriptorLog2);
+        PhysAddr entry = _queue + ((ulong)_tail << _descriptorLog2);
         _memory.Write64(entry, descriptor.Low);
         _memory.Write64(entry + 8, descriptor.High);
-        _memory.Clean(PhysRange.FromLength(entry, 1UL << DescriptorLog2));
-        _tail = (_tail + 1) % EntryCount;
+        _memory.Clean(PhysRange.FromLength(entry, 1UL << _descriptorLog2));
+        _tail = (_tail + 1) % _entryCount;
     }
 
     private VcmmError Wait(Ticket ticket)
@@ -160,6 +198,7 @@ internal sealed class InvalidationQueue<TMemory>
 
     private bool TryRestart()
     {
+        AwaitEmpty();
         bool started = TryEnable() && TryInvalidateEverything();
         Volatile.Write(ref _isBroken, !started);
         // Stryker disable once arithmetic : equivalent, a restart is told from the ones before it by any change
@@ -169,28 +208,33 @@ internal sealed class InvalidationQueue<TMemory>
 
     private bool TryEnable()
     {
-        if (_command.IsSet(VtdRegisters.QueuedInvalidationEnable))
-        {
-            // The queue is switched off when it is empty, or when waiting for that is pointless.
-            long begun = _policy.Begin();
-            for (int attempt = 1; FreeEntries() != EntryCount - 1 && _policy.KeepWaiting(begun, attempt); attempt++)
-            {
-            }
-
-            if (!_command.TryClear(VtdRegisters.QueuedInvalidationEnable)) return false;
-        }
-
+        if (_command.IsSet(VtdRegisters.QueuedInvalidationEnable) && !_command.TryClear(VtdRegisters.QueuedInvalidationEnable)) return false;
         _registers.Write32(VtdRegisters.FaultStatus, VtdRegisters.InvalidationErrors);
         _tail = 0;
         Array.Clear(_awaited);
         _registers.Write64(VtdRegisters.InvalidationQueueTail, 0);
-        _registers.Write64(VtdRegisters.InvalidationQueueAddress, _queue.Value);
+        _registers.Write64(VtdRegisters.InvalidationQueueAddress, _queue.Value | (_isScalable ? VtdRegisters.WideDescriptors : 0));
         return _command.TrySet(VtdRegisters.QueuedInvalidationEnable);
     }
 
+    /// <summary>A queue is switched off when it is empty, or when waiting for that is pointless.</summary>
+    private void AwaitEmpty()
+    {
+        if (!_command.IsSet(VtdRegisters.QueuedInvalidationEnable)) return;
+        long begun = _policy.Begin();
+        for (int attempt = 1; FreeEntries() != _entryCount - 1 && _policy.KeepWaiting(begun, attempt); attempt++)
+        {
+        }
+    }
+
+    private bool IsIdle() => !_command.IsSet(VtdRegisters.QueuedInvalidationEnable)
+        || _registers.Read64(VtdRegisters.InvalidationQueueHead) == _registers.Read64(VtdRegisters.InvalidationQueueTail);
+
     private bool TryInvalidateEverything()
     {
-        Ticket ticket = Write([InvalidationDescriptor.ContextGlobal, InvalidationDescriptor.IotlbGlobal(_capabilities)], waitIndex: 2);
+        Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
+        int count = InvalidationGuidance.Everything(_capabilities, _isScalable, commands);
+        Ticket ticket = Write(commands[..count], (uint)count);
         long begun = _policy.Begin();
         for (int attempt = 1; _memory.Read32(StatusOf(ticket.WaitIndex)) != ticket.Sequence; attempt++)
         {

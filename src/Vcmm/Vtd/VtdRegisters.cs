@@ -28,42 +28,11 @@ internal static class VtdRegisters
     public const uint InvalidationErrors = InvalidationQueueError | InvalidationCompletionError | InvalidationTimeOutError;
 
     public const uint FaultRecordBytes = 16;
-}
 
-/// <summary>The parts of CAP and ECAP that the driver acts on.</summary>
-/// <remarks><b>Source.</b> VT-d specification, "Capability Register" and "Extended Capability Register".</remarks>
-internal readonly record struct VtdCapabilities(ulong Cap, ulong Ecap)
-{
-    public uint DomainCount => 1u << (4 + 2 * (int)(Cap & 0x7));
+    /// <summary>RTADDR.TTM 01b: scalable mode. The field is 00b in legacy mode.</summary>
+    public const ulong ScalableTranslation = 1UL << 10;
+    public const ulong TranslationTableMode = 3UL << 10;
 
-    public bool NeedsWriteBufferFlush => Bit(Cap, 4);
-
-    public bool CachingMode => Bit(Cap, 7);
-
-    public bool ThreeLevels => Bit(Cap, 9);
-
-    public bool FourLevels => Bit(Cap, 10);
-
-    /// <summary>The width of a guest address in bits.</summary>
-    public int AddressBits => (int)(Cap >> 16 & 0x3F) + 1;
-
-    public uint FaultRecordOffset => (uint)(Cap >> 24 & 0x3FF) * 16;
-
-    public bool TwoMegabyteLeaves => Bit(Cap, 34);
-
-    public bool OneGigabyteLeaves => Bit(Cap, 35);
-
-    public bool PageSelectiveInvalidation => Bit(Cap, 39);
-
-    public uint FaultRecordCount => (uint)(Cap >> 40 & 0xFF) + 1;
-
-    public int MaximumAddressMask => (int)(Cap >> 48 & 0x3F);
-
-    public bool WriteDraining => Bit(Cap, 54);
-
-    public bool ReadDraining => Bit(Cap, 55);
-
-    public bool QueuedInvalidation => Bit(Ecap, 1);
-
-    private static bool Bit(ulong register, int bit) => (register >> bit & 1) != 0;
+    /// <summary>IQA.DW: descriptors of 256 bits.</summary>
+    public const ulong WideDescriptors = 1UL << 11;
 }

@@ -137,14 +137,26 @@ public sealed class VtdFaultReasonTests
     [Theory]
     [InlineData(MemoryBytes)]
     [InlineData(0xFFFF_FFFF_FFFF_F000)]
-    [InlineData(Root | 0x400)]          // translation table mode 1
-    [InlineData(Root | 0xC00)]
     public void Reason_8_root_table_address_invalid(ulong rootTableAddress)
     {
         using var vtd = new RawVtd(NoCaches);
         vtd.Iommu.Write64(Rtaddr, rootTableAddress);
         vtd.Iommu.Write32(Gcmd, GcmdTe | GcmdQie | GcmdSrtp);
         Assert.Equal((VtdFaultReason)0x8, vtd.Fault(0x1000));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(1 << 9)]
+    [InlineData(0x400)]     // translation table mode 1: scalable, which this unit has not
+    [InlineData(0x800)]
+    [InlineData(0xC00)]     // abort-dma
+    public void Reason_30_root_table_address_register_misprogrammed(ulong low)
+    {
+        using var vtd = new RawVtd(NoCaches);
+        vtd.Iommu.Write64(Rtaddr, Root | low);
+        vtd.Iommu.Write32(Gcmd, GcmdTe | GcmdQie | GcmdSrtp);
+        Assert.Equal((VtdFaultReason)0x30, vtd.Fault(0x1000));
     }
 
     [Fact]

@@ -25,7 +25,8 @@ public sealed class VtdHostileTests(ITestOutputHelper output)
         // Sometimes: everything that can happen did.
         foreach (VtdFaultReason reason in Enum.GetValues<VtdFaultReason>())
         {
-            if (reason is not VtdFaultReason.InterruptAddressOutput) Assert.True(reasons.ContainsKey(reason), $"{reason} never seen");
+            bool isOfScalableMode = reason > VtdFaultReason.RootTableAddressMisprogrammed;
+            if (!isOfScalableMode && reason is not VtdFaultReason.InterruptAddressOutput) Assert.True(reasons.ContainsKey(reason), $"{reason} never seen");
         }
 
         Assert.NotEqual(0, first.IotlbHits);
@@ -59,7 +60,7 @@ public sealed class VtdHostileTests(ITestOutputHelper output)
             if (random.Next(8) == 0) vtd.ClearFaults();
             if (random.Next(4) == 0) Command(vtd, random);
             if (random.Next(100) == 0) vtd.Iommu.Write64((uint)random.Next(512) * 8, Word(random));
-            if (random.Next(100) == 0) vtd.Iommu.Write64(Rtaddr, Word(random));
+            if (random.Next(100) == 0) vtd.Iommu.Write64(Rtaddr, Word(random) & (random.Next(2) == 0 ? ~0UL : ~0xFFFUL));
             if (random.Next(100) == 0) vtd.Iommu.Write32(Gcmd, (uint)random.NextInt64(1L << 32) | GcmdTe);
             var device = new BusMaster<Ram, Hook>(vtd.Iommu, vtd.Memory, new((uint)(random.Next(16) != 0 ? 0x20 : random.Next(0x10000))));
             Iova address = Address(random);

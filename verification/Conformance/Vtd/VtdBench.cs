@@ -35,6 +35,7 @@ internal sealed class VtdBench
     private static readonly ulong[] Frames = [Old, New, Third, LargePart, LargeOtherPart];
 
     private readonly IVtdMachine _machine;
+    private uint _descriptorBytes = 16;
     private uint _status;
 
     public VtdBench(IVtdMachine machine)
@@ -125,11 +126,15 @@ internal sealed class VtdBench
         Assert.True((Registers.Read32(VtdRegister.GSTS) >> bit & 1) == 1, $"GSTS bit {bit} is not set after the command");
     }
 
-    /// <summary>Puts one descriptor into the queue of 256 without telling.</summary>
+    /// <summary>Makes descriptors 256 bits wide, the upper half zero; the queue must say so.</summary>
+    public void WidenDescriptors() => _descriptorBytes = 32;
+
+    /// <summary>Puts one descriptor into the queue of 4096 bytes without telling.</summary>
     public void Put(ulong low, ulong high = 0)
     {
         Set(QueueBase + Tail, low, high);
-        Tail = (Tail + 16) % 4096;
+        if (_descriptorBytes == 32) Set(QueueBase + Tail + 16, 0, 0);
+        Tail = (Tail + _descriptorBytes) % 4096;
     }
 
     public void Ring() => Registers.Write64(VtdRegister.IQT, Tail);

@@ -48,6 +48,53 @@ public sealed class VtdConformance(ITestOutputHelper output)
         Assert.Equal(VtdCases.All.Count, agreed);
     }
 
+    public static TheoryData<string> ScalableNames => new(ScalableCases.OnSecondStage.Select(row => row.Name));
+
+    public static TheoryData<string> AllScalableNames => new(ScalableCases.All.Select(row => row.Name));
+
+    [Theory]
+    [MemberData(nameof(AllScalableNames))]
+    public void The_simulator_does_as_the_specification_says_in_scalable_mode(string name)
+    {
+        using var machine = new SimulatedVtd(Devices, VtdOptions.Scalable);
+        ScalableCases.All.Single(row => row.Name == name).Script(new(machine));
+    }
+
+    /// <summary>Version 7.2 knows the second stage and pass-through, and numbers its faults there as in legacy mode.</summary>
+    [QemuTheory]
+    [MemberData(nameof(ScalableNames))]
+    public void QEMU_does_as_the_specification_says_in_scalable_mode(string name)
+    {
+        using var machine = QemuVtd.Start(Devices, VtdBench.Payload, isScalable: true);
+        ScalableCases.OnSecondStage.Single(row => row.Name == name).Script(new(machine));
+    }
+
+    /// <summary>A unit that is made otherwise, by the row of the scalable mode that must tell.</summary>
+    private static Dictionary<string, VtdOptions> OtherScalableUnits => new()
+    {
+        ["A PASID entry leads to second-stage tables"] = VtdOptions.Default,
+        ["A PASID entry with second-stage tables of three levels"] = VtdOptions.Scalable with { ThreeLevelTables = false },
+        ["A changed second-stage entry is seen after an invalidation of its page or domain"] = VtdOptions.Scalable with { IotlbSets = 0 },
+        ["A changed PASID entry is seen after an invalidation of the PASID cache"] = VtdOptions.Scalable with { PasidCacheEntries = 0 },
+        ["A changed context entry is seen after an invalidation of the context cache"] = VtdOptions.Scalable with { ContextCacheEntries = 0 },
+        ["A PASID entry may let its device through untranslated"] = VtdOptions.Scalable with { PassThrough = false },
+        ["The context entry chooses among twenty bits of PASIDs"] = VtdOptions.Scalable with { RidPasid = false },
+        ["First-stage tables of five levels"] = VtdOptions.Scalable with { FirstStageFiveLevels = false },
+        ["First-stage pages of 1 GiB"] = VtdOptions.Scalable with { FirstStagePages1G = false },
+        ["Accessed and dirty flags of second-stage entries"] = VtdOptions.Scalable with { SecondStageAccessedDirty = false },
+        ["Accessed and dirty flags of first-stage entries"] = VtdOptions.Scalable with { ScalableWalkSnoop = false },
+    };
+
+    public static TheoryData<string> OtherScalableUnitNames => new(OtherScalableUnits.Keys);
+
+    [Theory]
+    [MemberData(nameof(OtherScalableUnitNames))]
+    public void A_unit_that_is_made_otherwise_fails_the_row_of_the_scalable_mode_that_says_so(string name)
+    {
+        using var machine = new SimulatedVtd(Devices, OtherScalableUnits[name]);
+        Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => ScalableCases.All.Single(row => row.Name == name).Script(new(machine)));
+    }
+
     public static TheoryData<string> OtherUnitNames => new(OtherUnits.Keys);
 
     /// <summary>Units that are made otherwise, by the row that must tell.</summary>

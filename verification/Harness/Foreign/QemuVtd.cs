@@ -80,8 +80,9 @@ public sealed class QemuVtd : IVtdMachine
     /// <summary>Starts QEMU.</summary>
     /// <param name="deviceCount">1 … 8.</param>
     /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through only.</param>
     /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
-    public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default)
+    public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default, bool isScalable = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(deviceCount, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(deviceCount, MostDevices);
@@ -89,7 +90,7 @@ public sealed class QemuVtd : IVtdMachine
         string[] machine =
         [
             "-machine", "q35", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
-            "-device", "intel-iommu,intremap=off,aw-bits=48", .. QemuLog.Options,
+            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? ",x-scalable-mode=on" : "")}", .. QemuLog.Options,
         ];
         IEnumerable<string> devices = Enumerable.Range(FirstSlot, deviceCount)
             .SelectMany(slot => new[] { "-device", $"edu,addr={slot:x2}.0,dma_mask=0xffffffffffffffff" });

@@ -41,7 +41,7 @@ public readonly struct OddFormat : IPageTableFormat
         _ => 0,
     };
 
-    public static PhysAddr LeafAddress(ulong entry, int level) => new(entry & AddressMask);
+    public static PhysAddr LeafAddress(ulong entry, int level) => new(entry & AddressMask & ~((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1));
 
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);
 

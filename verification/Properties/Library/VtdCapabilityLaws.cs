@@ -54,22 +54,28 @@ public sealed class VtdCapabilityLaws
     }
 
     [Theory]
-    [InlineData(0x5000UL, 1UL, true, 0xABCD_00F2UL, 0x5040UL)]
-    [InlineData(0x5000UL, 1UL, false, 0xABCD_00F2UL, 0x5000UL)]
-    [InlineData(0x5000UL, 2UL, false, 0xABCD_00F2UL, 0x4002UL)]
-    [InlineData(0x6000UL, 2UL, true, 0xABCD_00F2UL, 0x6041UL)]
-    [InlineData(0x7000UL, 2UL, true, 0xABCD_00F2UL, 0x0044UL)]
-    [InlineData(0x8000_0000UL, 1UL << 18, true, 0xABCD_00F2UL, 0x8000_0052UL)]
-    [InlineData(0x8000_0000UL, (1UL << 18) + 1, true, 0xABCD_00E2UL, 0UL)]
-    public void A_range_is_told_as_the_smallest_aligned_power_of_two_or_as_its_domain(
-        ulong first, ulong pageCount, bool leavesOnly, ulong low, ulong high)
+    [InlineData(0x5000UL, 1UL, true, new[] { 0x5040UL })]
+    [InlineData(0x5000UL, 1UL, false, new[] { 0x5000UL })]
+    [InlineData(0x5000UL, 2UL, false, new[] { 0x5000UL, 0x6000UL })]
+    [InlineData(0x6000UL, 2UL, true, new[] { 0x6041UL })]
+    [InlineData(0x7000UL, 2UL, true, new[] { 0x7040UL, 0x8040UL })]
+    [InlineData(0x3000UL, 10UL, false, new[] { 0x3000UL, 0x4002UL, 0x8002UL, 0xC000UL })]
+    [InlineData(0x3000UL, 11UL, false, new[] { 0x3000UL, 0x4002UL, 0x8002UL, 0xC001UL })]
+    [InlineData(0x1000UL, 10UL, true, new[] { 0x0043UL, 0x8042UL })]
+    [InlineData(0x8000_0000UL, 1UL << 18, true, new[] { 0x8000_0052UL })]
+    [InlineData(0x8000_0000UL, (1UL << 18) + 1, true, new[] { 0x8000_0052UL, 0xC000_0040UL })]
+    [InlineData(0x8000_0000UL, 1UL << 20, true, new[] { 0x8000_0052UL, 0xC000_0052UL, 0x1_0000_0052UL, 0x1_4000_0052UL })]
+    [InlineData(0x8000_0000UL, (1UL << 20) + 1, true, new ulong[0])]
+    [InlineData(0UL, 1UL << 52, true, new ulong[0])]
+    public void A_range_is_told_as_at_most_four_aligned_powers_of_two_or_as_its_domain(
+        ulong first, ulong pageCount, bool leavesOnly, ulong[] high)
     {
         VtdDriver<Ram> driver = Start(static cap => cap, out List<(ulong Low, ulong High)> told, out _, out RamBlock ram);
         using (ram)
         {
             told.Clear();
-            Assert.Equal(VcmmError.None, driver.Invalidate(new(0xABCD), IovaRange.FromLength(new(first), pageCount * Page), leavesOnly));
-            Assert.Equal([(low, high)], told);
+            Assert.Equal(VcmmError.None, driver.Invalidate(new(0xABCD), new(new(first), new(unchecked(first + pageCount * Page - 1))), leavesOnly));
+            Assert.Equal(high.Length == 0 ? [(0xABCD_00E2UL, 0UL)] : high.Select(pages => (0xABCD_00F2UL, pages)), told);
         }
     }
 

@@ -117,7 +117,7 @@ public sealed class VtdDriverLaws
     }
 
     [Fact]
-    public void An_invalidation_covers_its_range_and_no_more_than_the_aligned_power_of_two_around_it() =>
+    public void An_invalidation_forgets_its_range_and_no_more_than_its_cover() =>
         Gen.Select(Gen.Int[0, 31], Gen.Int[1, 16]).Sample(
             (first, count) =>
             {
@@ -134,11 +134,9 @@ public sealed class VtdDriverLaws
                 }
 
                 unbacked.Unback();
-                int span = 1;
-                while (first / span != (first + count - 1) / span) span *= 2;
-                int start = first / span * span;
-                ulong[] expected = [.. Enumerable.Range(0, 64).Where(page => page < start || page >= start + span).Select(page => (ulong)page * Page)];
-                Assert.Equal(expected, system.Simulator.Iotlb.Select(entry => entry.Range.First.Value).Order());
+                ulong[] left = [.. system.Simulator.Iotlb.Select(entry => entry.Range.First.Value / Page)];
+                Assert.DoesNotContain(left, page => page >= (ulong)first && page < (ulong)(first + count));
+                Assert.True((64 - left.Length) * 7 < count * 11, $"{64 - left.Length} pages were forgotten for {count}");
             },
             seed: "0N0XIzNsQ0O2", iter: 60, threads: 1);
 
@@ -148,11 +146,11 @@ public sealed class VtdDriverLaws
         using var system = new VtdSystem(VtdOptions.Default with { MaximumAddressMask = 2 });
         (Vcm vcm, _, _) = system.CreateRegion();
         PhysicalAllocation four = system.Manager.Allocate(4 * Page);
-        PhysicalAllocation five = system.Manager.Allocate(5 * Page);
+        PhysicalAllocation seventeen = system.Manager.Allocate(17 * Page);
         Reservation fits = vcm.Reserve(4 * Page);
-        Reservation exceeds = vcm.ReserveAt(new(8 * Page), 5 * Page);
+        Reservation exceeds = vcm.ReserveAt(new(8 * Page), 17 * Page);
         fits.Back(four);
-        exceeds.Back(five);
+        exceeds.Back(seventeen);
         VtdStatistics before = system.Simulator.Statistics;
         fits.Unback();
         Assert.Equal(before.IotlbPageInvalidations + 1, system.Simulator.Statistics.IotlbPageInvalidations);

@@ -68,7 +68,7 @@ public sealed class VtdQueueLaws
     {
         using var system = new VtdSystem();
         var outcomes = new List<(int Depth, VcmmError Error)>();
-        system.Registers.BeforeWrite64 = (offset, tail) => offset != HookedRegisters.QueueTail || tail is 0 or 3 * EntryBytes;
+        system.Registers.BeforeWrite64 = (offset, tail) => offset != HookedRegisters.QueueTail || tail is 0 or 4 * EntryBytes;
         int depth = 0;
         system.Policy.OnPoll = () =>
         {
@@ -77,10 +77,10 @@ public sealed class VtdQueueLaws
         VtdStatistics before = system.Simulator.Statistics;
         Submit();
         Assert.Equal([(4, VcmmError.HardwareFailure), (3, VcmmError.None), (2, VcmmError.None), (1, VcmmError.None)], outcomes);
-        // One new start, and in it everything was invalidated.
+        // One new start, and in it everything was invalidated, with a fence and a wait.
         Assert.Equal(before.IotlbGlobalInvalidations + 1, system.Simulator.Statistics.IotlbGlobalInvalidations);
         Assert.Equal(before.ContextInvalidations + 1, system.Simulator.Statistics.ContextInvalidations);
-        Assert.Equal(before.Waits + 1, system.Simulator.Statistics.Waits);
+        Assert.Equal(before.Waits + 2, system.Simulator.Statistics.Waits);
 
         system.Registers.BeforeWrite64 = static (_, _) => true;
         Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));

@@ -31,6 +31,9 @@ internal sealed class Body
     private readonly Dictionary<Instruction, State> _before = [];
     private readonly Dictionary<string, Gate> _byName = [];
 
+    /// <summary>Locks that the compiler keeps in fields, in iterators and async methods.</summary>
+    private readonly Dictionary<string, string> _hoisted = [];
+
     public Body(MethodDefinition method, LockRanks ranks)
     {
         _method = method;
@@ -45,7 +48,7 @@ internal sealed class Body
 
     public Dictionary<Instruction, Gate[]> Exits { get; } = [];
 
-    /// <summary>What is locked and cannot be followed, or is held across a step of an iterator.</summary>
+    /// <summary>What is locked and cannot be followed.</summary>
     public List<string> Problems { get; } = [];
 
     public static IEnumerable<Instruction> Successors(Instruction instruction)
@@ -138,6 +141,11 @@ internal sealed class Body
             case Code.Ldsfld:
                 stack.Add(OfField((FieldReference)instruction.Operand));
                 break;
+            case Code.Stfld:
+                string kept = Pop().Gates;
+                Pop();
+                if (kept.Length != 0) _hoisted[((FieldReference)instruction.Operand).FullName] = kept;
+                break;
             case Code.Dup:
                 Value top = Pop();
                 stack.AddRange([top, top]);
@@ -171,8 +179,8 @@ internal sealed class Body
         if (called.HasThis && instruction.OpCode.Code != Code.Newobj) pop();
         if (called.DeclaringType.FullName == "System.Threading.Monitor")
         {
-            if (called.Name is "Enter" or "TryEnter") Enters[instruction] = GatesOf(first, instruction);
-            if (called.Name == "Exit") Exits[instruction] = GatesOf(first, instruction);
+            if (called.Name is "Enter" or "TryEnter") Enters[instruction] = GatesOf(first);
+            if (called.Name == "Exit") Exits[instruction] = GatesOf(first);
             if (called.Name is "Wait" or "Pulse" or "PulseAll") Problems.Add($"{Names.Of(_method)} uses Monitor.{called.Name}, which the order says nothing of");
         }
 
@@ -180,13 +188,12 @@ internal sealed class Body
         else if (called.ReturnType.FullName != "System.Void") stack.Add(OfReturned(called));
     }
 
-    private Gate[] GatesOf(Value value, Instruction instruction)
+    private Gate[] GatesOf(Value value)
     {
-        bool isIterator = _method.DeclaringType.Interfaces.Any(implemented => implemented.InterfaceType.Name is "IEnumerator" or "IAsyncStateMachine");
-        if (isIterator && value.Hoisted) Report($"{Names.Of(_method)} holds a lock across a step");
         if (value.Gates.Length != 0) return [.. value.Gates.Split('|').Select(name => _byName[name])];
         if (value.Type?.Resolve() is { IsClass: true } type && type.Module == _method.Module && type.FullName != "System.Object") return [_ranks.GateOf(type)];
-        if (!isIterator || !value.Hoisted) Report($"{Names.Of(_method)} locks what cannot be followed at IL_{instruction.Offset:x4}: lock a field of type object, or an object of a class with a rank");
+        // The end of a lock that an iterator holds across a step, in a method of its own.
+        if (!value.Hoisted) Report($"{Names.Of(_method)} locks what cannot be followed: lock a field of type object, or an object of a class with a rank");
         return [];
     }
 
@@ -200,7 +207,8 @@ internal sealed class Body
         TypeReference type = reference.FieldType;
         bool isHoisted = reference.Name.StartsWith('<') && reference.DeclaringType.Name.StartsWith('<');
         bool isGate = type.FullName is "System.Object" or "System.Object[]";
-        if (!isGate || isHoisted || reference.Resolve() is not { } field || field.Module != _method.Module) return new("", type, isHoisted);
+        if (isHoisted) return new(_hoisted.GetValueOrDefault(reference.FullName, ""), type, Hoisted: true);
+        if (!isGate || reference.Resolve() is not { } field || field.Module != _method.Module) return new("", type);
         Gate gate = _ranks.GateOf(field);
         _byName[gate.Name] = gate;
         return new(gate.Name, type);

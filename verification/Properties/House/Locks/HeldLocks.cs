@@ -84,9 +84,14 @@ internal sealed class HeldLocks
         }
     }
 
-    /// <summary>An exception passes the handlers from the inside to the outside.</summary>
+    /// <summary>An exception passes the handlers from the inside to the outside; what a <c>finally</c> exits, it has exited whatever happens.</summary>
     private void Throw(Instruction instruction, ImmutableDictionary<Gate, int> held, Action<Instruction, ImmutableDictionary<Gate, int>> reach)
     {
+        foreach ((ExceptionHandler handler, ImmutableDictionary<Gate, int> exited) in _exitedBy)
+        {
+            if (instruction.Offset >= handler.HandlerStart.Offset && (handler.HandlerEnd is null || instruction.Offset < handler.HandlerEnd.Offset)) held = Subtract(held, exited);
+        }
+
         foreach (ExceptionHandler handler in Handlers.Where(handler => IsIn(instruction, handler)).OrderBy(handler => handler.TryEnd.Offset - handler.TryStart.Offset))
         {
             reach(handler.HandlerStart, held);

@@ -14,7 +14,8 @@ internal sealed class LockOrderCheck
 {
     /// <summary>Calls that wait for hardware, or touch its registers.</summary>
     private static readonly string[] Waits =
-        ["IWaitPolicy.KeepWaiting", "IIommu.Attach", "IIommu.Detach", "IIommu.Invalidate", "IIommu.EndFault", "IMmio.Read32", "IMmio.Read64", "IMmio.Write32", "IMmio.Write64"];
+        ["IWaitPolicy.KeepWaiting", "IIommu.Attach", "IIommu.Detach", "IIommu.Invalidate", "IIommu.EndFault", "IMmio.Read32", "IMmio.Read64", "IMmio.Write32", "IMmio.Write64",
+            "ICpuPort.LoadRoot", "ICpuPort.UnloadRoot", "ICpuPort.Shootdown"];
 
     private readonly LockRanks _ranks;
     private readonly CallTargets _targets;
@@ -31,10 +32,13 @@ internal sealed class LockOrderCheck
         _targets = new(types, callbackInterfaces);
         foreach (MethodDefinition method in types.SelectMany(type => type.Methods).Where(method => method.HasBody)) _bodies[method] = new(method, _ranks);
         foreach ((Instruction instruction, Gate[] gates) in _bodies.Values.SelectMany(body => body.Enters)) _enters[instruction] = gates;
-        foreach (Instruction instruction in _bodies.Keys.SelectMany(method => method.Body.Instructions))
+        foreach (MethodDefinition method in _bodies.Keys)
         {
-            MethodDefinition[] called = [.. _targets.Of(instruction).Where(_bodies.ContainsKey)];
-            if (called.Length != 0) _called[instruction] = called;
+            foreach (Instruction instruction in method.Body.Instructions)
+            {
+                MethodDefinition[] called = [.. _targets.Of(instruction).Where(_bodies.ContainsKey).Where(target => !IsAnothers(method, instruction, target))];
+                if (called.Length != 0) _called[instruction] = called;
+            }
         }
     }
 
@@ -63,6 +67,11 @@ internal sealed class LockOrderCheck
         check.Judge();
         return check;
     }
+
+    private bool IsAnothers(MethodDefinition caller, Instruction instruction, MethodDefinition target) =>
+        target.DeclaringType == caller.DeclaringType
+        && instruction.Operand is MethodReference called && called.DeclaringType.Resolve() is { IsInterface: true }
+        && _ranks.Allows("TalksToAnother", null, null, Names.Of(caller.DeclaringType));
 
     private static IEnumerable<TypeDefinition> WithNested(TypeDefinition type) => [type, .. type.NestedTypes.SelectMany(WithNested)];
 
@@ -95,6 +104,12 @@ internal sealed class LockOrderCheck
     private void Judge()
     {
         foreach (string problem in _bodies.Values.SelectMany(body => body.Problems)) _breaches.Add(problem);
+        foreach ((MethodDefinition method, HeldLocks held) in _held.Where(method => method.Key.Name == "MoveNext"))
+        {
+            foreach (Gate gate in method.Body.Instructions.Where(instruction => instruction.OpCode.Code == Code.Ret).SelectMany(held.At))
+                _breaches.Add($"{Names.Of(method)} holds {gate.Name} across a step");
+        }
+
         foreach (Gate gate in _ranks.Known.Where(IsLocked))
         {
             if (gate.Rank is null) _breaches.Add($"{gate.Name} is locked and has no rank");

@@ -27,17 +27,16 @@ internal sealed class LockRanks
     public LockRanks(IReadOnlyCollection<TypeDefinition> types)
     {
         TypeDefinition order = types.Single(type => type.IsEnum && type.Name == "LockRank");
-        foreach (CustomAttribute attribute in order.CustomAttributes.Where(attribute => attribute.AttributeType.Name == "RunsUnderLocksAttribute"))
-            _allowances.Add(new("RunsUnderLocks", null, null, Names.Of((TypeReference)attribute.ConstructorArguments[0].Value)));
+        foreach (CustomAttribute attribute in order.CustomAttributes.Where(attribute => attribute.AttributeType.Name is "RunsUnderLocksAttribute" or "TalksToAnotherAttribute"))
+            _allowances.Add(new(KindOf(attribute), null, null, Names.Of((TypeReference)attribute.ConstructorArguments[0].Value)));
         foreach (FieldDefinition rank in order.Fields.Where(field => field.HasConstant))
         {
             int value = (int)rank.Constant;
             _names[value] = rank.Name;
             foreach (CustomAttribute attribute in rank.CustomAttributes)
             {
-                string kind = attribute.AttributeType.Name.Replace("Attribute", "", StringComparison.Ordinal);
                 string? only = attribute.Properties.Where(property => property.Name == "In").Select(property => (string?)property.Argument.Value).SingleOrDefault();
-                _allowances.Add(new(kind, value, only, null));
+                _allowances.Add(new(KindOf(attribute), value, only, null));
             }
         }
     }
@@ -51,9 +50,9 @@ internal sealed class LockRanks
 
     public string NameOf(Gate gate) => gate.Rank is { } rank ? _names[rank] : "no rank";
 
-    public Gate GateOf(FieldDefinition field) => GateOf(Names.Of(field), field);
+    public Gate GateOf(FieldDefinition field) => GateOf(Names.Of(field), field.FullName, field);
 
-    public Gate GateOf(TypeDefinition type) => GateOf(Names.Of(type), type);
+    public Gate GateOf(TypeDefinition type) => GateOf(Names.Of(type), type.FullName, type);
 
     public bool Allows(string kind, int? rank, string? method, string? what = null)
     {
@@ -66,11 +65,14 @@ internal sealed class LockRanks
         return found is not null;
     }
 
-    private Gate GateOf(string name, ICustomAttributeProvider place)
+    private static string KindOf(CustomAttribute attribute) => attribute.AttributeType.Name.Replace("Attribute", "", StringComparison.Ordinal);
+
+    private Gate GateOf(string name, string fullName, ICustomAttributeProvider place)
     {
-        if (_gates.TryGetValue(name, out Gate? known)) return known;
+        if (_gates.TryGetValue(fullName, out Gate? known)) return known;
+        if (_gates.Values.Any(gate => gate.Name == name)) name = fullName;
         CustomAttribute? rank = place.CustomAttributes.SingleOrDefault(attribute => attribute.AttributeType.Name == "LockRankAttribute");
-        return _gates[name] = new(name, rank is null ? null : (int)rank.ConstructorArguments[0].Value);
+        return _gates[fullName] = new(name, rank is null ? null : (int)rank.ConstructorArguments[0].Value);
     }
 }
 
@@ -87,7 +89,7 @@ internal static class Names
         string suffix = "";
         while (type.DeclaringType is not null && type.Name.StartsWith('<'))
         {
-            if (type.Name is ['<', not '>', ..]) (name, suffix) = (type.Name, " (iterator)");
+            if (type.Name is ['<', not '>', ..]) (name, suffix) = (type.Name, " (step)");
             type = type.DeclaringType;
         }
 

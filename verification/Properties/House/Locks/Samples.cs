@@ -6,12 +6,14 @@ namespace Properties.House.Locks.Samples;
 #pragma warning disable CS9237 // yield in a lock: it is one of the mistakes
 
 [RunsUnderLocks(typeof(Func<long>), "a clock")]
+[TalksToAnother(typeof(RightLocks), "the one behind")]
 internal enum LockRank
 {
     [HeldAcrossWait("it is the outer one", In = "RightLocks.WaitUnderTheOuterLock")]
     Outer,
 
     [HeldTwice("in order", In = "RightLocks.TakeBoth")]
+    [HeldTwice("in order", In = "RightLocks.TakeAllInALoop")]
     Middle,
 
     Inner,
@@ -31,7 +33,7 @@ internal sealed class HeldAcrossWaitAttribute(string reason) : Attribute
     public string? In { get; init; }
 }
 
-[AttributeUsage(AttributeTargets.Field)]
+[AttributeUsage(AttributeTargets.Field, AllowMultiple = true)]
 internal sealed class HeldTwiceAttribute(string reason) : Attribute
 {
     public string Reason { get; } = reason;
@@ -47,7 +49,15 @@ internal sealed class RunsUnderLocksAttribute(Type callback, string reason) : At
     public string Reason { get; } = reason;
 }
 
-internal abstract class Pair
+[AttributeUsage(AttributeTargets.Enum)]
+internal sealed class TalksToAnotherAttribute(Type type, string reason) : Attribute
+{
+    public Type Type { get; } = type;
+
+    public string Reason { get; } = reason;
+}
+
+public abstract class Pair
 {
     [LockRank(LockRank.Outer)]
     protected readonly object OuterGate = new();
@@ -64,8 +74,21 @@ internal abstract class Pair
 }
 
 /// <summary>Everything that looks like a mistake and is none.</summary>
-internal sealed class RightLocks(Func<long> clock) : Pair
+public sealed class RightLocks(Func<long> clock, RightLocks.IBehind? behind) : Pair, RightLocks.IBehind
 {
+    public interface IBehind
+    {
+        void Take();
+    }
+
+    public void Take()
+    {
+        lock (OuterGate)
+        {
+            lock (InnerGate) behind?.Take();
+        }
+    }
+
     [LockRank(LockRank.Middle)]
     private readonly object[] _middleGates = [new(), new()];
 
@@ -318,6 +341,19 @@ internal sealed class ThroughATypeInitializer : Pair
     }
 }
 
+internal sealed class ThroughAnotherOfItsKind(ThroughAnotherOfItsKind.IBehind behind) : Pair, ThroughAnotherOfItsKind.IBehind
+{
+    internal interface IBehind
+    {
+        void Take();
+    }
+
+    public void Take()
+    {
+        lock (InnerGate) behind.Take();
+    }
+}
+
 /// <summary>What a callee leaves held is held.</summary>
 internal sealed class LeftHeld : Pair
 {
@@ -475,5 +511,15 @@ internal sealed class AYield : Pair
             yield return 1;
             Count++;
         }
+    }
+}
+
+internal sealed class AnAwait : Pair
+{
+    public async Task Start(Task other)
+    {
+        Monitor.Enter(InnerGate);
+        await other;
+        Monitor.Exit(InnerGate);
     }
 }

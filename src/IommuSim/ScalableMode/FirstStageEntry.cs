@@ -1,0 +1,56 @@
+using Platform;
+
+namespace IommuSim.ScalableMode;
+
+/// <summary>A first-stage paging entry of any level: an x86-64 processor's.</summary>
+/// <remarks>
+/// <b>Source.</b> Intel VT-d specification, Translation Structure Formats, First-Stage Paging Entries. Ignored: bits 3 and 4
+/// (memory type), 8, 9 and 11, 52 to 62, 6 of a pointer, 7 and, in a large leaf, 12 (PAT). Bit 63 counts for execute
+/// requests only, which revision 4.1 took away.
+/// </remarks>
+internal readonly record struct FirstStageEntry(ulong Bits) : IPagingEntry<FirstStageEntry>
+{
+    private const ulong PageSizeBit = 1UL << 7, PatOfLargeLeaf = 1UL << 12;
+
+    public static FirstStageEntry From(ulong bits) => new(bits);
+
+    public bool IsPresent => (Bits & 1) != 0;
+
+    /// <summary>What is present may be read.</summary>
+    public bool Read => IsPresent;
+
+    /// <summary>R/W.</summary>
+    public bool Write => (Bits & 1 << 1) != 0;
+
+    /// <summary>U/S.</summary>
+    public bool User => (Bits & 1 << 2) != 0;
+
+    /// <summary>XD.</summary>
+    public bool Execute => Bits >> 63 == 0;
+
+    public bool IsLeaf(int level) => level == 1 || (Bits & PageSizeBit) != 0;
+
+    public PhysAddr Target(int level)
+    {
+        ulong frame = Bits & VtdEntries.FrameMask & ~VtdEntries.BitsFrom(52);
+        return new(IsLeaf(level) ? frame & ~VtdEntries.PageMask(level) : frame);
+    }
+
+    public bool HasReserved(int level, VtdOptions options)
+    {
+        ulong reserved = VtdEntries.BitsFrom(options.HostAddressWidth) & ~VtdEntries.BitsFrom(52);
+        if (IsLeaf(level))
+        {
+            if (!options.SupportsFirstStageLeafAt(level)) return true;
+            reserved |= VtdEntries.PageMask(level) & VtdEntries.FrameMask & ~PatOfLargeLeaf;
+        }
+
+        return (Bits & reserved) != 0;
+    }
+
+    /// <summary>A is bit 5, the D of a leaf bit 6, EA bit 10.</summary>
+    public ulong FlagsFor(in AddressSpace space, bool dirties) =>
+        1UL << 5 | (dirties ? 1UL << 6 : 0) | (space.KeepsExtendedAccessed ? 1UL << 10 : 0);
+
+    public bool IsDirty => (Bits & 1 << 6) != 0;
+}

@@ -1,0 +1,65 @@
+using Platform;
+
+namespace IommuSim.ScalableMode;
+
+/// <summary>What is known of a requester's PASID: its table entry, or the fault met on the way to it.</summary>
+/// <param name="Entry">The table entry; where none could be read, all zero.</param>
+/// <param name="Fault">None if the entry can be used.</param>
+/// <param name="FaultProcessingDisabled">FPD of the directory entry or the table entry.</param>
+internal readonly record struct CachedPasid(PasidTableEntry Entry, VtdFaultReason Fault, bool FaultProcessingDisabled)
+{
+    /// <summary>The domain it is tagged with; in caching mode faults are tagged with domain id 0 (PASID-Cache).</summary>
+    public VtdDomainId Tag => Fault == VtdFaultReason.None ? Entry.Domain : default;
+}
+
+/// <summary>The direct-mapped PASID cache, by requester id and PASID.</summary>
+/// <remarks>
+/// <para><b>Source.</b> Intel VT-d specification, PASID-Cache, and the table of cache tags: looked up by source id and PASID,
+/// invalidated by PASID and domain id.</para>
+/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// </remarks>
+internal sealed class PasidCache(int count)
+{
+    private readonly Line[] _lines = new Line[count];
+
+    public bool TryFind(StreamId source, VtdPasid pasid, out CachedPasid found)
+    {
+        if (_lines.Length != 0)
+        {
+            ref readonly Line line = ref _lines[IndexOf(source, pasid)];
+            found = line.Content;
+            return line.Valid && line.Source == source && line.Pasid == pasid;
+        }
+
+        found = default;
+        return false;
+    }
+
+    public void Insert(StreamId source, VtdPasid pasid, in CachedPasid content)
+    {
+        if (_lines.Length != 0) _lines[IndexOf(source, pasid)] = new(true, source, pasid, content);
+    }
+
+    public void InvalidateAll() => Array.Clear(_lines);
+
+    public void InvalidateDomain(VtdDomainId domain)
+    {
+        foreach (ref Line line in _lines.AsSpan())
+        {
+            if (line.Content.Tag == domain) line = default;
+        }
+    }
+
+    public void InvalidatePasid(VtdDomainId domain, VtdPasid pasid)
+    {
+        foreach (ref Line line in _lines.AsSpan())
+        {
+            if (line.Content.Tag == domain && line.Pasid == pasid) line = default;
+        }
+    }
+
+    // Neighbouring PASIDs fall into neighbouring lines; the requester only shifts them, so that sharing a line is easy to provoke.
+    private uint IndexOf(StreamId source, VtdPasid pasid) => (source.Value + pasid.Value) % (uint)_lines.Length;
+
+    private readonly record struct Line(bool Valid, StreamId Source, VtdPasid Pasid, CachedPasid Content);
+}

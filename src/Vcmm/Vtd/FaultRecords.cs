@@ -1,0 +1,84 @@
+using Platform;
+
+namespace Vcmm.Vtd;
+
+/// <summary>The fault recording registers, a ring.</summary>
+/// <remarks>
+/// <b>Threads.</b> Any number at once. <b>Source.</b> VT-d specification, "Fault Recording Registers", "Fault Status Register".
+/// </remarks>
+internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities)
+{
+    // Bits of the record's second word.
+    private const int Fault = 63;
+    private const int ReadType = 62;
+    private const int PasidShift = 40;
+    private const ulong PasidMask = 0xF_FFFF;
+    private const int ReasonShift = 32;
+    private const int HasPasid = 31;
+    private const int Executes = 30;
+    private const int Privileged = 29;
+    private const int SecondType = 28;
+
+    private readonly object _gate = new();
+    private uint _next;
+
+    public bool TryTake(out DeviceFault fault)
+    {
+        lock (_gate)
+        {
+            uint record = OffsetOf(_next);
+            if (!Bit(registers.Read64(record + 8), Fault))
+            {
+                // The hardware may have begun elsewhere, at the record that FSTS.FRI names; without a fault that one is empty too.
+                _next = (registers.Read32(VtdRegisters.FaultStatus) >> 8 & 0xFF) % capabilities.FaultRecordCount;
+                record = OffsetOf(_next);
+            }
+
+            ulong high = registers.Read64(record + 8);
+            ulong low = registers.Read64(record);
+            fault = default;
+            if (!Bit(high, Fault)) return false;
+            fault = Decode(low, high);
+            // Writing F, in the record's last word, clears it.
+            registers.Write32(record + 12, 1u << (Fault - 32));
+            _next = (_next + 1) % capabilities.FaultRecordCount;
+            return true;
+        }
+    }
+
+    public bool TakeOverflow()
+    {
+        lock (_gate)
+        {
+            if ((registers.Read32(VtdRegisters.FaultStatus) & VtdRegisters.PrimaryFaultOverflow) == 0) return false;
+            registers.Write32(VtdRegisters.FaultStatus, VtdRegisters.PrimaryFaultOverflow);
+            return true;
+        }
+    }
+
+    private static DeviceFault Decode(ulong low, ulong high)
+    {
+        // Execute and privilege were asked for only by requests that can ask: those with a PASID.
+        bool hasPasid = Bit(high, HasPasid);
+        Access access = (Bit(high, ReadType), Bit(high, SecondType)) switch
+        {
+            (false, false) => Access.Write,
+            (true, true) => Access.ReadWrite,    // an atomic operation
+            (false, true) => Access.None,    // a page request: the record does not say what for
+            (true, false) => Access.Read,
+        };
+        return new(
+            new StreamId((uint)(high & 0xFFFF)),
+            hasPasid ? new Pasid((uint)(high >> PasidShift & PasidMask)) : null,
+            new Iova(low & ~0xFFFUL),
+            hasPasid && Bit(high, Executes) ? access | Access.Execute : access,
+            (uint)(high >> ReasonShift & 0xFF))
+        {
+            IsPrivileged = hasPasid && Bit(high, Privileged),
+        };
+    }
+
+    private static bool Bit(ulong word, int bit) => (word >> bit & 1) != 0;
+
+    private uint OffsetOf(uint index) => capabilities.FaultRecordOffset + index * VtdRegisters.FaultRecordBytes;
+}

@@ -1,0 +1,70 @@
+using Vcmm.Tables;
+
+namespace Vcmm.Vtd;
+
+/// <summary>Entries of scalable mode, without their Present bits.</summary>
+/// <remarks>
+/// <para>Everything that is not named stays 0: faults are recorded (FPD), no device holds translations of its own (DTE), none
+/// asks for pages (PRE), memory types are the platform's, and no access is forced to snoop (PGSNP).</para>
+/// <para><b>Source.</b> VT-d specification, "Scalable-Mode Context Entry", "Scalable-Mode PASID Table Entry".</para>
+/// </remarks>
+internal static class PasidEntry
+{
+    public const int WordCount = 8;
+    public const int ContextWordCount = 4;
+
+    /// <summary>The smallest directory has 2^7 entries: PDTS 0.</summary>
+    public const int SmallestDirectoryLog2 = 7;
+
+    /// <summary>An entry of a directory holds 2^6 PASIDs.</summary>
+    public const int PasidsInTableLog2 = 6;
+
+    private const ulong PasidEnable = 1UL << 3;
+    private const int DirectorySizeShift = 9;
+
+    private const int AddressWidthShift = 2;
+    private const ulong FirstStageType = 1UL << 6;
+    private const ulong SecondStageType = 2UL << 6;
+    private const ulong SecondStageAccessedDirty = 1UL << 9;
+    private const ulong PageWalkSnoop = 1UL << 23;
+    private const ulong FiveLevels = 1UL << 2;
+    private const ulong WriteProtect = 1UL << 4;
+    private const ulong NoExecute = 1UL << 5;
+
+    /// <summary>A context entry; requests without a PASID take PASID entry 0 (RID_PASID).</summary>
+    /// <param name="directory">The PASID directory.</param>
+    /// <param name="entryCountLog2">Log2 of its entries: 7 … 14.</param>
+    /// <param name="takesPasids">Whether requests with a PASID are let in; reserved where the hardware knows none.</param>
+    /// <param name="words">The entry.</param>
+    public static void WriteContext(ulong directory, int entryCountLog2, bool takesPasids, Span<ulong> words)
+    {
+        words.Clear();
+        words[0] = directory | (takesPasids ? PasidEnable : 0) | (ulong)(entryCountLog2 - SmallestDirectoryLog2) << DirectorySizeShift;
+    }
+
+    /// <summary>An entry that leads to <paramref name="table"/>.</summary>
+    /// <param name="capabilities">What the hardware can do.</param>
+    /// <param name="attachment">Its stage and its domain.</param>
+    /// <param name="table">The table.</param>
+    /// <param name="tracksUse">Whether hardware keeps Accessed and Dirty in second-stage tables.</param>
+    /// <param name="words">The entry.</param>
+    public static void Write(VtdCapabilities capabilities, in Attachment attachment, IPageTable table, bool tracksUse, Span<ulong> words)
+    {
+        words.Clear();
+        words[1] = attachment.Domain.Value | (capabilities.PageWalkSnoop ? PageWalkSnoop : 0);
+        if (attachment.Stage == Stage.First)
+        {
+            words[0] = FirstStageType;
+            // Requests with supervisor privilege, and those that ask for execute, are refused (SRE 0, ERE 0). WPE speaks of the
+            // former alone: they would obey R/W. Where there are the latter, XD is a reserved bit of the tables without NXE.
+            words[2] = table.Root.Value | (table.Format.LevelCount == 5 ? FiveLevels : 0)
+                | (capabilities.SupervisorRequests ? WriteProtect : 0)
+                | (capabilities.ExecuteRequests ? NoExecute : 0);
+        }
+        else
+        {
+            words[0] = table.Root.Value | SecondStageType | (ulong)(table.Format.LevelCount - 2) << AddressWidthShift
+                | (tracksUse ? SecondStageAccessedDirty : 0);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+using Platform;
+using Vcmm.Allocation;
+using Vcmm.Tables;
+
+namespace Vcmm.Vtd;
+
+// What devices translate through: tables, domains, attachments, and what the hardware is told to forget of them.
+public sealed partial class VtdDriver<TMemory>
+{
+    private readonly object _domainGate = new();
+    private readonly DomainTags _tags = new();
+    private readonly Stack<DomainId> _releasedDomains = new();
+    private uint _nextDomain = 1;
+
+    /// <inheritdoc/>
+    public bool CanIdentify(StreamId device) => device.Value <= 0xFFFF;
+
+    /// <summary>The last device address that it translates through tables of the first of <see cref="Formats"/>; addresses start at 0.</summary>
+    public Iova LastAddress => VtdFormats.LastAddress(_capabilities, Formats[0]);
+
+    /// <summary>
+    /// Whether <paramref name="format"/> is one of <see cref="Formats"/> and reaches that far. Of the canonical addresses that
+    /// first-stage tables translate it is the lower half.
+    /// </summary>
+    /// <inheritdoc/>
+    public bool CanTranslate(TableFormat format, IovaRange range) =>
+        Formats.Contains(format) && range.Last.Value <= VtdFormats.LastAddress(_capabilities, format).Value;
+
+    /// <inheritdoc/>
+    public IPageTable AdoptTable(TableFormat format, PhysAddr root) => VtdFormats.Adopt(_memory, format, root);
+
+    /// <inheritdoc/>
+    public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) =>
+        VtdFormats.TryCreate(_memory, format, frames, out table);
+
+    /// <inheritdoc/>
+    public VcmmError TryCreateDomain(out DomainId domain)
+    {
+        lock (_domainGate)
+        {
+            if (_releasedDomains.TryPop(out domain)) return VcmmError.None;
+            // Id 0 tags what hardware in caching mode caches of absent entries: "Caching Mode" in the specification.
+            if (_nextDomain >= _capabilities.DomainCount) return VcmmError.NoSpace;
+            domain = new(_nextDomain++);
+            return VcmmError.None;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void ReleaseDomain(DomainId domain)
+    {
+        if (_isScalable) _tags.Forget(domain);
+        lock (_domainGate) _releasedDomains.Push(domain);
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID is 0, or not below <see cref="PasidCount"/>.</exception>
+    /// <exception cref="InvalidOperationException">The address space is attached already.</exception>
+    public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        Stage stage = !_isScalable ? Stage.Legacy : VtdFormats.IsFirstStage(table.Format) ? Stage.First : Stage.Second;
+        var attachment = new Attachment(device, EntryOf(pasid), domain, stage);
+        // From here on an invalidation of the domain reaches what the hardware may cache under this PASID.
+        if (stage == Stage.First) _tags.Add(domain, attachment.Pasid);
+        bool isAttached = false;
+        try
+        {
+            _memory.Fence();
+            VcmmError error = _tables.TryAttach(attachment, table, out bool contextChanged);
+            isAttached = error == VcmmError.None;
+            if (!isAttached || !CachesAbsent) return error;
+
+            Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
+            error = _queue.Submit(commands[..InvalidationGuidance.AfterAttach(_capabilities, attachment, contextChanged, commands)]);
+            // Undone only if the hardware can be made to forget; otherwise the entries stand, and a later call meets the failure.
+            return error == VcmmError.None || Detach(attachment) != VcmmError.None ? VcmmError.None : error;
+        }
+        finally
+        {
+            if (!isAttached && stage == Stage.First) _tags.Remove(domain, attachment.Pasid);
+        }
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID is 0, or not below <see cref="PasidCount"/>.</exception>
+    /// <exception cref="InvalidOperationException">The address space is not attached under the domain.</exception>
+    public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        Stage stage = !_isScalable ? Stage.Legacy : _tags.TryFind(domain, out _) ? Stage.First : Stage.Second;
+        return Detach(new(device, EntryOf(pasid), domain, stage));
+    }
+
+    /// <inheritdoc/>
+    public VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        Span<InvalidationDescriptor> room = stackalloc InvalidationDescriptor[CountDescriptors(commands)];
+        var batch = new InvalidationBatch<TMemory>(_queue, room);
+        Span<PageBlock> blocks = stackalloc PageBlock[PageCover.MostBlocks];
+        foreach (ref readonly Invalidation command in commands)
+        {
+            int count = PageCover.Cover(_capabilities, command.Range, blocks);
+            if (_isScalable && _tags.TryFind(command.Domain, out ReadOnlySpan<uint> pasids))
+                AddFirstStage(ref batch, command, pasids, blocks[..count]);
+            else AddSecondStage(ref batch, command, blocks[..count]);
+        }
+
+        return batch.Submit();
+    }
+
+    private VcmmError Detach(in Attachment attachment)
+    {
+        bool contextChanged = _tables.Detach(attachment);
+        Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
+        VcmmError error = _queue.Submit(commands[..InvalidationGuidance.AfterDetach(_capabilities, attachment, contextChanged, commands)]);
+        if (error != VcmmError.None)
+        {
+            _tables.Restore(attachment, contextChanged);
+            return error;
+        }
+
+        _tables.Forget(attachment, contextChanged);
+        if (attachment.Stage == Stage.First) _tags.Remove(attachment.Domain, attachment.Pasid);
+        return VcmmError.None;
+    }
+
+    /// <summary>Requests without a PASID take entry 0: RID_PASID.</summary>
+    private uint EntryOf(Pasid? pasid)
+    {
+        if (pasid is not { } named) return 0;
+        if (named.Value == 0 || named.Value >= PasidCount)
+            throw new ArgumentOutOfRangeException(nameof(pasid), named, $"PASIDs are 1 to below {PasidCount}");
+        return named.Value;
+    }
+
+    private int CountDescriptors(ReadOnlySpan<Invalidation> commands)
+    {
+        int count = 1;
+        foreach (ref readonly Invalidation command in commands)
+        {
+            int tags = _isScalable && _tags.TryFind(command.Domain, out ReadOnlySpan<uint> pasids) ? pasids.Length : 1;
+            count += tags * PageCover.MostBlocks;
+            if (count >= _queue.Capacity) return _queue.Capacity;
+        }
+
+        return count;
+    }
+
+    private void AddSecondStage(ref InvalidationBatch<TMemory> batch, in Invalidation command, ReadOnlySpan<PageBlock> blocks)
+    {
+        if (blocks.IsEmpty) batch.Add(InvalidationDescriptor.IotlbOfDomain(_capabilities, command.Domain));
+        foreach (PageBlock block in blocks)
+            batch.Add(InvalidationDescriptor.IotlbOfPages(_capabilities, command.Domain, block, command.LeavesOnly));
+    }
+
+    private static void AddFirstStage(
+        ref InvalidationBatch<TMemory> batch, in Invalidation command, ReadOnlySpan<uint> pasids, ReadOnlySpan<PageBlock> blocks)
+    {
+        foreach (uint pasid in pasids)
+        {
+            if (blocks.IsEmpty) batch.Add(InvalidationDescriptor.IotlbOfPasid(command.Domain, pasid));
+            foreach (PageBlock block in blocks)
+                batch.Add(InvalidationDescriptor.IotlbOfPasidPages(command.Domain, pasid, block, command.LeavesOnly));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+namespace Vcmm.Vtd;
+
+/// <summary>How a <see cref="VtdDriver{TMemory}"/> works.</summary>
+public sealed record VtdDriverOptions
+{
+    /// <summary>How it waits for the hardware; default: spin, and give up after a second.</summary>
+    public IWaitPolicy WaitPolicy { get; init; } = new SpinUntilDeadline(TimeProvider.System, TimeSpan.FromSeconds(1));
+
+    /// <summary>
+    /// Scalable mode: address spaces told apart by PASID, first-stage tables where the hardware has them. Default: legacy
+    /// mode, which all hardware has.
+    /// </summary>
+    public bool Scalable { get; init; }
+
+    /// <summary>
+    /// The most PASIDs that the driver is to tell apart, in scalable mode: 0 (requests with a PASID are blocked) … 2^20;
+    /// default: as many as the hardware can. Each device that has an address space attached takes a directory of an eighth
+    /// of a byte for each of them, in one piece, and 4 KiB at least.
+    /// </summary>
+    public uint MaximumPasidCount { get; init; } = 1u << 20;
+
+    /// <summary>
+    /// Whether hardware keeps Accessed and Dirty bits in second-stage tables, in scalable mode and where it can; it always
+    /// does in first-stage ones. Default: no.
+    /// </summary>
+    public bool TracksUse { get; init; }
+}

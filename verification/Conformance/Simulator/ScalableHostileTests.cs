@@ -1,0 +1,212 @@
+using IommuSim;
+using Platform;
+using Xunit.Abstractions;
+using static Conformance.Simulator.RawScalable;
+
+namespace Conformance.Simulator;
+
+/// <summary>
+/// Whatever is in memory and in the queue, the unit in scalable mode answers with a translation or a fault; and with no caches it
+/// answers as the decoder says.
+/// </summary>
+public sealed class ScalableHostileTests(ITestOutputHelper output)
+{
+    private const int AccessCount = 60_000;
+
+    /// <summary>Conditions that this mischief cannot or need not meet: other modes, other options, an unending race.</summary>
+    private static readonly VtdFaultReason[] NotMet =
+    [
+        VtdFaultReason.PasidInLegacyMode, VtdFaultReason.PasidBeyondSize, VtdFaultReason.ExecuteDisabled, VtdFaultReason.ScalableInterruptAddressOutput,
+        VtdFaultReason.FirstStageFlagsNotUpdated, VtdFaultReason.SecondStageFlagsNotUpdated, VtdFaultReason.AddressBeyondHostWidth,
+        VtdFaultReason.SecondStageFlagsNotSnooped, VtdFaultReason.FirstStageFlagsNotSnooped,
+    ];
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, true)]
+    public void Hostile_structures_and_commands_cause_faults_and_nothing_else(int seed, bool isCachingMode)
+    {
+        output.WriteLine($"seed {seed}");
+        VtdOptions options = VtdOptions.Scalable with
+        {
+            CachingMode = isCachingMode, IotlbSets = 2, IotlbWays = 2, WalkCacheEntriesPerLevel = 2, ContextCacheEntries = 3, PasidCacheEntries = 3, FaultRecordCount = 2,
+        };
+        (VtdStatistics first, ulong hash, Dictionary<VtdFaultReason, int> reasons) = Run(seed, options);
+        output.WriteLine($"{first}");
+        output.WriteLine(string.Join(' ', reasons.OrderBy(pair => pair.Key).Select(pair => $"{pair.Key}={pair.Value}")));
+
+        // Sometimes: everything that can happen did.
+        foreach (VtdFaultReason reason in Enum.GetValues<VtdFaultReason>().Where(reason => reason >= VtdFaultReason.RootTableAddressMisprogrammed).Except(NotMet))
+            Assert.True(reasons.ContainsKey(reason), $"{reason} never seen");
+        Assert.InRange(reasons[VtdFaultReason.None], AccessCount / 10, AccessCount * 9 / 10);
+        Assert.NotEqual(0, first.IotlbHits);
+        Assert.NotEqual(0, first.WalkCacheHits);
+        Assert.NotEqual(0, first.PasidCacheHits);
+        Assert.NotEqual(0, first.PasidCacheInvalidations);
+        Assert.NotEqual(0, first.PasidIotlbInvalidations);
+        Assert.NotEqual(0, first.FlagUpdates);
+        Assert.NotEqual(0, first.QueueErrors);
+
+        // The same seed gives the same run.
+        (VtdStatistics second, ulong again, _) = Run(seed, options);
+        Assert.Equal(first, second);
+        Assert.Equal(hash, again);
+    }
+
+    [Theory]
+    [InlineData(3)]
+    public void Without_caches_the_unit_finds_what_the_decoder_finds(int seed)
+    {
+        output.WriteLine($"seed {seed}");
+        var random = new Random(seed);
+        using var vtd = new RawScalable(NoCaches);
+        int agreed = 0, refused = 0;
+        for (int i = 0; i < 20_000; i++)
+        {
+            if (i % 100 == 0) Reset(vtd, random);
+            vtd.Write(Victim(random), Word(random));
+            uint? pasid = AnyPasid(random);
+            VtdFaultReason decoded = VtdTables.FindTranslation(
+                vtd.Memory, new(Root | 1 << 10), Device, pasid is { } value ? new VtdPasid(value) : null, out DecodedTranslation translation, NoCaches);
+            TranslationResult result = vtd.Go(0x1000, pasid: pasid);
+            if (decoded != VtdFaultReason.None)
+            {
+                Assert.Equal(decoded, result.Reason);
+                refused++;
+            }
+            else
+            {
+                // From there on it is the tables that decide.
+                Assert.True(result.Ok || result.Reason >= VtdFaultReason.FirstStageEntryUnreachable, $"{result.Reason} under {translation}");
+                agreed++;
+            }
+        }
+
+        Assert.InRange(agreed, 1000, 19_000);
+        Assert.InRange(refused, 1000, 19_000);
+    }
+
+    private static (VtdStatistics Counts, ulong Hash, Dictionary<VtdFaultReason, int> Reasons) Run(int seed, VtdOptions options)
+    {
+        var random = new Random(seed);
+        using var vtd = new RawScalable(options);
+        var reasons = new Dictionary<VtdFaultReason, int>();
+        ulong hash = 14695981039346656037;
+        for (int i = 0; i < AccessCount; i++)
+        {
+            if (i % 50 == 0) Reset(vtd, random);
+            if (random.Next(3) == 0) vtd.Write(Victim(random), Word(random));
+            if (random.Next(8) == 0) vtd.ClearFaults();
+            if (random.Next(4) == 0) Command(vtd, random);
+            if (random.Next(200) == 0) vtd.SetRoot(Word(random) & ~0xFFFUL | (random.Next(4) != 0 ? 1UL << 10 : (ulong)random.Next(4096)));
+            TranslationResult result = vtd.Go(
+                Address(random), random.Next(2) == 0 ? DeviceAccess.Read : DeviceAccess.Write, AnyPasid(random), random.Next(4) == 0, random.Next(16) == 0);
+            reasons[result.Reason] = reasons.GetValueOrDefault(result.Reason) + 1;
+            hash = unchecked((hash ^ result.Address.Value ^ (ulong)result.Reason << 56 ^ vtd.Iommu.Read32(Fsts)) * 1099511628211);
+        }
+
+        return (vtd.Iommu.Statistics, hash, reasons);
+    }
+
+    /// <summary>A machine that works again, so that the next mischief starts deep in the walk and not at its first step.</summary>
+    private static void Reset(RawScalable vtd, Random random)
+    {
+        vtd.Set(Root, Context | 1, 0);
+        vtd.SetContext(PasidDirectory | 1 | 1 << 3, 1);
+        vtd.Write(PasidDirectory, PasidTable | 1);
+        vtd.SetPasid(1, SecondStage | Second4 | (ulong)random.Next(2) << 9, SecondDomain | Snoop, 0);
+        vtd.SetPasid(2, FirstStage, FirstDomain | Snoop, First4 | Sre | (ulong)random.Next(2) << 4);
+        vtd.SetPasid(3, FirstStage, FirstDomain | Snoop, First5 | FiveLevels);
+        for (ulong i = 0; i < 4; i++)
+        {
+            vtd.Write(Second4 + i * 8, Second3 | Rw);
+            vtd.Write(Second3 + i * 8, Second2 | Rw);
+            vtd.Write(Second2 + i * 8, Second1 | Rw);
+            vtd.SetSecond(i, FrameA | Rw);
+            vtd.Write(First5 + i * 8, First4 | Pwu);
+            vtd.Write(First4 + i * 8, First3 | Pwu);
+            vtd.Write(First3 + i * 8, First2 | Pwu);
+            vtd.Write(First2 + i * 8, First1 | Pwu);
+            vtd.SetFirst(i, FrameB | Pwu);
+        }
+
+        vtd.Iommu.Write32(Fsts, 0x10);
+        vtd.SetRoot(Root | 1 << 10);
+        if (random.Next(2) == 0) vtd.InvalidateAll();
+    }
+
+    /// <summary>Where the next mischief goes: into what the next walks will read.</summary>
+    private static ulong Victim(Random random)
+    {
+        ulong index = (ulong)random.NextInt64(2) * 8;
+        return random.Next(14) switch
+        {
+            0 => Root + index,
+            1 => Context + 0x20 * 32 + (ulong)random.NextInt64(4) * 8,
+            2 => PasidDirectory + index,
+            3 or 4 => PasidTable + (ulong)random.NextInt64(1, 4) * 64 + (ulong)random.NextInt64(4) * 8,
+            5 => Second4 + index,
+            6 => Second3 + index,
+            7 => Second2 + index,
+            8 => Second1 + index,
+            9 => First5 + index,
+            10 => First4 + index,
+            11 => First3 + index,
+            12 => First2 + index,
+            _ => First1 + index,
+        };
+    }
+
+    private static ulong Word(Random random)
+    {
+        ulong pointer = Root + (ulong)random.NextInt64(0x20) * 4096;
+        return random.Next(9) switch
+        {
+            0 => unchecked((ulong)random.NextInt64(long.MinValue, long.MaxValue)),
+            1 => 0,
+            2 => pointer | (ulong)random.NextInt64(4096),
+            3 => pointer | 3 | 1UL << random.Next(64),
+            4 => MemoryBytes | Pwu,
+            5 => MemoryBytes | 1,
+            6 => pointer | 1,
+            7 => pointer | (ulong)random.NextInt64(8),
+            _ => pointer | Pwu,
+        };
+    }
+
+    private static uint? AnyPasid(Random random) => random.Next(12) switch
+    {
+        < 3 => null,
+        < 6 => 2,
+        < 9 => 3,
+        9 => (uint)random.Next(1, 8),
+        10 => (uint)random.Next(128),
+        _ => (uint)random.Next(1 << 20),
+    };
+
+    private static ulong Address(Random random) => random.Next(8) switch
+    {
+        0 => unchecked((ulong)random.NextInt64(long.MinValue, long.MaxValue)),
+        1 => (1UL << 48) - 1 + (ulong)random.NextInt64(2),
+        _ => (ulong)random.NextInt64(2) << 39 | (ulong)random.NextInt64(2) << 30 | (ulong)random.NextInt64(2) << 21 | (ulong)random.NextInt64(0x4000),
+    };
+
+    private static void Command(RawScalable vtd, Random random)
+    {
+        ulong domain = (ulong)random.NextInt64(6, 10), pasid = (ulong)random.NextInt64(1, 5), page = (ulong)random.NextInt64(4) << 12;
+        switch (random.Next(10))
+        {
+            case 0: vtd.InvalidateContexts(); break;
+            case 1: vtd.InvalidatePasids(domain); break;
+            case 2: vtd.InvalidatePasids(domain, pasid); break;
+            case 3: vtd.InvalidateIotlb(domain, page, (ulong)random.NextInt64(3), random.Next(2) == 0); break;
+            case 4: vtd.InvalidateIotlb(domain); break;
+            case 5: vtd.InvalidatePasidIotlb(domain, pasid); break;
+            case 6: vtd.InvalidatePasidIotlb(domain, pasid, page, (ulong)random.NextInt64(3), random.Next(2) == 0); break;
+            case 7: vtd.Submit(Word(random), Word(random), (ulong)random.NextInt64(2)); break;
+            default: vtd.Wait(); break;
+        }
+
+        if (random.Next(2) == 0) vtd.Iommu.Write32(Fsts, 0x10);
+    }
+}
