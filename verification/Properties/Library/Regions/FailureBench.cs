@@ -28,6 +28,9 @@ public enum BenchKind
 
     /// <summary>The same, in caching mode.</summary>
     VtdCachingMode,
+
+    /// <summary>The same in scalable mode: two formats, and a region that is a PASID.</summary>
+    VtdScalable,
 }
 
 /// <summary>
@@ -44,6 +47,7 @@ internal sealed class FailureBench
     private readonly List<(Association Association, BusMaster<Ram, NoSteps> Master)> _masters = [];
     private readonly VtdIommu<Ram, NoSteps>? _simulator;
     private readonly VtdDriver<Ram>? _driver;
+    private ulong _hardwareBytes;
 
     public FailureBench(BenchKind kind, RamBlock ram)
     {
@@ -52,11 +56,12 @@ internal sealed class FailureBench
         Frames = new(_allocator, Memory);
         Manager = new(Frames, new() { Memory = _memory });
         LargeBytes = kind == BenchKind.BreakBeforeMake ? 64UL << 10 : 2UL << 20;
-        if (kind is BenchKind.Vtd or BenchKind.VtdCachingMode)
+        IsScalable = kind == BenchKind.VtdScalable;
+        if (IsScalable || kind is BenchKind.Vtd or BenchKind.VtdCachingMode)
         {
-            _simulator = new(_memory, VtdOptions.Default with { CachingMode = kind == BenchKind.VtdCachingMode });
+            _simulator = new(_memory, IsScalable ? VtdOptions.Scalable : VtdOptions.Default with { CachingMode = kind == BenchKind.VtdCachingMode });
             var registers = new FusedRegisters(_simulator, Hardware);
-            _driver = VtdDriver<Ram>.Start(_memory, registers, Frames, new() { WaitPolicy = registers });
+            _driver = VtdDriver<Ram>.Start(_memory, registers, Frames, new() { WaitPolicy = registers, Scalable = IsScalable, MaximumPasidCount = 1 << 10 });
             _iommus.AddRange([_driver, _driver, _driver]);
         }
         else
@@ -83,6 +88,8 @@ internal sealed class FailureBench
     public VcmOptions Options { get; }
 
     public ulong LargeBytes { get; }
+
+    public bool IsScalable { get; }
 
     public List<Vcm> Regions { get; } = [];
 
@@ -133,14 +140,12 @@ internal sealed class FailureBench
     /// <summary>Tables say what backings say, and what is not free is in use by somebody who is known.</summary>
     public void AssertSound()
     {
-        TableFormat[] formats = [.. _iommus.SelectMany(iommu => iommu.Formats).Distinct()];
-        int tablePages = Regions.Sum(vcm => RegionPicture.AssertTablesAgree(Manager, vcm, formats));
+        ulong tablePages = TablePages();
         if (Options.FlushQueue is not null) return;
-        ulong owned = (ulong)Owned().Where(memory => !memory.IsWrapped).Sum(memory => (long)memory.ByteCount);
-        // The root table, the queue, its status words, and the context table of the one bus.
-        ulong hardware = _driver is null ? 0 : 4 * Page;
-        ulong used = Frames.TotalBytes - Frames.FreeBytes;
-        Assert.Equal(owned + hardware + (ulong)tablePages * Page, used);
+        ulong hardware = Frames.TotalBytes - Frames.FreeBytes - OwnedBytes - tablePages * Page;
+        // A device that has an address space has tables of its own in scalable mode; else what the hardware was given at first is all.
+        if (IsScalable) Assert.InRange(hardware, Page, _hardwareBytes + 4 * Page);
+        else Assert.Equal(_hardwareBytes, hardware);
     }
 
     /// <summary>No device gets what its region does not grant; with <paramref name="all"/> it gets what is granted, too.</summary>
@@ -149,6 +154,7 @@ internal sealed class FailureBench
         Span<byte> word = stackalloc byte[sizeof(ulong)];
         foreach ((Association association, BusMaster<Ram, NoSteps> master) in _masters)
         {
+            PasidPrefix? prefix = association.Pasid is { } pasid ? new PasidPrefix(new(pasid.Value)) : null;
             Dictionary<ulong, Leaf> granted = [];
             foreach (Reservation reservation in association.IsActive ? association.Vcm.Reservations : [])
             {
@@ -157,13 +163,13 @@ internal sealed class FailureBench
 
             foreach (ulong page in Probes())
             {
-                DmaResult read = master.Read(new(page), word);
+                DmaResult read = master.Read(new(page), word, prefix);
                 ulong seen = BitConverter.ToUInt64(word);
                 bool isGranted = granted.TryGetValue(page, out Leaf leaf);
                 Assert.False(read.Ok && !isGranted, $"{master.Source} reads 0x{page:x}, which is not backed");
                 if (read.Ok) Assert.Equal(_memory.Read64(leaf.First), seen);
                 BitConverter.TryWriteBytes(word, seen);
-                bool written = read.Ok && master.Write(new(page), word).Ok;
+                bool written = read.Ok && master.Write(new(page), word, prefix).Ok;
                 Assert.False(written && (leaf.Access & Access.Write) == 0, $"{master.Source} writes 0x{page:x}, which is read-only");
                 if (all) Assert.Equal((isGranted, isGranted && (leaf.Access & Access.Write) != 0), (read.Ok, written));
             }
@@ -197,6 +203,14 @@ internal sealed class FailureBench
         Assert.Equal(Frames.TotalBytes, Frames.FreeBytes);
     }
 
+    private ulong TablePages()
+    {
+        TableFormat[] formats = [.. _iommus.SelectMany(iommu => iommu.Formats).Distinct()];
+        return (ulong)Regions.Sum(vcm => RegionPicture.AssertTablesAgree(Manager, vcm, formats));
+    }
+
+    private ulong OwnedBytes => (ulong)Owned().Where(memory => !memory.IsWrapped).Sum(memory => (long)memory.ByteCount);
+
     private IEnumerable<PhysicalAllocation> Owned() =>
         Memories.Concat(Regions.SelectMany(vcm => vcm.Reservations).SelectMany(reservation => reservation.BackedParts).Select(part => part.Memory)).Distinct();
 
@@ -206,9 +220,10 @@ internal sealed class FailureBench
         Regions.Add(Manager.CreateVcm(range, Options));
         Regions.Add(Manager.CreateVcm(range, Options));
         Join(Region, 0, 0x08).Activate();
-        Join(Region, 1, 0x10).Activate();
-        Join(Region, 0, 0x18);
+        Join(Region, 1, 0x10, IsScalable ? new() { Format = _iommus[1].Formats[2] } : null).Activate();
+        Join(Region, 0, 0x18, IsScalable ? new() { Format = _iommus[0].Formats[2], Pasid = new(5) } : null);
         Join(Regions[1], 1, 0x20);
+        if (_driver is not null) _hardwareBytes = Frames.TotalBytes - Frames.FreeBytes - TablePages() * Page;
         Stranger = Manager.AddDevice(_iommus[2], new(0x28));
 
         ChunkSizes large = LargeBytes == 64 << 10 ? ChunkSizes.Size64K : ChunkSizes.Size2M;
@@ -249,9 +264,9 @@ internal sealed class FailureBench
         return memory;
     }
 
-    private Association Join(Vcm vcm, int iommu, uint device)
+    private Association Join(Vcm vcm, int iommu, uint device, AssociationOptions? options = null)
     {
-        Association association = vcm.Associate(Manager.AddDevice(_iommus[iommu], new(device)));
+        Association association = vcm.Associate(Manager.AddDevice(_iommus[iommu], new(device)), options);
         Associations.Add(association);
         if (_simulator is not null) _masters.Add((association, new(_simulator, _memory, new(device))));
         return association;

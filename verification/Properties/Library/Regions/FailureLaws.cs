@@ -88,6 +88,7 @@ public sealed class FailureLaws : IDisposable
     [InlineData(BenchKind.CachesAbsent)]
     [InlineData(BenchKind.Vtd)]
     [InlineData(BenchKind.VtdCachingMode)]
+    [InlineData(BenchKind.VtdScalable)]
     public void A_call_that_the_hardware_fails_twice_changes_nothing_or_stands(BenchKind kind)
     {
         for (int distance = 1; distance <= 12; distance++)
