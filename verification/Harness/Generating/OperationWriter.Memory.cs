@@ -30,8 +30,6 @@ internal sealed partial class OperationWriter
     private Wrap Wrap()
     {
         ulong first = NobodysMemory + Page * _pcg.Next(6) + (Rarely() ? 0x800UL : 0);
-        // Further than tables lead.
-        if (Rarely()) first = 1UL << 52;
         ulong byteCount = Page * (1 + _pcg.Next(4));
         ObjectId id = Make(ObjectKind.Memory);
         if (first % Page == 0) _memories.Add((id, byteCount));
@@ -76,7 +74,7 @@ internal sealed partial class OperationWriter
             Reserved holed = _reservations[index];
             (ulong offset, ulong byteCount) = holed.Hole!.Value;
             _reservations[index] = holed with { Hole = null };
-            if (holed.Memory is { } former && _pcg.Next(2) == 0) return new(holed.Id, offset, former, holed.MemoryOffset + offset, byteCount);
+            if (holed.Memory is { } former && _pcg.Next(2) == 0) return new(holed.Id, offset, former, unchecked(holed.MemoryOffset + offset), byteCount);
             (ObjectId other, ulong length) = One(_memories);
             return new(holed.Id, offset, other, Part(length).Offset, byteCount);
         }
@@ -140,16 +138,16 @@ internal sealed partial class OperationWriter
         (ObjectId vcm, AddressRange range, _) = Recent(_vcms);
         ulong byteCount = ByteCount();
         ObjectId reservation = Make(ObjectKind.Reservation), memory = Make(ObjectKind.Memory);
-        _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory });
+        _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory, IsBinding = true });
         _memories.Add((memory, byteCount));
         return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0);
     }
 
     private Unbind? Unbind()
     {
-        int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
+        int index = _reservations.FindLastIndex(reservation => reservation.IsBinding && reservation.Memory is not null);
+        if (index < 0 || _pcg.Next(4) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0) return null;
-        if (_pcg.Next(4) == 0) index = Index(_reservations.Count);
         Reserved bound = _reservations[index];
         if (_pcg.Next(2) == 0) _reservations.RemoveAt(index);
         return new(Rarely() ? One(_vcms).Id : bound.Vcm, bound.Id, bound.Memory ?? One(_memories).Id);

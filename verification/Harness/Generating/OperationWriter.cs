@@ -21,7 +21,7 @@ internal sealed partial class OperationWriter
         (3, static w => w.Acquire()), (4, static w => w.Release()), (9, static w => w.SetAttributes()), (12, static w => w.Allocate()),
         (2, static w => w.AllocateContiguous()), (3, static w => w.Wrap()), (6, static w => w.FreeMemory()), (24, static w => w.Back()),
         (9, static w => w.BackPart()), (12, static w => w.Unback()), (12, static w => w.UnbackPart()), (4, static w => w.Map()),
-        (2, static w => w.Unmap()), (3, static w => w.Bind()), (2, static w => w.Unbind()), (5, static w => w.Copy()),
+        (2, static w => w.Unmap()), (4, static w => w.Bind()), (4, static w => w.Unbind()), (5, static w => w.Copy()),
         (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()),
         (4, static w => w.Translate()), (2, static w => w.TranslateTo()), (3, static w => w.Find()), (3, static w => w.FindMappings()),
         (2, static w => w.List()), (18, static w => w.Access()),
@@ -151,6 +151,9 @@ internal sealed partial class OperationWriter
 
         /// <summary>Where in the memory its first byte would be.</summary>
         public ulong MemoryOffset { get; init; }
+
+        /// <summary>Whether it was made together with the memory.</summary>
+        public bool IsBinding { get; init; }
 
         /// <summary>A part that is not backed.</summary>
         public (ulong Offset, ulong ByteCount)? Hole { get; init; }

@@ -42,6 +42,7 @@ internal static class Simplifications
             }
         }
 
+        foreach (CloneVcm clone in scenario.Steps.Select(step => step.Operation).OfType<CloneVcm>()) yield return Renaming.WithoutClone(scenario, clone);
         yield return Renaming.FromZero(scenario);
     }
 

@@ -30,11 +30,23 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         new("a second device that is given a table of its own", Invariant.SharedTable, 5,
             new() { Iommu = static iommu => new OwnTableForSecond(iommu) }),
         new("an unback that does not invalidate", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _) => VcmmError.None) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _) => VcmmError.None) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+        },
         new("an unback that invalidates the first page only", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }])) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }])) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+        },
         new("an unback that invalidates the next domain", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Domain = new(command.Domain.Value + 1) }])) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Domain = new(command.Domain.Value + 1) }])) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+        },
         new("an invalidation that leaves the walk caches alone", Invariant.FrameSafety, 8,
             new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { LeavesOnly = true }])) })
         {
@@ -45,19 +57,21 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) }),
         new("memory that is not given back", Invariant.Conservation, 2,
             new() { Frames = static frames => new LosesFrees(frames) }),
-        new("a failed allocation that keeps what it had", Invariant.Conservation, 2,
+        new("a failed allocation that keeps what it had", Invariant.Conservation, 5,
             new() { Frames = static frames => new KeepsOnFailure(frames) }),
         new("a table that grants more than the reservation", Invariant.TablesAreTruth, 5,
             new() { Iommu = static iommu => new OtherTables(iommu, static table => new WritableAlways(table)) }),
         new("hardware that lets a device write where it may only read", Invariant.Permission, 6, SubjectParts.Own)
         {
             Bench = static bench => new WritesThrough(bench, isOwnedUp: true),
+            OrElse = Invariant.NoStaleAccess,
         },
         new("hardware that writes where it says that it was refused", Invariant.Permission, 7, SubjectParts.Own)
         {
             Bench = static bench => new WritesThrough(bench, isOwnedUp: false),
+            OrElse = Invariant.NoStaleAccess,
         },
-        new("hardware that writes to the next frame where it says that it was refused", Invariant.Isolation, 8, SubjectParts.Own)
+        new("hardware that writes to the next frame where it says that it was refused", Invariant.Isolation, 9, SubjectParts.Own)
         {
             Bench = static bench => new WritesThrough(bench, isOwnedUp: false, World.PageBytes),
         },
@@ -89,6 +103,9 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>
     public Topology? Topology { get; init; }
+
+    /// <summary>What else names it, rightly, where the access was granted once and then narrowed away; null: nothing.</summary>
+    public Invariant? OrElse { get; init; }
 
     /// <summary>The machine, where the fault is in it.</summary>
     public Func<IBench, IBench> Bench { get; init; } = static bench => bench;
@@ -204,9 +221,13 @@ internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
 {
     public override void Unmap(IovaRange range, InvalidationGather gather)
     {
-        var own = new InvalidationGather();
-        Inner.Unmap(range, own);
-        Inner.Release(own);
+        Inner.Unmap(range, gather);
+        Inner.Release(gather);
+    }
+
+    public override void Release(InvalidationGather gather)
+    {
+        // It was.
     }
 }
 
