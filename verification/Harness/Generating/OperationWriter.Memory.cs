@@ -48,7 +48,8 @@ internal sealed partial class OperationWriter
     private FindMappings? FindMappings()
     {
         if (_memories.Count == 0) return null;
-        (ObjectId memory, ulong byteCount) = Recent(_memories);
+        (ObjectId memory, ulong byteCount) = Shared() is { Memory: { } shared } ? _memories.Find(known => known.Id == shared) : Recent(_memories);
+        if (byteCount == 0) return null;
         return new(memory, Rarely() ? byteCount : Page * _pcg.Next((uint)Math.Max(1, Math.Min(4, byteCount / Page))) + 8 * _pcg.Next(3));
     }
 
@@ -59,6 +60,7 @@ internal sealed partial class OperationWriter
         if (index < 0 || _pcg.Next(6) == 0) index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         List<(ObjectId Id, ulong ByteCount)> fitting = _memories.FindAll(memory => memory.ByteCount == reservation.ByteCount);
+        if (fitting.Count == 0 && _pcg.Next(4) != 0) return null;
         ObjectId memory = fitting.Count != 0 && !Rarely() ? One(fitting).Id : One(_memories).Id;
         _reservations[index] = reservation with { Memory = memory, MemoryOffset = 0, Hole = null };
         return new(reservation.Id, memory);
@@ -103,7 +105,7 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         // Large ones first: there are large leaves to cut.
         int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null && reservation.ByteCount >= Large);
-        if (index < 0 || _pcg.Next(2) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
+        if (index < 0 || _pcg.Next(4) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0 || _pcg.Next(5) == 0) index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         (ulong offset, ulong byteCount) = Part(reservation.ByteCount);
@@ -167,6 +169,11 @@ internal sealed partial class OperationWriter
         if (byteCount == 0 && !Rarely()) byteCount = 0x1008;
         return new(source.Id, sourceOffset, destination.Id, destinationOffset, byteCount);
     }
+
+    /// <summary>A reservation whose memory is behind another, too; null: there is none.</summary>
+    private Reserved? Shared() => _pcg.Next(4) == 0
+        ? null
+        : _reservations.Find(one => one.Memory is not null && _reservations.Exists(other => other != one && other.Memory == one.Memory));
 
     private ulong ChunkSizes(ulong byteCount)
     {
