@@ -79,7 +79,7 @@ public readonly unsafe struct Ram : IPhysicalMemory
             return false;
         }
 
-        value = Volatile.Read(ref *(ulong*)(_bytes + offset));
+        value = Volatile.Read(ref *(ulong*)unchecked(_bytes + offset));
         return true;
     }
 
@@ -144,7 +144,7 @@ public readonly unsafe struct Ram : IPhysicalMemory
     {
         ulong offset = unchecked(address.Value - _first);
         if (offset >= _byteCount || (offset & 7) != 0) Refuse(address, sizeof(ulong));
-        return ref *(ulong*)(_bytes + offset);
+        return ref *(ulong*)unchecked(_bytes + offset);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -152,7 +152,7 @@ public readonly unsafe struct Ram : IPhysicalMemory
     {
         ulong offset = unchecked(address.Value - _first);
         if (offset >= _byteCount || (offset & 3) != 0) Refuse(address, sizeof(uint));
-        return ref *(uint*)(_bytes + offset);
+        return ref *(uint*)unchecked(_bytes + offset);
     }
 
     private static void Refuse(PhysAddr address, int byteCount)

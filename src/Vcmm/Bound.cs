@@ -7,6 +7,8 @@ namespace Vcmm;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public sealed class Bound
 {
+    private int _reservationCount;
+
     internal Bound(Vcm vcm, IovaRange range, IRangeAllocator ranges)
     {
         Vcm = vcm;
@@ -22,10 +24,10 @@ public sealed class Bound
 
     internal IRangeAllocator Ranges { get; }
 
-    /// <summary>Under the region's reservation gate.</summary>
-    internal int ReservationCount { get; set; }
+    /// <summary>Whether reservations lie in it. Under all stripes of the region.</summary>
+    internal bool HasReservations => Volatile.Read(ref _reservationCount) != 0;
 
-    /// <summary>Under the region's reservation gate.</summary>
+    /// <summary>Written under all stripes of the region.</summary>
     internal bool IsFreed { get; set; }
 
     /// <summary>Takes a range anywhere in the bound.</summary>
@@ -62,6 +64,10 @@ public sealed class Bound
     /// <summary>Ends the bound; its addresses can be reserved by anybody again.</summary>
     /// <exception cref="VcmmException">As <see cref="TryFree"/>.</exception>
     public void Free() => VcmmException.ThrowIf(TryFree(), nameof(Free));
+
+    internal void CountReservation() => Interlocked.Increment(ref _reservationCount);
+
+    internal void UncountReservation() => Interlocked.Decrement(ref _reservationCount);
 
     /// <summary>The bound's range.</summary>
     public override string ToString() => $"bound {Range}";

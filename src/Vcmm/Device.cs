@@ -6,6 +6,7 @@ namespace Vcmm;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public sealed class Device
 {
+    [LockRank(LockRank.Device)]
     private readonly object _gate = new();
     private readonly List<Association> _active = [];
     private Func<DeviceFault, FaultAnswer>? _faultHook;

@@ -8,6 +8,7 @@ namespace Vcmm;
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
 public sealed class PhysicalAllocation
 {
+    [LockRank(LockRank.Memory)]
     private readonly object _gate = new();
     private readonly IFrameSource? _frames;
     private readonly PhysRange[] _segments;
@@ -98,19 +99,27 @@ public sealed class PhysicalAllocation
         return CollectionsMarshal.AsSpan(scratch);
     }
 
-    /// <summary>Adds a backing; false once the memory is freed.</summary>
-    internal bool TryAdd(Backing backing)
+    /// <summary>Counts one more backing; false once the memory is freed.</summary>
+    internal bool TryAcquire()
     {
         lock (_gate)
         {
             if (_freed) return false;
-            backing.Previous = null;
-            backing.Next = _first;
-            if (_first is not null) _first.Previous = backing;
-            _first = backing;
             _backingCount++;
             return true;
         }
+    }
+
+    /// <summary>Takes back a <see cref="TryAcquire"/> that came to nothing.</summary>
+    internal void Release()
+    {
+        lock (_gate) _backingCount--;
+    }
+
+    /// <summary>Lets look-ups find a backing that was counted.</summary>
+    internal void Publish(Backing backing)
+    {
+        lock (_gate) Link(backing);
     }
 
     /// <summary>Changes which part a backing stands for; look-ups see the one or the other.</summary>
@@ -121,6 +130,23 @@ public sealed class PhysicalAllocation
             backing.Offset = offset;
             backing.MemoryOffset = memoryOffset;
             backing.ByteCount = byteCount;
+        }
+    }
+
+    /// <summary>Makes two backings of one, what lay between them in neither; look-ups see the one or the two.</summary>
+    internal void Cut(Backing backing, ulong byteCount, Backing rest, ulong restOffset, ulong restMemoryOffset, ulong restByteCount)
+    {
+        lock (_gate)
+        {
+            backing.ByteCount = byteCount;
+            rest.State = backing.State;
+            rest.Generation = backing.Generation;
+            rest.Memory = this;
+            rest.Offset = restOffset;
+            rest.MemoryOffset = restMemoryOffset;
+            rest.ByteCount = restByteCount;
+            _backingCount++;
+            Link(rest);
         }
     }
 
@@ -183,6 +209,14 @@ public sealed class PhysicalAllocation
                 }
             }
         }
+    }
+
+    private void Link(Backing backing)
+    {
+        backing.Previous = null;
+        backing.Next = _first;
+        if (_first is not null) _first.Previous = backing;
+        _first = backing;
     }
 
     private int SegmentAt(ulong offset)

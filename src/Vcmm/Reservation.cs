@@ -110,7 +110,10 @@ public readonly record struct Reservation
     public void Back(ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount) =>
         VcmmException.ThrowIf(TryBack(offset, memory, memoryOffset, byteCount), nameof(Back));
 
-    /// <summary>Ends every mapping of the reservation. When this returns no device reaches memory through it.</summary>
+    /// <summary>
+    /// Ends every mapping of the reservation. When this returns no device reaches memory through it; in a region with a
+    /// <see cref="VcmOptions.FlushQueue"/>, when the queue has flushed, and until then the memory and the addresses stay in quarantine.
+    /// </summary>
     /// <returns>
     /// <see cref="VcmmError.NotFound"/> if none of it is backed, <see cref="VcmmError.Invalid"/> after its end,
     /// <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed, and the memory stays in use.

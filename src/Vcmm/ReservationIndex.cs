@@ -1,176 +1,151 @@
+using System.Numerics;
 using Platform;
 
 namespace Vcmm;
 
-/// <summary>The reservations of a region in the order of their addresses.</summary>
+/// <summary>The reservations of a region by their first page: a radix tree of 64 ways with a bit for each way that is, or was, in use.</summary>
 /// <remarks>
-/// <para>Runs of at most 256 in a list of runs: a search takes two binary searches, a change moves part of one run, and now and
-/// then part of the list.</para>
-/// <para><b>Threads.</b> Changes under the region's reservation gate. <see cref="Find"/> takes no lock: it looks again if a change
-/// was made meanwhile.</para>
+/// <para><b>Cost.</b> One step for each six bits of the region's page numbers: three for 1 GiB. A leaf stands for 256 KiB and stays,
+/// as do the bits above it, until the region ends; a search backwards may pass leaves that have become empty.</para>
+/// <para><b>Threads.</b> Any number at once, without a lock. Who adds owns the addresses, so that no two write one place. A search
+/// that misses a reservation was overtaken by it: there was a moment of the search at which it was not there.</para>
 /// </remarks>
 internal sealed class ReservationIndex
 {
-    private const int MostInRun = 256;
+    private const int WayBits = 6;
+    private const int WayCount = 1 << WayBits;
+    private const int PageLog2 = 12;
 
-    private Run[] _runs = [new()];
-    private int _runCount = 1;
-    private uint _version;
+    private readonly ulong _firstPage;
+    private readonly int _levelCount;
+    private readonly Node _root;
 
-    public int Count { get; private set; }
-
-    /// <summary>All of them. Under the gate.</summary>
-    public IEnumerable<ReservationState> All
+    public ReservationIndex(IovaRange range)
     {
-        get
-        {
-            for (int i = 0; i < _runCount; i++)
-            {
-                for (int j = 0; j < _runs[i].Count; j++) yield return _runs[i].States[j];
-            }
-        }
+        _firstPage = range.First.Value >> PageLog2;
+        ulong lastKey = (range.Last.Value >> PageLog2) - _firstPage;
+        _levelCount = Math.Max(1, (BitOperations.Log2(lastKey | 1) + WayBits) / WayBits);
+        _root = new(isLeaf: _levelCount == 1);
     }
+
+    /// <summary>All of them, in the order of their addresses. While nothing is added or removed.</summary>
+    public IEnumerable<ReservationState> All => AllIn(_root);
+
+    /// <summary>Whether there is none. While nothing is added or removed.</summary>
+    public bool IsEmpty => !All.Any();
 
     /// <summary>The reservation in which an address lies, and its generation; null: there is none.</summary>
     public ReservationState? Find(Iova address, out uint generation)
     {
+        ulong page = address.Value >> PageLog2;
+        generation = 0;
+        if (page < _firstPage || (page - _firstPage) >> (WayBits * (_levelCount - 1)) >= WayCount) return null;
         while (true)
         {
-            uint version = Volatile.Read(ref _version);
-            ReservationState? found = FindOnce(address, out generation);
+            Search search = FindLast(_root, _levelCount, page - _firstPage, out ReservationState? state);
+            if (search == Search.Nothing) return null;
+            if (search == Search.Changed) continue;
+            // A state is used again: what is read of it counts if it was alive, and the same, before and after.
+            generation = Volatile.Read(ref state!.Generation);
+            IovaRange range = state.Range;
             Interlocked.MemoryBarrier();
-            if ((version & 1) == 0 && Volatile.Read(ref _version) == version) return found;
-            Thread.SpinWait(1);
+            if (!ReservationState.IsAlive(generation) || Volatile.Read(ref state.Generation) != generation) continue;
+            if (range.Contains(address)) return state;
+            if (range.First.Value <= address.Value) return null;
         }
     }
 
-    /// <summary>Starts a change; look-ups wait for its end. The state of what is added is written in between.</summary>
-    public void BeginChange()
-    {
-        Volatile.Write(ref _version, unchecked(_version + 1));
-        Interlocked.MemoryBarrier();
-    }
-
-    /// <summary>Ends a change.</summary>
-    public void EndChange() => Volatile.Write(ref _version, unchecked(_version + 1));
-
+    /// <summary>Adds a reservation that is alive.</summary>
     public void Add(ReservationState state)
     {
-        int index = RunAt(state.Range.First.Value);
-        Run run = _runs[index];
-        if (run.Count == MostInRun)
+        ulong key = KeyOf(state);
+        Node node = _root;
+        for (int level = _levelCount; level > 1; level--)
         {
-            Run upper = run.SplitUpperHalf();
-            InsertRun(index + 1, upper);
-            if (state.Range.First.Value >= upper.States[0].Range.First.Value) run = upper;
+            int way = WayAt(key, level);
+            Node child = Volatile.Read(ref node.Children[way]) ?? AddChild(node, way, level);
+            // The way is marked before anything is found through it, and stays so.
+            if ((Volatile.Read(ref node.Ways) >> way & 1) == 0) Interlocked.Or(ref node.Ways, 1L << way);
+            node = child;
         }
 
-        run.Insert(state);
-        Count++;
+        int place = WayAt(key, 1);
+        Volatile.Write(ref node.States[place], state);
+        Interlocked.Or(ref node.Ways, 1L << place);
     }
 
+    /// <summary>Removes a reservation that is still alive.</summary>
     public void Remove(ReservationState state)
     {
-        int index = RunAt(state.Range.First.Value);
-        Run run = _runs[index];
-        run.RemoveAt(run.LastStartingAtOrBefore(state.Range.First.Value));
-        Count--;
-        if (run.Count == 0 && _runCount > 1) RemoveRun(index);
+        ulong key = KeyOf(state);
+        Node node = _root;
+        for (int level = _levelCount; level > 1; level--) node = node.Children[WayAt(key, level)]!;
+        int place = WayAt(key, 1);
+        Interlocked.And(ref node.Ways, ~(1L << place));
+        Volatile.Write(ref node.States[place], null);
     }
 
-    private ReservationState? FindOnce(Iova address, out uint generation)
+    private static int WayAt(ulong key, int level) => (int)(key >> (WayBits * (level - 1)) & (WayCount - 1));
+
+    private ulong KeyOf(ReservationState state) => (state.Range.First.Value >> PageLog2) - _firstPage;
+
+    private static Node AddChild(Node node, int way, int level)
     {
-        generation = 0;
-        // A change meanwhile may show an array and the count of another.
-        Run[] runs = Volatile.Read(ref _runs);
-        int index = LastRunStartingAtOrBefore(runs, Math.Min(Volatile.Read(ref _runCount), runs.Length), address.Value);
-        if (index < 0 || runs[index] is not { } run) return null;
-        int place = run.LastStartingAtOrBefore(address.Value);
-        if (place < 0 || run.States[place] is not { } state || !state.Range.Contains(address)) return null;
-        generation = Volatile.Read(ref state.Generation);
-        return state;
+        var added = new Node(isLeaf: level == 2);
+        return Interlocked.CompareExchange(ref node.Children[way], added, null) ?? added;
     }
 
-    private int RunAt(ulong first) => Math.Max(0, LastRunStartingAtOrBefore(_runs, _runCount, first));
-
-    private static int LastRunStartingAtOrBefore(Run[] runs, int count, ulong address)
+    /// <summary>The last reservation that starts at or before a page.</summary>
+    private static Search FindLast(Node node, int level, ulong key, out ReservationState? state)
     {
-        int low = 0;
-        int high = count;
-        while (low < high)
+        state = null;
+        int way = WayAt(key, level);
+        ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)) & (ulong.MaxValue >> (WayCount - 1 - way));
+        if (level == 1)
         {
-            int middle = (low + high) / 2;
-            // Only a run that stands alone is empty.
-            if (runs[middle] is { } run && run.States[0] is { } first && first.Range.First.Value <= address) low = middle + 1;
-            else high = middle;
+            if (ways == 0) return Search.Nothing;
+            state = Volatile.Read(ref node.States[BitOperations.Log2(ways)]);
+            return state is null ? Search.Changed : Search.Found;
         }
 
-        return low - 1;
+        for (; ways != 0; ways &= ~(1UL << BitOperations.Log2(ways)))
+        {
+            int used = BitOperations.Log2(ways);
+            Node child = Volatile.Read(ref node.Children[used])!;
+            Search search = FindLast(child, level - 1, used == way ? key : ulong.MaxValue, out state);
+            if (search != Search.Nothing) return search;
+        }
+
+        return Search.Nothing;
     }
 
-    private void InsertRun(int index, Run run)
+    private static IEnumerable<ReservationState> AllIn(Node node)
     {
-        if (_runCount == _runs.Length)
+        for (ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)); ways != 0; ways &= ways - 1)
         {
-            Run[] larger = new Run[2 * _runs.Length];
-            Array.Copy(_runs, larger, _runCount);
-            Volatile.Write(ref _runs, larger);
+            int way = BitOperations.TrailingZeroCount(ways);
+            if (node.IsLeaf) yield return node.States[way]!;
+            else foreach (ReservationState state in AllIn(node.Children[way]!)) yield return state;
         }
-
-        Array.Copy(_runs, index, _runs, index + 1, _runCount - index);
-        _runs[index] = run;
-        _runCount++;
     }
 
-    private void RemoveRun(int index)
+    private enum Search
     {
-        _runCount--;
-        Array.Copy(_runs, index + 1, _runs, index, _runCount - index);
-        _runs[_runCount] = null!;
+        Nothing,
+        Found,
+
+        /// <summary>What was found went away meanwhile.</summary>
+        Changed,
     }
 
-    private sealed class Run
+    private sealed class Node(bool isLeaf)
     {
-        public readonly ReservationState[] States = new ReservationState[MostInRun];
+        public readonly Node?[] Children = isLeaf ? [] : new Node?[WayCount];
 
-        public int Count;
+        public readonly ReservationState?[] States = isLeaf ? new ReservationState?[WayCount] : [];
 
-        public int LastStartingAtOrBefore(ulong address)
-        {
-            int low = 0;
-            int high = Math.Min(Count, MostInRun);
-            while (low < high)
-            {
-                int middle = (low + high) / 2;
-                if (States[middle] is { } state && state.Range.First.Value <= address) low = middle + 1;
-                else high = middle;
-            }
+        public long Ways;
 
-            return low - 1;
-        }
-
-        public void Insert(ReservationState state)
-        {
-            int place = LastStartingAtOrBefore(state.Range.First.Value) + 1;
-            Array.Copy(States, place, States, place + 1, Count - place);
-            States[place] = state;
-            Count++;
-        }
-
-        public void RemoveAt(int place)
-        {
-            Count--;
-            Array.Copy(States, place + 1, States, place, Count - place);
-            States[Count] = null!;
-        }
-
-        public Run SplitUpperHalf()
-        {
-            var upper = new Run { Count = Count / 2 };
-            Array.Copy(States, Count - upper.Count, upper.States, 0, upper.Count);
-            Array.Clear(States, Count - upper.Count, upper.Count);
-            Count -= upper.Count;
-            return upper;
-        }
+        public bool IsLeaf => States.Length != 0;
     }
 }

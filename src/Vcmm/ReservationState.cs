@@ -10,10 +10,11 @@ namespace Vcmm;
 internal sealed class ReservationState(Vcm vcm, long order)
 {
     /// <summary>One operation on one reservation at a time; held across the wait for the hardware.</summary>
+    [LockRank(LockRank.Reservation)]
     public readonly object Gate = new();
 
     /// <summary>What the operation under way leaves to invalidate and to free.</summary>
-    public readonly InvalidationGather Gather = new();
+    public InvalidationGather Gather = new();
 
     /// <summary>Table pages set aside by the operation under way.</summary>
     public readonly TablePagePool Pages = new();
@@ -29,10 +30,13 @@ internal sealed class ReservationState(Vcm vcm, long order)
     /// <summary>Who takes several gates takes them in ascending order of this.</summary>
     public long Order { get; } = order;
 
-    /// <summary>Moves on when the reservation ends: no handle has this one until the next reserve. Under <see cref="Gate"/>.</summary>
-    public uint Generation;
+    /// <summary>
+    /// Even while the reservation is alive. Moves on when it ends, and when the state is another's: handles are told apart by it.
+    /// Written under <see cref="Gate"/>.
+    /// </summary>
+    public uint Generation = 1;
 
-    /// <summary>Written under the region's reservation gate and <see cref="Gate"/>, while no handle is alive.</summary>
+    /// <summary>Written under a stripe of the region and <see cref="Gate"/>, while no handle is alive.</summary>
     public IovaRange Range;
 
     /// <summary>The part of the region that it was taken from; null: the region itself.</summary>
@@ -44,8 +48,14 @@ internal sealed class ReservationState(Vcm vcm, long order)
     /// <summary>Who must let go before the reservation ends: 1 …. Under <see cref="Gate"/>.</summary>
     public int OwnerCount;
 
+    /// <summary>Holds the addresses once an unback was deferred. Under <see cref="Gate"/>.</summary>
+    public RangeHold? Hold;
+
     /// <summary>The tables in which the backings are mapped. Under <see cref="Gate"/>.</summary>
     public IPageTable[] MappedIn = [];
+
+    /// <summary>Whether a reservation with that generation is, or was, alive.</summary>
+    public static bool IsAlive(uint generation) => (generation & 1) == 0;
 
     /// <summary>A handle of the reservation as it is now. Under a gate that keeps it from ending.</summary>
     public Reservation Handle => new(this, Generation);

@@ -76,7 +76,7 @@ public sealed partial class Vcm
             EndExclusions();
             if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
-                lock (_reservationGate) RemoveTable(table!);
+                Exclusively(() => RemoveTable(table!));
             }
 
             return VcmmError.None;
@@ -139,7 +139,8 @@ public sealed partial class Vcm
         foreach (IovaRange region in iommu.ReservedRegions)
         {
             if (!TryClip(region, out IovaRange part) || _excluded.Contains(part)) continue;
-            if (_ranges.TryAllocateAt(part) != VcmmError.None) return VcmmError.Invalid;
+            // Reservations that are half way through their end would be in the way.
+            if (Exclusively(() => _ranges.TryAllocateAt(part)) != VcmmError.None) return VcmmError.Invalid;
             _excluded.Add(part);
         }
 

@@ -22,10 +22,19 @@ public sealed partial class Vcm
             if (memory.LastAddress.Value > table.LastPhysAddr.Value) return VcmmError.Invalid;
         }
 
+        VcmmError error = FlushDeferred(state);
+        if (error != VcmmError.None) return error;
         if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
-        VcmmError error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
-        if (error == VcmmError.None) state.MappedIn = tables;
-        else RemoveBacking(state, state.Backings.FirstEndingAfter(offset));
+        error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
+        if (error == VcmmError.None)
+        {
+            state.MappedIn = tables;
+            memory.Publish(backing);
+            return VcmmError.None;
+        }
+
+        state.Backings.RemoveAt(state.Backings.FirstEndingAfter(offset));
+        memory.Release();
         return error;
     }
 
@@ -65,7 +74,7 @@ public sealed partial class Vcm
         return error;
     }
 
-    /// <summary>Adds a backing to both of its lists; nothing is mapped by it.</summary>
+    /// <summary>Adds a backing to the reservation and keeps the memory from being freed; look-ups from the memory do not find it yet.</summary>
     private static bool TryAddBacking(
         ReservationState state, ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount, out Backing backing)
     {
@@ -76,7 +85,7 @@ public sealed partial class Vcm
         backing.Offset = offset;
         backing.MemoryOffset = memoryOffset;
         backing.ByteCount = byteCount;
-        if (memory.TryAdd(backing))
+        if (memory.TryAcquire())
         {
             state.Backings.Insert(backing);
             return true;
@@ -150,7 +159,8 @@ public sealed partial class Vcm
         IPageTable[] tables = state.MappedIn;
         VcmmError error = CutLeaves(state, offset, range, tables);
         if (error != VcmmError.None) return error;
-        error = UnmapFromAll(range, tables, state.Gather);
+        foreach (IPageTable table in tables) table.Unmap(range, state.Gather);
+        error = FinishUnback(state, offset, byteCount, tables);
         if (error == VcmmError.None)
         {
             RemoveBackings(state, offset, byteCount);
@@ -200,12 +210,19 @@ public sealed partial class Vcm
             if (before == 0)
             {
                 backing.Memory.Reshape(backing, end, lastMemoryOffset, after);
-                continue;
+            }
+            else if (after == 0)
+            {
+                backing.Memory.Reshape(backing, backing.Offset, backing.MemoryOffset, before);
+            }
+            else
+            {
+                Backing rest = state.Backings.Take();
+                backing.Memory.Cut(backing, before, rest, end, lastMemoryOffset, after);
+                state.Backings.Insert(rest);
+                return;
             }
 
-            backing.Memory.Reshape(backing, backing.Offset, backing.MemoryOffset, before);
-            // It is backed while this runs, so the memory cannot have been freed.
-            if (after != 0) TryAddBacking(state, end, backing.Memory, lastMemoryOffset, after, out _);
             index++;
         }
     }

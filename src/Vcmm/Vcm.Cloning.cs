@@ -9,24 +9,10 @@ public sealed partial class Vcm
     /// <remarks>What is cloned is one moment of the region, also while other threads change it. Each reservation has one owner.</remarks>
     public VcmmError TryClone(out Vcm? clone)
     {
-        clone = null;
-        lock (_reservationGate)
-        {
-            if (_freed || Kind == VcmKind.Prebuilt) return VcmmError.Invalid;
-            ReservationState[] states = [.. _reservations.All];
-            Array.Sort(states, static (a, b) => a.Order.CompareTo(b.Order));
-            int taken = 0;
-            try
-            {
-                for (; taken < states.Length; taken++) Monitor.Enter(states[taken].Gate);
-                clone = CloneAll(states);
-                return VcmmError.None;
-            }
-            finally
-            {
-                while (taken != 0) Monitor.Exit(states[--taken].Gate);
-            }
-        }
+        Vcm? made = null;
+        VcmmError error = Exclusively(() => CloneNow(out made));
+        clone = made;
+        return error;
     }
 
     /// <summary>Makes a region with the same reservations, bounds and backings; associations are not taken over.</summary>
@@ -35,6 +21,25 @@ public sealed partial class Vcm
     {
         VcmmException.ThrowIf(TryClone(out Vcm? clone), nameof(Clone));
         return clone!;
+    }
+
+    private VcmmError CloneNow(out Vcm? clone)
+    {
+        clone = null;
+        if (_freed || Kind == VcmKind.Prebuilt) return VcmmError.Invalid;
+        ReservationState[] states = [.. _reservations.All];
+        Array.Sort(states, static (a, b) => a.Order.CompareTo(b.Order));
+        int taken = 0;
+        try
+        {
+            for (; taken < states.Length; taken++) Monitor.Enter(states[taken].Gate);
+            clone = CloneAll(states);
+            return VcmmError.None;
+        }
+        finally
+        {
+            while (taken != 0) Monitor.Exit(states[--taken].Gate);
+        }
     }
 
     /// <summary>Under all gates of what is cloned. Nobody knows the clone yet.</summary>
@@ -52,11 +57,12 @@ public sealed partial class Vcm
         {
             Bound? bound = state.Bound is null ? null : bounds[state.Bound];
             Claim(bound?.Ranges ?? clone._ranges, state.Range);
-            ReservationState copy = clone.AddReservation(state.Range, state.Attributes, bound);
+            ReservationState copy = clone.AddReservation(clone.OwnStripe, state.Range, state.Attributes, bound);
             foreach (Backing backing in state.Backings)
             {
-                if (!TryAddBacking(copy, backing.Offset, backing.Memory, backing.MemoryOffset, backing.ByteCount, out _))
+                if (!TryAddBacking(copy, backing.Offset, backing.Memory, backing.MemoryOffset, backing.ByteCount, out Backing copied))
                     throw new InvalidOperationException("memory was freed while it backs a reservation");
+                backing.Memory.Publish(copied);
             }
         }
 

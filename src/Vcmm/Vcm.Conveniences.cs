@@ -16,21 +16,14 @@ public sealed partial class Vcm
         ArgumentNullException.ThrowIfNull(memory);
         reservation = default;
         if (memory.Manager != Manager || !IsAlignment(alignment)) return VcmmError.Invalid;
-        // Held until the end: nobody finds a reservation that may yet be taken back.
-        lock (_reservationGate)
+        RegionStripe stripe = OwnStripe;
+        lock (stripe.Gate)
         {
-            if (!CanReserve(null, attributes)) return VcmmError.Invalid;
-            VcmmError error = TryTakeRangeFor(memory, alignment, out IovaRange range);
-            if (error != VcmmError.None) return error;
-            ReservationState state = AddReservation(range, attributes, null);
-            lock (state.Gate)
-            {
-                error = Back(state, 0, memory, 0, memory.ByteCount);
-                if (error == VcmmError.None) reservation = state.Handle;
-                else End(state);
-                return error;
-            }
+            VcmmError error = MapNow(stripe, memory, attributes, alignment, out reservation);
+            if (error != VcmmError.NoSpace) return error;
         }
+
+        return MapExclusively(memory, attributes, alignment, out reservation);
     }
 
     /// <summary>Reserves a range and maps it to given memory.</summary>
@@ -77,14 +70,15 @@ public sealed partial class Vcm
     public VcmmError TryUnbind(Binding binding)
     {
         if (binding.Reservation.State is not { } state || binding.Memory is null || state.Vcm != this) return VcmmError.Invalid;
-        lock (_reservationGate)
+        RegionStripe stripe = OwnStripe;
+        lock (stripe.Gate)
         {
             lock (state.Gate)
             {
                 if (!binding.Reservation.IsCurrent(state) || !IsBoundTo(state, binding.Memory)) return VcmmError.Invalid;
                 if (state.OwnerCount > 1) return VcmmError.Busy;
                 VcmmError error = binding.Memory.TryFreeWith(UnbackAll, state);
-                if (error == VcmmError.None) End(state);
+                if (error == VcmmError.None) End(stripe, state);
                 return error;
             }
         }
@@ -96,16 +90,50 @@ public sealed partial class Vcm
 
     internal VcmmError Unmap(ReservationState state, uint generation)
     {
-        lock (_reservationGate)
+        RegionStripe stripe = OwnStripe;
+        lock (stripe.Gate)
         {
             lock (state.Gate)
             {
                 if (state.Generation != generation) return VcmmError.Invalid;
                 if (state.OwnerCount > 1) return VcmmError.Busy;
                 VcmmError error = state.Backings.Count == 0 ? VcmmError.None : UnbackAll(state);
-                if (error == VcmmError.None) End(state);
+                if (error == VcmmError.None) End(stripe, state);
                 return error;
             }
+        }
+    }
+
+    /// <summary>Tries again: another thread may have been half way through giving back what was missing.</summary>
+    private VcmmError MapExclusively(PhysicalAllocation memory, MappingAttributes attributes, ulong alignment, out Reservation reservation)
+    {
+        Reservation made = default;
+        VcmmError error = Exclusively(() => MapNow(OwnStripe, memory, attributes, alignment, out made));
+        reservation = made;
+        return error;
+    }
+
+    private VcmmError MapNow(
+        RegionStripe stripe, PhysicalAllocation memory, MappingAttributes attributes, ulong alignment, out Reservation reservation)
+    {
+        reservation = default;
+        if (!CanReserve(null, attributes)) return VcmmError.Invalid;
+        VcmmError error = TryTakeRangeFor(memory, alignment, out IovaRange range);
+        if (error != VcmmError.None) return error;
+        // It can be found when it is backed, so that nobody gets hold of a reservation that is taken back.
+        ReservationState state = Begin(stripe, range, attributes, null);
+        lock (state.Gate)
+        {
+            error = Back(state, 0, memory, 0, memory.ByteCount);
+            if (error != VcmmError.None)
+            {
+                Retire(stripe, state);
+                return error;
+            }
+
+            _reservations.Add(state);
+            reservation = state.Handle;
+            return VcmmError.None;
         }
     }
 

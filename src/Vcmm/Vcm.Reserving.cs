@@ -39,7 +39,7 @@ public sealed partial class Vcm
     /// <param name="reservation">The reservation, not backed.</param>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/> as <see cref="TryReserve"/>, also if the range is not wholly in the region;
-    /// <see cref="VcmmError.NoSpace"/> if part of it is reserved or in a bound.
+    /// <see cref="VcmmError.NoSpace"/> if part of it is reserved, in a bound, or in quarantine until a flush.
     /// </returns>
     public VcmmError TryReserveAt(Iova first, ulong byteCount, MappingAttributes attributes, out Reservation reservation)
     {
@@ -69,13 +69,16 @@ public sealed partial class Vcm
     {
         bound = null;
         if (!IsWholePages(byteCount) || !IsAlignment(alignment) || Kind == VcmKind.Prebuilt) return VcmmError.Invalid;
-        lock (_reservationGate)
+        Bound? added = null;
+        VcmmError outcome = Exclusively(() =>
         {
             if (_freed) return VcmmError.Invalid;
             VcmmError error = _ranges.TryAllocate(byteCount, alignment, Options.Placement, Anywhere, out IovaRange range);
-            if (error == VcmmError.None) bound = AddBound(range);
+            if (error == VcmmError.None) added = AddBound(range);
             return error;
-        }
+        });
+        bound = added;
+        return outcome;
     }
 
     /// <summary>Sets a part of the region aside: only reservations that are made from the bound lie in it.</summary>
@@ -91,39 +94,38 @@ public sealed partial class Vcm
     {
         reservation = default;
         if (!IsWholePages(byteCount) || !IsAlignment(alignment)) return VcmmError.Invalid;
-        lock (_reservationGate)
+        RegionStripe stripe = OwnStripe;
+        lock (stripe.Gate)
         {
-            if (!CanReserve(bound, attributes)) return VcmmError.Invalid;
-            VcmmError error = ranges.TryAllocate(byteCount, alignment, Options.Placement, Anywhere, out IovaRange range);
-            if (error == VcmmError.None) reservation = AddReservation(range, attributes, bound).Handle;
-            return error;
+            VcmmError error = ReserveNow(stripe, ranges, bound, byteCount, attributes, alignment, out reservation);
+            if (error != VcmmError.NoSpace) return error;
         }
+
+        return ReserveExclusively(ranges, bound, byteCount, attributes, alignment, out reservation);
     }
 
     internal VcmmError ReserveAt(IRangeAllocator ranges, Bound? bound, IovaRange range, MappingAttributes attributes, out Reservation reservation)
     {
         reservation = default;
-        lock (_reservationGate)
+        RegionStripe stripe = OwnStripe;
+        lock (stripe.Gate)
         {
-            if (!CanReserve(bound, attributes)) return VcmmError.Invalid;
-            VcmmError error = ranges.TryAllocateAt(range);
-            if (error == VcmmError.None) reservation = AddReservation(range, attributes, bound).Handle;
-            return error;
+            VcmmError error = ReserveNow(stripe, ranges, bound, range, attributes, out reservation);
+            if (error != VcmmError.NoSpace) return error;
         }
+
+        return ReserveExclusively(ranges, bound, range, attributes, out reservation);
     }
 
-    internal VcmmError Free(Bound bound)
+    internal VcmmError Free(Bound bound) => Exclusively(() =>
     {
-        lock (_reservationGate)
-        {
-            if (bound.IsFreed) return VcmmError.Invalid;
-            if (bound.ReservationCount != 0) return VcmmError.Busy;
-            bound.IsFreed = true;
-            _bounds.Remove(bound);
-            GiveBack(_ranges, bound.Range);
-            return VcmmError.None;
-        }
-    }
+        if (bound.IsFreed) return VcmmError.Invalid;
+        if (bound.HasReservations) return VcmmError.Busy;
+        bound.IsFreed = true;
+        _bounds.Remove(bound);
+        GiveBack(_ranges, bound.Range);
+        return VcmmError.None;
+    });
 
     /// <summary>Lets one owner go; the last one ends the reservation.</summary>
     /// <param name="state">The reservation.</param>
@@ -131,7 +133,8 @@ public sealed partial class Vcm
     /// <param name="mustBeLast">Whether other owners speak against it.</param>
     internal VcmmError LetGo(ReservationState state, uint generation, bool mustBeLast)
     {
-        lock (_reservationGate)
+        RegionStripe stripe = OwnStripe;
+        lock (stripe.Gate)
         {
             lock (state.Gate)
             {
@@ -144,7 +147,7 @@ public sealed partial class Vcm
                 }
 
                 if (state.Backings.Count != 0) return VcmmError.Busy;
-                End(state);
+                End(stripe, state);
                 return VcmmError.None;
             }
         }
@@ -163,7 +166,46 @@ public sealed partial class Vcm
     private static bool IsAlignment(ulong alignment) =>
         BitOperations.IsPow2(alignment) && alignment is >= VcmManager.PageBytes and <= LargestAlignment;
 
-    /// <summary>Under the reservation gate: no table comes or goes.</summary>
+    /// <summary>Tries again: another thread may have been half way through giving back what was missing.</summary>
+    private VcmmError ReserveExclusively(
+        IRangeAllocator ranges, Bound? bound, ulong byteCount, MappingAttributes attributes, ulong alignment, out Reservation reservation)
+    {
+        Reservation made = default;
+        VcmmError error = Exclusively(() => ReserveNow(OwnStripe, ranges, bound, byteCount, attributes, alignment, out made));
+        reservation = made;
+        return error;
+    }
+
+    /// <summary>Tries again: another thread may have been half way through giving back what was missing.</summary>
+    private VcmmError ReserveExclusively(IRangeAllocator ranges, Bound? bound, IovaRange range, MappingAttributes attributes, out Reservation reservation)
+    {
+        Reservation made = default;
+        VcmmError error = Exclusively(() => ReserveNow(OwnStripe, ranges, bound, range, attributes, out made));
+        reservation = made;
+        return error;
+    }
+
+    private VcmmError ReserveNow(
+        RegionStripe stripe, IRangeAllocator ranges, Bound? bound, ulong byteCount, MappingAttributes attributes, ulong alignment, out Reservation reservation)
+    {
+        reservation = default;
+        if (!CanReserve(bound, attributes)) return VcmmError.Invalid;
+        VcmmError error = ranges.TryAllocate(byteCount, alignment, Options.Placement, Anywhere, out IovaRange range);
+        if (error == VcmmError.None) reservation = AddReservation(stripe, range, attributes, bound).Handle;
+        return error;
+    }
+
+    private VcmmError ReserveNow(
+        RegionStripe stripe, IRangeAllocator ranges, Bound? bound, IovaRange range, MappingAttributes attributes, out Reservation reservation)
+    {
+        reservation = default;
+        if (!CanReserve(bound, attributes)) return VcmmError.Invalid;
+        VcmmError error = ranges.TryAllocateAt(range);
+        if (error == VcmmError.None) reservation = AddReservation(stripe, range, attributes, bound).Handle;
+        return error;
+    }
+
+    /// <summary>Under a stripe: no table and no bound comes or goes.</summary>
     private bool CanReserve(Bound? bound, MappingAttributes attributes)
     {
         if (_freed || bound is { IsFreed: true } || Kind == VcmKind.Prebuilt || !attributes.AreValid) return false;
@@ -182,35 +224,48 @@ public sealed partial class Vcm
         return bound;
     }
 
-    private ReservationState AddReservation(IovaRange range, MappingAttributes attributes, Bound? bound)
+    /// <summary>Makes a reservation of a range that was allocated, and lets it be found. Under the stripe.</summary>
+    private ReservationState AddReservation(RegionStripe stripe, IovaRange range, MappingAttributes attributes, Bound? bound)
     {
-        ReservationState state = _idleStates.Count != 0 ? _idleStates.Pop() : new(this, Manager.NextOrder());
+        ReservationState state = Begin(stripe, range, attributes, bound);
+        _reservations.Add(state);
+        return state;
+    }
+
+    /// <summary>Makes a reservation of a range that was allocated; nobody finds it yet. Under the stripe.</summary>
+    private ReservationState Begin(RegionStripe stripe, IovaRange range, MappingAttributes attributes, Bound? bound)
+    {
+        ReservationState state = stripe.IdleStates.Count != 0 ? stripe.IdleStates.Pop() : new(this, Manager.NextOrder());
         lock (state.Gate)
         {
-            _reservations.BeginChange();
             state.Range = range;
             state.Attributes = attributes;
             state.OwnerCount = 1;
             state.Bound = bound;
             state.MappedIn = [];
-            _reservations.Add(state);
-            _reservations.EndChange();
-            if (bound is not null) bound.ReservationCount++;
+            // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change
+            Volatile.Write(ref state.Generation, unchecked(state.Generation + 1));
+            bound?.CountReservation();
             return state;
         }
     }
 
-    /// <summary>Under both gates: the reservation is over, its addresses are free.</summary>
-    private void End(ReservationState state)
+    /// <summary>The reservation is over, its addresses are free. Under the stripe and the reservation's gate.</summary>
+    private void End(RegionStripe stripe, ReservationState state)
     {
-        _reservations.BeginChange();
         _reservations.Remove(state);
+        Retire(stripe, state);
+    }
+
+    private void Retire(RegionStripe stripe, ReservationState state)
+    {
         // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change
-        state.Generation = unchecked(state.Generation + 1);
-        _reservations.EndChange();
-        if (state.Bound is { } bound) bound.ReservationCount--;
-        GiveBack(state.Bound?.Ranges ?? _ranges, state.Range);
-        _idleStates.Push(state);
+        Volatile.Write(ref state.Generation, unchecked(state.Generation + 1));
+        state.Bound?.UncountReservation();
+        if (state.Hold is { } hold) LetGo(hold);
+        else GiveBack(state.Bound?.Ranges ?? _ranges, state.Range);
+        state.Hold = null;
+        stripe.IdleStates.Push(state);
     }
 
     private static void GiveBack(IRangeAllocator ranges, IovaRange range)

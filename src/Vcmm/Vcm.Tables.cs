@@ -9,7 +9,7 @@ public sealed partial class Vcm
     /// <summary>The table of a prebuilt region, as its owner gave it.</summary>
     private readonly PrebuiltTable? _prebuilt;
 
-    /// <summary>Replaced, never changed; written under both gates.</summary>
+    /// <summary>Replaced, never changed; written under the association gate and all stripes.</summary>
     private IPageTable[] _tables = [];
 
     /// <summary>
@@ -39,7 +39,7 @@ public sealed partial class Vcm
         if (TryGetTable(format, out _)) return VcmmError.None;
         if (_prebuilt is { } prebuilt)
         {
-            lock (_reservationGate) Volatile.Write(ref _tables, [iommu.AdoptTable(format, prebuilt.Root)]);
+            Volatile.Write(ref _tables, [iommu.AdoptTable(format, prebuilt.Root)]);
             return VcmmError.None;
         }
 
@@ -51,24 +51,21 @@ public sealed partial class Vcm
     /// Publishes a table and writes into it what is backed. Whoever backs or unbacks meanwhile works on the new list by
     /// itself; a reservation is passed under its gate, so each is written once.
     /// </summary>
-    private VcmmError TryAddTable(IPageTable table)
+    private VcmmError TryAddTable(IPageTable table) => Exclusively(() =>
     {
-        lock (_reservationGate)
+        IPageTable[] tables = [.. _tables, table];
+        Volatile.Write(ref _tables, tables);
+        foreach (ReservationState state in _reservations.All)
         {
-            IPageTable[] tables = [.. _tables, table];
-            Volatile.Write(ref _tables, tables);
-            foreach (ReservationState state in _reservations.All)
-            {
-                VcmmError error;
-                lock (state.Gate) error = TryWriteInto(table, state, tables);
-                if (error == VcmmError.None) continue;
-                RemoveTable(table);
-                return error;
-            }
-
-            return VcmmError.None;
+            VcmmError error;
+            lock (state.Gate) error = TryWriteInto(table, state, tables);
+            if (error == VcmmError.None) continue;
+            RemoveTable(table);
+            return error;
         }
-    }
+
+        return VcmmError.None;
+    });
 
     private VcmmError TryWriteInto(IPageTable table, ReservationState state, IPageTable[] tables)
     {
@@ -90,7 +87,7 @@ public sealed partial class Vcm
     }
 
     /// <summary>Withdraws a table that no IOMMU walks, waits for whoever still works on the old list, and frees it.</summary>
-    private void RemoveTable(IPageTable table)
+    private VcmmError RemoveTable(IPageTable table)
     {
         Volatile.Write(ref _tables, Array.FindAll(_tables, other => other != table));
         foreach (ReservationState state in _reservations.All)
@@ -99,6 +96,7 @@ public sealed partial class Vcm
         }
 
         table.Free();
+        return VcmmError.None;
     }
 
     private sealed record PrebuiltTable(TableFormat Format, PhysAddr Root);

@@ -13,14 +13,11 @@ namespace Vcmm;
 public sealed partial class Vcm
 {
     /// <summary>Outermost: associations, tables, active domains.</summary>
+    [LockRank(LockRank.Associations)]
     private readonly object _associationGate = new();
 
-    /// <summary>Inside it: which reservations and bounds there are. A reservation's own gate comes inside this one.</summary>
-    private readonly object _reservationGate = new();
-
     private readonly IRangeAllocator _ranges;
-    private readonly ReservationIndex _reservations = new();
-    private readonly Stack<ReservationState> _idleStates = new();
+    private readonly ReservationIndex _reservations;
     private readonly List<Bound> _bounds = [];
     private bool _freed;
 
@@ -31,6 +28,7 @@ public sealed partial class Vcm
         Options = options;
         Kind = options.Kind;
         _ranges = manager.Options.RangeAllocator(range);
+        _reservations = new(range);
     }
 
     internal Vcm(VcmManager manager, IovaRange range, TableFormat format, PhysAddr root)
@@ -51,7 +49,13 @@ public sealed partial class Vcm
     {
         get
         {
-            lock (_reservationGate) return [.. _reservations.All.Select(static state => state.Handle)];
+            List<Reservation> all = [];
+            Exclusively(() =>
+            {
+                foreach (ReservationState state in _reservations.All) all.Add(state.Handle);
+                return VcmmError.None;
+            });
+            return all;
         }
     }
 
@@ -60,7 +64,14 @@ public sealed partial class Vcm
     {
         get
         {
-            lock (_reservationGate) return [.. _bounds.OrderBy(static bound => bound.Range.First)];
+            List<Bound> all = [];
+            Exclusively(() =>
+            {
+                all.AddRange(_bounds);
+                return VcmmError.None;
+            });
+            all.Sort(static (a, b) => a.Range.First.CompareTo(b.Range.First));
+            return all;
         }
     }
 
@@ -131,13 +142,13 @@ public sealed partial class Vcm
     {
         lock (_associationGate)
         {
-            lock (_reservationGate)
+            return Exclusively(() =>
             {
                 if (_freed) return VcmmError.Invalid;
-                if (_reservations.Count != 0 || _bounds.Count != 0 || _associations.Count != 0) return VcmmError.Busy;
+                if (!_reservations.IsEmpty || _bounds.Count != 0 || _associations.Count != 0) return VcmmError.Busy;
                 _freed = true;
                 return VcmmError.None;
-            }
+            });
         }
     }
 

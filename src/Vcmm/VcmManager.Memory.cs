@@ -9,6 +9,7 @@ public sealed partial class VcmManager
 {
     private const int BlockLog2 = 24;
 
+    [LockRank(LockRank.Memories)]
     private readonly object _memoryGate = new();
 
     /// <summary>The allocations that have memory in a block of 16 MiB, so that they are found by physical address.</summary>

@@ -16,9 +16,7 @@ public sealed record VcmManagerOptions
 
 /// <summary>The system-wide view of device mappings: devices, physical memory, and the virtual regions that join them.</summary>
 /// <remarks>
-/// <para><b>Locks</b>, outermost first; a thread that holds one takes only later ones: a VCM's associations, a VCM's
-/// reservations, reservations' own in ascending <c>Order</c>, a physical allocation's, the manager's, a device's, an IOMMU
-/// driver's, an allocator's. Of no other rank are two locks held at once.</para>
+/// <para><b>Locks.</b> Their order, and what is allowed beyond it, is stated at <see cref="LockRank"/> and checked by a test.</para>
 /// <para><b>Threads.</b> Any number at once.</para>
 /// </remarks>
 public sealed partial class VcmManager
@@ -26,6 +24,7 @@ public sealed partial class VcmManager
     /// <summary>The smallest page that anything is made of.</summary>
     public const ulong PageBytes = 4096;
 
+    [LockRank(LockRank.Devices)]
     private readonly object _gate = new();
     private readonly Dictionary<(IIommu Iommu, StreamId Id), Device> _devices = [];
     private long _lastOrder;

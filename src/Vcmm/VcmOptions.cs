@@ -1,5 +1,6 @@
 using Platform;
 using Vcmm.Allocation;
+using Vcmm.Invalidations;
 using Vcmm.Tables;
 
 namespace Vcmm;
@@ -31,6 +32,12 @@ public sealed record VcmOptions
 
     /// <summary><see cref="VcmKind.Device"/> or <see cref="VcmKind.OneToOne"/>.</summary>
     public VcmKind Kind { get; init; }
+
+    /// <summary>
+    /// Null: strict, when an unback returns the hardware has forgotten. A queue: deferred, the memory and the addresses of what is
+    /// unbacked stay in quarantine until it flushes; many regions can share one.
+    /// </summary>
+    public FlushQueue? FlushQueue { get; init; }
 
     /// <summary>From which end of the free addresses reservations are taken.</summary>
     public Placement Placement { get; init; } = Placement.BottomUp;

@@ -14,8 +14,8 @@ namespace Vcmm.Allocation;
 /// hand is used first. A range is taken back only as it was handed out, whole and once.</para>
 /// <para><b>Cost.</b> A hit takes one lock that only threads of the same slot share. 11 to 22 bytes a range handed out, for lengths of the
 /// cached sizes.</para>
-/// <para><b>Locks</b>, outermost first: the gate, the slots in order, the lock of the allocator behind. The allocator behind and which ranges
-/// are known change under the gate only.</para>
+/// <para><b>Locks</b>, outermost first: the gate, the slots in order, the lock of the allocator behind (<see cref="LockRank"/>). The
+/// allocator behind and which ranges are known change under the gate only.</para>
 /// <para><b>Threads.</b> Any number at once.</para>
 /// <para><b>Source.</b> Bonwick and Adams, Magazines and Vmem: Extending the Slab Allocator to Many CPUs and Arbitrary
 /// Resources, USENIX 2001, section 3.</para>
@@ -26,6 +26,7 @@ public sealed class CachedRangeAllocator : IRangeAllocator
 
     private static readonly IovaRange Anywhere = new(new(0), new(ulong.MaxValue));
 
+    [LockRank(LockRank.RangeCache)]
     private readonly object _gate = new();
     private readonly IRangeAllocator _inner;
     private readonly Func<int>? _thread;
@@ -197,6 +198,7 @@ public sealed class CachedRangeAllocator : IRangeAllocator
 }
 
 /// <summary>What a thread has at hand: for each size a stack of places in <see cref="KnownRanges"/>. Its own lock.</summary>
+[LockRank(LockRank.RangeSlot)]
 internal sealed class RangeSlot
 {
     /// <summary>When so many of a size are at hand, half of them go back.</summary>

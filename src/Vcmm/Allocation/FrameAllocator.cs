@@ -37,6 +37,7 @@ public sealed partial class FrameAllocator : IContiguousFrameSource
 
     private const int MostAtHand = 64;
 
+    [LockRank(LockRank.Frames)]
     private readonly object _gate = new();
     private readonly ulong _firstFrame;
     private readonly byte[] _heads;

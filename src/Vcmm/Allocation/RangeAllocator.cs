@@ -15,6 +15,7 @@ public sealed class RangeAllocator : IRangeAllocator
 {
     private static readonly IovaRange Anywhere = new(new(0), new(ulong.MaxValue));
 
+    [LockRank(LockRank.Ranges)]
     private readonly object _gate = new();
     private readonly GapTree _free;
 

@@ -15,6 +15,9 @@ public sealed class InvalidationGather
     /// <summary>The most ranges that are kept.</summary>
     public const int MaxRangeCount = 8;
 
+    /// <summary>Where the last unmap was.</summary>
+    internal TableHint Hint;
+
     private readonly List<Change> _changes = [];
 
     /// <summary>Ascending, apart from each other by a byte at least; one more than are kept.</summary>

@@ -219,6 +219,7 @@ public sealed partial class PageTable<TFormat, TMemory>
                 if (part == EntryBytes(level) && TryFindOneLeaf(lower, level, out ulong leaf))
                 {
                     MergeTable(slot, entry, level, leaf);
+                    Interlocked.Increment(ref _unlinks);
                     ChangeKind kind = TFormat.RequiresBreakBeforeMake ? ChangeKind.BrokenMerge : ChangeKind.Merged;
                     gather.Add(RangeOf(iova, part));
                     gather.Add(new Change(this, kind, slot, level, entry, leaf));

@@ -27,17 +27,11 @@ public sealed partial class PageTable<TFormat, TMemory>
     public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
     {
         var runs = new RunEnumerator(first, segments);
-        PhysAddr table = default;
-        int level = 0;
-        ulong inTable = 0;
         while (runs.MoveNext())
         {
-            // Scattered memory comes page by page, and the next page lies most often in the table of the last.
             ulong iova = runs.Iova;
             ulong byteCount = runs.ByteCount;
-            ulong crossed = (iova ^ inTable) | (iova ^ unchecked(iova + byteCount - 1)) | byteCount;
-            if (level != 1 || crossed >> Shift(2) != 0) table = Descend(iova, byteCount, out level);
-            inTable = iova;
+            PhysAddr table = Descend(iova, byteCount, ref pages.Hint, out int level);
             if (level == 1) FillPages(Slot(table, 1, iova), runs.Address, byteCount >> TFormat.GranuleLog2, attributes);
             else Fill(table, level, iova, runs.Address, byteCount, attributes, pages);
         }
@@ -50,7 +44,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     public void Unmap(IovaRange range, InvalidationGather gather)
     {
         ulong byteCount = unchecked(range.Last.Value - range.First.Value + 1);
-        PhysAddr table = Descend(range.First.Value, byteCount, out int level);
+        PhysAddr table = Descend(range.First.Value, byteCount, ref gather.Hint, out int level);
         if (level == 1) ClearPages(Slot(table, 1, range.First.Value), range.First.Value, byteCount >> TFormat.GranuleLog2, gather);
         else Clear(table, level, range.First.Value, byteCount, gather);
         _memory.Fence();
@@ -271,6 +265,7 @@ public sealed partial class PageTable<TFormat, TMemory>
                     break;
                 case EntryKind.Table when whole:
                     WriteEntry(slot, 0);
+                    Interlocked.Increment(ref _unlinks);
                     gather.Add(RangeOf(iova, part));
                     gather.Add(new InvalidationGather.Change(this, InvalidationGather.ChangeKind.Unlinked, slot, level, entry, 0));
                     break;

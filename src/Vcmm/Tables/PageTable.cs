@@ -32,6 +32,9 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     private readonly IFrameSource? _frames;
     private readonly int _levelCount;
     private uint _releases;
+
+    /// <summary>How often a table was unlinked or linked again: see <see cref="TableHint"/>.</summary>
+    private uint _unlinks;
     private bool _freed;
 
     private PageTable(TMemory memory, IFrameSource? frames, TableFormat format, PhysAddr root)
@@ -129,6 +132,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public void Relink(InvalidationGather gather)
     {
         List<InvalidationGather.Change> changes = gather.Changes;
+        if (changes.Count != 0) Interlocked.Increment(ref _unlinks);
         // Backwards: what was changed twice becomes what it was first.
         for (int i = changes.Count - 1; i >= 0; i--)
         {
@@ -156,6 +160,7 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public void Free()
     {
         Volatile.Write(ref _freed, true);
+        Interlocked.Increment(ref _unlinks);
         Interlocked.Increment(ref _releases);
         if (_frames is not null) FreeSubtree(Root, _levelCount);
     }
@@ -216,12 +221,13 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     {
         unchecked
         {
+            TMemory memory = _memory;
             PhysAddr table = Root;
             int at = _levelCount;
             ulong crossed = (iova ^ (iova + byteCount - 1)) | byteCount;
             for (int shift = Shift(at); at > 1 && crossed >> shift == 0; at--, shift -= TFormat.IndexBits)
             {
-                ulong entry = _memory.Read64(SlotBy(table, shift, iova));
+                ulong entry = memory.Read64(SlotBy(table, shift, iova));
                 if (TFormat.Classify(entry, at) != EntryKind.Table) break;
                 table = TFormat.TableAddress(entry);
             }
@@ -231,32 +237,63 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         }
     }
 
+    /// <summary>The same, without going there if the hint knows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private PhysAddr Descend(ulong iova, ulong byteCount, ref TableHint hint, out int level)
+    {
+        uint unlinks = Volatile.Read(ref _unlinks);
+        int shift = Shift(2);
+        ulong crossed = ((iova ^ unchecked(iova + byteCount - 1)) | byteCount) >> shift;
+        if (ReferenceEquals(hint.Owner, this) && hint.Unlinks == unlinks && (crossed | (hint.Index ^ iova >> shift)) == 0)
+        {
+            level = 1;
+            return hint.Table;
+        }
+
+        PhysAddr table = Descend(iova, byteCount, out level);
+        if (level == 1) hint = new() { Owner = this, Table = table, Index = iova >> shift, Unlinks = unlinks };
+        return table;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool TryWalkOnce(ulong iova, out Translation translation)
     {
         unchecked
         {
+            TMemory memory = _memory;
             PhysAddr table = Root;
-            int level = IsCanonical(iova) ? _levelCount : 0;
-            for (int shift = Shift(level); level >= 1; level--, shift -= TFormat.IndexBits)
+            ulong entry;
+            int level = _levelCount;
+            if (!IsCanonical(iova)) goto none;
+            for (int shift = Shift(level); level > 1; level--, shift -= TFormat.IndexBits)
             {
                 // A page that was freed under the walk may hold anything, an address outside memory too.
-                if (!_memory.TryRead64(SlotBy(table, shift, iova), out ulong entry)) break;
+                if (!memory.TryRead64(SlotBy(table, shift, iova), out entry)) goto none;
                 EntryKind kind = TFormat.Classify(entry, level);
-                if (kind == EntryKind.Absent) break;
-                if (kind == EntryKind.Leaf)
-                {
-                    ulong leafBytes = 1UL << shift;
-                    ulong offset = iova & (leafBytes - 1);
-                    translation = new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
-                    return true;
-                }
-
+                if (kind == EntryKind.Leaf) goto leaf;
+                if (kind == EntryKind.Absent) goto none;
                 table = TFormat.TableAddress(entry);
             }
 
+            // The lowest level by itself: what depends on the level is a constant here.
+            if (!memory.TryRead64(SlotBy(table, TFormat.GranuleLog2, iova), out entry) || TFormat.Classify(entry, 1) != EntryKind.Leaf) goto none;
+            translation = TranslationOf(entry, 1, iova);
+            return true;
+leaf:
+            translation = TranslationOf(entry, level, iova);
+            return true;
+none:
             translation = default;
             return false;
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Translation TranslationOf(ulong entry, int level, ulong iova)
+    {
+        ulong leafBytes = EntryBytes(level);
+        ulong offset = iova & unchecked(leafBytes - 1);
+        return new(new(TFormat.LeafAddress(entry, level).Value | offset), TFormat.AttributesOf(entry, level), leafBytes);
     }
 
     private void FreeSubtree(PhysAddr table, int level)

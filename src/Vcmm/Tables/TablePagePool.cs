@@ -10,6 +10,9 @@ namespace Vcmm.Tables;
 /// <remarks><b>Threads.</b> One at a time.</remarks>
 public sealed class TablePagePool
 {
+    /// <summary>Where the last map was.</summary>
+    internal TableHint Hint;
+
     private readonly List<PhysAddr> _pages = [];
 
     /// <summary>How many pages are set aside.</summary>

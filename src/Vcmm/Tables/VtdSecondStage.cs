@@ -60,8 +60,6 @@ public readonly struct VtdSecondStage : IPageTableFormat
     /// <inheritdoc/>
     public static ulong ReservedBits(EntryKind kind, int level) => kind switch
     {
-        // Page Size; it maps nothing at levels 4 and 5.
-        EntryKind.Table => level > 3 ? PageSizeBit : 0,
         // The address bits below the page's size.
         EntryKind.Leaf => AddressMask & ((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1),
         _ => 0,
@@ -70,7 +68,7 @@ public readonly struct VtdSecondStage : IPageTableFormat
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static PhysAddr LeafAddress(ulong entry, int level) =>
-        new(entry & AddressMask & ~((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1));
+        new(entry & AddressMask & ~unchecked((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1));
 
     /// <inheritdoc/>
     public static PhysAddr TableAddress(ulong entry) => new(entry & AddressMask);

@@ -90,8 +90,6 @@ public readonly struct X86FirstStage : IPageTableFormat
     /// <inheritdoc/>
     public static ulong ReservedBits(EntryKind kind, int level) => kind switch
     {
-        // Page Size maps nothing above level 3. With it the entry is taken for a leaf, at a level that has none.
-        EntryKind.Table => level > 3 ? PageSizeBit : 0,
         // Between the address of a large leaf and its PAT bit.
         EntryKind.Leaf when level > 1 => AddressMask & ~LargePatBit & OffsetMask(level),
         _ => 0,
@@ -128,5 +126,5 @@ public readonly struct X86FirstStage : IPageTableFormat
     };
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static ulong OffsetMask(int level) => (1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1;
+    private static ulong OffsetMask(int level) => unchecked((1UL << (GranuleLog2 + IndexBits * (level - 1))) - 1);
 }

@@ -19,6 +19,7 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
     private const ulong EntryBytes = 16;
     private const int BusCount = 256;
 
+    [LockRank(LockRank.DeviceTables)]
     private readonly object _gate = new();
 
     public PhysAddr Root { get; } = root;

@@ -9,6 +9,7 @@ namespace Vcmm.Vtd;
 /// </remarks>
 internal sealed class GlobalCommand(IMmio registers, IWaitPolicy policy)
 {
+    [LockRank(LockRank.Command)]
     private readonly object _gate = new();
 
     public bool IsSet(uint bit) => (registers.Read32(VtdRegisters.GlobalStatus) & bit) != 0;

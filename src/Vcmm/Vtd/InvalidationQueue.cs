@@ -18,6 +18,7 @@ internal sealed class InvalidationQueue<TMemory>
     private const int DescriptorLog2 = 4;
     private const uint EntryCount = (uint)(FrameAllocator.FrameBytes >> DescriptorLog2);
 
+    [LockRank(LockRank.Queue)]
     private readonly object _gate = new();
     private readonly TMemory _memory;
     private readonly IMmio _registers;

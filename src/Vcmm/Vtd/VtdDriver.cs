@@ -20,7 +20,9 @@ public sealed record VtdDriverOptions
 public sealed class VtdDriver<TMemory> : IIommu
     where TMemory : struct, IPhysicalMemory
 {
+    [LockRank(LockRank.Domains)]
     private readonly object _domainGate = new();
+    [LockRank(LockRank.Faults)]
     private readonly object _faultGate = new();
     private readonly TMemory _memory;
     private readonly IMmio _registers;

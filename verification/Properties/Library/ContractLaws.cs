@@ -25,7 +25,7 @@ public sealed class ContractLaws : IDisposable
     [InlineData(Page, 3 * Page, Access.Read)]
     [InlineData(Page, 2UL << 30, Access.Read)]
     [InlineData(Page, Page, Access.None)]
-    [InlineData(Page, Page, (Access)4)]
+    [InlineData(Page, Page, (Access)8)]
     public void A_reservation_of_nonsense_is_invalid(ulong byteCount, ulong alignment, Access access) =>
         Assert.Equal(VcmmError.Invalid, _system.CreateVcm().TryReserve(byteCount, access, alignment, out _));
 

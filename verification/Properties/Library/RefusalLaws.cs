@@ -79,7 +79,7 @@ public sealed class RefusalLaws : IDisposable
     {
         Vcm vcm = _system.CreateVcm();
         Reservation reservation = vcm.ReserveAt(new(2 * Page), Page, Access.Read);
-        Assert.Equal("iova:0x2000-0x2fff Read", reservation.ToString());
+        Assert.Equal("iova:0x2000-0x2fff r--", reservation.ToString());
         Assert.Same(vcm, reservation.Vcm);
         Assert.Null(reservation.Memory);
         reservation.Unreserve();

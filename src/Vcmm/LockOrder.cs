@@ -1,0 +1,119 @@
+using Platform;
+using Vcmm.Allocation;
+
+namespace Vcmm;
+
+/// <summary>The locks of the library, outermost first: a thread that holds one takes only later ones.</summary>
+/// <remarks>
+/// <para>Every lock has its rank by <see cref="LockRankAttribute"/>. What is allowed beyond the order stands here, with its
+/// reason: two locks of one rank (<see cref="HeldTwiceAttribute"/>), a wait for the hardware while the lock is held
+/// (<see cref="HeldAcrossWaitAttribute"/>), and what of the caller's own runs under locks (<see cref="RunsUnderLocksAttribute"/>).
+/// A test reads this and the compiled library (<c>LockOrderLaws</c>).</para>
+/// <para>The ports (<see cref="IPhysicalMemory"/>, <see cref="IMmio"/>, <see cref="IIommu"/>, <see cref="IFrameSource"/> and their like)
+/// are called under locks. An implementation takes locks of its own, and calls nothing of a <see cref="VcmManager"/>.</para>
+/// </remarks>
+[RunsUnderLocks(typeof(Func<IovaRange, IRangeAllocator>), "a bound's allocator is part of the bound, and a bound is there as a whole or not at all")]
+[RunsUnderLocks(typeof(Func<int>), "a number for the thread that calls; it is asked for on the way to a range")]
+[RunsUnderLocks(typeof(ICollection<Mapping>), "the backings of a memory are copied straight to where the caller wants them")]
+[RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for")]
+internal enum LockRank
+{
+    /// <summary>A region's associations, tables and active domains.</summary>
+    [HeldAcrossWait("an association is active, or not, only once the hardware has done it")]
+    Associations,
+
+    /// <summary>Which reservations and bounds a region has: a stripe. Of several, in ascending order of their places.</summary>
+    [HeldTwice("in ascending order", In = "Vcm.Exclusively")]
+    [HeldAcrossWait("a reservation is made with its mapping or not at all", In = "Vcm.TryMap")]
+    [HeldAcrossWait("the same, where addresses were missing at first", In = "Vcm.Exclusively")]
+    [HeldAcrossWait("the reservation ends with its mapping or not at all", In = "Vcm.Unmap")]
+    [HeldAcrossWait("the reservation ends with its mapping and its memory or not at all", In = "Vcm.TryUnbind")]
+    Reservations,
+
+    /// <summary>One reservation. Of several, in ascending order of <see cref="ReservationState.Order"/>.</summary>
+    [HeldAcrossWait("one operation on one reservation at a time, and it ends when the hardware has forgotten")]
+    [HeldTwice("in ascending order", In = "VcmManager.TryCopy")]
+    [HeldTwice("in ascending order; nobody knows the reservations of the clone yet", In = "Vcm.CloneNow")]
+    Reservation,
+
+    /// <summary>What a physical allocation backs.</summary>
+    [HeldAcrossWait("nobody backs something else with memory that is about to go back", In = "PhysicalAllocation.TryFreeWith")]
+    [HeldTwice("the same lock again", In = "PhysicalAllocation.TryFreeWith")]
+    Memory,
+
+    /// <summary>Which physical allocations there are, by address.</summary>
+    Memories,
+
+    /// <summary>Which devices there are.</summary>
+    Devices,
+
+    /// <summary>Which of a device's address spaces are active.</summary>
+    Device,
+
+    /// <summary>The domain ids of an IOMMU.</summary>
+    Domains,
+
+    /// <summary>Which table each device of an IOMMU translates through.</summary>
+    DeviceTables,
+
+    /// <summary>An IOMMU's fault records.</summary>
+    [HeldAcrossWait("a record is read and cleared in registers")]
+    Faults,
+
+    /// <summary>An IOMMU's command queue.</summary>
+    [HeldAcrossWait("head and tail are registers; a queue that failed is started anew before anybody uses it")]
+    Queue,
+
+    /// <summary>An IOMMU's command register.</summary>
+    [HeldAcrossWait("one command at a time, until the hardware shows that it is done")]
+    Command,
+
+    /// <summary>Which ranges are handed out through a cache.</summary>
+    RangeCache,
+
+    /// <summary>What one slot of a cache has at hand. Of several, in ascending order of their places.</summary>
+    [HeldTwice("in ascending order", In = "CachedRangeAllocator.GiveBackAll")]
+    RangeSlot,
+
+    /// <summary>Which ranges are free.</summary>
+    Ranges,
+
+    /// <summary>Which frames are free.</summary>
+    Frames,
+}
+
+/// <summary>The rank of the lock that is the object in this field, each object of the array in it, or each object of this class.</summary>
+[AttributeUsage(AttributeTargets.Field | AttributeTargets.Class)]
+internal sealed class LockRankAttribute(LockRank rank) : Attribute
+{
+    public LockRank Rank { get; } = rank;
+}
+
+/// <summary>The hardware may be waited for, and its registers used, while a lock of this rank is held. Without it the lock is short.</summary>
+[AttributeUsage(AttributeTargets.Field, AllowMultiple = true)]
+internal sealed class HeldAcrossWaitAttribute(string reason) : Attribute
+{
+    public string Reason { get; } = reason;
+
+    /// <summary>By which method alone, the one that takes the lock; null: by any.</summary>
+    public string? In { get; init; }
+}
+
+/// <summary>Locks of this rank may be taken while one is held.</summary>
+[AttributeUsage(AttributeTargets.Field, AllowMultiple = true)]
+internal sealed class HeldTwiceAttribute(string reason) : Attribute
+{
+    public string Reason { get; } = reason;
+
+    /// <summary>By which method alone, the one that takes the first lock.</summary>
+    public required string In { get; init; }
+}
+
+/// <summary>What callers hand in and the library calls while it holds locks. It calls nothing of the library.</summary>
+[AttributeUsage(AttributeTargets.Enum, AllowMultiple = true)]
+internal sealed class RunsUnderLocksAttribute(Type callback, string reason) : Attribute
+{
+    public Type Callback { get; } = callback;
+
+    public string Reason { get; } = reason;
+}

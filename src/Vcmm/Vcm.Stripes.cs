@@ -1,0 +1,35 @@
+namespace Vcmm;
+
+/// <summary>One of the locks of a region's reservations, and what its threads use again.</summary>
+internal sealed class RegionStripe
+{
+    [LockRank(LockRank.Reservations)]
+    public readonly object Gate = new();
+
+    public readonly Stack<ReservationState> IdleStates = new();
+}
+
+// Which reservations and bounds there are is guarded by stripes: a thread that makes or ends one reservation takes its own, so
+// that threads do not meet; who must see all of them at rest takes every one.
+public sealed partial class Vcm
+{
+    private const int StripeCount = 16;
+
+    private readonly RegionStripe[] _stripes = MakeStripes();
+
+    private RegionStripe OwnStripe => _stripes[(uint)Environment.CurrentManagedThreadId % StripeCount];
+
+    private static RegionStripe[] MakeStripes()
+    {
+        var stripes = new RegionStripe[StripeCount];
+        for (int i = 0; i < stripes.Length; i++) stripes[i] = new();
+        return stripes;
+    }
+
+    /// <summary>Does something while no reservation and no bound is made or ended, and nobody is half way through it.</summary>
+    private VcmmError Exclusively(Func<VcmmError> action, int held = 0)
+    {
+        if (held == StripeCount) return action();
+        lock (_stripes[held].Gate) return Exclusively(action, held + 1);
+    }
+}
