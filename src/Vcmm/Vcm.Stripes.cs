@@ -13,15 +13,14 @@ internal sealed class RegionStripe
 // that threads do not meet; who must see all of them at rest takes every one.
 public sealed partial class Vcm
 {
-    private const int StripeCount = 16;
+    private readonly RegionStripe[] _stripes;
 
-    private readonly RegionStripe[] _stripes = MakeStripes();
+    private RegionStripe OwnStripe =>
+        _stripes[unchecked((uint)(Manager.Options.Thread?.Invoke() ?? Environment.CurrentManagedThreadId)) % (uint)_stripes.Length];
 
-    private RegionStripe OwnStripe => _stripes[(uint)Environment.CurrentManagedThreadId % StripeCount];
-
-    private static RegionStripe[] MakeStripes()
+    private static RegionStripe[] MakeStripes(int count)
     {
-        var stripes = new RegionStripe[StripeCount];
+        var stripes = new RegionStripe[count];
         for (int i = 0; i < stripes.Length; i++) stripes[i] = new();
         return stripes;
     }
@@ -29,7 +28,7 @@ public sealed partial class Vcm
     /// <summary>Does something while no reservation and no bound is made or ended, and nobody is half way through it.</summary>
     private VcmmError Exclusively(Func<VcmmError> action, int held = 0)
     {
-        if (held == StripeCount) return action();
+        if (held == _stripes.Length) return action();
         lock (_stripes[held].Gate) return Exclusively(action, held + 1);
     }
 }

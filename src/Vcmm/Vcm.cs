@@ -29,6 +29,7 @@ public sealed partial class Vcm
         Kind = options.Kind;
         _ranges = manager.Options.RangeAllocator(range);
         _reservations = new(range);
+        _stripes = MakeStripes(manager.Options.StripeCount);
     }
 
     internal Vcm(VcmManager manager, IovaRange range, TableFormat format, PhysAddr root)

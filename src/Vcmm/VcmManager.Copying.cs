@@ -16,7 +16,7 @@ public sealed partial class VcmManager
     /// <param name="byteCount">Not 0.</param>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/> if a part is not in its reservation, a reservation has ended or is another manager's, or
-    /// the manager was given no memory (<see cref="VcmManagerOptions.Memory"/>); <see cref="VcmmError.Fault"/> if a byte is not
+    /// <see cref="VcmManagerOptions.Memory"/> is null or does not have all of it, as it may be with wrapped memory; <see cref="VcmmError.Fault"/> if a byte is not
     /// backed. Then nothing was copied.
     /// </returns>
     /// <remarks>
@@ -37,6 +37,7 @@ public sealed partial class VcmManager
                 var sources = new List<PhysRange>();
                 var destinations = new List<PhysRange>();
                 if (!TryCollect(from, sourceOffset, byteCount, sources) || !TryCollect(to, destinationOffset, byteCount, destinations)) return VcmmError.Fault;
+                if (!sources.TrueForAll(memory.Contains) || !destinations.TrueForAll(memory.Contains)) return VcmmError.Invalid;
                 Copy(memory, sources, destinations, byteCount);
                 return VcmmError.None;
             }

@@ -10,6 +10,12 @@ public sealed record VcmManagerOptions
     /// <summary>What hands out the addresses of a VCM; default <see cref="CachedRangeAllocator"/> before <see cref="Allocation.RangeAllocator"/>.</summary>
     public Func<IovaRange, IRangeAllocator> RangeAllocator { get; init; } = static space => new CachedRangeAllocator(new RangeAllocator(space));
 
+    /// <summary>How many threads can reserve in one region without waiting for each other: 1 … 64.</summary>
+    public int StripeCount { get; init; } = 16;
+
+    /// <summary>A number for the thread that calls, by which it gets its stripe; null: the runtime's.</summary>
+    public Func<int>? Thread { get; init; }
+
     /// <summary>The physical memory, for <see cref="VcmManager.TryCopy"/>; null: nothing can be copied.</summary>
     public IPhysicalMemory? Memory { get; init; }
 }
@@ -35,6 +41,8 @@ public sealed partial class VcmManager
         ArgumentNullException.ThrowIfNull(frames);
         Frames = frames;
         Options = options ?? new();
+        ArgumentOutOfRangeException.ThrowIfLessThan(Options.StripeCount, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(Options.StripeCount, 64, nameof(options));
     }
 
     /// <summary>Where physical memory comes from.</summary>

@@ -153,7 +153,8 @@ public sealed class CachedRangeAllocator : IRangeAllocator
             return;
         }
 
-        if (_known.IsFull) GiveBackAll(0, thenRebuild: true);
+        // How large it becomes is decided before what is at hand goes back, or the next few would fill it again.
+        if (_known.IsFull) GiveBackAll(0, _known.LengthWanted);
         _known.Add(entry);
     }
 
@@ -161,11 +162,11 @@ public sealed class CachedRangeAllocator : IRangeAllocator
     /// All slots are held at once: only then is there an instant at which nothing is at hand, and a refusal true. Under the gate.
     /// </summary>
     /// <returns>Whether anything was at hand.</returns>
-    private bool GiveBackAll(int held, bool thenRebuild = false)
+    private bool GiveBackAll(int held, int rebuiltLength = 0)
     {
         if (held < _slots.Length)
         {
-            lock (_slots[held]) return GiveBackAll(held + 1, thenRebuild);
+            lock (_slots[held]) return GiveBackAll(held + 1, rebuiltLength);
         }
 
         bool any = false;
@@ -174,7 +175,7 @@ public sealed class CachedRangeAllocator : IRangeAllocator
             for (int sizeClass = 0; sizeClass < KnownRanges.ClassCount; sizeClass++) any |= GiveBack(slot, sizeClass, RangeSlot.Depth);
         }
 
-        if (thenRebuild) _known.Rebuild();
+        if (rebuiltLength != 0) _known.Rebuild(rebuiltLength);
         return any;
     }
 

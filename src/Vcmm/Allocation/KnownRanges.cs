@@ -32,6 +32,9 @@ internal sealed class KnownRanges
     /// <summary>Whether it must be rebuilt before the next is added. Three quarters keep the searches short.</summary>
     public bool IsFull => _count + _goneCount >= _entries.Length / 4 * 3;
 
+    /// <summary>Twice as much, or as much if clearing away what is gone will do.</summary>
+    public int LengthWanted => _count >= _entries.Length / 8 * 5 ? 2 * _entries.Length : _entries.Length;
+
     public static bool IsCached(ulong byteCount) =>
         BitOperations.IsPow2(byteCount) && byteCount >= 1UL << SmallestLog2 && byteCount < 1UL << (SmallestLog2 + ClassCount);
 
@@ -100,13 +103,13 @@ internal sealed class KnownRanges
         return IovaRange.FromLength(new(entry & ~LengthMask), 1UL << (SmallestLog2 + sizeClass));
     }
 
-    /// <summary>Makes room, or only clears away what is gone if that is much.</summary>
-    public void Rebuild()
+    /// <summary>Clears away what is gone, in a table of that length: the same or twice as much.</summary>
+    public void Rebuild(int length)
     {
-        if (_count >= _entries.Length / 8 * 5)
+        if (length != _entries.Length)
         {
             ulong[] old = _entries;
-            _entries = new ulong[2 * old.Length];
+            _entries = new ulong[length];
             _shift--;
             foreach (ulong entry in old)
             {

@@ -1,3 +1,4 @@
+using Explorer.Scheduling;
 using Harness.Passing;
 using Platform;
 using Vcmm;
@@ -30,7 +31,12 @@ public abstract class FaultyIommu(IIommu inner) : PassingIommu(inner)
     protected VcmmError InBackground(Func<VcmmError> operation)
     {
         if (!_isRunning) return operation();
-        _underWay.Add(Task.Run(operation));
+        _underWay.Add(Task.Run(() =>
+        {
+            // Else it would go by the name of whatever ran on this thread before.
+            Attempt.Agent = "left running";
+            return operation();
+        }));
         return VcmmError.None;
     }
 }

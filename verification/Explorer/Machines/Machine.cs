@@ -44,6 +44,8 @@ public sealed class Machine
         Manager = new(Frames, new()
         {
             RangeAllocator = static space => new CachedRangeAllocator(new RangeAllocator(space), slotCount: 2, static () => Attempt.Agent[^1]),
+            StripeCount = 2,
+            Thread = static () => Attempt.Agent[^1],
         });
     }
 

@@ -80,10 +80,57 @@ public sealed class CachedRangeProperties
         Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(0), count * Page)));
     }
 
+    /// <summary>After a while a thread has at hand what it will need.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(10)]
+    [InlineData(45)]
+    [InlineData(180)]
+    public void A_thread_that_gives_back_and_takes_anew_stops_asking_behind(int liveCount)
+    {
+        var random = new Random(liveCount);
+        var behind = new CountedRanges(new RangeAllocator(IovaRange.FromLength(new(0), 1UL << 40)));
+        var allocator = new CachedRangeAllocator(behind, 1, () => 0);
+        var live = new IovaRange[liveCount];
+        for (int i = 0; i < liveCount; i++) Take(out live[i]);
+        for (int i = 0; i < 20_000; i++) Exchange();
+        int calls = behind.Calls;
+        for (int i = 0; i < 20_000; i++) Exchange();
+        Assert.InRange(behind.Calls - calls, 0, 200);
+
+        void Exchange()
+        {
+            ref IovaRange range = ref live[random.Next(liveCount)];
+            Assert.Equal(VcmmError.None, allocator.TryFree(range));
+            Take(out range);
+        }
+
+        void Take(out IovaRange range) => Assert.Equal(VcmmError.None, allocator.TryAllocate(Page << random.Next(5), Page, out range));
+    }
+
     [Theory]
     [InlineData(-1)]
     [InlineData(3)]
     [InlineData(64)]
     public void Slots_are_a_power_of_two_up_to_32(int slotCount) =>
         Assert.Throws<ArgumentOutOfRangeException>(() => new CachedRangeAllocator(new RangeAllocator(IovaRange.FromLength(new(0), Page)), slotCount));
+
+    private sealed class CountedRanges(IRangeAllocator inner) : IRangeAllocator
+    {
+        public int Calls { get; private set; }
+
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range)
+        {
+            Calls++;
+            return inner.TryAllocate(byteCount, alignment, placement, within, out range);
+        }
+
+        public VcmmError TryAllocateAt(IovaRange range) => inner.TryAllocateAt(range);
+
+        public VcmmError TryFree(IovaRange range)
+        {
+            Calls++;
+            return inner.TryFree(range);
+        }
+    }
 }
