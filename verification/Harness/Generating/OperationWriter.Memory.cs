@@ -30,6 +30,8 @@ internal sealed partial class OperationWriter
     private Wrap Wrap()
     {
         ulong first = NobodysMemory + Page * _pcg.Next(6) + (Rarely() ? 0x800UL : 0);
+        // Further than tables lead.
+        if (Rarely()) first = 1UL << 52;
         ulong byteCount = Page * (1 + _pcg.Next(4));
         ObjectId id = Make(ObjectKind.Memory);
         if (first % Page == 0) _memories.Add((id, byteCount));

@@ -97,7 +97,10 @@ public sealed partial class Subject
 
     /// <summary>The model of the hardware.</summary>
     public IommuModel Model => new(
-        Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))]);
+        Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))])
+    {
+        Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
+    };
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
     public Func<DeviceAccess, ulong?>? Expected { get; set; }

@@ -32,6 +32,11 @@ public sealed class Regressions(ITestOutputHelper output)
             "Invalid"
         },
         {
+            "what is no memory is not copied",
+            "m0 = wrap 0x10000000000000-0x10000000002fff; v0 = vcm 0x0-0xffff; r0 = reserve v0 12K rw align 4K; back r0 m0; copy r0 at 0 to r0 at 0 for 8",
+            "Invalid"
+        },
+        {
             "a bound keeps out an IOMMU that does not translate there",
             "v0 = vcm 0xfee00000-0xfee0ffff; b0 = bound v0 8K align 4K; a0 = associate v0 d0",
             "Invalid"
