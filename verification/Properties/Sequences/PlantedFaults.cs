@@ -250,8 +250,11 @@ internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
 
 internal sealed class SilentProtect(IPageTable inner) : PassingTable(inner)
 {
-    public override void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather) =>
-        Inner.Protect(range, attributes, new InvalidationGather());
+    public override void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather)
+    {
+        bool narrows = Inner.TryWalk(range.First, out Translation former) && (former.Access & ~attributes.Access) != 0;
+        Inner.Protect(range, attributes, narrows ? new InvalidationGather() : gather);
+    }
 }
 
 internal sealed class ProtectsFirst(IPageTable inner) : PassingTable(inner)
