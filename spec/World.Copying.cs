@@ -26,6 +26,7 @@ public sealed partial record World
         Verdict<World> verdict = new Refusals()
             .Must(Outcome.Invalid, Reservations[copy.Source].IsEnded || Reservations[copy.Destination].IsEnded, Invariant.NoOverlap, "a reservation has ended")
             .Must(Outcome.Invalid, !isInside, Invariant.NoOverlap, "it is no part of the reservation")
+            .Must(Outcome.Invalid, isBacked && !IsMemory(copy), Invariant.Conservation, "some of it is no memory")
             .Must(Outcome.Fault, isInside && !isBacked, Invariant.TablesAreTruth, "some of it is not backed")
             .Judge(this, seen.Outcome, () => JudgeMoves(copy, seen));
         bool isRefused = seen.Outcome != Outcome.None && verdict.IsAccepted;
@@ -65,6 +66,9 @@ public sealed partial record World
 
         static string Text(IEnumerable<ulong> places) => string.Join(" or ", places.Select(place => $"0x{place:x}"));
     }
+
+    private bool IsMemory(Copy copy) =>
+        Behind(copy.Source, copy.SourceOffset, copy.ByteCount).Concat(Behind(copy.Destination, copy.DestinationOffset, copy.ByteCount)).All(Iommu.Memory.Contains);
 
     private bool IsInside(ObjectId reservation, ulong offset, ulong byteCount)
     {

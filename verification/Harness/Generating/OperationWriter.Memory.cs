@@ -50,7 +50,8 @@ internal sealed partial class OperationWriter
     private FindMappings? FindMappings()
     {
         if (_memories.Count == 0) return null;
-        (ObjectId memory, ulong byteCount) = Recent(_memories);
+        (ObjectId memory, ulong byteCount) = Shared() is { Memory: { } shared } ? _memories.Find(known => known.Id == shared) : Recent(_memories);
+        if (byteCount == 0) return null;
         return new(memory, Rarely() ? byteCount : Page * _pcg.Next((uint)Math.Max(1, Math.Min(4, byteCount / Page))) + 8 * _pcg.Next(3));
     }
 
@@ -61,6 +62,7 @@ internal sealed partial class OperationWriter
         if (index < 0 || _pcg.Next(6) == 0) index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         List<(ObjectId Id, ulong ByteCount)> fitting = _memories.FindAll(memory => memory.ByteCount == reservation.ByteCount);
+        if (fitting.Count == 0 && _pcg.Next(4) != 0) return null;
         ObjectId memory = fitting.Count != 0 && !Rarely() ? One(fitting).Id : One(_memories).Id;
         _reservations[index] = reservation with { Memory = memory, MemoryOffset = 0, Hole = null };
         return new(reservation.Id, memory);
@@ -76,7 +78,7 @@ internal sealed partial class OperationWriter
             Reserved holed = _reservations[index];
             (ulong offset, ulong byteCount) = holed.Hole!.Value;
             _reservations[index] = holed with { Hole = null };
-            if (holed.Memory is { } former && _pcg.Next(2) == 0) return new(holed.Id, offset, former, holed.MemoryOffset + offset, byteCount);
+            if (holed.Memory is { } former && _pcg.Next(2) == 0) return new(holed.Id, offset, former, unchecked(holed.MemoryOffset + offset), byteCount);
             (ObjectId other, ulong length) = One(_memories);
             return new(holed.Id, offset, other, Part(length).Offset, byteCount);
         }
@@ -105,7 +107,7 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         // Large ones first: there are large leaves to cut.
         int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null && reservation.ByteCount >= Large);
-        if (index < 0 || _pcg.Next(2) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
+        if (index < 0 || _pcg.Next(4) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0 || _pcg.Next(5) == 0) index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         (ulong offset, ulong byteCount) = Part(reservation.ByteCount);
@@ -140,16 +142,16 @@ internal sealed partial class OperationWriter
         (ObjectId vcm, AddressRange range, _) = Recent(_vcms);
         ulong byteCount = ByteCount();
         ObjectId reservation = Make(ObjectKind.Reservation), memory = Make(ObjectKind.Memory);
-        _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory });
+        _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory, IsBinding = true });
         _memories.Add((memory, byteCount));
         return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0);
     }
 
     private Unbind? Unbind()
     {
-        int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
+        int index = _reservations.FindLastIndex(reservation => reservation.IsBinding && reservation.Memory is not null);
+        if (index < 0 || _pcg.Next(4) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0) return null;
-        if (_pcg.Next(4) == 0) index = Index(_reservations.Count);
         Reserved bound = _reservations[index];
         if (_pcg.Next(2) == 0) _reservations.RemoveAt(index);
         return new(Rarely() ? One(_vcms).Id : bound.Vcm, bound.Id, bound.Memory ?? One(_memories).Id);
@@ -169,6 +171,11 @@ internal sealed partial class OperationWriter
         if (byteCount == 0 && !Rarely()) byteCount = 0x1008;
         return new(source.Id, sourceOffset, destination.Id, destinationOffset, byteCount);
     }
+
+    /// <summary>A reservation whose memory is behind another, too; null: there is none.</summary>
+    private Reserved? Shared() => _pcg.Next(4) == 0
+        ? null
+        : _reservations.Find(one => one.Memory is not null && _reservations.Exists(other => other != one && other.Memory == one.Memory));
 
     private ulong ChunkSizes(ulong byteCount)
     {

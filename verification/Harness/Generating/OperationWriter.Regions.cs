@@ -41,7 +41,7 @@ internal sealed partial class OperationWriter
         (ObjectId vcm, AddressRange range, _) = Recent(_vcms);
         // A few pages, so that it is full soon.
         ulong byteCount = Rarely() ? ByteCount() : _pcg.Next(6) == 0 ? 2 * Large : Page * (1 + _pcg.Next(6));
-        ulong alignment = Rarely() ? One<ulong>([0, 3 * Page, 2UL << 30]) : One<ulong>([Page, Page, Chunk, Large]);
+        ulong alignment = Rarely() ? One<ulong>([0, 3 * Page, 2UL << 30]) : One<ulong>([Page, Page, Page, Page, Chunk, Large]);
         ObjectId id = Make(ObjectKind.Bound);
         _bounds.Add((id, vcm, range.First, byteCount));
         return new(id, vcm, byteCount, alignment);
@@ -52,14 +52,14 @@ internal sealed partial class OperationWriter
         if (_bounds.Count == 0) return null;
         int index = Index(_bounds.Count);
         ObjectId bound = _bounds[index].Id;
-        if (_pcg.Next(3) == 0) _bounds.RemoveAt(index);
+        if (_pcg.Next(4) == 0) _bounds.RemoveAt(index);
         return new(bound);
     }
 
     private Reserve? Reserve()
     {
         if (TakeSpace() is not var (space, vcm, first)) return null;
-        ulong byteCount = ByteCount();
+        ulong byteCount = space.Kind == ObjectKind.Bound ? BytesInBound() : ByteCount();
         ulong alignment = byteCount >= Large && _pcg.Next(4) != 0 ? Large : One<ulong>([Page, Page, Page, Chunk, 1UL << 30]);
         if (Rarely()) alignment = One<ulong>([0, 3 * Page, 2UL << 30]);
         ObjectId id = Make(ObjectKind.Reservation);
@@ -71,9 +71,9 @@ internal sealed partial class OperationWriter
     private ReserveAt? ReserveAt()
     {
         if (TakeSpace() is not var (space, vcm, start)) return null;
-        ulong byteCount = ByteCount();
+        ulong byteCount = space.Kind == ObjectKind.Bound ? BytesInBound() : ByteCount();
         ulong offset = byteCount >= Large && _pcg.Next(4) != 0 ? Large * _pcg.Next(3) : Page * _pcg.Next(20);
-        if (space.Kind == ObjectKind.Bound) offset = Page * _pcg.Next(6);
+        if (space.Kind == ObjectKind.Bound) offset = Page * _pcg.Next(4);
         ulong first = start + offset + (Rarely() ? 0x10UL : 0);
         ObjectId id = Make(ObjectKind.Reservation);
         _reservations.Add(new(id, vcm, first, byteCount));
@@ -134,18 +134,22 @@ internal sealed partial class OperationWriter
     private TranslateTo? TranslateTo()
     {
         if (_vcms.Count == 0) return null;
-        Reserved? backed = _reservations.FindLast(reservation => reservation.Memory is not null);
-        return backed is null || Rarely() ? new(One(_vcms).Id, Address(), One(_vcms).Id) : new(backed.Vcm, backed.First + Page * _pcg.Next(3), One(_vcms).Id);
+        Reserved? backed = Shared() ?? _reservations.FindLast(reservation => reservation.Memory is not null);
+        if (backed is null || Rarely()) return new(One(_vcms).Id, Address(), One(_vcms).Id);
+        Reserved? other = _reservations.Find(candidate => candidate != backed && candidate.Memory == backed.Memory);
+        return new(backed.Vcm, backed.First + Page * _pcg.Next(3), other?.Vcm ?? One(_vcms).Id);
     }
 
     private FindReservation? Find() => _vcms.Count == 0 ? null : new(Recent(_vcms).Id, Address());
 
     private ListReservations? List() => _vcms.Count == 0 ? null : new(One(_vcms).Id);
 
+    private ulong BytesInBound() => Rarely() ? ByteCount() : Page * (1 + _pcg.Next(3));
+
     /// <summary>Where to reserve: a region, now and then a bound.</summary>
     private (ObjectId Space, ObjectId Vcm, ulong First)? TakeSpace()
     {
-        if (_bounds.Count != 0 && _pcg.Next(5) == 0 && Recent(_bounds) is var (bound, vcm, first, _)) return (bound, vcm, first);
+        if (_bounds.Count != 0 && _pcg.Next(3) == 0 && Recent(_bounds) is var (bound, vcm, first, _)) return (bound, vcm, first);
         return _vcms.Count == 0 ? null : Recent(_vcms) is var (id, range, _) ? (id, id, range.First) : null;
     }
 }

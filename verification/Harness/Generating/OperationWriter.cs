@@ -16,14 +16,14 @@ internal sealed partial class OperationWriter
     // How likely each operation is, in parts of their sum.
     private static readonly (uint Weight, Func<OperationWriter, Operation?> Write)[] Kinds =
     [
-        (3, static w => w.CreateVcm()), (2, static w => w.CloneVcm()), (1, static w => w.FreeVcm()), (4, static w => w.CreateBound()),
-        (2, static w => w.FreeBound()), (9, static w => w.Reserve()), (11, static w => w.ReserveAt()), (6, static w => w.Unreserve()),
+        (3, static w => w.CreateVcm()), (2, static w => w.CloneVcm()), (1, static w => w.FreeVcm()), (6, static w => w.CreateBound()),
+        (4, static w => w.FreeBound()), (9, static w => w.Reserve()), (11, static w => w.ReserveAt()), (6, static w => w.Unreserve()),
         (3, static w => w.Acquire()), (4, static w => w.Release()), (9, static w => w.SetAttributes()), (12, static w => w.Allocate()),
         (2, static w => w.AllocateContiguous()), (3, static w => w.Wrap()), (6, static w => w.FreeMemory()), (24, static w => w.Back()),
-        (9, static w => w.BackPart()), (12, static w => w.Unback()), (12, static w => w.UnbackPart()), (4, static w => w.Map()),
-        (2, static w => w.Unmap()), (3, static w => w.Bind()), (2, static w => w.Unbind()), (5, static w => w.Copy()),
+        (9, static w => w.BackPart()), (12, static w => w.Unback()), (14, static w => w.UnbackPart()), (4, static w => w.Map()),
+        (2, static w => w.Unmap()), (4, static w => w.Bind()), (4, static w => w.Unbind()), (5, static w => w.Copy()),
         (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()),
-        (4, static w => w.Translate()), (2, static w => w.TranslateTo()), (3, static w => w.Find()), (3, static w => w.FindMappings()),
+        (4, static w => w.Translate()), (4, static w => w.TranslateTo()), (3, static w => w.Find()), (4, static w => w.FindMappings()),
         (2, static w => w.List()), (18, static w => w.Access()),
     ];
 
@@ -55,6 +55,14 @@ internal sealed partial class OperationWriter
         if (_pcg.Next(6) == 0) yield break;
         yield return new(CreateVcm());
         if (_vcms.Count == 0) yield break;
+        if (_shape.LargeChunks && _pcg.Next(5) == 0)
+        {
+            foreach (Step step in BeginLarge()) yield return step;
+            yield break;
+        }
+
+        // Bounds first: later there is little room.
+        if (_pcg.Next(4) == 0) yield return new(CreateBound()!);
         bool isBackedFirst = _pcg.Next(2) == 0;
         for (int half = 0; half < 2; half++)
         {
@@ -62,7 +70,7 @@ internal sealed partial class OperationWriter
             {
                 yield return new(ReserveAt()!);
                 yield return new(Allocate());
-                yield return new(Back()!);
+                if (Back() is { } back) yield return new(back);
             }
             else
             {
@@ -70,6 +78,21 @@ internal sealed partial class OperationWriter
                 yield return new(Activate()!);
             }
         }
+    }
+
+    /// <summary>A large leaf at once: left to chance it comes late, and is seldom cut.</summary>
+    private IEnumerable<Step> BeginLarge()
+    {
+        (ObjectId vcm, AddressRange range, _) = _vcms[^1];
+        ulong first = (range.First + Large - 1) & ~(Large - 1), byteCount = Large + Page * _pcg.Next(2);
+        ObjectId reservation = Make(ObjectKind.Reservation), memory = Make(ObjectKind.Memory);
+        _reservations.Add(new(reservation, vcm, first, byteCount) { Memory = memory });
+        _memories.Add((memory, byteCount));
+        yield return new(new Vcmm.Spec.ReserveAt(reservation, vcm, first, byteCount, Vcmm.Spec.Permissions.ReadWrite));
+        yield return new(new AllocateMemory(memory, byteCount, Page | Chunk | Large, Scattered: false));
+        yield return new(Associate()!);
+        yield return new(Activate()!);
+        yield return new(new Vcmm.Spec.Back(reservation, memory));
     }
 
     public Step Next()
@@ -92,7 +115,8 @@ internal sealed partial class OperationWriter
         bool canMeetHardware = _shape.HardwareFails && (backs || unbacks || operation is Vcmm.Spec.Activate or Vcmm.Spec.Deactivate);
         if ((!canLackMemory && !canMeetHardware) || _pcg.Next(1000) >= _shape.MishapsPerMille) return null;
         bool isMemory = canLackMemory && (!canMeetHardware || _pcg.Next(2) == 0);
-        return new(isMemory ? MishapKind.Memory : MishapKind.Hardware, 1 + (int)_pcg.Next(3));
+        // Most calls write the tail once.
+        return isMemory ? new(MishapKind.Memory, 1 + (int)_pcg.Next(3)) : new(MishapKind.Hardware, 1 + (int)(_pcg.Next(2) * _pcg.Next(3)));
     }
 
     private DeviceAccess Access()
@@ -151,6 +175,9 @@ internal sealed partial class OperationWriter
 
         /// <summary>Where in the memory its first byte would be.</summary>
         public ulong MemoryOffset { get; init; }
+
+        /// <summary>Whether it was made together with the memory.</summary>
+        public bool IsBinding { get; init; }
 
         /// <summary>A part that is not backed.</summary>
         public (ulong Offset, ulong ByteCount)? Hole { get; init; }

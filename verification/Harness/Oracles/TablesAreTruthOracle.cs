@@ -38,7 +38,7 @@ public sealed class TablesAreTruthOracle : IOracle
 
     private static Violation? CheckIndex(Look look, ObjectId id, ReservationState reservation)
     {
-        Reservation handle = look.Subject.Reservation(id);
+        Reservation handle = look.Subject.Reservation(id, reservation);
         if (!handle.IsAlive) return new(Invariant.TablesAreTruth, $"{id} has ended", $"{id} is {reservation.Range}");
         if ((Permissions)handle.Access != reservation.Permissions) return new(Invariant.TablesAreTruth, $"{id} says that it grants {handle.Attributes}", $"{reservation.Permissions}");
         List<BackedPart> found = Merge(handle.BackedParts.Select(part => new BackedPart(part.Offset, look.Subject.NameOf(part.Memory) ?? default, part.MemoryOffset, part.ByteCount)));

@@ -168,7 +168,11 @@ public sealed partial class Subject
     private Observation Do(Copy copy)
     {
         IReadOnlySet<ulong> whole = Copied?.Invoke(copy) ?? new HashSet<ulong>();
-        foreach (ulong frame in whole) Stamps.MarkWhole(frame);
+        foreach (ulong frame in whole)
+        {
+            if (Machine.Memory.Contains(PhysRange.FromLength(new(frame), World.PageBytes))) Stamps.MarkWhole(frame);
+        }
+
         VcmmError error = _manager.TryCopy(
             Of(_reservations, copy.Source), copy.SourceOffset, Of(_reservations, copy.Destination), copy.DestinationOffset, copy.ByteCount);
         var moves = ImmutableArray.CreateBuilder<Move>();

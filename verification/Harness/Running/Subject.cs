@@ -7,6 +7,7 @@ using Vcmm.Allocation;
 using Vcmm.Spec;
 using Vcmm.Vtd;
 using DeviceAccess = Vcmm.Spec.DeviceAccess;
+using ReservationState = Vcmm.Spec.ReservationState;
 
 namespace Harness.Running;
 
@@ -96,7 +97,10 @@ public sealed partial class Subject
 
     /// <summary>The model of the hardware.</summary>
     public IommuModel Model => new(
-        Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))]);
+        Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))])
+    {
+        Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
+    };
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
     public Func<DeviceAccess, ulong?>? Expected { get; set; }
@@ -113,8 +117,16 @@ public sealed partial class Subject
     /// <summary>The library's region of that name.</summary>
     public Vcm Region(ObjectId vcm) => Of(_vcms, vcm);
 
-    /// <summary>The library's reservation of that name.</summary>
-    public Reservation Reservation(ObjectId reservation) => Of(_reservations, reservation);
+    /// <summary>The library's reservation of that name; what stands in its place where others made it while it was cloned, before it had a name.</summary>
+    public Reservation Reservation(ObjectId reservation, ReservationState state)
+    {
+        lock (_gate)
+        {
+            if (_reservations.TryGetValue(reservation, out Reservation known)) return known;
+        }
+
+        return Region(state.Vcm).TryFindReservation(new(state.Range.First), out Reservation found) ? found : default;
+    }
 
     /// <summary>The name of memory; null: it has none.</summary>
     public ObjectId? NameOf(PhysicalAllocation memory)

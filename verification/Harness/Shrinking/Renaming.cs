@@ -32,6 +32,17 @@ internal static class Renaming
         }
     }
 
+    /// <summary>The same scenario without a clone: what is done with it, and with what it holds, is done with what it is a copy of.</summary>
+    public static Scenario WithoutClone(Scenario scenario, CloneVcm clone)
+    {
+        return scenario with
+        {
+            Steps = [.. scenario.Steps.Where(step => step.Operation != clone).Select(step => step with { Operation = Rename(step.Operation, To) })],
+        };
+
+        ObjectId To(ObjectId id) => id == clone.Vcm ? clone.Source : id.Home == clone.Vcm ? id.Original : id;
+    }
+
     private static Operation Rename(Operation operation, Func<ObjectId, ObjectId> to) => operation switch
     {
         CreateVcm o => o with { Vcm = to(o.Vcm) },

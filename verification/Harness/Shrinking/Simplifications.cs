@@ -42,6 +42,17 @@ internal static class Simplifications
             }
         }
 
+        foreach (CreateBound create in scenario.Steps.Select(step => step.Operation).OfType<CreateBound>())
+        {
+            yield return Replace(scenario, operation => operation switch
+            {
+                Reserve o when o.In == create.Bound => o with { In = create.Vcm },
+                ReserveAt o when o.In == create.Bound => o with { In = create.Vcm },
+                _ => operation,
+            });
+        }
+
+        foreach (CloneVcm clone in scenario.Steps.Select(step => step.Operation).OfType<CloneVcm>()) yield return Renaming.WithoutClone(scenario, clone);
         yield return Renaming.FromZero(scenario);
     }
 

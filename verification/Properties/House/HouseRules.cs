@@ -89,6 +89,8 @@ public sealed class HouseRules
         ["Vcm.TryAssociate/2"] = typeof(Associate),
         // A second format and PASIDs: the machine's devices have one format and no PASID.
         ["Vcm.TryAssociate/3"] = null,
+        // No region of a sequence has a flush queue: FlushQueueLaws.
+        ["Vcm.TryFlush"] = null,
         ["Vcm.TryFree"] = typeof(FreeVcm),
         ["Bound.TryReserve"] = typeof(Reserve),
         ["Bound.TryReserveAt"] = typeof(ReserveAt),

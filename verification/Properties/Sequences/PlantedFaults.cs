@@ -30,11 +30,29 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         new("a second device that is given a table of its own", Invariant.SharedTable, 5,
             new() { Iommu = static iommu => new OwnTableForSecond(iommu) }),
         new("an unback that does not invalidate", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _) => VcmmError.None) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _) => VcmmError.None) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+            // Where the call ends the memory, too.
+            OrElse = Invariant.FrameSafety,
+        },
         new("an unback that invalidates the first page only", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }])) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }])) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+            // Where the call ends the memory, too.
+            OrElse = Invariant.FrameSafety,
+        },
         new("an unback that invalidates the next domain", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Domain = new(command.Domain.Value + 1) }])) }),
+            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Domain = new(command.Domain.Value + 1) }])) })
+        {
+            // In caching mode devices would find mapped pages absent first.
+            Topology = new() { CachingMode = false },
+            // Where the call ends the memory, too.
+            OrElse = Invariant.FrameSafety,
+        },
         new("an invalidation that leaves the walk caches alone", Invariant.FrameSafety, 8,
             new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { LeavesOnly = true }])) })
         {
@@ -43,23 +61,29 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         },
         new("tables that are freed before the invalidation", Invariant.FrameSafety, 8,
             new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) }),
-        new("memory that is not given back", Invariant.Conservation, 2,
+        new("memory that is not given back", Invariant.Conservation, 3,
             new() { Frames = static frames => new LosesFrees(frames) }),
-        new("a failed allocation that keeps what it had", Invariant.Conservation, 2,
+        new("a failed allocation that keeps what it had", Invariant.Conservation, 5,
             new() { Frames = static frames => new KeepsOnFailure(frames) }),
         new("a table that grants more than the reservation", Invariant.TablesAreTruth, 5,
             new() { Iommu = static iommu => new OtherTables(iommu, static table => new WritableAlways(table)) }),
         new("hardware that lets a device write where it may only read", Invariant.Permission, 6, SubjectParts.Own)
         {
             Bench = static bench => new WritesThrough(bench, isOwnedUp: true),
+            // Where the access was granted once, and narrowed away.
+            OrElse = Invariant.NoStaleAccess,
         },
         new("hardware that writes where it says that it was refused", Invariant.Permission, 7, SubjectParts.Own)
         {
             Bench = static bench => new WritesThrough(bench, isOwnedUp: false),
+            // Where the access was granted once, and narrowed away.
+            OrElse = Invariant.NoStaleAccess,
         },
-        new("hardware that writes to the next frame where it says that it was refused", Invariant.Isolation, 8, SubjectParts.Own)
+        new("hardware that writes to the next frame where it says that it was refused", Invariant.Isolation, 9, SubjectParts.Own)
         {
             Bench = static bench => new WritesThrough(bench, isOwnedUp: false, World.PageBytes),
+            // Where the access was granted once, and narrowed away.
+            OrElse = Invariant.NoStaleAccess,
         },
         new("a detach that is not done", Invariant.Isolation, 4,
             new() { Iommu = static iommu => new StaysAttached(iommu) }),
@@ -72,7 +96,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         new("a split that loses a page", Invariant.TablesAreTruth, 7,
             new() { Iommu = static iommu => new OtherTables(iommu, static table => new LosesPage(table)) }),
         new("a sub-range unback that unmaps the whole", Invariant.TablesAreTruth, 6,
-            new() { Around = static (o, run) => run(o is UnbackPart part ? new Unback(part.Reservation) : o) }),
+            new() { Around = UnbackAll }),
         new("a clone that shares backings", Invariant.TablesAreTruth, 6,
             new() { Around = Both }),
         new("an owner count that ends too early", Invariant.NoOverlap, 4,
@@ -90,6 +114,9 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     /// <summary>The machine on which this invariant names it; null: any.</summary>
     public Topology? Topology { get; init; }
 
+    /// <summary>What else names it, rightly, in some scenarios; null: nothing.</summary>
+    public Invariant? OrElse { get; init; }
+
     /// <summary>The machine, where the fault is in it.</summary>
     public Func<IBench, IBench> Bench { get; init; } = static bench => bench;
 
@@ -99,6 +126,13 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     {
         Observation seen = run(operation);
         if (operation is Unback { Reservation.In: not null } unback && seen.Outcome == Outcome.None) run(new Unback(unback.Reservation.Original));
+        return seen;
+    }
+
+    private static Observation UnbackAll(Operation operation, Func<Operation, Observation> run)
+    {
+        Observation seen = run(operation);
+        if (operation is UnbackPart part && seen.Outcome == Outcome.None) run(new Unback(part.Reservation));
         return seen;
     }
 
@@ -204,16 +238,23 @@ internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
 {
     public override void Unmap(IovaRange range, InvalidationGather gather)
     {
-        var own = new InvalidationGather();
-        Inner.Unmap(range, own);
-        Inner.Release(own);
+        Inner.Unmap(range, gather);
+        Inner.Release(gather);
+    }
+
+    public override void Release(InvalidationGather gather)
+    {
+        // It was.
     }
 }
 
 internal sealed class SilentProtect(IPageTable inner) : PassingTable(inner)
 {
-    public override void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather) =>
-        Inner.Protect(range, attributes, new InvalidationGather());
+    public override void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather)
+    {
+        bool narrows = Inner.TryWalk(range.First, out Translation former) && (former.Access & ~attributes.Access) != 0;
+        Inner.Protect(range, attributes, narrows ? new InvalidationGather() : gather);
+    }
 }
 
 internal sealed class ProtectsFirst(IPageTable inner) : PassingTable(inner)

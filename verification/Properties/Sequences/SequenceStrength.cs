@@ -33,7 +33,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
         for (uint index = 0; index < 500; index++)
         {
             RunResult found = runner.Run(scenarios.Generate(Seed, index));
-            if (found.Violation is null) continue;
+            if (found.Violation is null || found.Violation.Invariant == fault.OrElse) continue;
             RunResult shrunk = new ScenarioShrinker(runner.Run).Shrink(found, CancellationToken.None);
             output.WriteLine($"{fault}: found by sequence {index}, {found.StepsRun} steps\n{shrunk.Report()}");
             Assert.Equal(fault.CaughtBy, shrunk.Violation!.Invariant);
@@ -91,21 +91,24 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("Deassociate refused: Busy", 20), ("Associate refused: Invalid", 20), ("DeviceAccess done", 50), ("DeviceAccess refused: Fault", 200),
             ("Translate done", 10), ("the IOTLB answered", 100), ("a large leaf is in a table", 40), ("two devices share a table", 100),
             ("memory was taken away", 20), ("the hardware was made to fail", 3),
-            ("a bound was reserved from", 40), ("a bound was full", 10), ("CreateBound refused: NoSpace", 5), ("FreeBound refused: Busy", 10),
-            ("UnbackPart done", 100), ("BackPart done", 100), ("BackPart refused: Busy", 20), ("UnbackPart refused: NotFound", 50), ("a large leaf was split", 20),
-            ("a reservation had several parts", 50), ("a narrowing met a cached translation", 30), ("a widening met a cached translation", 10),
-            ("SetAttributes refused: Invalid", 20), ("a table could not grant what was reserved", 3), ("a copy overlapped", 10), ("Copy refused: Fault", 5),
-            ("Copy refused: Invalid", 10), ("a clone had bounds", 10), ("a clone was backed", 50), ("an owner let go and others stayed", 20),
-            ("Release refused: Busy", 20), ("memory was mapped at several places", 10),
-            ("an address was translated into another region", 5), ("a one-to-one region was backed", 10), ("wrapped memory was backed", 20),
-            ("Map done", 50), ("Map refused: NoSpace", 3), ("Unmap done", 20), ("Bind done", 50), ("Unbind done", 20), ("Unbind refused: Busy", 5), ("AllocateContiguous done", 50),
+            ("a bound was reserved from", 40), ("a bound was full", 10), ("CreateBound refused: NoSpace", 10), ("FreeBound refused: Busy", 5),
+            ("UnbackPart done", 100), ("BackPart done", 60), ("BackPart refused: Busy", 30), ("UnbackPart refused: NotFound", 70), ("a large leaf was split", 6),
+            ("a reservation had several parts", 8), ("a narrowing met a cached translation", 10), ("a widening met a cached translation", 15),
+            ("SetAttributes refused: Invalid", 15), ("a table could not grant what was reserved", 5), ("a copy overlapped", 8), ("Copy refused: Fault", 20),
+            ("Copy refused: Invalid", 15), ("a clone had bounds", 15), ("a clone was backed", 20), ("an owner let go and others stayed", 30),
+            ("Release refused: Busy", 30), ("memory was mapped at several places", 10), ("an address was translated into another region", 2),
+            ("a one-to-one region was backed", 10), ("wrapped memory was backed", 20), ("Map done", 60), ("Map refused: NoSpace", 5), ("Unmap done", 25),
+            ("Bind done", 80), ("Unbind done", 20), ("Unbind refused: Busy", 5), ("AllocateContiguous done", 50),
         ];
+        var seldom = new List<string>();
         foreach ((string state, int least) in sometimes)
         {
             long times = runner.Counts.Sometimes.GetValueOrDefault(state);
             output.WriteLine($"{times,6} {state}");
-            Assert.True(times >= least, $"\"{state}\" was reached {times} times in 400 sequences; at least {least} were expected");
+            if (times < least) seldom.Add($"\"{state}\" was reached {times} times in 400 sequences; at least {least} were expected");
         }
+
+        Assert.Empty(seldom);
     }
 
     [Fact]
@@ -115,7 +118,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
         Assert.NotEmpty(operations);
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
-        for (uint index = 0; index < 60; index++) runner.Run(Scenarios.Generate(Seed, index));
+        for (uint index = 0; index < 150; index++) runner.Run(Scenarios.Generate(Seed, index));
         foreach (Type operation in operations)
             Assert.True(runner.Counts.Sometimes.ContainsKey($"{operation.Name} done"), $"{operation.Name} was never done");
     }

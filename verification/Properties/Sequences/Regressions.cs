@@ -1,0 +1,58 @@
+using Harness.Operations;
+using Harness.Running;
+using Harness.Scenarios;
+using Xunit.Abstractions;
+
+namespace Properties.Sequences;
+
+/// <summary>Scenarios that once broke, and those that no generated one contains; each line is what it is about.</summary>
+public sealed class Regressions(ITestOutputHelper output)
+{
+    /// <summary>Steps, and the step whose answer matters.</summary>
+    public static TheoryData<string, string, string> All => new()
+    {
+        {
+            "an empty bound of a clone can be given back",
+            "v0 = vcm 0x0-0xffff; b0 = bound v0 8K align 4K; v1 = clone v0; free b0@v1; free v1",
+            "ok"
+        },
+        {
+            "an address is translated by frame, whoever wrapped it",
+            "v0 = vcm 0x0-0xffff; v1 = vcm 0x0-0xffff; m0 = wrap 0x3800000-0x3800fff; m1 = wrap 0x3800000-0x3800fff; r0 = map v0 m0 rw align 4K; r1 = map v1 m1 rw align 4K; translate v0 0x8 to v1",
+            "0x8"
+        },
+        {
+            "memory beyond what tables lead to is not backed where there is a table",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 = reserve v0 4K rw align 4K; m0 = wrap 0x10000000000000-0x10000000000fff; back r0 m0",
+            "Invalid"
+        },
+        {
+            "memory beyond what tables lead to keeps a table away",
+            "v0 = vcm 0x0-0xffff; r0 = reserve v0 4K rw align 4K; m0 = wrap 0x10000000000000-0x10000000000fff; back r0 m0; a0 = associate v0 d0",
+            "Invalid"
+        },
+        {
+            "what is no memory is not copied",
+            "m0 = wrap 0x10000000000000-0x10000000002fff; v0 = vcm 0x0-0xffff; r0 = reserve v0 12K rw align 4K; back r0 m0; copy r0 at 0 to r0 at 0 for 8",
+            "Invalid"
+        },
+        {
+            "a bound keeps out an IOMMU that does not translate there",
+            "v0 = vcm 0xfee00000-0xfee0ffff; b0 = bound v0 8K align 4K; a0 = associate v0 d0",
+            "Invalid"
+        },
+    };
+
+    [Theory]
+    [MemberData(nameof(All))]
+    public void It_stays_right(string what, string steps, string answer)
+    {
+        using var bench = new SimulatorBench();
+        var runner = new SequenceRunner(bench, SubjectParts.Own);
+        Step[] parsed = [.. steps.Split("; ").Select(OperationText.Parse)];
+        RunResult result = runner.Run(new(new Topology(), [.. parsed]));
+        output.WriteLine($"{what}\n{result.Report()}");
+        Assert.Null(result.Violation);
+        Assert.Equal(answer, result.Lines[parsed.Length - 1].Seen);
+    }
+}
