@@ -15,7 +15,6 @@ namespace Vcmm;
 /// </remarks>
 [RunsUnderLocks(typeof(Func<IovaRange, IRangeAllocator>), "a bound's allocator is part of the bound, and a bound is there as a whole or not at all")]
 [RunsUnderLocks(typeof(Func<int>), "a number for the thread that calls; it is asked for on the way to a range")]
-[RunsUnderLocks(typeof(ICollection<Mapping>), "the backings of a memory are copied straight to where the caller wants them")]
 [RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for, and when something is put in a queue")]
 [RunsUnderLocks(typeof(IQuarantined), "a region that has to flush its queue does so under its locks; a release knows that it may call no region")]
 [TalksToAnother(typeof(CachedRangeAllocator), "a cache may stand before a cache: the locks of the one behind come after all of this one's")]
@@ -40,8 +39,6 @@ internal enum LockRank
     Reservation,
 
     /// <summary>What a physical allocation backs.</summary>
-    [HeldAcrossWait("nobody backs something else with memory that is about to go back", In = "PhysicalAllocation.TryFreeWith")]
-    [HeldTwice("the same lock again", In = "PhysicalAllocation.TryFreeWith")]
     Memory,
 
     /// <summary>Which physical allocations there are, by address.</summary>

@@ -16,6 +16,7 @@ public sealed class PhysicalAllocation
     private Backing? _first;
     private int _backingCount;
     private int _pinCount;
+    private bool _isEnding;
     private bool _freed;
 
     /// <param name="manager">Whose.</param>
@@ -55,6 +56,7 @@ public sealed class PhysicalAllocation
     {
         lock (_gate)
         {
+            AwaitDecision();
             if (_freed) return VcmmError.Invalid;
             if (_backingCount != 0) return VcmmError.Busy;
             _freed = true;
@@ -104,6 +106,7 @@ public sealed class PhysicalAllocation
     {
         lock (_gate)
         {
+            AwaitDecision();
             if (_freed) return false;
             _backingCount++;
             return true;
@@ -185,15 +188,29 @@ public sealed class PhysicalAllocation
     {
         lock (_gate)
         {
+            AwaitDecision();
             if (_freed) return VcmmError.Invalid;
             if (_backingCount > 1 || (_first is { } only && only.State != state)) return VcmmError.Busy;
-            VcmmError error = unback(state);
-            return error == VcmmError.None ? TryFree() : error;
+            _isEnding = true;
         }
+
+        // Not under the lock: an unback waits for the hardware, and may release what others left behind.
+        VcmmError error = unback(state);
+        bool goesBack;
+        lock (_gate)
+        {
+            _isEnding = false;
+            Monitor.PulseAll(_gate);
+            _freed = error == VcmmError.None;
+            goesBack = _freed && _pinCount == 0;
+        }
+
+        if (goesBack) GiveBack();
+        return error;
     }
 
     /// <summary>Where a physical address of the memory is mapped, one entry for each backing that it lies in.</summary>
-    internal void FindMappings(PhysAddr address, ICollection<Mapping> mappings)
+    internal void FindMappings(PhysAddr address, List<Mapping> mappings)
     {
         lock (_gate)
         {
@@ -217,6 +234,12 @@ public sealed class PhysicalAllocation
         backing.Next = _first;
         if (_first is not null) _first.Previous = backing;
         _first = backing;
+    }
+
+    /// <summary>Whether the memory ends is being found out: what depends on it waits. Under the lock.</summary>
+    private void AwaitDecision()
+    {
+        while (_isEnding) Monitor.Wait(_gate);
     }
 
     private int SegmentAt(ulong offset)

@@ -146,12 +146,13 @@ public sealed partial class VcmManager
         PhysicalAllocation[] candidates;
         lock (_memoryGate)
         {
-            candidates = _memories.TryGetValue(address.Value >> BlockLog2, out List<PhysicalAllocation>? found) ? [.. found, .. _wrapped] : [.. _wrapped];
+            candidates = _memories.TryGetValue(address.Value >> BlockLog2, out List<PhysicalAllocation>? inBlock) ? [.. inBlock, .. _wrapped] : [.. _wrapped];
         }
 
-        int before = mappings.Count;
-        foreach (PhysicalAllocation candidate in candidates) candidate.FindMappings(address, mappings);
-        return mappings.Count == before ? VcmmError.NotFound : VcmmError.None;
+        var found = new List<Mapping>();
+        foreach (PhysicalAllocation candidate in candidates) candidate.FindMappings(address, found);
+        foreach (Mapping mapping in found) mappings.Add(mapping);
+        return found.Count == 0 ? VcmmError.NotFound : VcmmError.None;
     }
 
     /// <summary>The memory has gone back, or is about to.</summary>

@@ -59,7 +59,7 @@ public sealed class HostileLaws : IDisposable
     [Fact]
     public void Nonsense_after_nonsense_is_refused_too()
     {
-        MethodInfo[] methods = [.. Objects.SelectMany(row => MethodsOf((Type)row[0]))];
+        MethodInfo[] methods = [.. Objects.SelectMany<object[], MethodInfo>(row => MethodsOf((Type)row[0]))];
         var random = new Random(20251125);
         int refused = 0, done = 0;
         for (int round = 0; round < 60; round++)
