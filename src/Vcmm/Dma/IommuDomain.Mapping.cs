@@ -48,7 +48,8 @@ public sealed partial class IommuDomain
     /// </returns>
     /// <remarks>
     /// <b>Errors.</b> Where the hardware caches absent entries and answers neither to the mapping nor to its undoing, the
-    /// mapping stands, and this returns no error: a later call meets the failure.
+    /// mapping stands, and this returns no error: a later call meets the failure. Empty tables that stood in the place of a large
+    /// leaf may be gone after a refusal; what is mapped is the same.
     /// </remarks>
     public VcmmError TryMap(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes)
     {
