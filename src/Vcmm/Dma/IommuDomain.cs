@@ -23,6 +23,7 @@ public sealed partial class IommuDomain
     private readonly IFrameSource _frames;
     private readonly IPageTable _table;
     private readonly IovaRange[] _reserved;
+    private readonly bool _hasTablesOf512;
     private int _attachmentCount;
     private bool _freed;
 
@@ -32,6 +33,7 @@ public sealed partial class IommuDomain
         _frames = frames;
         _table = table;
         _reserved = [.. iommu.ReservedRegions];
+        _hasTablesOf512 = table.Format.Encoding == VtdSecondStage.Encoding || table.Format.Encoding == X86FirstStage.Encoding;
         Id = id;
         for (int i = 0; i < _workers.Length; i++) _workers[i] = new();
     }

@@ -1,5 +1,6 @@
 using Platform;
 using Vcmm;
+using Vcmm.Allocation;
 using Vcmm.Cpu;
 using Vcmm.Tables;
 
