@@ -47,7 +47,7 @@ public sealed partial class IommuDomain
     /// <summary>The table's root page.</summary>
     public PhysAddr Root => _table.Root;
 
-    internal IReadOnlyList<IovaRange> ReservedRegions => _reserved;
+    internal ReadOnlySpan<IovaRange> ReservedRegions => _reserved;
 
     /// <summary>Makes an empty address space.</summary>
     /// <param name="iommu">Who translates.</param>
