@@ -65,9 +65,9 @@ internal sealed class TlbIommu(IIommu inner) : PassingIommu(inner)
         foreach (((DomainId domain, ulong page), Translation cached) in _cached)
         {
             if (except is not null && except(page)) continue;
-            Assert.True(_tables.TryGetValue(domain, out IPageTable? table), $"{domain} has no table and yet a cached page");
-            Assert.True(table.TryWalk(new(page << 12), out Translation now), $"page {page} is cached and not mapped");
-            Assert.Equal((now.Address, now.Attributes), (cached.Address, cached.Attributes));
+            if (!_tables.TryGetValue(domain, out IPageTable? table)) Assert.Fail($"{domain} has no table and yet a cached page");
+            if (!table.TryWalk(new(page << 12), out Translation now)) Assert.Fail($"page {page} is cached and not mapped");
+            if (now.Address != cached.Address || now.Attributes != cached.Attributes) Assert.Fail($"page {page} is {now} and cached as {cached}");
         }
     }
 
