@@ -90,11 +90,6 @@ public sealed partial class DmaMapping<TMemory>
         }
     }
 
-    private void Clean(PhysRange range)
-    {
-        if (!_options.IsCoherent) _memory.Clean(range);
-    }
-
     private VcmmError TryTakeAddresses(ulong byteCount, out IovaRange range)
     {
         VcmmError error = TryTakeFree(byteCount, out range);

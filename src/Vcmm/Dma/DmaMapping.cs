@@ -149,8 +149,7 @@ public sealed partial class DmaMapping<TMemory>
         if (!TryMeasure(pages, out ulong byteCount)) return VcmmError.Invalid;
         VcmmError error = TryTakeAddresses(byteCount, out IovaRange range);
         if (error != VcmmError.None) return error;
-        // Before the device can look.
-        foreach (PhysRange segment in pages) Clean(segment);
+        if (!_options.IsCoherent) CleanAll(pages);
         error = _domain.TryMap(range.First, pages, _attributes[(int)direction]);
         if (error == VcmmError.NoMemory && TryFlushDeferred()) error = _domain.TryMap(range.First, pages, _attributes[(int)direction]);
         if (error != VcmmError.None)
@@ -222,6 +221,13 @@ public sealed partial class DmaMapping<TMemory>
             _live.Remove(address.Value - offset);
             return true;
         }
+    }
+
+    /// <summary>Before the device can look.</summary>
+    private void CleanAll(ReadOnlySpan<PhysRange> pages)
+    {
+        foreach (PhysRange segment in pages) _memory.Clean(segment);
+        _memory.Fence();
     }
 
     private static bool TryMeasure(ReadOnlySpan<PhysRange> pages, out ulong byteCount)

@@ -48,7 +48,8 @@ public sealed partial class IommuDomain
     /// </returns>
     /// <remarks>
     /// <b>Errors.</b> Where the hardware caches absent entries and answers neither to the mapping nor to its undoing, the
-    /// mapping stands, and this returns no error: a later call meets the failure.
+    /// mapping stands, and this returns no error: a later call meets the failure. Empty tables that stood in the place of a large
+    /// leaf may be gone after a refusal; what is mapped is the same.
     /// </remarks>
     public VcmmError TryMap(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes)
     {
@@ -206,7 +207,8 @@ public sealed partial class IommuDomain
         if (_pending.Overlaps(range) || !IsUnmapped(range)) return VcmmError.Busy;
         VcmmError error = DropEmptyTables(range, worker);
         if (error != VcmmError.None) return error;
-        error = worker.Pages.TryFill(_frames, PageBytes, _table.CountMissingTables(range.First, segments));
+        int missing = _table.CountMissingTables(range.First, segments);
+        if (missing != 0) error = worker.Pages.TryFill(_frames, PageBytes, missing);
         if (error != VcmmError.None) return error;
         _table.Map(range.First, segments, attributes, worker.Pages);
         if (worker.Pages.Count != 0) worker.Pages.ReturnAll(_frames);
@@ -271,8 +273,14 @@ public sealed partial class IommuDomain
     {
         ReadOnlySpan<IovaRange> ranges = gather.Ranges;
         if (ranges.IsEmpty || Volatile.Read(ref _attachmentCount) == 0) return VcmmError.None;
+        if (ranges.Length == 1) return _iommu.Invalidate([new(Id, ranges[0], gather.LeavesOnly)]);
+        return InvalidateSeveral(ranges, gather.LeavesOnly);
+    }
+
+    private VcmmError InvalidateSeveral(ReadOnlySpan<IovaRange> ranges, bool leavesOnly)
+    {
         Span<Invalidation> commands = stackalloc Invalidation[InvalidationGather.MaxRangeCount];
-        for (int i = 0; i < ranges.Length; i++) commands[i] = new(Id, ranges[i], gather.LeavesOnly);
+        for (int i = 0; i < ranges.Length; i++) commands[i] = new(Id, ranges[i], leavesOnly);
         return _iommu.Invalidate(commands[..ranges.Length]);
     }
 
@@ -281,11 +289,28 @@ public sealed partial class IommuDomain
 
     private bool IsUnmapped(IovaRange range)
     {
-        for (ulong address = range.First.Value; ; address += PageBytes)
+        ulong address = range.First.Value;
+        while (!_table.TryWalk(new(address), out _))
         {
-            if (_table.TryWalk(new(address), out _)) return false;
-            if (range.Last.Value - address < PageBytes) return true;
+            ulong last = address | (AbsentBytes(address, range) - 1);
+            if (last >= range.Last.Value) return true;
+            address = last + 1;
         }
+
+        return false;
+    }
+
+    /// <summary>
+    /// How much is absent around an absent address: as much as the lowest table that is missing there would map. Known where
+    /// tables are known to have 512 entries; a page elsewhere.
+    /// </summary>
+    private ulong AbsentBytes(ulong address, IovaRange range)
+    {
+        const int tableLog2 = 9;
+        if (!_hasTablesOf512 || range.Last.Value - address < 2 * PageBytes) return PageBytes;
+        var page = PhysRange.FromLength(default, PageBytes);
+        int missing = _table.CountMissingTables(new(address), new ReadOnlySpan<PhysRange>(in page));
+        return PageBytes << (tableLog2 * missing);
     }
 
     private bool TryMeasure(Iova first, ReadOnlySpan<PhysRange> segments, out IovaRange range)

@@ -24,6 +24,7 @@ public sealed partial class IommuDomain
     private readonly IFrameSource _frames;
     private readonly IPageTable _table;
     private readonly IovaRange[] _reserved;
+    private readonly bool _hasTablesOf512;
     private int _attachmentCount;
     private bool _freed;
 
@@ -33,6 +34,7 @@ public sealed partial class IommuDomain
         _frames = frames;
         _table = table;
         _reserved = [.. iommu.ReservedRegions];
+        _hasTablesOf512 = table.Format.Encoding == VtdSecondStage.Encoding || table.Format.Encoding == X86FirstStage.Encoding;
         Id = id;
         for (int i = 0; i < _workers.Length; i++) _workers[i] = new();
     }
@@ -46,7 +48,7 @@ public sealed partial class IommuDomain
     /// <summary>The table's root page.</summary>
     public PhysAddr Root => _table.Root;
 
-    internal IReadOnlyList<IovaRange> ReservedRegions => _reserved;
+    internal ReadOnlySpan<IovaRange> ReservedRegions => _reserved;
 
     /// <summary>Makes an empty address space.</summary>
     /// <param name="iommu">Who translates.</param>

@@ -204,6 +204,25 @@ public sealed class FlushQueueLaws : IDisposable
     }
 
     [Fact]
+    public void A_flush_that_fails_keeps_what_came_meanwhile()
+    {
+        var queue = new FlushQueue(new() { Time = _clock });
+        var first = new Held();
+        var second = new Held();
+        _first.Outcome = () =>
+        {
+            if (queue.Count == 1) AddTo(queue, second, 1);
+            return VcmmError.HardwareFailure;
+        };
+        AddTo(queue, first, 1);
+        Assert.Equal(VcmmError.HardwareFailure, queue.TryFlush());
+        Assert.Equal((2, 0, 0), (queue.Count, first.Releases, second.Releases));
+        _first.Outcome = static () => VcmmError.None;
+        queue.Flush();
+        Assert.Equal((0, 1, 1), (queue.Count, first.Releases, second.Releases));
+    }
+
+    [Fact]
     public void A_release_may_add_and_flush()
     {
         var queue = new FlushQueue(new() { Time = _clock });

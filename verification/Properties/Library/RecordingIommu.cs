@@ -133,6 +133,8 @@ internal sealed class SmallSystem : IDisposable
 
     public VcmManager Manager { get; }
 
+    public Ram Memory => _ram.Port;
+
     public RecordingIommu AddIommu(int levelCount = 4) => new(_ram.Port, levelCount);
 
     public Association Activate(Vcm vcm, RecordingIommu iommu)
