@@ -68,7 +68,7 @@ public sealed class FailureLaws : IDisposable
     [Theory]
     [MemberData(nameof(Kinds))]
     public void A_call_that_runs_out_of_memory_anywhere_changes_nothing(BenchKind kind) =>
-        Assert.InRange(FailEverywhere(kind, static bench => bench.Memory, static (fuse, n) => fuse.Arm(n), [VcmmError.NoMemory]), 20, 1000);
+        Assert.InRange(FailEverywhere(kind, static bench => bench.Memory, static (fuse, n) => fuse.Arm(n), [VcmmError.NoMemory]), 10, 1000);
 
     [Theory]
     [MemberData(nameof(Kinds))]

@@ -67,9 +67,12 @@ internal sealed class FusedRegisters(IMmio inner, Fuse fuse) : IMmio, IWaitPolic
 {
     private const int MostPolls = 8;
 
+    /// <summary>Ones in every bit that a field of the registers that the driver reads has.</summary>
+    private const ulong Ones = (1UL << 36) - 1;
+
     public uint Read32(uint offset) => fuse.Blows() ? uint.MaxValue : inner.Read32(offset);
 
-    public ulong Read64(uint offset) => fuse.Blows() ? ulong.MaxValue : inner.Read64(offset);
+    public ulong Read64(uint offset) => fuse.Blows() ? Ones : inner.Read64(offset);
 
     public void Write32(uint offset, uint value)
     {

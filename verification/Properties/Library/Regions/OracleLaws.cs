@@ -27,7 +27,7 @@ public sealed class OracleLaws : IDisposable
             found += world.AssertLookUps();
         }
 
-        Assert.True(found > 20_000 && clones > 3 && world.Refusals > 50, $"{found} mappings, {clones} clones, {world.Refusals} refusals");
+        Assert.True(found > 1500 && clones >= 3 && world.Refusals > 50, $"{found} mappings, {clones} clones, {world.Refusals} refusals");
     }
 
     [Theory]
