@@ -68,8 +68,13 @@ public sealed partial class Vcm
         if (state.Backings.Count == 0) return VcmmError.None;
         VcmmError error = ProtectInAll(state, attributes);
         if (error == VcmmError.None) return VcmmError.None;
-        // The hardware may have either cached. If it cannot be made to forget the new, the new stands: the next call meets the failure.
-        if (ProtectInAll(state, former) != VcmmError.None) return ProtectAgain(state, attributes);
+        if (ProtectInAll(state, former) != VcmmError.None && !former.Grant(attributes) && attributes.Grant(former))
+        {
+            // The hardware may have the new cached and cannot be made to forget it. The new takes nothing away, so it stands: the
+            // next call meets the failure. What is taken away must not be called gone.
+            return ProtectAgain(state, attributes);
+        }
+
         state.Attributes = former;
         return error;
     }
