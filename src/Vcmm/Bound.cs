@@ -9,11 +9,12 @@ public sealed class Bound
 {
     private int _reservationCount;
 
-    internal Bound(Vcm vcm, IovaRange range, IRangeAllocator ranges)
+    internal Bound(Vcm vcm, IovaRange range, IRangeAllocator ranges, RangeHold hold)
     {
         Vcm = vcm;
         Range = range;
         Ranges = ranges;
+        Hold = hold;
     }
 
     /// <summary>The region.</summary>
@@ -23,6 +24,9 @@ public sealed class Bound
     public IovaRange Range { get; }
 
     internal IRangeAllocator Ranges { get; }
+
+    /// <summary>Holds the addresses in the region, also for what is in quarantine when the bound is freed.</summary>
+    internal RangeHold Hold { get; }
 
     /// <summary>Whether reservations lie in it. Under all stripes of the region.</summary>
     internal bool HasReservations => Volatile.Read(ref _reservationCount) != 0;
@@ -57,7 +61,9 @@ public sealed class Bound
             : VcmmError.Invalid;
     }
 
-    /// <summary>Ends the bound; its addresses can be reserved by anybody again.</summary>
+    /// <summary>
+    /// Ends the bound; its addresses can be reserved by anybody again, where some are in quarantine after the flush.
+    /// </summary>
     /// <returns><see cref="VcmmError.Busy"/> while it has reservations, <see cref="VcmmError.Invalid"/> once freed.</returns>
     public VcmmError TryFree() => Vcm.Free(this);
 

@@ -14,13 +14,18 @@ internal sealed class RangeHold
 
     public IovaRange Range;
 
+    /// <summary>Holds the addresses of the bound that these are part of; null: they are in none.</summary>
+    public RangeHold? Within;
+
     /// <summary>Whether somebody beside the reservation holds the addresses.</summary>
     public bool IsDeferred => Volatile.Read(ref _count) > 1;
 
-    public void Begin(IRangeAllocator ranges, IovaRange range)
+    public void Begin(IRangeAllocator ranges, IovaRange range, RangeHold? within)
     {
         Ranges = ranges;
         Range = range;
+        Within = within;
+        within?.Take();
         _count = 1;
     }
 

@@ -27,9 +27,15 @@ public sealed partial class Vcm
 
     internal void LetGo(RangeHold hold)
     {
-        if (!hold.LetGo()) return;
-        GiveBack(hold.Ranges, hold.Range);
-        lock (_idleGate) _idleHolds.Push(hold);
+        RangeHold? next = hold;
+        while (next is not null && next.LetGo())
+        {
+            GiveBack(next.Ranges, next.Range);
+            RangeHold? within = next.Within;
+            next.Within = null;
+            lock (_idleGate) _idleHolds.Push(next);
+            next = within;
+        }
     }
 
     internal void Recycle(DeferredUnback deferral)
@@ -59,10 +65,14 @@ public sealed partial class Vcm
 
     private RangeHold TakeHold(ReservationState state)
     {
-        RangeHold hold;
-        lock (_idleGate) hold = _idleHolds.Count != 0 ? _idleHolds.Pop() : new();
-        hold.Begin(state.Bound?.Ranges ?? _ranges, state.Range);
+        RangeHold hold = TakeIdleHold();
+        hold.Begin(state.Bound?.Ranges ?? _ranges, state.Range, state.Bound?.Hold);
         return hold;
+    }
+
+    private RangeHold TakeIdleHold()
+    {
+        lock (_idleGate) return _idleHolds.Count != 0 ? _idleHolds.Pop() : new();
     }
 
     private DeferredUnback TakeDeferral()

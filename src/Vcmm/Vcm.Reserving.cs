@@ -123,7 +123,7 @@ public sealed partial class Vcm
         if (bound.HasReservations) return VcmmError.Busy;
         bound.IsFreed = true;
         _bounds.Remove(bound);
-        GiveBack(_ranges, bound.Range);
+        LetGo(bound.Hold);
         return VcmmError.None;
     });
 
@@ -219,7 +219,9 @@ public sealed partial class Vcm
 
     private Bound AddBound(IovaRange range)
     {
-        var bound = new Bound(this, range, Manager.Options.RangeAllocator(range));
+        RangeHold hold = TakeIdleHold();
+        hold.Begin(_ranges, range, within: null);
+        var bound = new Bound(this, range, Manager.Options.RangeAllocator(range), hold);
         _bounds.Add(bound);
         return bound;
     }
