@@ -85,6 +85,7 @@ public sealed class FailureLaws : IDisposable
             kind == BenchKind.Deferred ? 4 : 14, 1000);
 
     [Theory]
+    [Trait("Category", "Slow")]
     [InlineData(BenchKind.CachesAbsent)]
     [InlineData(BenchKind.Vtd)]
     [InlineData(BenchKind.VtdCachingMode)]
