@@ -39,6 +39,8 @@ internal enum LockRank
     Reservation,
 
     /// <summary>What a physical allocation backs.</summary>
+    [Signalled("who depends on whether the memory ends waits until that is known", In = "PhysicalAllocation.AwaitDecision")]
+    [Signalled("it is known", In = "PhysicalAllocation.TryFreeWith")]
     Memory,
 
     /// <summary>Which physical allocations there are, by address.</summary>
@@ -147,6 +149,19 @@ internal sealed class TalksToAnotherAttribute(Type type, string reason) : Attrib
     public Type Type { get; } = type;
 
     public string Reason { get; } = reason;
+}
+
+/// <summary>
+/// A thread that holds a lock of this rank may let it go until another signals. Whoever signals needs no lock that a waiting
+/// thread may hold.
+/// </summary>
+[AttributeUsage(AttributeTargets.Field, AllowMultiple = true)]
+internal sealed class SignalledAttribute(string reason) : Attribute
+{
+    public string Reason { get; } = reason;
+
+    /// <summary>By which method.</summary>
+    public required string In { get; init; }
 }
 
 /// <summary>What callers hand in and the library calls while it holds locks. It calls nothing of the library.</summary>

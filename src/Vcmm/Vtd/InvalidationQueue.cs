@@ -128,7 +128,8 @@ internal sealed class InvalidationQueue<TMemory>
 
     private uint FreeEntries()
     {
-        uint head = (uint)(_registers.Read64(VtdRegisters.InvalidationQueueHead) >> _descriptorLog2) % _entryCount;
+        // Hardware that is gone reads as all ones, beyond the field too.
+        uint head = (uint)((_registers.Read64(VtdRegisters.InvalidationQueueHead) >> _descriptorLog2) % _entryCount);
         // One entry stays empty: a full queue must not look like an empty one.
         return (head + _entryCount - _tail - 1) % _entryCount;
     }

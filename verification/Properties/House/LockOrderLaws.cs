@@ -25,7 +25,6 @@ public sealed class LockOrderLaws
             "Reservations -> Reservation", // LetGo
             "Reservation -> Reservation", // TryCopy
             "Reservation -> Memory", // TryAddBacking
-            "Memory -> Memories", // TryFreeWith, TryFree, Forget
             "Associations -> Device", // Activate
             "Associations -> Domains", // through IIommu
             "Associations -> DeviceTables", // Attach

@@ -181,7 +181,8 @@ internal sealed class Body
         {
             if (called.Name is "Enter" or "TryEnter") Enters[instruction] = GatesOf(first);
             if (called.Name == "Exit") Exits[instruction] = GatesOf(first);
-            if (called.Name is "Wait" or "Pulse" or "PulseAll") Problems.Add($"{Names.Of(_method)} uses Monitor.{called.Name}, which the order says nothing of");
+            if (called.Name is "Wait" or "Pulse" or "PulseAll" && !GatesOf(first).All(gate => _ranks.Allows("Signalled", gate.Rank, Names.Of(_method))))
+                Problems.Add($"{Names.Of(_method)} uses Monitor.{called.Name}, which the order says nothing of");
         }
 
         if (instruction.OpCode.Code == Code.Newobj) stack.Add(new("", called.DeclaringType));

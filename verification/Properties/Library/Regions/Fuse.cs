@@ -67,8 +67,7 @@ internal sealed class FusedRegisters(IMmio inner, Fuse fuse) : IMmio, IWaitPolic
 {
     private const int MostPolls = 8;
 
-    /// <summary>Ones in every bit that a field of the registers that the driver reads has.</summary>
-    private const ulong Ones = (1UL << 36) - 1;
+    private const ulong Ones = ulong.MaxValue;
 
     public uint Read32(uint offset) => fuse.Blows() ? uint.MaxValue : inner.Read32(offset);
 
