@@ -31,6 +31,8 @@ public sealed class Machine
     public Machine(Attempt attempt, VtdOptions options, PlantedFault fault)
     {
         _attempt = attempt;
+        // The thread may have been another's before, and its name decides which slots are used.
+        Attempt.Agent = Attempt.SetUpAgent;
         Pool.Reset();
         Ledger = new();
         Frames = new(new FrameAllocator(Bank), attempt, WhoReaches);
@@ -100,6 +102,8 @@ public sealed class Machine
         faulty?.Stop();
         _pump.Stop();
         pump.Wait();
+        // Whoever waits may have run a task himself.
+        Attempt.Agent = Attempt.SetUpAgent;
         if (Iommu.Statistics.WaitsHeld != 0) _attempt.Reach(States.Drained);
         if (Iommu.Statistics.DiscardedFills != 0) _attempt.Reach(States.DiscardedFill);
     }
