@@ -205,7 +205,7 @@ public sealed class VtdScalableEntryLaws
 
         // Its bit 0 is clear, so that only words that say whether an entry is present have it.
         var domain = new DomainId(0xABCC);
-        int links = 0, clears = 0, told = 0;
+        int links = 0, entries = 0, clears = 0, told = 0;
         ulong root = simulator.Read64(0x20) & ~0xFFFUL;
         PhysRange queue = PhysRange.FromLength(new(simulator.Read64(0x90) & ~0xFFFUL), 2 * Page);
         var absent = new HashSet<ulong>();
@@ -218,6 +218,10 @@ public sealed class VtdScalableEntryLaws
             {
                 links++;
                 watch.AssertVisible($"when {address} becomes present");
+                if ((value & 0xFFF) != 0x89) return;
+                // A PASID entry: its other words are what they will be.
+                entries++;
+                Assert.Equal(domain.Value | PageWalkSnoop, ram.Port.Read64(address + 8));
             }
             else if (wasPresent && watch.Taken.Contains(address.Value & ~0xFFFUL) && IsTable(address))
             {
@@ -249,6 +253,7 @@ public sealed class VtdScalableEntryLaws
         Assert.Equal(VcmmError.None, driver.Detach(Device, new Pasid(0x77), domain));
         Assert.Equal((6, 3, 1), (links, clears, told));
         watch.AssertVisible("after a detach");
+        Assert.Equal(2, entries);
 
         // A frame that is being zeroed is no table yet.
         bool IsTable(PhysAddr address)
