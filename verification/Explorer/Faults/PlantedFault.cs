@@ -40,6 +40,7 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         new("forget-absent", "mapping leaves out the invalidation that caching mode asks for", "recycle", Invariant.TablesAreTruth)
         {
             Wrap = static iommu => new ForgetAbsent(iommu),
+            Variant = 1,
         },
         new("check-then-act", "a range is looked up and taken in two steps", "reserve", Invariant.NoOverlap)
         {
