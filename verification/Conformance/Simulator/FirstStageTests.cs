@@ -65,8 +65,10 @@ public sealed class FirstStageTests
         {
             vtd.Write(First2, 0x400000 | pat | PageSize | Pwu);
             vtd.Goes(0x1F_FFFF, 0x5F_FFFF, pasid: 2);
+            vtd.Goes(0x1F_EFFF, 0x5F_EFFF, pasid: 2);
             vtd.Write(First3, 1UL << 30 | pat | PageSize | Pwu);
             vtd.Goes(0x3FFF_FFFF, 0x7FFF_FFFF, pasid: 2);
+            vtd.Goes(0x3FFF_EFFF, 0x7FFF_EFFF, pasid: 2);
             vtd.Write(First3, First2 | Pwu);
         }
 
