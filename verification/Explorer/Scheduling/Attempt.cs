@@ -21,6 +21,7 @@ public sealed class Attempt
     private static string? _agent;
 
     private readonly List<ScheduleEvent> _events = [];
+    private bool _isOver;
     private readonly Dictionary<string, int> _reached = [];
     private readonly long[] _checks = new long[1 + (int)Invariant.BreakBeforeMake];
 
@@ -59,7 +60,10 @@ public sealed class Attempt
     /// <summary>Notes what the calling task does.</summary>
     public void Note(EventKind kind, ulong detail = 0, ulong value = 0, string? text = null)
     {
-        if (_events.Count < EventLimit) _events.Add(new(Agent, kind, detail, value, text));
+        // After a violation the tasks are ended from outside; what they still do is no part of the schedule.
+        if (_isOver || _events.Count >= EventLimit) return;
+        _events.Add(new(Agent, kind, detail, value, text));
+        _isOver = kind == EventKind.Violation;
     }
 
     /// <summary>Notes that an interesting state was reached.</summary>
