@@ -77,7 +77,7 @@ internal sealed class QemuProcess : IDisposable
     public string LastWords()
     {
         // It ends an instant after its socket; what it says in between is the reason.
-        _complaints.Wait(TimeSpan.FromSeconds(1));
+        _complaints.Wait(EndLimit);
         return _complaints.IsCompletedSuccessfully ? _complaints.Result : "";
     }
 
