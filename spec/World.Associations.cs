@@ -35,7 +35,7 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
             .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device) is not null, Invariant.Isolation, "the device is active")
-            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < PageBytes)
+            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes)
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(With(activate.Association, association with { IsActive = true })));
     }

@@ -13,6 +13,9 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     /// <summary>The last physical address that tables can lead to. Memory beyond can back only where there is no table.</summary>
     public ulong LastTarget { get; init; } = (1UL << 52) - 1;
 
+    /// <summary>The most memory that it takes, besides tables, to let a device translate.</summary>
+    public ulong MostAttachBytes { get; init; } = World.PageBytes;
+
     /// <summary>Where there is physical memory. What is wrapped elsewhere can be mapped, and not copied.</summary>
     public AddressRange Memory { get; init; } = AddressRange.All;
 }

@@ -104,6 +104,14 @@ public readonly record struct IotlbEntry(
 public readonly record struct WalkCacheEntry(
     VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault, VtdPasid? Pasid = null);
 
+/// <summary>A PASID entry that the PASID cache holds: a pointer to a table that the hardware may still walk.</summary>
+/// <param name="Source">The requester that it is for.</param>
+/// <param name="Pasid">And the PASID; of a request without one, the context entry's.</param>
+/// <param name="Domain">The domain that it names.</param>
+/// <param name="Stage">By which tables it translates: first or second stage.</param>
+/// <param name="Root">Their root.</param>
+public readonly record struct PasidCacheEntry(StreamId Source, VtdPasid Pasid, VtdDomainId Domain, TranslationStage Stage, PhysAddr Root);
+
 /// <summary>What the unit has done since it was made.</summary>
 public record struct VtdStatistics
 {

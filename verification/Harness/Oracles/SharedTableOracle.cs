@@ -1,6 +1,5 @@
 using Harness.Running;
 using IommuSim;
-using Platform;
 using Vcmm.Spec;
 using Vcmm.Tables;
 
@@ -16,18 +15,20 @@ public sealed class SharedTableOracle : IOracle
         for (int number = 0; number < look.World.Devices.Length; number++)
         {
             ObjectId device = look.World.Devices[number];
-            DecodedContext? context = Hardware.ContextOf(look.Subject, look.Memory, number);
             look.Counts.Check(Invariant.Isolation);
-            if (look.World.ActiveVcmOf(device) is not { } vcm)
+            List<DecodedSpace> spaces = look.SpacesOf(number);
+            foreach (DecodedSpace space in spaces)
             {
-                if (context is { } left) return new(Invariant.Isolation, $"{device} walks the table at {left.Root}", $"{device} is not active: no context entry");
-                continue;
+                if (space.Pasid is not null || look.World.ActiveVcmOf(device) is null)
+                    return new(Invariant.Isolation, $"{device} walks the table at {space.Translation.Root}", $"{device} is not active: no entry leads to a table");
             }
 
+            if (look.World.ActiveVcmOf(device) is not { } vcm) continue;
             look.Counts.Check(Invariant.SharedTable);
+            if (spaces.Count == 0) return new(Invariant.SharedTable, $"{device} has no usable entry", $"{device} is active in {vcm}");
+            DecodedTranslation entry = spaces[0].Translation;
             look.Subject.Region(vcm).TryGetTable(look.Subject.Driver.Formats[0], out IPageTable? table);
-            if (context is not { } entry) return new(Invariant.SharedTable, $"{device} has no usable context entry", $"{device} is active in {vcm}");
-            if (entry.Root != table!.Root || entry.PassThrough || entry.Levels != table.Format.LevelCount)
+            if (entry.Root != table!.Root || entry.Stage != TranslationStage.SecondStage || entry.Levels != table.Format.LevelCount)
                 return new(Invariant.SharedTable, $"{device} walks the table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s table at {table.Root}, {table.Format.LevelCount} levels");
             if (domains.TryGetValue(entry.Domain, out ObjectId other) && other != vcm)
                 return new(Invariant.Isolation, $"{vcm} and {other} share {entry.Domain}", "a domain id is one region's: caches are tagged with it");

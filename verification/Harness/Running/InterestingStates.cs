@@ -94,7 +94,7 @@ public sealed class InterestingStates(RunCounts counts)
     private static bool CutsLargeLeaf(Subject subject, ObjectId vcm, AddressRange range)
     {
         if (!subject.Region(vcm).TryGetTable(subject.Driver.Formats[0], out IPageTable? table)) return false;
-        return subject.Tables.Read(table!.Root, table.Format.LevelCount).Leaves.Any(leaf =>
+        return subject.Tables.Read(table!.Root, TranslationStage.SecondStage, table.Format.LevelCount).Leaves.Any(leaf =>
             leaf.ByteCount > World.PageBytes
             && new AddressRange(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)) is var whole
             && whole.Overlaps(range) && !range.Contains(whole));

@@ -36,6 +36,9 @@ public sealed record SubjectParts
 /// <summary>The library on a machine: does operations and says what was seen of them.</summary>
 public sealed partial class Subject
 {
+    // Room for a directory of one page; more would only be read again and again.
+    private const uint MostPasids = 1 << 10;
+
     private readonly Dictionary<ObjectId, Vcm> _vcms = [];
     private readonly Dictionary<ObjectId, Bound> _bounds = [];
     private readonly Dictionary<ObjectId, Reservation> _reservations = [];
@@ -58,7 +61,7 @@ public sealed partial class Subject
         Tables = new(machine.Memory, Options);
         Bank = PhysRange.FromLength(machine.Window.First, (ulong)topology.MemoryMiB << 20);
         Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
+        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids });
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(Driver);
         _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
@@ -100,6 +103,8 @@ public sealed partial class Subject
         Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))])
     {
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
+        // A context table; in scalable mode a directory and a table of PASIDs, too.
+        MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,
     };
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>

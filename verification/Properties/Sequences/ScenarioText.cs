@@ -86,6 +86,8 @@ public sealed class ScenarioText
     [InlineData("""{"topology":{"devices":0},"steps":[]}""", "topology.devices is 0; expected 1 to 8")]
     [InlineData("""{"topology":{"memoryMiB":49},"steps":[]}""", "topology.memoryMiB is 49; expected 1 to 48")]
     [InlineData("""{"topology":{"levels":5},"steps":[]}""", "topology.levels is 5; expected 3 or 4")]
+    [InlineData("""{"topology":{"mode":7},"steps":[]}""", "topology.mode is 7; expected legacy or scalable")]
+    [InlineData("""{"topology":{"mode":"extended"},"steps":[]}""", "$.topology.mode")]
     [InlineData("""{"topology":{"iotlbSets":3},"steps":[]}""", "topology.iotlbSets is 3; expected 0 or a power of two to 1024")]
     [InlineData("""{"topology":{"iotlbWays":17},"steps":[]}""", "topology.iotlbWays is 17; expected 0 to 16")]
     [InlineData("""{"topology":{"walkCache":-1},"steps":[]}""", "topology.walkCache is -1; expected 0 to 64")]
