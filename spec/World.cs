@@ -7,6 +7,12 @@ namespace Vcmm.Spec;
 /// <param name="Untranslated">Device addresses that are never translated, whatever the tables say.</param>
 public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> Untranslated)
 {
+    /// <summary>The tables besides those of the second stage, of which the other properties tell.</summary>
+    public ImmutableArray<TableModel> OtherTables { get; init; } = [];
+
+    /// <summary>How many PASIDs it tells apart.</summary>
+    public uint PasidCount { get; init; }
+
     /// <summary>What tables can grant, no more and no less. Anything else can be reserved only where there is no table.</summary>
     public ImmutableArray<Permissions> Grantable { get; init; } = [Permissions.Read, Permissions.Write, Permissions.ReadWrite];
 
@@ -18,6 +24,11 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
 
     /// <summary>Where there is physical memory. What is wrapped elsewhere can be mapped, and not copied.</summary>
     public AddressRange Memory { get; init; } = AddressRange.All;
+
+    /// <summary>The tables of a kind; null: it walks none such.</summary>
+    public TableModel? Find(TableKind kind) => kind == TableKind.SecondStage
+        ? new(kind, LastAddress) { Grantable = Grantable, LastTarget = LastTarget }
+        : OtherTables.FirstOrDefault(table => table.Kind == kind);
 }
 
 /// <summary>
@@ -131,19 +142,11 @@ public sealed partial record World
     /// <summary>Whether the region has a table: an association, active or not.</summary>
     public bool HasTable(ObjectId vcm) => Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped);
 
-    /// <summary>The region that a device is active in.</summary>
-    public ObjectId? ActiveVcmOf(ObjectId device)
-    {
-        foreach (AssociationState association in Associations.Values)
-        {
-            if (association.Device == device && association.IsActive) return association.Vcm;
-        }
-
-        return null;
-    }
+    /// <summary>The region that an address space of a device is: that of its requests with the PASID, or of those without one.</summary>
+    public ObjectId? ActiveVcmOf(ObjectId device, uint? pasid = null) => ActiveAssociationOf(device, pasid)?.Vcm;
 
     /// <summary>What a device sees at an address; null: it is blocked.</summary>
-    public Translation? Sees(ObjectId device, ulong address) => ActiveVcmOf(device) is { } vcm ? MeaningOf(vcm, address) : null;
+    public Translation? Sees(ObjectId device, ulong address, uint? pasid = null) => ActiveVcmOf(device, pasid) is { } vcm ? MeaningOf(vcm, address) : null;
 
     /// <summary>What an address of a region means; null: nothing.</summary>
     public Translation? MeaningOf(ObjectId vcm, ulong address)
@@ -192,15 +195,15 @@ public sealed partial record World
     }
 
     /// <summary>The world that remembers what the devices of a region see in a range.</summary>
-    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Devices.Where(device => ActiveVcmOf(device) == vcm));
+    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Spaces.Where(space => ActiveVcmOf(space.Device, space.Pasid) == vcm));
 
-    private World Remember(ObjectId vcm, AddressRange range, IEnumerable<ObjectId> devices) => this with
+    private World Remember(ObjectId vcm, AddressRange range, IEnumerable<(ObjectId Device, uint? Pasid)> spaces) => this with
     {
         Former = Former.AddRange(
             from mapping in MappingsOf(vcm)
             where mapping.Range.Overlaps(range)
-            from device in devices
-            select new FormerMapping(device, mapping)),
+            from space in spaces
+            select new FormerMapping(space.Device, space.Pasid, mapping)),
     };
 }
 
@@ -295,9 +298,17 @@ public sealed record MemoryState(ulong ByteCount, ImmutableArray<AddressRange> S
 /// <param name="Device">The device.</param>
 /// <param name="IsActive">Whether the device translates through the region.</param>
 /// <param name="IsDropped">Whether it has ended.</param>
-public sealed record AssociationState(ObjectId Vcm, ObjectId Device, bool IsActive = false, bool IsDropped = false);
+public sealed record AssociationState(ObjectId Vcm, ObjectId Device, bool IsActive = false, bool IsDropped = false)
+{
+    /// <summary>The tables that the hardware walks for it.</summary>
+    public TableKind Kind { get; init; }
+
+    /// <summary>The PASID of the requests that it is for; null: those without one.</summary>
+    public uint? Pasid { get; init; }
+}
 
 /// <summary>What a device could see once.</summary>
 /// <param name="Device">The device.</param>
+/// <param name="Pasid">In which of its address spaces; null: that of requests without a PASID.</param>
 /// <param name="Mapping">What it saw.</param>
-public readonly record struct FormerMapping(ObjectId Device, Mapping Mapping);
+public readonly record struct FormerMapping(ObjectId Device, uint? Pasid, Mapping Mapping);

@@ -125,7 +125,8 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
         line.Fault,
         line.Tag.PasidOrNull,
         line.IsFirstStage ? TranslationStage.FirstStage : TranslationStage.SecondStage,
-        line.User);
+        line.User,
+        line.Execute);
 
     private static void AddEntries(List<WalkCacheEntry> entries, TranslationCache cache)
     {

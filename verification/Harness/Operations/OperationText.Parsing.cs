@@ -60,8 +60,8 @@ public static partial class OperationText
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => new Deactivate(words.TakeId(ObjectKind.Association)),
             "translate" => TakeTranslate(words),
-            "read" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Read),
-            "write" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Write),
+            "read" => TakeAccess(words, Permissions.Read),
+            "write" => TakeAccess(words, Permissions.Write),
             _ => throw words.Expected("an operation"),
         };
     }
@@ -94,7 +94,7 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")),
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")),
             "wrap" => new Wrap(first, words.TakeRange()),
-            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)),
+            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
         };
     }
 
@@ -130,6 +130,13 @@ public static partial class OperationText
         ulong sourceOffset = words.TakeSize("at");
         words.Take("to", "to");
         return new(source, sourceOffset, words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"));
+    }
+
+    private static DeviceAccess TakeAccess(Words words, Permissions kind)
+    {
+        ObjectId device = words.TakeId(ObjectKind.Device);
+        uint? pasid = words.TryTakePasid();
+        return new(device, words.TakeAddress(), kind) { Pasid = pasid };
     }
 
     private static Operation TakeTranslate(Words words)

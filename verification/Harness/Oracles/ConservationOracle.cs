@@ -32,7 +32,7 @@ public sealed class ConservationOracle : IOracle
 
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
-            foreach (PhysAddr page in look.TableOf(vcm)?.Pages ?? [])
+            foreach (PhysAddr page in look.World.TablesOf(vcm).SelectMany(kind => look.TableOf(vcm, kind)?.Pages ?? []))
             {
                 if (!owners.TryAdd(page, $"a table of {vcm}"))
                     return new(Invariant.FrameSafety, $"{page} is a table of {vcm} and belongs to {owners[page]}", "a frame has one use");

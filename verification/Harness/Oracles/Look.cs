@@ -49,16 +49,24 @@ public sealed class Look
     /// <summary>The regions that have a table.</summary>
     public IEnumerable<ObjectId> RegionsWithTable => World.Vcms.Keys.Where(World.HasTable);
 
-    /// <summary>The table of a region, decoded; null: it has none.</summary>
-    public DecodedTable? TableOf(ObjectId vcm) =>
-        Subject.Region(vcm).TryGetTable(Subject.Driver.Formats[0], out IPageTable? table) ? Read(table!) : null;
+    /// <summary>A table of a region, decoded; null: it has none of the kind.</summary>
+    public DecodedTable? TableOf(ObjectId vcm, TableKind kind)
+    {
+        if (!Subject.Region(vcm).TryGetTable(Subject.FormatOf(kind), out IPageTable? table)) return null;
+        PhysAddr root = table!.Root;
+        if (!_tables.TryGetValue(root, out DecodedTable? decoded)) _tables[root] = decoded = Subject.Tables.Read(root, TableKinds.StageOf(kind), table.Format.LevelCount);
+        return decoded;
+    }
 
     /// <summary>The table at a root that a region has, decoded; null: none has one there.</summary>
     public DecodedTable? TableBelow(PhysAddr root)
     {
         foreach (ObjectId vcm in RegionsWithTable)
         {
-            if (TableOf(vcm) is { } table && table.Root == root) return table;
+            foreach (TableKind kind in World.TablesOf(vcm))
+            {
+                if (TableOf(vcm, kind) is { } table && table.Root == root) return table;
+            }
         }
 
         return null;
@@ -119,7 +127,7 @@ public sealed class Look
         {
             foreach (DecodedSpace space in SpacesOf(number))
             {
-                if (space.Pasid is not null || World.ActiveVcmOf(World.Devices[number]) is not { } vcm) continue;
+                if (World.ActiveVcmOf(World.Devices[number], space.Pasid) is not { } vcm) continue;
                 if (!domains.TryGetValue(space.Translation.Domain, out DomainUse? use)) domains[space.Translation.Domain] = use = new(vcm, space.Translation.Root, []);
                 if (space.Translation.Pasid is { } tag) use.Pasids.Add(tag.Value);
             }
@@ -127,13 +135,4 @@ public sealed class Look
 
         return domains;
     }
-
-    private DecodedTable Read(IPageTable table)
-    {
-        if (!_tables.TryGetValue(table.Root, out DecodedTable? decoded)) _tables[table.Root] = decoded = Subject.Tables.Read(table.Root, StageOf(table), table.Format.LevelCount);
-        return decoded;
-    }
-
-    private static TranslationStage StageOf(IPageTable table) =>
-        table.Format.Encoding == X86FirstStage.Encoding ? TranslationStage.FirstStage : TranslationStage.SecondStage;
 }

@@ -24,8 +24,10 @@ public sealed class NoStaleAccessOracle : IOracle
             if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
             ObjectId vcm = use.Vcm;
             if (entry.Pasid is { } pasid && !use.Pasids.Contains(pasid.Value)) return new(Invariant.Isolation, $"{observed} and {pasid}", $"nothing is held for a PASID that no device has in {vcm}");
+            bool isFirstStage = entry.Stage == TranslationStage.FirstStage;
             var cached = new Mapping(
-                new(entry.Range.First.Value, entry.Range.Last.Value), new(entry.Address.Value, entry.Read, entry.Write));
+                new(entry.Range.First.Value, entry.Range.Last.Value),
+                new(entry.Address.Value, entry.Read && entry.User, entry.Write && entry.User, entry.Execute && entry.User && isFirstStage));
             if (FirstStale(look.MappingsOf(vcm), cached) is { } address)
                 return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
         }

@@ -5,6 +5,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 using Vcmm.Spec;
+using Vcmm.Tables;
 using Vcmm.Vtd;
 using DeviceAccess = Vcmm.Spec.DeviceAccess;
 using ReservationState = Vcmm.Spec.ReservationState;
@@ -103,9 +104,22 @@ public sealed partial class Subject
         Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))])
     {
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
+        PasidCount = Driver.PasidCount,
+        OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
         // A context table; in scalable mode a directory and a table of PASIDs, too.
         MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,
     };
+
+    /// <summary>The format of a kind of table, also where the IOMMU has none such.</summary>
+    public TableFormat FormatOf(TableKind kind)
+    {
+        foreach (TableFormat format in Driver.Formats)
+        {
+            if (TableKinds.Of(format) == kind) return format;
+        }
+
+        return new(X86FirstStage.Encoding, TableKinds.LevelsOf(kind), 0b1110);
+    }
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
     public Func<DeviceAccess, ulong?>? Expected { get; set; }

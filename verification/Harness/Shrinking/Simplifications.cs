@@ -63,7 +63,7 @@ internal static class Simplifications
         int devices = 1 + scenario.Steps.SelectMany(step => step.Operation.Uses).Where(id => id.Kind == ObjectKind.Device).Select(id => id.Number).DefaultIfEmpty(0).Max();
         Topology[] simpler =
         [
-            now with { Mode = RemappingMode.Legacy }, now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
+            now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
         ];
         return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });

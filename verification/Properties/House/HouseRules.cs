@@ -87,8 +87,7 @@ public sealed class HouseRules
         // The oracles of I2 and I3 use it after every step.
         ["Vcm.TryGetTable"] = null,
         ["Vcm.TryAssociate/2"] = typeof(Associate),
-        // A second format and PASIDs: the machine's devices have one format and no PASID.
-        ["Vcm.TryAssociate/3"] = null,
+        ["Vcm.TryAssociate/3"] = typeof(Associate),
         // No region of a sequence has a flush queue: FlushQueueLaws.
         ["Vcm.TryFlush"] = null,
         ["Vcm.TryFree"] = typeof(FreeVcm),
