@@ -15,6 +15,7 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
             .Must(Outcome.Invalid, associate.Pasid >= Iommu.PasidCount, Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
+            .Must(Outcome.Invalid, vcm.Adopted is { } adopted && adopted.Kind != kind, Invariant.SharedTable, "the region is prebuilt, of another format")
             .Must(Outcome.Invalid, vcm.Range.Last > table.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the tables translate")
             .Must(Outcome.Invalid, Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what the tables cannot")
@@ -69,7 +70,8 @@ public sealed partial record World
 
     private Verdict<World> Judge(TranslateTo translate, Observation seen)
     {
-        Translation? meaning = MeaningOf(translate.Vcm, translate.Address);
+        // What a prebuilt region maps is read from its table, which it looks at while it has an association.
+        Translation? meaning = IsPrebuilt(translate.Vcm) && !HasTable(translate.Vcm) ? null : MeaningOf(translate.Vcm, translate.Address);
         ulong? expected = meaning is { } at ? PlacesOf(at.Target).Where(place => Reservations[place.Reservation].Vcm == translate.Other).Min(place => (ulong?)place.Address) : null;
         bool isRight = seen.Outcome == (meaning is null ? Outcome.Fault : expected is null ? Outcome.NotFound : Outcome.None) && (expected is null || seen.Address == expected);
         return isRight

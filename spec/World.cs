@@ -97,6 +97,7 @@ public sealed partial record World
     {
         CreateVcm create => Judge(create, seen),
         CloneVcm clone => Judge(clone, seen),
+        Adopt adopt => Judge(adopt, seen),
         FreeVcm free => Judge(free, seen),
         CreateBound create => Judge(create, seen),
         FreeBound free => Judge(free, seen),
@@ -137,7 +138,7 @@ public sealed partial record World
         Reservations.Values.Where(reservation => reservation.Vcm == vcm && !reservation.IsEnded).OrderBy(reservation => reservation.Range.First);
 
     /// <summary>What a region maps, in the order of device addresses: a mapping for each chunk of memory.</summary>
-    public IEnumerable<Mapping> MappingsOf(ObjectId vcm) => ReservationsOf(vcm).SelectMany(MappingsOf);
+    public IEnumerable<Mapping> MappingsOf(ObjectId vcm) => ReservationsOf(OwnerOf(vcm)).SelectMany(MappingsOf);
 
     /// <summary>Whether the region has a table: an association, active or not.</summary>
     public bool HasTable(ObjectId vcm) => Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped);
@@ -151,9 +152,10 @@ public sealed partial record World
     /// <summary>What an address of a region means; null: nothing.</summary>
     public Translation? MeaningOf(ObjectId vcm, ulong address)
     {
+        ObjectId owner = OwnerOf(vcm);
         foreach (ReservationState reservation in Reservations.Values)
         {
-            if (reservation.Vcm != vcm || reservation.IsEnded || !reservation.Range.Contains(address)) continue;
+            if (reservation.Vcm != owner || reservation.IsEnded || !reservation.Range.Contains(address)) continue;
             foreach (Mapping mapping in MappingsOf(reservation))
             {
                 if (mapping.Range.Contains(address)) return mapping.At(address);
@@ -194,8 +196,8 @@ public sealed partial record World
         }
     }
 
-    /// <summary>The world that remembers what the devices of a region see in a range.</summary>
-    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Spaces.Where(space => ActiveVcmOf(space.Device, space.Pasid) == vcm));
+    /// <summary>The world that remembers what the devices of a region, and of those that have adopted its tables, see in a range.</summary>
+    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Spaces.Where(space => ActiveVcmOf(space.Device, space.Pasid) is { } active && OwnerOf(active) == vcm));
 
     private World Remember(ObjectId vcm, AddressRange range, IEnumerable<(ObjectId Device, uint? Pasid)> spaces) => this with
     {
@@ -211,7 +213,11 @@ public sealed partial record World
 /// <param name="Range">Its addresses.</param>
 /// <param name="Kind">What it is.</param>
 /// <param name="IsFreed">Whether it has ended.</param>
-public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false);
+public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false)
+{
+    /// <summary>The table of a prebuilt region; null: it is none.</summary>
+    public AdoptedTable? Adopted { get; init; }
+}
 
 /// <summary>A bound.</summary>
 /// <param name="Vcm">Its region.</param>

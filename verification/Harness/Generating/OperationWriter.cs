@@ -103,6 +103,7 @@ internal sealed partial class OperationWriter
 
     public Step Next()
     {
+        if (_next.TryDequeue(out Operation? next)) return new(next, MishapFor(next));
         while (true)
         {
             uint roll = _pcg.Next(_weights);

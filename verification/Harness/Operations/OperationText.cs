@@ -17,6 +17,7 @@ public static partial class OperationText
     {
         CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}",
         CloneVcm o => $"{o.Vcm} = clone {o.Source}",
+        Adopt o => $"{o.Vcm} = adopt {o.Source}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}",
         FreeVcm o => $"free {o.Vcm}",
         CreateBound o => $"{o.Bound} = bound {o.Vcm} {Size(o.ByteCount)} align {Size(o.Alignment)}",
         FreeBound o => $"free {o.Bound}",

@@ -32,6 +32,8 @@ public sealed class ConservationOracle : IOracle
 
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
+            // What was adopted is its owner's.
+            if (look.World.OwnerOf(vcm) != vcm) continue;
             foreach (PhysAddr page in look.World.TablesOf(vcm).SelectMany(kind => look.TableOf(vcm, kind)?.Pages ?? []))
             {
                 if (!owners.TryAdd(page, $"a table of {vcm}"))

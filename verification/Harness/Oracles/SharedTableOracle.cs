@@ -7,8 +7,8 @@ using Vcmm.Tables;
 namespace Harness.Oracles;
 
 /// <summary>
-/// I3 and I8: the address spaces of devices that are active in a region walk its one table of their format under one domain id, and no
-/// other address space walks anything.
+/// I3 and I8: the address spaces of devices that are active in a region walk its one table of their format, or that of the table's owner
+/// if it is prebuilt, under one domain id; and no other address space walks anything.
 /// </summary>
 public sealed class SharedTableOracle : IOracle
 {
@@ -44,7 +44,7 @@ public sealed class SharedTableOracle : IOracle
             return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} is not active: no entry leads to a table");
         look.Counts.Check(Invariant.SharedTable);
         (ObjectId vcm, TableKind kind) = (association.Vcm, association.Kind);
-        look.Subject.Region(vcm).TryGetTable(look.Subject.FormatOf(kind), out IPageTable? table);
+        look.Subject.Region(look.World.OwnerOf(vcm)).TryGetTable(look.Subject.FormatOf(kind), out IPageTable? table);
         if (entry.Root != table!.Root || entry.Stage != TableKinds.StageOf(kind) || entry.Levels != table.Format.LevelCount)
             return new(Invariant.SharedTable, $"{name} walks the {entry.Stage} table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s {OperationText.Write(kind)} table at {table.Root}, {table.Format.LevelCount} levels");
         if (domains.TryGetValue(entry.Domain, out (ObjectId Vcm, TableKind Kind, ObjectId Device) other) && (other.Vcm, other.Kind) != (vcm, kind))

@@ -64,8 +64,12 @@ public sealed class InterestingStates(RunCounts counts)
             case Release release when !after.Reservations[release.Reservation].IsEnded:
                 counts.Reach("an owner let go and others stayed");
                 break;
-            case Activate activate when after.Associations[activate.Association].Pasid is not null:
-                counts.Reach("a device had an address space with a PASID");
+            case Activate activate:
+                if (after.Associations[activate.Association].Pasid is not null) counts.Reach("a device had an address space with a PASID");
+                if (after.Vcms[after.Associations[activate.Association].Vcm].Adopted is not null) counts.Reach("a device walked a table of another region's");
+                break;
+            case Unback or UnbackPart or Unmap or Unbind when TakesFromAdopters(before, operation):
+                counts.Reach("what devices of a prebuilt region had was taken away");
                 break;
             case FindMappings when seen.Places.Length > 1:
                 counts.Reach("memory was mapped at several places");
@@ -77,6 +81,12 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private static bool TakesFromAdopters(World before, Operation operation)
+    {
+        ObjectId owner = before.Reservations[operation.Uses.First(static id => id.Kind == ObjectKind.Reservation)].Vcm;
+        return before.Associations.Values.Any(association => association.IsActive && association.Vcm != owner && before.OwnerOf(association.Vcm) == owner);
     }
 
     private void NoteCopy(World world, Copy copy)

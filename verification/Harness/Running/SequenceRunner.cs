@@ -103,7 +103,7 @@ public sealed class SequenceRunner
     private Violation? Do(Step step)
     {
         Operation operation = step.Operation;
-        if (!operation.Uses.All(_world.Knows)) return null;
+        if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
         ulong free = _subject.Frames.FreeBytes;
         string text = step.ToString();
         Observation seen;

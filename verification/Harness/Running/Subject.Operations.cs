@@ -19,6 +19,7 @@ public sealed partial class Subject
     {
         CreateVcm o => Do(o),
         CloneVcm o => Do(o),
+        Adopt o => Do(o),
         FreeVcm o => Seen(Of(_vcms, o.Vcm).TryFree()),
         CreateBound o => Do(o),
         FreeBound o => Seen(Of(_bounds, o.Bound).TryFree()),

@@ -64,7 +64,7 @@ public sealed partial class Subject
         Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids });
         DriverFrames = Frames.Live;
-        IIommu iommu = parts.Iommu(Driver);
+        IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
         _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
     }

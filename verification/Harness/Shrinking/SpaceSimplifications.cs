@@ -19,12 +19,12 @@ internal static class SpaceSimplifications
     {
         Operation[] operations = [.. scenario.Steps.Select(static step => step.Operation)];
         uint[] pasids = [.. operations.Select(PasidOf).OfType<uint>().Distinct().Order()];
-        TableKind[] kinds = [.. operations.OfType<Associate>().Select(static associate => associate.Kind).OfType<TableKind>().Distinct().OrderDescending()];
+        TableKind[] kinds = [.. operations.Select(KindOf).OfType<TableKind>().Distinct().OrderDescending()];
         foreach (uint pasid in pasids) yield return Replace(scenario, o => PasidOf(o) == pasid ? WithPasid(o, null) : o);
         foreach (TableKind kind in kinds)
         {
-            yield return Replace(scenario, o => o is Associate associate && associate.Kind == kind ? associate with { Kind = null } : o);
-            if (kind == TableKind.FirstStageFiveLevels) yield return Replace(scenario, static o => o is Associate { Kind: TableKind.FirstStageFiveLevels } associate ? associate with { Kind = TableKind.FirstStage } : o);
+            yield return Replace(scenario, o => KindOf(o) == kind ? WithKind(o, null) : o);
+            if (kind == TableKind.FirstStageFiveLevels) yield return Replace(scenario, static o => KindOf(o) == TableKind.FirstStageFiveLevels ? WithKind(o, TableKind.FirstStage) : o);
         }
 
         for (int i = 0; i < pasids.Length; i++)
@@ -48,7 +48,19 @@ internal static class SpaceSimplifications
         _ => operation,
     };
 
-    private static Operation WithKind(Operation operation, TableKind? kind) => operation is Associate o ? o with { Kind = kind } : operation;
+    private static TableKind? KindOf(Operation operation) => operation switch
+    {
+        Associate o => o.Kind,
+        Adopt o => o.Kind,
+        _ => null,
+    };
+
+    private static Operation WithKind(Operation operation, TableKind? kind) => operation switch
+    {
+        Associate o => o with { Kind = kind },
+        Adopt o => o with { Kind = kind },
+        _ => operation,
+    };
 
     private static Scenario Replace(Scenario scenario, Func<Operation, Operation> with) =>
         scenario with { Steps = [.. scenario.Steps.Select(step => step with { Operation = with(step.Operation) })] };

@@ -5,7 +5,7 @@ using Vcmm.Tables;
 
 namespace Properties.Library;
 
-/// <summary>Regions of tables that somebody else builds: their owner writes entries by itself, so no generated sequence has them.</summary>
+/// <summary>Regions of tables that somebody else builds, each law by itself; generated sequences have them, too.</summary>
 public sealed class PrebuiltLaws
 {
     private const ulong Page = VtdSystem.Page;

@@ -52,6 +52,21 @@ public sealed class Regressions(ITestOutputHelper output)
             "Fault"
         },
         {
+            "a prebuilt region means what its table's owner maps, and no longer",
+            "v0 = vcm 0x0-0xffff; r0 m0 = bind v0 8K rw of 4K; a0 = associate v0 d0 first-stage; activate a0; v1 = adopt v0 first-stage; a1 = associate v1 d0 first-stage pasid 1; activate a1; read d0 pasid 1 0x0; unback r0 at 0 for 4K; read d0 pasid 1 0x0",
+            "Fault"
+        },
+        {
+            "an adopted table is walked on when its owner's devices have gone",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; activate a0; v1 = adopt v0; a1 = associate v1 d0 pasid 1; activate a1; deactivate a0; r0 m0 = bind v0 8K rw of 4K; read d0 pasid 1 0x1000; unbind v0 r0 m0; read d0 pasid 1 0x1000",
+            "Fault"
+        },
+        {
+            "nothing is reserved in a prebuilt region",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; activate a0; v1 = adopt v0; r0 = reserve v1 4K rw align 4K",
+            "Invalid"
+        },
+        {
             "what first-stage tables cannot grant keeps them away",
             "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 = reserve v0 4K w align 4K; a1 = associate v0 d0 first-stage pasid 1",
             "Invalid"

@@ -51,7 +51,7 @@ public sealed class ScenarioText
     [InlineData("free a0", "\"a0\" stands where a region (v…), a bound (b…) or memory (m…)")]
     [InlineData("x0 = vcm 0x0-0xfff", "\"x0\" stands where a name")]
     [InlineData("r0 = vcm 0x0-0xfff", "\"vcm\" stands where a name that begins with v")]
-    [InlineData("v0 = unback r0", "\"unback\" stands where vcm, clone, bound, reserve")]
+    [InlineData("v0 = unback r0", "\"unback\" stands where vcm, clone, adopt, bound, reserve")]
     [InlineData("v0 = vcm 0x1000-0xfff", "\"0x1000-0xfff\" stands where a range")]
     [InlineData("v0 = vcm 0x0", "\"0x0\" stands where a range")]
     [InlineData("r0 = reserve v0 8Q rw align 4K", "\"8Q\" stands where a size")]
