@@ -6,8 +6,8 @@ namespace Harness.Generating;
 // Machines in scalable mode: formats of tables, PASIDs, and prebuilt regions.
 internal sealed partial class OperationWriter
 {
-    // Few, so that associations, detachments and accesses meet; those at the end are the last that there is and the first that is not.
-    private static readonly uint[] Pasids = [1, 1, 1, 2, 2, 3, 64, 1023, 1024];
+    // Few, so that associations, detachments and accesses meet; those at the end are kept for others, the last that there is, and the first that is not.
+    private static readonly uint[] Pasids = [1, 1, 1, 1, 2, 2, 3, 64, 0, 1023, 1024];
 
     // More of what joins regions and devices: there are more ways to.
     private static (uint Weight, Func<OperationWriter, Operation?> Write)[] ScalableKinds =>

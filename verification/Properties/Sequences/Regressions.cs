@@ -47,6 +47,11 @@ public sealed class Regressions(ITestOutputHelper output)
     public static TheoryData<string, string, string> Scalable => new()
     {
         {
+            "PASID 0 is no address space of its own",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 pasid 0",
+            "Invalid"
+        },
+        {
             "one address space with two PASIDs and none, through two formats",
             "v0 = vcm 0x0-0xffff; r0 m0 = bind v0 8K rw of 4K; a0 = associate v0 d0; a1 = associate v0 d0 first-stage pasid 1; a2 = associate v0 d0 first-stage pasid 2; activate a0; activate a1; activate a2; read d0 pasid 1 0x0; read d0 pasid 2 0x0; unback r0 at 0 for 4K; read d0 pasid 2 0x0",
             "Fault"
