@@ -40,6 +40,20 @@ public sealed class PrebuiltLaws
     }
 
     [Fact]
+    public void Where_absent_entries_are_cached_the_owner_tells_of_what_it_adds_too()
+    {
+        using var system = new VtdSystem(VtdOptions.Default with { CachingMode = true });
+        (Vcm owner, _, _) = system.CreateRegion();
+        Vcm vcm = Adopt(system, owner);
+        BusMaster<Ram, NoSteps> device = Join(system, vcm);
+        Assert.False(device.Read(new(0x5000), _word).Ok);
+        owner.ReserveAt(new(0x5000), Page).Back(system.Manager.Allocate(Page));
+        Assert.False(device.Read(new(0x5000), _word).Ok);
+        Assert.Equal(VcmmError.None, vcm.TryInvalidate(IovaRange.FromLength(new(0x5000), Page)));
+        Assert.True(device.Read(new(0x5000), _word).Ok);
+    }
+
+    [Fact]
     public void What_belongs_to_its_owner_is_left_alone()
     {
         using var system = new VtdSystem();
