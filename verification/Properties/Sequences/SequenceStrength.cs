@@ -96,11 +96,11 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a reservation had several parts", 8), ("a narrowing met a cached translation", 10), ("a widening met a cached translation", 15),
             ("SetAttributes refused: Invalid", 15), ("a table could not grant what was reserved", 5), ("a copy overlapped", 8), ("Copy refused: Fault", 20),
             ("Copy refused: Invalid", 15), ("a clone had bounds", 15), ("a clone was backed", 20), ("an owner let go and others stayed", 30),
-            ("Release refused: Busy", 30), ("memory was mapped at several places", 10), ("an address was translated into another region", 2),
+            ("Release refused: Busy", 20), ("memory was mapped at several places", 10), ("an address was translated into another region", 2),
             ("a one-to-one region was backed", 10), ("wrapped memory was backed", 20), ("Map done", 60), ("Map refused: NoSpace", 5), ("Unmap done", 25),
             ("Bind done", 80), ("Unbind done", 20), ("Unbind refused: Busy", 5), ("AllocateContiguous done", 50),
-            ("a region had tables of several formats", 200), ("two PASIDs share a table", 50), ("a device had an address space with a PASID", 100),
-            ("a device walked a table of another region's", 40), ("what devices of a prebuilt region had was taken away", 15),
+            ("a region had tables of several formats", 300), ("two PASIDs share a table", 40), ("a device had an address space with a PASID", 60),
+            ("a device walked a table of another region's", 30), ("what devices of a prebuilt region had was taken away", 10),
         ];
         var seldom = new List<string>();
         foreach ((string state, int least) in sometimes)
