@@ -228,7 +228,12 @@ internal sealed class ForgetsCommands(IBench inner, Func<ulong, IReadOnlyList<ul
             for (ulong at = Read64(Head); at != tail; at = (at + DescriptorBytes) % QueueBytes)
             {
                 ulong low = right.Memory.Read64(queue + at);
-                if (isLost(low, before)) right.Memory.Write64(queue + at, Nothing);
+                if (isLost(low, before))
+                {
+                    right.Memory.Write64(queue + at, Nothing);
+                    right.Memory.Write64(queue + at + sizeof(ulong), 0);
+                }
+
                 before.Add(low);
             }
         }
