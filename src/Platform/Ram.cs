@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -71,15 +72,14 @@ public readonly unsafe struct Ram : IPhysicalMemory
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryRead64(PhysAddr address, out ulong value)
     {
-        ulong offset = unchecked(address.Value - _first);
-        // The block is made of whole frames, so an aligned word that starts inside it ends inside it.
-        if (offset >= _byteCount || (offset & 7) != 0)
+        ulong word = WordOf(address);
+        if (word >= _byteCount / sizeof(ulong))
         {
             value = 0;
             return false;
         }
 
-        value = Volatile.Read(ref *(ulong*)unchecked(_bytes + offset));
+        value = Volatile.Read(ref ((ulong*)_bytes)[word]);
         return true;
     }
 
@@ -142,10 +142,17 @@ public readonly unsafe struct Ram : IPhysicalMemory
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref ulong Word64(PhysAddr address)
     {
-        ulong offset = unchecked(address.Value - _first);
-        if (offset >= _byteCount || (offset & 7) != 0) Refuse(address, sizeof(ulong));
-        return ref *(ulong*)unchecked(_bytes + offset);
+        ulong word = WordOf(address);
+        if (word >= _byteCount / sizeof(ulong)) Refuse(address, sizeof(ulong));
+        return ref ((ulong*)_bytes)[word];
     }
+
+    /// <summary>
+    /// The number of a word: one comparison tells whether it is a word of the block. The bits that make an address misaligned become
+    /// the highest; the block is made of whole frames, so a word that starts inside it ends inside it.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ulong WordOf(PhysAddr address) => BitOperations.RotateRight(unchecked(address.Value - _first), 3);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref uint Word32(PhysAddr address)
