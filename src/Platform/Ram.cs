@@ -72,14 +72,13 @@ public readonly unsafe struct Ram : IPhysicalMemory
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryRead64(PhysAddr address, out ulong value)
     {
-        ulong word = WordOf(address);
-        if (word >= _byteCount / sizeof(ulong))
+        if (!IsWord(address))
         {
             value = 0;
             return false;
         }
 
-        value = Volatile.Read(ref ((ulong*)_bytes)[word]);
+        value = Volatile.Read(ref *(ulong*)At(address));
         return true;
     }
 
@@ -142,17 +141,20 @@ public readonly unsafe struct Ram : IPhysicalMemory
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref ulong Word64(PhysAddr address)
     {
-        ulong word = WordOf(address);
-        if (word >= _byteCount / sizeof(ulong)) Refuse(address, sizeof(ulong));
-        return ref ((ulong*)_bytes)[word];
+        if (!IsWord(address)) Refuse(address, sizeof(ulong));
+        return ref *(ulong*)At(address);
     }
 
     /// <summary>
-    /// The number of a word: one comparison tells whether it is a word of the block. The bits that make an address misaligned become
-    /// the highest; the block is made of whole frames, so a word that starts inside it ends inside it.
+    /// Whether 64 bits of the block lie there. One comparison: rotated, the bits that make an address misaligned become the highest.
+    /// The block is made of whole frames, so a word that starts inside it ends inside it.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ulong WordOf(PhysAddr address) => BitOperations.RotateRight(unchecked(address.Value - _first), 3);
+    private bool IsWord(PhysAddr address) => BitOperations.RotateRight(unchecked(address.Value - _first), 3) < _byteCount / sizeof(ulong);
+
+    /// <summary>Where an address of the block is. The difference of the two bases is the same for all: a walk need not wait for it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private byte* At(PhysAddr address) => (byte*)unchecked((ulong)_bytes - _first + address.Value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref uint Word32(PhysAddr address)
