@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using IommuSim;
 using Platform;
 
@@ -16,6 +17,10 @@ public sealed record DecodedTable(PhysAddr Root, IReadOnlyList<PhysAddr> Pages, 
 public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
 {
     private const int PageBytes = 4096;
+
+    // Accessed, Dirty and Extended Accessed, which hardware sets when a device comes by: "First-Stage Paging Entries". They say nothing of what is mapped.
+    private const ulong FirstStageFlags = 1 << 5 | 1 << 6 | 1 << 10;
+
     private readonly Dictionary<(PhysAddr Root, TranslationStage Stage, int Levels), (DecodedTable Table, byte[][] Bytes)> _known = [];
     private readonly byte[] _page = new byte[PageBytes];
 
@@ -28,7 +33,7 @@ public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
     /// <param name="levels">3 or 4 in the second stage, 4 or 5 in the first.</param>
     public DecodedTable Read(PhysAddr root, TranslationStage stage, int levels)
     {
-        if (_known.TryGetValue((root, stage, levels), out (DecodedTable Table, byte[][] Bytes) known) && IsUnchanged(known.Table, known.Bytes)) return known.Table;
+        if (_known.TryGetValue((root, stage, levels), out (DecodedTable Table, byte[][] Bytes) known) && IsUnchanged(known.Table, known.Bytes, stage)) return known.Table;
         var snapshot = new Snapshot(memory);
         var table = new DecodedTable(
             root,
@@ -39,13 +44,25 @@ public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
         return table;
     }
 
-    private bool IsUnchanged(DecodedTable table, byte[][] bytes)
+    private bool IsUnchanged(DecodedTable table, byte[][] bytes, TranslationStage stage)
     {
+        ulong flags = stage == TranslationStage.FirstStage ? FirstStageFlags : 0;
         for (int i = 0; i < bytes.Length; i++)
         {
             if (bytes[i].Length == 0) return false;
             memory.Read(table.Pages[i], _page);
-            if (!_page.AsSpan().SequenceEqual(bytes[i])) return false;
+            if (!_page.AsSpan().SequenceEqual(bytes[i]) && !AreEqualBut(flags, _page, bytes[i])) return false;
+        }
+
+        return true;
+    }
+
+    private static bool AreEqualBut(ulong flags, ReadOnlySpan<byte> page, ReadOnlySpan<byte> other)
+    {
+        ReadOnlySpan<ulong> entries = MemoryMarshal.Cast<byte, ulong>(page), others = MemoryMarshal.Cast<byte, ulong>(other);
+        for (int i = 0; i < entries.Length; i++)
+        {
+            if (((entries[i] ^ others[i]) & ~flags) != 0) return false;
         }
 
         return true;
