@@ -76,10 +76,13 @@ public sealed record Observation(Outcome Outcome)
     /// <summary>What a copy changed, in the order of the addresses.</summary>
     public ImmutableArray<Move> Moves { get; init; } = [];
 
+    /// <summary>How many unbacks wait for a flush afterwards; null: nobody looked.</summary>
+    public int? Quarantined { get; init; }
+
     /// <inheritdoc/>
     public bool Equals(Observation? other) =>
         other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && Address == other.Address
-        && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
+        && Quarantined == other.Quarantined && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Outcome, Translation, Reached, Ranges.Length);

@@ -13,6 +13,9 @@ public enum VcmKind
 /// <summary>Makes a region.</summary>
 public sealed record CreateVcm(ObjectId Vcm, AddressRange Range, VcmKind Kind = VcmKind.Device) : Operation
 {
+    /// <summary>Whether what is unbacked waits for a flush.</summary>
+    public bool IsDeferred { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Vcm];
 

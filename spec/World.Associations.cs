@@ -49,7 +49,8 @@ public sealed partial record World
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
                 Remember(association.Vcm, Vcms[association.Vcm].Range, [association.Device])
-                    .With(deactivate.Association, association with { IsActive = false })));
+                    .With(deactivate.Association, association with { IsActive = false })
+                    .Forget(association.Vcm)));
     }
 
     private Verdict<World> Judge(Translate translate, Observation seen)
@@ -81,6 +82,8 @@ public sealed partial record World
         bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
         if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(this);
+        bool mayBeStale = StaleAt(access.Device, access.Address) is { } stale && (access.Kind == Permissions.Read ? stale.Read : stale.Write) && seen.Reached == stale.Target;
+        if (mayBeStale && seen.Outcome == Outcome.None) return Accept(this);
         string what = $"{access.Device} {(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {

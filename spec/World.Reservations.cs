@@ -9,7 +9,7 @@ public sealed partial record World
 
     private Verdict<World> Judge(CreateVcm create, Observation seen) => new Refusals()
         .Must(Outcome.Invalid, !IsWholePages(create.Range), Invariant.NoOverlap, "the range is not made of whole pages")
-        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind)) }));
+        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind) { IsDeferred = create.IsDeferred }) }));
 
     private Verdict<World> Judge(CloneVcm clone, Observation seen)
     {
@@ -48,7 +48,7 @@ public sealed partial record World
             .Must(Outcome.Invalid, Vcms[create.Vcm].IsFreed, Invariant.NoOverlap, "the region was freed")
             .With(refusals => Placeable(refusals, create.Vcm, create.ByteCount, create.Alignment))
             .Judge(this, seen.Outcome, () => WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
-                ? Refuse(Invariant.NoOverlap, wrong)
+                ? RefuseGiven(create.Vcm, seen, wrong)
                 : Accept(this with { Bounds = Bounds.Add(create.Bound, new(create.Vcm, seen.Ranges[0])) }));
 
     private Verdict<World> Judge(FreeBound free, Observation seen)
@@ -64,7 +64,7 @@ public sealed partial record World
         Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
             .With(refusals => Placeable(refusals, reserve.In, reserve.ByteCount, reserve.Alignment))
             .Judge(this, seen.Outcome, () => WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
-                ? Refuse(Invariant.NoOverlap, wrong)
+                ? RefuseGiven(reserve.In, seen, wrong)
                 : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Permissions))));
 
     private Verdict<World> Judge(ReserveAt reserve, Observation seen)
@@ -74,6 +74,7 @@ public sealed partial record World
         return Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
             .Must(Outcome.Invalid, reserve.First % PageBytes != 0, Invariant.NoOverlap, "the address is not a multiple of 4 KiB")
             .Must(Outcome.Invalid, wraps || !SpaceOf(reserve.In).Contains(range), Invariant.NoOverlap, "the range is not in the region, or bound")
+            .Must(Outcome.NoSpace, HeldBack(reserve.In).Any(range.Overlaps), Invariant.NoStaleAccess, "part of the range waits for a flush")
             .Must(Outcome.NoSpace, Taken(reserve.In).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
             .Judge(this, seen.Outcome, () => seen.Ranges is [var given] && given == range
                 ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Permissions)))
@@ -162,6 +163,10 @@ public sealed partial record World
         return null;
     }
 
+    /// <summary>A range that was given and must not be: one that waits for a flush, devices may still see what was there.</summary>
+    private Verdict<World> RefuseGiven(ObjectId space, Observation seen, string wrong) =>
+        Refuse(HeldBack(space).Any(held => seen.Ranges.Any(held.Overlaps)) ? Invariant.NoStaleAccess : Invariant.NoOverlap, wrong);
+
     private ReservationState Made(ObjectId space, AddressRange range, Permissions permissions) =>
         new(VcmOf(space), range, permissions) { Bound = space.Kind == ObjectKind.Bound ? space : null };
 
@@ -171,16 +176,17 @@ public sealed partial record World
 
     private bool IsEnded(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].IsFreed : Vcms[space].IsFreed;
 
-    /// <summary>What is taken out of the region itself: bounds, and reservations that are in none. In the order of addresses.</summary>
+    /// <summary>What is taken out of the region itself: bounds, reservations that are in none, and what waits for a flush. In the order of addresses.</summary>
     private IEnumerable<AddressRange> Held(ObjectId vcm) => ReservationsOf(vcm)
         .Where(reservation => reservation.Bound is null).Select(reservation => reservation.Range)
         .Concat(BoundsOf(vcm).Select(bound => bound.Range))
+        .Concat(HeldBack(vcm))
         .OrderBy(range => range.First);
 
     /// <summary>What cannot be reserved of a region or bound. In the order of addresses.</summary>
     private IEnumerable<AddressRange> Taken(ObjectId space)
     {
-        if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range);
+        if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range).Concat(HeldBack(space)).OrderBy(range => range.First);
         return HasTable(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
     }
 

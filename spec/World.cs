@@ -24,7 +24,8 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
 /// <remarks>
 /// <para><b>Freedom.</b> Which address a reservation gets and which frames an allocation gets is not the model's to say: it
 /// takes what was seen, if it is lawful.</para>
-/// <para><b>Time.</b> One operation at a time, strict flush: when an operation returns, devices see one thing only.</para>
+/// <para><b>Time.</b> One operation at a time. When it returns, devices see one thing only, but for what was unbacked in a deferred
+/// region: until a flush they see that or nothing.</para>
 /// </remarks>
 public sealed partial record World
 {
@@ -60,8 +61,14 @@ public sealed partial record World
     public ImmutableList<FormerMapping> Former { get; private init; } = [];
 
     /// <summary>A world with devices <c>d0</c> … and nothing else.</summary>
-    public static World Create(IommuModel iommu, int deviceCount) =>
-        new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))] };
+    /// <param name="iommu">The hardware.</param>
+    /// <param name="deviceCount">How many devices.</param>
+    /// <param name="flush">What bounds the quarantine of deferred regions; null: what bounds the library's by default.</param>
+    public static World Create(IommuModel iommu, int deviceCount, FlushBounds? flush = null)
+    {
+        var world = new World(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))] };
+        return flush is null ? world : world with { FlushBounds = flush };
+    }
 
     /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
     public bool Knows(ObjectId id) => id.Kind switch
@@ -79,7 +86,14 @@ public sealed partial record World
     /// <param name="operation">Its objects are known (<see cref="Knows"/>), the one that it makes is not.</param>
     /// <param name="seen">What was seen.</param>
     /// <param name="surroundings">What excuses a failure.</param>
-    public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings) => operation switch
+    public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings)
+    {
+        Verdict<World> verdict = JudgeCall(operation, seen, surroundings);
+        bool isSettled = !verdict.IsAccepted || (verdict.Next.Quarantine.IsEmpty && seen.Quarantined is null or 0);
+        return isSettled ? verdict : verdict.Next.Settle(this, operation, seen, surroundings);
+    }
+
+    private Verdict<World> JudgeCall(Operation operation, Observation seen, Surroundings surroundings) => operation switch
     {
         CreateVcm create => Judge(create, seen),
         CloneVcm clone => Judge(clone, seen),
@@ -115,6 +129,9 @@ public sealed partial record World
         Translate translate => Judge(translate, seen),
         TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),
+        Flush flush => Judge(flush, seen, surroundings),
+        PollFlush poll => Judge(poll, seen, surroundings),
+        AdvanceTime advance => Judge(advance, seen),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation of the model", nameof(operation)),
     };
 
@@ -205,7 +222,11 @@ public sealed partial record World
 /// <param name="Range">Its addresses.</param>
 /// <param name="Kind">What it is.</param>
 /// <param name="IsFreed">Whether it has ended.</param>
-public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false);
+public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false)
+{
+    /// <summary>Whether what is unbacked waits for a flush.</summary>
+    public bool IsDeferred { get; init; }
+}
 
 /// <summary>A bound.</summary>
 /// <param name="Vcm">Its region.</param>

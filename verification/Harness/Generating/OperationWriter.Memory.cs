@@ -132,6 +132,7 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         int index = Index(_reservations.Count);
         ObjectId reservation = _reservations[index].Id;
+        NoteEnd(_reservations[index]);
         if (_pcg.Next(4) != 0) _reservations.RemoveAt(index);
         return new(reservation);
     }
@@ -153,6 +154,7 @@ internal sealed partial class OperationWriter
         if (index < 0 || _pcg.Next(4) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0) return null;
         Reserved bound = _reservations[index];
+        NoteEnd(bound);
         if (_pcg.Next(2) == 0) _reservations.RemoveAt(index);
         return new(Rarely() ? One(_vcms).Id : bound.Vcm, bound.Id, bound.Memory ?? One(_memories).Id);
     }

@@ -16,8 +16,10 @@ internal sealed partial class OperationWriter
         if (Rarely()) first += 0x800;
         AddressRange range = isOneToOne ? One(OneToOneRanges) : new(first, first + byteCount - 1);
         ObjectId id = Make(ObjectKind.Vcm);
+        bool isDeferred = _pcg.Next(3) == 0;
         if (range.First % Page == 0) _vcms.Add((id, range, isOneToOne));
-        return new(id, range, isOneToOne ? VcmKind.OneToOne : VcmKind.Device);
+        if (range.First % Page == 0 && isDeferred) _deferred.Add(id);
+        return new(id, range, isOneToOne ? VcmKind.OneToOne : VcmKind.Device) { IsDeferred = isDeferred };
     }
 
     private CloneVcm? CloneVcm()
@@ -26,6 +28,7 @@ internal sealed partial class OperationWriter
         (ObjectId source, AddressRange range, bool isOneToOne) = Recent(_vcms);
         ObjectId id = Make(ObjectKind.Vcm);
         _vcms.Add((id, range, isOneToOne));
+        if (_deferred.Contains(source)) _deferred.Add(id);
         foreach (Reserved reservation in _reservations.FindAll(candidate => candidate.Vcm == source))
             _reservations.Insert(0, reservation with { Id = reservation.Id.CopyIn(id), Vcm = id });
         foreach ((ObjectId bound, _, ulong first, ulong byteCount) in _bounds.FindAll(candidate => candidate.Vcm == source))
@@ -86,6 +89,7 @@ internal sealed partial class OperationWriter
         int index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         if (reservation.Memory is null && _pcg.Next(4) != 0) _reservations.RemoveAt(index);
+        NoteEnd(reservation);
         return new(reservation.Id);
     }
 

@@ -25,6 +25,7 @@ internal sealed partial class OperationWriter
         (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()),
         (4, static w => w.Translate()), (4, static w => w.TranslateTo()), (3, static w => w.Find()), (4, static w => w.FindMappings()),
         (2, static w => w.List()), (18, static w => w.Access()),
+        (3, static w => w.Flush()), (2, static w => w.PollFlush()), (3, static w => w.AdvanceTime()), (3, static w => w.ReserveAgain()),
     ];
 
     private static readonly uint Weights = (uint)Kinds.Sum(kind => kind.Weight);
@@ -99,6 +100,12 @@ internal sealed partial class OperationWriter
     {
         while (true)
         {
+            if (_then is { } then)
+            {
+                _then = null;
+                if (then(this) is { } following) return new(following, MishapFor(following));
+            }
+
             uint roll = _pcg.Next(Weights);
             int kind = 0;
             while (roll >= Kinds[kind].Weight) roll -= Kinds[kind++].Weight;
@@ -110,7 +117,7 @@ internal sealed partial class OperationWriter
     private Mishap? MishapFor(Operation operation)
     {
         bool backs = operation is Vcmm.Spec.Back or Vcmm.Spec.BackPart or Vcmm.Spec.Map or Vcmm.Spec.Bind or Vcmm.Spec.UnbackPart;
-        bool unbacks = operation is Vcmm.Spec.Unback or Vcmm.Spec.Unmap or Vcmm.Spec.Unbind or Vcmm.Spec.SetAttributes;
+        bool unbacks = operation is Vcmm.Spec.Unback or Vcmm.Spec.Unmap or Vcmm.Spec.Unbind or Vcmm.Spec.SetAttributes or Vcmm.Spec.Flush or Vcmm.Spec.PollFlush;
         bool canLackMemory = backs || operation is AllocateMemory or Vcmm.Spec.AllocateContiguous or Vcmm.Spec.Associate or Vcmm.Spec.Activate;
         bool canMeetHardware = _shape.HardwareFails && (backs || unbacks || operation is Vcmm.Spec.Activate or Vcmm.Spec.Deactivate);
         if ((!canLackMemory && !canMeetHardware) || _pcg.Next(1000) >= _shape.MishapsPerMille) return null;

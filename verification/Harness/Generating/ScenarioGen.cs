@@ -58,7 +58,14 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         return new(topology, steps.ToImmutable());
     }
 
-    private Topology Topology(PCG pcg) => new()
+    private Topology Topology(PCG pcg)
+    {
+        Topology machine = Machine(pcg);
+        int flushAtCount = 1 + (int)pcg.Next(4);
+        return machine with { FlushAtCount = flushAtCount, FlushCapacity = flushAtCount + (int)pcg.Next(3) };
+    }
+
+    private Topology Machine(PCG pcg) => new()
     {
         Devices = 1 + (int)pcg.Next(3),
         MemoryMiB = pcg.Next(4) == 0 ? 1 : shape.LargeChunks ? 12 : 4,

@@ -62,6 +62,9 @@ public static partial class OperationText
             "translate" => TakeTranslate(words),
             "read" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Read),
             "write" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Write),
+            "flush" => new Flush(words.TakeId(ObjectKind.Vcm)),
+            "poll" => new PollFlush(),
+            "advance" => new AdvanceTime(words.TakeMilliseconds()),
             _ => throw words.Expected("an operation"),
         };
     }
@@ -84,7 +87,7 @@ public static partial class OperationText
         ObjectId first = made[0];
         return verb switch
         {
-            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device),
+            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device) { IsDeferred = words.TryTake("deferred") },
             "clone" => new CloneVcm(first, words.TakeId(ObjectKind.Vcm)),
             "bound" => new CreateBound(first, words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakeSize("align")),
             "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),

@@ -15,7 +15,7 @@ public static partial class OperationText
     /// <summary>The operation on one line.</summary>
     public static string Write(Operation operation) => operation switch
     {
-        CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}",
+        CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}{(o.IsDeferred ? " deferred" : "")}",
         CloneVcm o => $"{o.Vcm} = clone {o.Source}",
         FreeVcm o => $"free {o.Vcm}",
         CreateBound o => $"{o.Bound} = bound {o.Vcm} {Size(o.ByteCount)} align {Size(o.Alignment)}",
@@ -49,6 +49,9 @@ public static partial class OperationText
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
         DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device} 0x{o.Address:x}",
+        Flush o => $"flush {o.Vcm}",
+        PollFlush => "poll",
+        AdvanceTime o => string.Create(CultureInfo.InvariantCulture, $"advance {o.Milliseconds}ms"),
         _ => throw new ArgumentException($"{operation.GetType().Name} has no text", nameof(operation)),
     };
 

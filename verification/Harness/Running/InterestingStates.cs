@@ -31,6 +31,7 @@ public sealed class InterestingStates(RunCounts counts)
     /// <summary>Counts, after an operation that the model accepted.</summary>
     public void Note(World before, World after, Operation operation, Observation seen, Before looked)
     {
+        NoteQuarantine(before, after, operation, seen);
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
@@ -73,6 +74,26 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private void NoteQuarantine(World before, World after, Operation operation, Observation seen)
+    {
+        if (before.Quarantine.IsEmpty && after.Quarantine.IsEmpty) return;
+        if (operation is ReserveAt reserve && seen.Outcome == Outcome.NoSpace && before.Quarantine.Exists(waiting =>
+            before.Reservations[waiting.Reservation] is { IsEnded: true } ended && ended.Range.Contains(reserve.First)))
+            counts.Reach("a range that waits for a flush was refused");
+        if (after.Vcms.Any(vcm => vcm.Value.IsFreed && after.Quarantine.Exists(waiting => after.Reservations[waiting.Reservation].Vcm == vcm.Key)))
+            counts.Reach("a region ended before its quarantine");
+        bool isFlushed = !before.Quarantine.IsEmpty && (after.Quarantine.IsEmpty || after.Quarantine[0].Number != before.Quarantine[0].Number);
+        if (!isFlushed) return;
+        counts.Reach(operation switch
+        {
+            Flush => "a flush on demand",
+            PollFlush => "a flush by age",
+            Back or BackPart => "a flush before addresses were backed again",
+            _ => "a flush by count, or by age, in an unback",
+        });
+        if (before.Memories.Keys.Any(memory => before.IsInQuarantine(memory))) counts.Reach("a flush gave memory back");
     }
 
     private void NoteCopy(World world, Copy copy)

@@ -77,10 +77,10 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices);
-            _subject.Expected = access => _world.Sees(access.Device, access.Address)?.Target;
+            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.FlushBounds);
+            _subject.Expected = access => (_world.Sees(access.Device, access.Address) ?? _world.StaleAt(access.Device, access.Address))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
-            _subject.InUse = () => _world.Memories.Values.Where(memory => !memory.IsFreed).SelectMany(memory => memory.Segments);
+            _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
             foreach (Step step in scenario.Steps)
             {
                 steps++;
@@ -120,6 +120,7 @@ public sealed class SequenceRunner
             return new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code");
         }
 
+        if (_subject.QuarantineCount is var waiting && (waiting != 0 || !_world.Quarantine.IsEmpty)) seen = seen with { Quarantined = waiting };
         var surroundings = new Surroundings(free, _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
         _hardwareHasFailed |= surroundings.HardwareFails;
         _subject.Mishaps.Arm(null);
@@ -129,8 +130,10 @@ public sealed class SequenceRunner
         _interesting.Note(before, _world, operation, seen, interest);
         NoteProbes(operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings) return null;
-        return new Look(_subject, _world, Counts, _hardwareHasFailed).FirstViolation() ?? Probe();
+        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime) return null;
+        var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
+        _subject.QuarantinedTables.Note(before, look);
+        return look.FirstViolation() ?? Probe();
     }
 
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
@@ -159,7 +162,12 @@ public sealed class SequenceRunner
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;
                 Counts.Check(Invariant.NoStaleAccess);
-                if (Judge(access, seen, default) is not { } violation) continue;
+                if (Judge(access, seen, default) is not { } violation)
+                {
+                    if (seen.Reached is { } reached && reached == _world.StaleAt(access.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
+                    continue;
+                }
+
                 _lines.Add((OperationText.Write(access), seen.ToString()));
                 return violation;
             }
@@ -257,6 +265,7 @@ public sealed class SequenceRunner
         Translate or TranslateTo or FindMappings => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
+        Flush or PollFlush => Invariant.NoStaleAccess,
         _ => Invariant.Conservation,
     };
 }

@@ -53,12 +53,16 @@ public sealed partial class Subject
         Translate o => Do(o),
         TranslateTo o => Do(o),
         DeviceAccess o => Do(o),
+        Flush o => Seen(Of(_vcms, o.Vcm).TryFlush()),
+        PollFlush => Seen(_flushQueue.TryPoll()),
+        AdvanceTime o => Do(o),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation that can be run", nameof(operation)),
     };
 
     private Observation Do(CreateVcm create)
     {
-        VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), new VcmOptions { Kind = (VcmKind)create.Kind }, out Vcm? made);
+        var options = new VcmOptions { Kind = (VcmKind)create.Kind, FlushQueue = create.IsDeferred ? _flushQueue : null };
+        VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), options, out Vcm? made);
         if (made is not null) Put(_vcms, create.Vcm, made);
         return Seen(error);
     }

@@ -61,6 +61,13 @@ public sealed partial class Subject
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(Driver);
+        _flushQueue = new(new()
+        {
+            Capacity = topology.FlushCapacity,
+            FlushAtCount = topology.FlushAtCount,
+            FlushAtAge = TimeSpan.FromMilliseconds(topology.FlushAtMilliseconds),
+            Time = Clock,
+        });
         _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
     }

@@ -1,4 +1,6 @@
+using System.Text.Json.Serialization;
 using IommuSim;
+using Vcmm.Spec;
 
 namespace Harness.Scenarios;
 
@@ -32,6 +34,19 @@ public sealed record Topology
     /// <summary>Entries of the context cache: 0 … 256.</summary>
     public int ContextCache { get; init; } = 4;
 
+    /// <summary>Unbacks that may wait for a flush: 1 … 64.</summary>
+    public int FlushCapacity { get; init; } = 4;
+
+    /// <summary>With so many that wait the last of them flushes: 1 … <see cref="FlushCapacity"/>.</summary>
+    public int FlushAtCount { get; init; } = 3;
+
+    /// <summary>What has waited so long is flushed by the next unback or poll: 1 … 1000 ms.</summary>
+    public int FlushAtMilliseconds { get; init; } = 10;
+
+    /// <summary>What bounds the quarantine.</summary>
+    [JsonIgnore]
+    public FlushBounds FlushBounds => new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds);
+
     /// <summary>The IOMMU's options.</summary>
     public VtdOptions ToOptions() => VtdOptions.Default with
     {
@@ -56,6 +71,9 @@ public sealed record Topology
         Require(IotlbSets is >= 0 and <= 1024 && (IotlbSets & (IotlbSets - 1)) == 0, nameof(IotlbSets), IotlbSets, "0 or a power of two to 1024");
         Require(IotlbWays is >= 0 and <= 16, nameof(IotlbWays), IotlbWays, "0 to 16");
         Require(WalkCache is >= 0 and <= 64, nameof(WalkCache), WalkCache, "0 to 64");
+        Require(FlushCapacity is >= 1 and <= 64, nameof(FlushCapacity), FlushCapacity, "1 to 64");
+        Require(FlushAtCount >= 1 && FlushAtCount <= FlushCapacity, nameof(FlushAtCount), FlushAtCount, "1 to flushCapacity");
+        Require(FlushAtMilliseconds is >= 1 and <= 1000, nameof(FlushAtMilliseconds), FlushAtMilliseconds, "1 to 1000");
         Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
     }
 

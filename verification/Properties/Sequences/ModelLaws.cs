@@ -138,10 +138,10 @@ public sealed class ModelLaws
         Assert.True(Judge(world, "translate v0 0x1008 to v1", new(Outcome.Fault)).IsAccepted);
     }
 
-    private static Verdict<World> Judge(World world, string line, Observation seen) => world.Judge(OperationText.Parse(line).Operation, seen, Plenty);
+    internal static Verdict<World> Judge(World world, string line, Observation seen) => world.Judge(OperationText.Parse(line).Operation, seen, Plenty);
 
     /// <summary>The one refusal that the model accepts.</summary>
-    private static Outcome Refusal(World world, string line) =>
+    internal static Outcome Refusal(World world, string line) =>
         Assert.Single(Enum.GetValues<Outcome>(), outcome => outcome != Outcome.None && Judge(world, line, new(outcome)).IsAccepted);
 
     private static ObjectId Id(string text) => ObjectId.TryParse(text, out ObjectId id) ? id : throw new ArgumentException(text);
@@ -158,9 +158,10 @@ public sealed class ModelLaws
     private static ulong Hex(string word) => Convert.ToUInt64(word, 16);
 
     /// <summary>All of it done, where it lies as low as it can.</summary>
-    private static World Start(params string[] lines)
+    internal static World Start(params string[] lines) => Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1), lines);
+
+    internal static World Start(World world, params string[] lines)
     {
-        World world = World.Create(new(0xFFFF_FFFF_FFFF, []), 1);
         foreach (Operation operation in lines.Select(line => OperationText.Parse(line).Operation))
         {
             Observation seen = new(Outcome.None)
