@@ -25,7 +25,7 @@ public sealed partial record World
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () =>
             {
-                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen) is { } wrong) return RefuseGiven(map.Vcm, seen, wrong);
+                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen, isElsewhere: place is not null) is { } wrong) return RefuseGiven(map.Vcm, seen, wrong);
                 AddressRange given = seen.Ranges[0];
                 return place is null || place == given
                     ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Permissions).With(part)))
@@ -63,7 +63,7 @@ public sealed partial record World
                     ? WhyNotPiece(bind.ByteCount, PageBytes, seen.Ranges[1..])
                     : WhyNotChunks(bind.ByteCount, bind.ChunkSizes, bind.Scattered, seen.Ranges[1..]);
                 if (wrong is not null) return Refuse(Invariant.Conservation, wrong);
-                if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }) is { } elsewhere) return RefuseGiven(bind.Vcm, seen with { Ranges = seen.Ranges[..1] }, elsewhere);
+                if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }, isOneToOne) is { } elsewhere) return RefuseGiven(bind.Vcm, seen with { Ranges = seen.Ranges[..1] }, elsewhere);
                 if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one");
                 return Accept(With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
                     .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Permissions).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));

@@ -21,9 +21,6 @@ public sealed partial record World
 {
     private int _nextQuarantined;
 
-    /// <summary>What bounds the quarantine.</summary>
-    public FlushBounds FlushBounds { get; private init; } = new(1024, 256, 10);
-
     /// <summary>What waits for a flush, in the order in which it came.</summary>
     public ImmutableList<Quarantined> Quarantine { get; private init; } = [];
 
@@ -131,12 +128,12 @@ public sealed partial record World
         bool isAdded = _nextQuarantined != before._nextQuarantined;
         if (!isAdded) return Quarantine.Count;
         // Where there was no room it was made first.
-        World added = before.Quarantine.Count == FlushBounds.Capacity ? this with { Quarantine = [Quarantine[^1]], FlushFailedAt = null } : this;
-        bool isDue = added.IsOld || (added.Quarantine.Count >= FlushBounds.FlushAtCount && added.FlushFailedAt is null);
+        World added = before.Quarantine.Count == Setup.Flush.Capacity ? this with { Quarantine = [Quarantine[^1]], FlushFailedAt = null } : this;
+        bool isDue = added.IsOld || (added.Quarantine.Count >= Setup.Flush.FlushAtCount && added.FlushFailedAt is null);
         return isDue && !surroundings.HardwareFails ? 0 : added.Quarantine.Count;
     }
 
-    private bool IsOld => !Quarantine.IsEmpty && Now - (FlushFailedAt ?? Quarantine[0].Since) >= FlushBounds.FlushAtMilliseconds;
+    private bool IsOld => !Quarantine.IsEmpty && Now - (FlushFailedAt ?? Quarantine[0].Since) >= Setup.Flush.FlushAtMilliseconds;
 
     private (AddressRange Chunk, ObjectId Memory)? FindHeldBack(ImmutableArray<AddressRange> given)
     {

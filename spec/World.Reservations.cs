@@ -9,7 +9,7 @@ public sealed partial record World
 
     private Verdict<World> Judge(CreateVcm create, Observation seen) => new Refusals()
         .Must(Outcome.Invalid, !IsWholePages(create.Range), Invariant.NoOverlap, "the range is not made of whole pages")
-        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind) { IsDeferred = create.IsDeferred }) }));
+        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind) { IsDeferred = create.IsDeferred, IsTopDown = create.IsTopDown }) }));
 
     private Verdict<World> Judge(CloneVcm clone, Observation seen)
     {
@@ -149,7 +149,12 @@ public sealed partial record World
     private static bool IsAlignment(ulong alignment) => alignment is >= PageBytes and <= LargestAlignment && (alignment & (alignment - 1)) == 0;
 
     /// <summary>What is wrong with the one range that a call gave; null: nothing.</summary>
-    private string? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen)
+    /// <param name="space">A region or a bound.</param>
+    /// <param name="byteCount">The length.</param>
+    /// <param name="alignment">Of the first address.</param>
+    /// <param name="seen">What it gave.</param>
+    /// <param name="isElsewhere">Whether something else than the placement says where it is.</param>
+    private string? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen, bool isElsewhere = false)
     {
         if (seen.Ranges is not [var range]) return $"it gave {seen}; one range was asked for";
         if (range.First % alignment != 0) return $"it gave {range}; the alignment is 0x{alignment:x}";
@@ -160,7 +165,9 @@ public sealed partial record World
             if (taken.Overlaps(range)) return $"it gave {range}; {taken} is taken";
         }
 
-        return null;
+        if (!Setup.PlacesExactly || isElsewhere) return null;
+        ulong first = PlaceOf(space, byteCount, alignment)!.Value;
+        return range.First == first ? null : $"it gave {range}; the {(Vcms[VcmOf(space)].IsTopDown ? "highest" : "lowest")} place that fits begins at 0x{first:x}";
     }
 
     /// <summary>A range that was given and must not be: one that waits for a flush, devices may still see what was there.</summary>
@@ -190,24 +197,35 @@ public sealed partial record World
         return HasTable(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
     }
 
-    private bool Fits(ObjectId space, ulong byteCount, ulong alignment)
+    private bool Fits(ObjectId space, ulong byteCount, ulong alignment) => PlaceOf(space, byteCount, alignment) is not null;
+
+    /// <summary>The lowest address at which it fits, top-down the highest; null: it fits nowhere.</summary>
+    private ulong? PlaceOf(ObjectId space, ulong byteCount, ulong alignment)
+    {
+        bool isTopDown = Vcms[VcmOf(space)].IsTopDown;
+        foreach (AddressRange gap in isTopDown ? Gaps(space).Reverse() : Gaps(space))
+        {
+            ulong lowest = unchecked((gap.First + (alignment - 1)) & ~(alignment - 1));
+            if (lowest < gap.First || lowest > gap.Last || byteCount - 1 > gap.Last - lowest) continue;
+            return isTopDown ? (gap.Last - (byteCount - 1)) & ~(alignment - 1) : lowest;
+        }
+
+        return null;
+    }
+
+    /// <summary>What is free of a region or bound, in the order of addresses.</summary>
+    private IEnumerable<AddressRange> Gaps(ObjectId space)
     {
         AddressRange whole = SpaceOf(space);
         ulong first = whole.First;
         foreach (AddressRange taken in Taken(space).Where(whole.Overlaps))
         {
-            if (taken.First > first && FitsIn(first, taken.First - 1)) return true;
-            if (taken.Last >= whole.Last) return false;
+            if (taken.First > first) yield return new(first, taken.First - 1);
+            if (taken.Last >= whole.Last) yield break;
             first = taken.Last + 1;
         }
 
-        return FitsIn(first, whole.Last);
-
-        bool FitsIn(ulong gapFirst, ulong gapLast)
-        {
-            ulong aligned = unchecked((gapFirst + (alignment - 1)) & ~(alignment - 1));
-            return aligned >= gapFirst && aligned <= gapLast && byteCount - 1 <= gapLast - aligned;
-        }
+        yield return new(first, whole.Last);
     }
 
     private World With(ObjectId id, ReservationState reservation) => this with { Reservations = Reservations.SetItem(id, reservation) };

@@ -17,6 +17,16 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     public AddressRange Memory { get; init; } = AddressRange.All;
 }
 
+/// <summary>What the model must know of how the library was set up.</summary>
+public sealed record Setup
+{
+    /// <summary>What bounds the quarantine of deferred regions.</summary>
+    public FlushBounds Flush { get; init; } = new(1024, 256, 10);
+
+    /// <summary>Whether what is taken anywhere lies at the lowest place that fits, top-down at the highest. Otherwise the library is free.</summary>
+    public bool PlacesExactly { get; init; }
+}
+
 /// <summary>
 /// The model: all objects, as a value. <see cref="Judge(Operation, Observation, Surroundings)"/> is given an operation and what was seen of it, and accepts it with
 /// the world that follows, or refuses it with the invariant that it breaks.
@@ -36,6 +46,9 @@ public sealed partial record World
 
     /// <summary>The hardware.</summary>
     public IommuModel Iommu { get; }
+
+    /// <summary>How the library is set up.</summary>
+    public Setup Setup { get; private init; } = new();
 
     /// <summary>The devices.</summary>
     public ImmutableArray<ObjectId> Devices { get; private init; } = [];
@@ -63,12 +76,9 @@ public sealed partial record World
     /// <summary>A world with devices <c>d0</c> … and nothing else.</summary>
     /// <param name="iommu">The hardware.</param>
     /// <param name="deviceCount">How many devices.</param>
-    /// <param name="flush">What bounds the quarantine of deferred regions; null: what bounds the library's by default.</param>
-    public static World Create(IommuModel iommu, int deviceCount, FlushBounds? flush = null)
-    {
-        var world = new World(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))] };
-        return flush is null ? world : world with { FlushBounds = flush };
-    }
+    /// <param name="setup">How the library is set up; null: as by default.</param>
+    public static World Create(IommuModel iommu, int deviceCount, Setup? setup = null) =>
+        new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))], Setup = setup ?? new() };
 
     /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
     public bool Knows(ObjectId id) => id.Kind switch
@@ -226,6 +236,9 @@ public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device,
 {
     /// <summary>Whether what is unbacked waits for a flush.</summary>
     public bool IsDeferred { get; init; }
+
+    /// <summary>Whether what is taken anywhere is taken from the top, not from the bottom.</summary>
+    public bool IsTopDown { get; init; }
 }
 
 /// <summary>A bound.</summary>

@@ -62,7 +62,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     {
         Topology machine = Machine(pcg);
         int flushAtCount = 1 + (int)pcg.Next(4);
-        return machine with { FlushAtCount = flushAtCount, FlushCapacity = flushAtCount + (int)pcg.Next(3) };
+        return machine with { RangeCache = pcg.Next(3) != 0, FlushAtCount = flushAtCount, FlushCapacity = flushAtCount + (int)pcg.Next(3) };
     }
 
     private Topology Machine(PCG pcg) => new()

@@ -87,7 +87,11 @@ public static partial class OperationText
         ObjectId first = made[0];
         return verb switch
         {
-            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device) { IsDeferred = words.TryTake("deferred") },
+            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device)
+            {
+                IsDeferred = words.TryTake("deferred"),
+                IsTopDown = words.TryTake("top-down"),
+            },
             "clone" => new CloneVcm(first, words.TakeId(ObjectKind.Vcm)),
             "bound" => new CreateBound(first, words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakeSize("align")),
             "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),

@@ -15,7 +15,7 @@ public static partial class OperationText
     /// <summary>The operation on one line.</summary>
     public static string Write(Operation operation) => operation switch
     {
-        CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}{(o.IsDeferred ? " deferred" : "")}",
+        CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}{(o.IsDeferred ? " deferred" : "")}{(o.IsTopDown ? " top-down" : "")}",
         CloneVcm o => $"{o.Vcm} = clone {o.Source}",
         FreeVcm o => $"free {o.Vcm}",
         CreateBound o => $"{o.Bound} = bound {o.Vcm} {Size(o.ByteCount)} align {Size(o.Alignment)}",

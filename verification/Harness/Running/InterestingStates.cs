@@ -40,6 +40,7 @@ public sealed class InterestingStates(RunCounts counts)
             return;
         }
 
+        NotePlacement(after, operation);
         switch (operation)
         {
             case Reserve { In.Kind: ObjectKind.Bound } or ReserveAt { In.Kind: ObjectKind.Bound }:
@@ -74,6 +75,20 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private void NotePlacement(World world, Operation operation)
+    {
+        ObjectId? vcm = operation switch
+        {
+            Reserve { In.Kind: ObjectKind.Vcm } o => o.In,
+            Reserve o => world.Bounds[o.In].Vcm,
+            CreateBound o => o.Vcm,
+            _ => null,
+        };
+        if (vcm is not { } region) return;
+        if (world.Vcms[region].IsTopDown) counts.Reach("a range was taken from the top");
+        if (world.Setup.PlacesExactly) counts.Reach("a range was taken where it had to be");
     }
 
     private void NoteQuarantine(World before, World after, Operation operation, Observation seen)

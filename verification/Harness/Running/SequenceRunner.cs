@@ -77,7 +77,7 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.FlushBounds);
+            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup());
             _subject.Expected = access => (_world.Sees(access.Device, access.Address) ?? _world.StaleAt(access.Device, access.Address))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);

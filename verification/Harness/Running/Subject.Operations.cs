@@ -61,7 +61,12 @@ public sealed partial class Subject
 
     private Observation Do(CreateVcm create)
     {
-        var options = new VcmOptions { Kind = (VcmKind)create.Kind, FlushQueue = create.IsDeferred ? _flushQueue : null };
+        var options = new VcmOptions
+        {
+            Kind = (VcmKind)create.Kind,
+            FlushQueue = create.IsDeferred ? _flushQueue : null,
+            Placement = create.IsTopDown ? Placement.TopDown : Placement.BottomUp,
+        };
         VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), options, out Vcm? made);
         if (made is not null) Put(_vcms, create.Vcm, made);
         return Seen(error);

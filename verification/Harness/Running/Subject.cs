@@ -23,8 +23,8 @@ public sealed record SubjectParts
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
     public Func<IFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
 
-    /// <summary>What hands out addresses; the library's own by default.</summary>
-    public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = new VcmManagerOptions().RangeAllocator;
+    /// <summary>What hands out addresses; null: the library's own, with its cache before it or without, as the topology says.</summary>
+    public Func<IovaRange, IRangeAllocator>? Ranges { get; init; }
 
     /// <summary>Given the machine's memory; what the manager copies bytes through.</summary>
     public Func<IPhysicalMemory, IPhysicalMemory> Memory { get; init; } = static memory => memory;
@@ -68,7 +68,8 @@ public sealed partial class Subject
             FlushAtAge = TimeSpan.FromMilliseconds(topology.FlushAtMilliseconds),
             Time = Clock,
         });
-        _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
+        Func<IovaRange, IRangeAllocator> ranges = parts.Ranges ?? (topology.RangeCache ? new VcmManagerOptions().RangeAllocator : static space => new RangeAllocator(space));
+        _manager = new(parts.Frames(Frames), new() { RangeAllocator = ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
     }
 

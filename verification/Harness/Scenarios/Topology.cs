@@ -1,4 +1,3 @@
-using System.Text.Json.Serialization;
 using IommuSim;
 using Vcmm.Spec;
 
@@ -43,9 +42,11 @@ public sealed record Topology
     /// <summary>What has waited so long is flushed by the next unback or poll: 1 … 1000 ms.</summary>
     public int FlushAtMilliseconds { get; init; } = 10;
 
-    /// <summary>What bounds the quarantine.</summary>
-    [JsonIgnore]
-    public FlushBounds FlushBounds => new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds);
+    /// <summary>Whether addresses go through a cache, as they do by default. Without one it is certain which are given: the first that fit.</summary>
+    public bool RangeCache { get; init; } = true;
+
+    /// <summary>How the library is set up.</summary>
+    public Setup ToSetup() => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache };
 
     /// <summary>The IOMMU's options.</summary>
     public VtdOptions ToOptions() => VtdOptions.Default with

@@ -66,6 +66,7 @@ internal static class Simplifications
             now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
+            now with { RangeCache = true },
         ];
         return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
@@ -85,6 +86,7 @@ internal static class Simplifications
             case CreateVcm o:
                 if (o.Kind != VcmKind.Device) yield return o with { Kind = VcmKind.Device };
                 if (o.IsDeferred) yield return o with { IsDeferred = false };
+                if (o.IsTopDown) yield return o with { IsTopDown = false };
                 break;
             case CreateBound o:
                 if (o.Alignment != Page) yield return o with { Alignment = Page };

@@ -98,14 +98,14 @@ public sealed class FlushModel
     [InlineData("unback r0 at 0 for 4K", 0, 0, "accepted")]
     public void A_flush_comes_when_it_is_due(string step, int milliseconds, int left, string verdict)
     {
-        World world = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new(Capacity: 3, FlushAtCount: 2, FlushAtMilliseconds: 10)), [.. Unbacked, $"advance {milliseconds}ms"]);
+        World world = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { Flush = new(3, 2, 10) }), [.. Unbacked, $"advance {milliseconds}ms"]);
         Assert.StartsWith(verdict, Judge(world, step, new(Outcome.None) { Quarantined = left }).ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_flush_that_fails_leaves_all_where_it_was()
     {
-        World world = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new(Capacity: 3, FlushAtCount: 1, FlushAtMilliseconds: 10)), [.. Unbacked[..^1]]);
+        World world = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { Flush = new(3, 1, 10) }), [.. Unbacked[..^1]]);
         Surroundings broken = new(ulong.MaxValue, HardwareFails: true);
         Verdict<World> Fail(World from, string step, Outcome outcome, int left) =>
             from.Judge(Harness.Operations.OperationText.Parse(step).Operation, new(outcome) { Quarantined = left }, broken);

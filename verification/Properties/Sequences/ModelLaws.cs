@@ -95,6 +95,28 @@ public sealed class ModelLaws
         Assert.True(Judge(world, "r1 = reserve b0 4K rw align 4K", new(Outcome.None) { Ranges = [new(0, 0xfff)] }).IsAccepted);
     }
 
+    [Theory]
+    [InlineData("", "r1 = reserve v0 8K rw align 4K", 0x6000UL, 0x7000UL)]
+    [InlineData("", "r1 = reserve v0 4K rw align 16K", 0x8000UL, 0xc000UL)]
+    [InlineData("", "r1 = reserve b0 4K rw align 4K", 0UL, 0x1000UL)]
+    [InlineData("", "b1 = bound v0 4K align 4K", 0x4000UL, 0x6000UL)]
+    [InlineData(" top-down", "r1 = reserve v0 8K rw align 4K", 0xe000UL, 0xd000UL)]
+    [InlineData(" top-down", "r1 = reserve v0 8K rw align 16K", 0xc000UL, 0x8000UL)]
+    [InlineData(" top-down", "r1 = map v0 m0 rw align 4K", 0xf000UL, 0xe000UL)]
+    public void Where_it_is_certain_the_first_place_that_fits_is_given(string placement, string step, ulong right, ulong wrong)
+    {
+        string[] steps = [$"v0 = vcm 0x0-0xffff{placement}", "r0 = reserve-at v0 0x5000 4K rw", "m0 = wrap 0x10000-0x10fff"];
+        // The bound lies at the bottom, where a region that is filled from the top has none.
+        if (placement.Length == 0) steps = [.. steps, "b0 = bound v0 16K align 4K"];
+        World certain = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1), steps), exact = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { PlacesExactly = true }), steps);
+        ulong length = step.Contains(" 8K ", StringComparison.Ordinal) ? 0x2000UL : 0x1000;
+        Observation At(ulong first) => new(Outcome.None) { Ranges = [new(first, first + length - 1)] };
+        Assert.True(Judge(exact, step, At(right)).IsAccepted, Judge(exact, step, At(right)).ToString());
+        Assert.Equal(Invariant.NoOverlap, Judge(exact, step, At(wrong)).Broken);
+        // Elsewhere it is free, as long as it fits.
+        Assert.True(Judge(certain, step, At(wrong)).IsAccepted);
+    }
+
     [Fact]
     public void A_one_to_one_region_maps_memory_to_its_own_addresses_only()
     {

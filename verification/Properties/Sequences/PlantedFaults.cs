@@ -110,6 +110,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         new("a reverse look-up that forgets one", Invariant.TablesAreTruth, 7,
             new() { Around = static (o, run) => ForgetOne(run(o)) }),
         .. FlushFaults.All,
+        .. PlacementFaults.All,
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>
