@@ -108,4 +108,8 @@ public sealed record Observation(Outcome Outcome)
 /// <param name="FreeBytes">Physical memory that was free when the operation began.</param>
 /// <param name="MemoryFails">Whether allocations were made to fail.</param>
 /// <param name="HardwareFails">Whether the hardware was made to fail.</param>
-public readonly record struct Surroundings(ulong FreeBytes, bool MemoryFails = false, bool HardwareFails = false);
+public readonly record struct Surroundings(ulong FreeBytes, bool MemoryFails = false, bool HardwareFails = false)
+{
+    /// <summary>What was free of each bank, in their order; default: that is not known.</summary>
+    public ImmutableArray<ulong> FreeInBanks { get; init; }
+}

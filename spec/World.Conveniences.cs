@@ -49,9 +49,9 @@ public sealed partial record World
         bool isOneToOne = Vcms[bind.Vcm].Kind == VcmKind.OneToOne;
         bool isShort = surroundings.FreeBytes < bind.ByteCount || surroundings.FreeBytes - bind.ByteCount < MostTablesAnywhere(bind.ByteCount) * PageBytes;
         return Reservable(new(), bind.Vcm, bind.ByteCount, bind.Permissions)
-            .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, surroundings))
+            .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, bind.From, surroundings))
             .With(refusals => isOneToOne ? refusals : Placeable(refusals, bind.Vcm, bind.ByteCount, PageBytes))
-            .Must(Outcome.NoMemory, isOneToOne && surroundings.FreeBytes < bind.ByteCount, Invariant.Conservation, "there is not that much memory")
+            .With(refusals => isOneToOne ? FromBanks(refusals, bind.From, bind.ByteCount, surroundings) : refusals)
             // Whether a piece of memory is free at addresses that are free in the region is not known here.
             .May(Outcome.NoSpace, isOneToOne)
             .May(Outcome.NoMemory, isOneToOne || surroundings.MemoryFails || (HasTable(bind.Vcm) && isShort))
@@ -62,6 +62,7 @@ public sealed partial record World
                 string? wrong = isOneToOne
                     ? WhyNotPiece(bind.ByteCount, PageBytes, seen.Ranges[1..])
                     : WhyNotChunks(bind.ByteCount, bind.ChunkSizes, bind.Scattered, seen.Ranges[1..]);
+                wrong ??= WhyNotFrom(bind.From, seen.Ranges[1..]);
                 if (wrong is not null) return Refuse(Invariant.Conservation, wrong);
                 if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }, isOneToOne) is { } elsewhere) return RefuseGiven(bind.Vcm, seen with { Ranges = seen.Ranges[..1] }, elsewhere);
                 if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one");

@@ -25,6 +25,9 @@ public sealed record Setup
 
     /// <summary>Whether what is taken anywhere lies at the lowest place that fits, top-down at the highest. Otherwise the library is free.</summary>
     public bool PlacesExactly { get; init; }
+
+    /// <summary>The banks of memory; none: memory is not told apart.</summary>
+    public ImmutableArray<Bank> Banks { get; init; } = [];
 }
 
 /// <summary>

@@ -16,7 +16,7 @@ internal sealed partial class OperationWriter
         ulong sizes = ChunkSizes(byteCount);
         ObjectId id = Make(ObjectKind.Memory);
         _memories.Add((id, byteCount));
-        return new(id, byteCount, sizes, _pcg.Next(3) == 0);
+        return new(id, byteCount, sizes, _pcg.Next(3) == 0) { From = From() };
     }
 
     private AllocateContiguous AllocateContiguous()
@@ -24,7 +24,7 @@ internal sealed partial class OperationWriter
         ulong byteCount = ByteCount();
         ObjectId id = Make(ObjectKind.Memory);
         _memories.Add((id, byteCount));
-        return new(id, byteCount, Rarely() ? 3 * Page : One<ulong>([Page, Page, Chunk, Large]));
+        return new(id, byteCount, Rarely() ? 3 * Page : One<ulong>([Page, Page, Chunk, Large])) { From = From() };
     }
 
     private Wrap Wrap()
@@ -145,7 +145,7 @@ internal sealed partial class OperationWriter
         ObjectId reservation = Make(ObjectKind.Reservation), memory = Make(ObjectKind.Memory);
         _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory, IsBinding = true });
         _memories.Add((memory, byteCount));
-        return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0);
+        return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0) { From = From() };
     }
 
     private Unbind? Unbind()

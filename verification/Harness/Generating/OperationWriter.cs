@@ -48,6 +48,7 @@ internal sealed partial class OperationWriter
         _pcg = pcg;
         _shape = shape;
         _devices = topology.Devices;
+        _hasBanks = topology.Banks is not null;
     }
 
     /// <summary>What most scenarios begin with: a region that a device is active in, and a reservation that is backed.</summary>

@@ -62,7 +62,17 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     {
         Topology machine = Machine(pcg);
         int flushAtCount = 1 + (int)pcg.Next(4);
+        if (pcg.Next(3) == 0) machine = machine with { Banks = Banks(pcg, machine.MemoryMiB) };
         return machine with { RangeCache = pcg.Next(3) != 0, FlushAtCount = flushAtCount, FlushCapacity = flushAtCount + (int)pcg.Next(3) };
+    }
+
+    /// <summary>A small bank first, so that it is full soon; others of the same type or of another.</summary>
+    private static BankList Banks(PCG pcg, int memoryMiB)
+    {
+        var banks = new BankShape[1 + pcg.Next(3)];
+        for (int i = 0; i < banks.Length; i++)
+            banks[i] = new(i == 0 ? 1 : Math.Max(1, memoryMiB / banks.Length), (int)pcg.Next(2), pcg.Next(2) == 0);
+        return new(banks);
     }
 
     private Topology Machine(PCG pcg) => new()

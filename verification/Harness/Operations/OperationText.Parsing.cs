@@ -97,9 +97,9 @@ public static partial class OperationText
             "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),
             "reserve-at" => new ReserveAt(first, TakeSpace(words), words.TakeAddress(), words.TakeSize(), words.TakePermissions()),
             "map" => new Map(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Memory), words.TakePermissions(), words.TakeSize("align")),
-            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakePermissions(), TakeChunks(words), words.TryTake("scattered")),
-            "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")),
-            "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")),
+            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakePermissions(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
+            "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
+            "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
             _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)),
         };
@@ -117,6 +117,8 @@ public static partial class OperationText
         words.Take("of", "of");
         return words.TakeSizes();
     }
+
+    private static BankRequest TakeBanks(Words words) => new(words.TryTake("bank") ? words.TakeNumber("the number of a type of memory") : null, words.TryTake("coherent"));
 
     private static Operation TakeBack(Words words)
     {

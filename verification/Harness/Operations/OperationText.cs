@@ -28,8 +28,8 @@ public static partial class OperationText
         SetAttributes o => $"protect {o.Reservation} {Write(o.Permissions)}",
         FindReservation o => $"find {o.Vcm} 0x{o.Address:x}",
         ListReservations o => $"list {o.Vcm}",
-        AllocateMemory o => $"{o.Memory} = allocate {Size(o.ByteCount)} {Chunks(o.ChunkSizes, o.Scattered)}",
-        AllocateContiguous o => $"{o.Memory} = allocate-contiguous {Size(o.ByteCount)} align {Size(o.Alignment)}",
+        AllocateMemory o => $"{o.Memory} = allocate {Size(o.ByteCount)} {Chunks(o.ChunkSizes, o.Scattered)}{Banks(o.From)}",
+        AllocateContiguous o => $"{o.Memory} = allocate-contiguous {Size(o.ByteCount)} align {Size(o.Alignment)}{Banks(o.From)}",
         Wrap o => $"{o.Memory} = wrap {o.Range}",
         FreeMemory o => $"free {o.Memory}",
         FindMappings o => $"mappings {o.Memory} at {Size(o.Offset)}",
@@ -39,7 +39,7 @@ public static partial class OperationText
         UnbackPart o => $"unback {o.Reservation} at {Size(o.Offset)} for {Size(o.ByteCount)}",
         Map o => $"{o.Reservation} = map {o.Vcm} {o.Memory} {Write(o.Permissions)} align {Size(o.Alignment)}",
         Unmap o => $"unmap {o.Reservation}",
-        Bind o => $"{o.Reservation} {o.Memory} = bind {o.Vcm} {Size(o.ByteCount)} {Write(o.Permissions)} {Chunks(o.ChunkSizes, o.Scattered)}",
+        Bind o => $"{o.Reservation} {o.Memory} = bind {o.Vcm} {Size(o.ByteCount)} {Write(o.Permissions)} {Chunks(o.ChunkSizes, o.Scattered)}{Banks(o.From)}",
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
         Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}",
@@ -66,6 +66,8 @@ public static partial class OperationText
     internal static string Write(Permissions permissions) => permissions == Permissions.None
         ? "none"
         : $"{(permissions.HasFlag(Permissions.Read) ? "r" : "")}{(permissions.HasFlag(Permissions.Write) ? "w" : "")}{(permissions.HasFlag(Permissions.Execute) ? "x" : "")}";
+
+    private static string Banks(BankRequest from) => string.Create(CultureInfo.InvariantCulture, $"{(from.Type is { } type ? $" bank {type}" : "")}{(from.MustBeCoherent ? " coherent" : "")}");
 
     private static string Chunks(ulong sizes, bool scattered)
     {

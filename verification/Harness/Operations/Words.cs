@@ -62,6 +62,8 @@ internal sealed class Words(string line)
 
     public ulong TakeSize() => TryParseSize(Take("a size"), out ulong size) ? size : throw Expected("a size such as 8K");
 
+    public int TakeNumber(string what) => int.TryParse(Take(what), NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : throw Expected(what);
+
     public ulong TakeMilliseconds()
     {
         const string what = "a time such as 10ms";

@@ -41,6 +41,7 @@ public sealed class InterestingStates(RunCounts counts)
         }
 
         NotePlacement(after, operation);
+        NoteBanks(after, operation);
         switch (operation)
         {
             case Reserve { In.Kind: ObjectKind.Bound } or ReserveAt { In.Kind: ObjectKind.Bound }:
@@ -75,6 +76,19 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private void NoteBanks(World world, Operation operation)
+    {
+        BankRequest from = operation switch
+        {
+            AllocateMemory o => o.From,
+            AllocateContiguous o => o.From,
+            Bind o => o.From,
+            _ => default,
+        };
+        if (from == default || world.Setup.Banks.Length < 2) return;
+        counts.Reach(from.Admits(world.Setup.Banks[0]) ? "memory of a bank was asked for" : "memory of another than the first bank was asked for");
     }
 
     private void NotePlacement(World world, Operation operation)

@@ -77,7 +77,7 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup());
+            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup(machine.Window.First));
             _subject.Expected = access => (_world.Sees(access.Device, access.Address) ?? _world.StaleAt(access.Device, access.Address))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
@@ -104,7 +104,7 @@ public sealed class SequenceRunner
     {
         Operation operation = step.Operation;
         if (!operation.Uses.All(_world.Knows)) return null;
-        ulong free = _subject.Frames.FreeBytes;
+        ImmutableArray<ulong> free = [.. _subject.Frames.Banks.Select(_subject.Frames.FreeBytesOf)];
         string text = step.ToString();
         Observation seen;
         World before = _world;
@@ -121,7 +121,7 @@ public sealed class SequenceRunner
         }
 
         if (_subject.QuarantineCount is var waiting && (waiting != 0 || !_world.Quarantine.IsEmpty)) seen = seen with { Quarantined = waiting };
-        var surroundings = new Surroundings(free, _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
+        var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed) { FreeInBanks = free };
         _hardwareHasFailed |= surroundings.HardwareFails;
         _subject.Mishaps.Arm(null);
         _lines.Add((text, seen.ToString()));
@@ -254,7 +254,7 @@ public sealed class SequenceRunner
         _subject.Driver.Stop();
         Counts.Check(Invariant.Conservation);
         if (_subject.Frames.Violation is { } found) return found;
-        ulong lost = _subject.Bank.ByteCount - _subject.Frames.FreeBytes;
+        ulong lost = _subject.Frames.TotalBytes - _subject.Frames.FreeBytes;
         if (_subject.Insides is { } insides && insides.Statistics.IotlbHits != 0) Counts.Reach("the IOTLB answered");
         return lost == 0 ? null : new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0");
     }

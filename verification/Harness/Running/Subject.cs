@@ -21,7 +21,7 @@ public sealed record SubjectParts
     public Func<IIommu, IIommu> Iommu { get; init; } = static iommu => iommu;
 
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
-    public Func<IFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
+    public Func<IBankedFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
 
     /// <summary>What hands out addresses; null: the library's own, with its cache before it or without, as the topology says.</summary>
     public Func<IovaRange, IRangeAllocator>? Ranges { get; init; }
@@ -56,8 +56,7 @@ public sealed partial class Subject
         Mishaps = new(machine.Registers);
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
-        Bank = PhysRange.FromLength(machine.Window.First, (ulong)topology.MemoryMiB << 20);
-        Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
+        Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(Driver);
@@ -93,9 +92,6 @@ public sealed partial class Subject
 
     /// <summary>Decodes tables.</summary>
     public TableReader Tables { get; }
-
-    /// <summary>Physical memory that the library may use.</summary>
-    public PhysRange Bank { get; }
 
     /// <summary>The driver.</summary>
     public VtdDriver<PortMemory> Driver { get; }

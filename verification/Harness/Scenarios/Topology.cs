@@ -1,4 +1,7 @@
+using System.Globalization;
 using IommuSim;
+using Platform;
+using Vcmm.Allocation;
 using Vcmm.Spec;
 
 namespace Harness.Scenarios;
@@ -11,6 +14,9 @@ public sealed record Topology
 
     /// <summary>Physical memory that the library may use, in MiB: 1 … 48.</summary>
     public int MemoryMiB { get; init; } = 8;
+
+    /// <summary>The banks that it is in; null: one, coherent, of type 0. Where they are given their sum counts.</summary>
+    public BankList? Banks { get; init; }
 
     /// <summary>Levels of the tables: 3 or 4.</summary>
     public int Levels { get; init; } = 4;
@@ -46,7 +52,8 @@ public sealed record Topology
     public bool RangeCache { get; init; } = true;
 
     /// <summary>How the library is set up.</summary>
-    public Setup ToSetup() => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache };
+    /// <param name="firstMemory">Where the machine's memory begins.</param>
+    public Setup ToSetup(PhysAddr firstMemory) => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache, Banks = [.. LayOut(firstMemory).Select(ToModel)] };
 
     /// <summary>The IOMMU's options.</summary>
     public VtdOptions ToOptions() => VtdOptions.Default with
@@ -62,12 +69,42 @@ public sealed record Topology
         ContextCacheEntries = ContextCache,
     };
 
+    /// <summary>The banks, one behind the other.</summary>
+    /// <param name="first">Where the first begins.</param>
+    public IReadOnlyList<MemoryBank> LayOut(PhysAddr first)
+    {
+        var banks = new List<MemoryBank>();
+        foreach (BankShape shape in Banks ?? new BankList(new BankShape(MemoryMiB)))
+        {
+            var range = PhysRange.FromLength(first, (ulong)shape.MemoryMiB << 20);
+            banks.Add(new(range, TypeOf(shape.Type), shape.Coherent));
+            first += range.ByteCount;
+        }
+
+        return banks;
+    }
+
+    /// <summary>The type of memory that a number stands for.</summary>
+    public static MemoryType TypeOf(int type) => new(type.ToString(CultureInfo.InvariantCulture));
+
     /// <summary>Refuses a machine that cannot be built.</summary>
     /// <exception cref="BadInputException">A field is outside its range.</exception>
     public void Validate()
     {
         Require(Devices is >= 1 and <= 8, nameof(Devices), Devices, "1 to 8");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
+        if (Banks is not null)
+        {
+            Require(Banks.Count is >= 1 and <= 8, nameof(Banks), Banks.Count, "1 to 8 banks");
+            foreach (BankShape bank in Banks)
+            {
+                Require(bank.MemoryMiB is >= 1 and <= 48, "banks.memoryMiB", bank.MemoryMiB, "1 to 48");
+                Require(bank.Type is >= 0 and <= 7, "banks.type", bank.Type, "0 to 7");
+            }
+
+            Require(Banks.Sum(bank => bank.MemoryMiB) <= 48, "banks", Banks.Sum(bank => bank.MemoryMiB), "48 MiB at most in all");
+        }
+
         Require(Levels is 3 or 4, nameof(Levels), Levels, "3 or 4");
         Require(IotlbSets is >= 0 and <= 1024 && (IotlbSets & (IotlbSets - 1)) == 0, nameof(IotlbSets), IotlbSets, "0 or a power of two to 1024");
         Require(IotlbWays is >= 0 and <= 16, nameof(IotlbWays), IotlbWays, "0 to 16");
@@ -80,10 +117,13 @@ public sealed record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices} device{(Devices == 1 ? "" : "s")}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";
+
+    private static Bank ToModel(MemoryBank bank) =>
+        new(new(bank.Range.First.Value, bank.Range.Last.Value), int.Parse(bank.Type.Name, CultureInfo.InvariantCulture), bank.IsCoherent);
 
     private static void Require(bool holds, string field, int value, string expected)
     {

@@ -66,7 +66,7 @@ internal static class Simplifications
             now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
-            now with { RangeCache = true },
+            now with { RangeCache = true }, now with { Banks = null },
         ];
         return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
@@ -76,6 +76,7 @@ internal static class Simplifications
         switch (operation)
         {
             case AllocateMemory o:
+                if (o.From != default) yield return o with { From = default };
                 if (o.Scattered) yield return o with { Scattered = false };
                 if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
                 break;
@@ -92,9 +93,11 @@ internal static class Simplifications
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
                 break;
             case AllocateContiguous o:
+                if (o.From != default) yield return o with { From = default };
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
                 break;
             case Bind o:
+                if (o.From != default) yield return o with { From = default };
                 if (o.Scattered) yield return o with { Scattered = false };
                 if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };

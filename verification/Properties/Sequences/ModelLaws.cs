@@ -96,6 +96,34 @@ public sealed class ModelLaws
     }
 
     [Theory]
+    [InlineData("", 0x10000UL, "accepted")]
+    [InlineData(" bank 0", 0x10000UL, "accepted")]
+    [InlineData(" bank 1", 0x10000UL, "refused: I6")]
+    [InlineData(" bank 1", 0x20000UL, "accepted")]
+    [InlineData(" bank 1 coherent", 0x20000UL, "refused: I6")]
+    [InlineData(" coherent", 0x10000UL, "accepted")]
+    // Beside all banks, and of two of them.
+    [InlineData("", 0x40000UL, "refused: I6")]
+    [InlineData("", 0x1f000UL, "refused: I6")]
+    public void Memory_comes_from_the_banks_that_were_asked_for(string banks, ulong first, string verdict)
+    {
+        World world = World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { Banks = [new(new(0x10000, 0x1ffff), 0, true), new(new(0x20000, 0x2ffff), 1, false)] });
+        Observation seen = new(Outcome.None) { Ranges = [new(first, first + 0x1fff)] };
+        Assert.StartsWith(verdict, Judge(world, $"m0 = allocate-contiguous 8K align 4K{banks}", seen).ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_bank_that_there_is_not_is_not_found_and_one_that_is_full_has_no_memory()
+    {
+        World world = World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { Banks = [new(new(0x10000, 0x1ffff), 0, true), new(new(0x20000, 0x2ffff), 1, false)] });
+        var surroundings = new Surroundings(0x10000) { FreeInBanks = [0, 0x10000] };
+        Assert.True(Judge(world, "m0 = allocate 4K of 4K bank 2", new(Outcome.NotFound)).IsAccepted);
+        Assert.False(Judge(world, "m0 = allocate 4K of 4K bank 1", new(Outcome.NotFound)).IsAccepted);
+        Assert.True(world.Judge(OperationText.Parse("m0 = allocate 4K of 4K bank 0").Operation, new(Outcome.NoMemory), surroundings).IsAccepted);
+        Assert.False(world.Judge(OperationText.Parse("m0 = allocate 4K of 4K bank 1").Operation, new(Outcome.NoMemory), surroundings).IsAccepted);
+    }
+
+    [Theory]
     [InlineData("", "r1 = reserve v0 8K rw align 4K", 0x6000UL, 0x7000UL)]
     [InlineData("", "r1 = reserve v0 4K rw align 16K", 0x8000UL, 0xc000UL)]
     [InlineData("", "r1 = reserve b0 4K rw align 4K", 0UL, 0x1000UL)]

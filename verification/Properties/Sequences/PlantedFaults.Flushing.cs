@@ -100,7 +100,7 @@ internal sealed class EagerRanges
 }
 
 /// <summary>Gives memory that is freed back, whoever may still reach it.</summary>
-internal sealed class EagerFrames(IFrameSource inner) : PassingFrames(inner)
+internal sealed class EagerFrames(IBankedFrameSource inner) : PassingFrames(inner)
 {
     private readonly List<PhysAddr> _early = [];
 

@@ -1,3 +1,4 @@
+using Harness.Passing;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -15,7 +16,13 @@ internal static class PlacementFaults
             // With the cache before it the library is free.
             Topology = new() { RangeCache = false },
         },
+        new("memory that comes from any bank, whichever was asked for", Invariant.Conservation, 1, new() { Frames = static frames => new AnyBank(frames) }),
     ];
+}
+
+internal sealed class AnyBank(IBankedFrameSource inner) : PassingFrames(inner)
+{
+    public override VcmmError TryAllocate(ulong byteCount, MemoryRequest request, out PhysAddr block) => Inner.TryAllocate(byteCount, out block);
 }
 
 internal sealed class Upwards(IovaRange space) : IRangeAllocator

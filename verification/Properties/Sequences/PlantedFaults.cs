@@ -375,7 +375,7 @@ internal sealed class StartsOnly(IovaRange space) : IRangeAllocator
     public VcmmError TryFree(IovaRange range) => _taken.Remove(range) ? VcmmError.None : _right.TryFree(range);
 }
 
-internal sealed class LosesFrees(IFrameSource inner) : PassingFrames(inner)
+internal sealed class LosesFrees(IBankedFrameSource inner) : PassingFrames(inner)
 {
     private int _frees;
 
@@ -383,7 +383,7 @@ internal sealed class LosesFrees(IFrameSource inner) : PassingFrames(inner)
 }
 
 /// <summary>After a refusal, what is given back until the next success is kept.</summary>
-internal sealed class KeepsOnFailure(IFrameSource inner) : PassingFrames(inner)
+internal sealed class KeepsOnFailure(IBankedFrameSource inner) : PassingFrames(inner)
 {
     private bool _failed;
 

@@ -99,6 +99,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("Release refused: Busy", 30), ("memory was mapped at several places", 10), ("an address was translated into another region", 2),
             ("a one-to-one region was backed", 10), ("wrapped memory was backed", 20), ("Map done", 60), ("Map refused: NoSpace", 5), ("Unmap done", 25),
             ("Bind done", 80), ("Unbind done", 20), ("Unbind refused: Busy", 5), ("AllocateContiguous done", 50),
+            ("memory of a bank was asked for", 1), ("memory of another than the first bank was asked for", 1), ("AllocateMemory refused: NotFound", 1),
             ("a range was taken from the top", 1), ("a range was taken where it had to be", 1),
             ("a flush on demand", 1), ("a flush by age", 1), ("a flush by count, or by age, in an unback", 1), ("a flush before addresses were backed again", 1),
             ("a range that waits for a flush was refused", 1), ("a device reached what waits for a flush", 1), ("a flush gave memory back", 1),
