@@ -22,6 +22,7 @@ internal static class VtdRegisters
     public const uint LastingCommands = 0x96FF_FFFF;
 
     public const uint PrimaryFaultOverflow = 1u << 0;
+    public const uint PrimaryPendingFault = 1u << 1;
     public const uint InvalidationQueueError = 1u << 4;
     public const uint InvalidationCompletionError = 1u << 5;
     public const uint InvalidationTimeOutError = 1u << 6;
