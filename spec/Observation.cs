@@ -76,13 +76,22 @@ public sealed record Observation(Outcome Outcome)
     /// <summary>What a copy changed, in the order of the addresses.</summary>
     public ImmutableArray<Move> Moves { get; init; } = [];
 
+    /// <summary>The faults that hooks were given, in order.</summary>
+    public ImmutableArray<GivenFault> Faults { get; init; } = [];
+
+    /// <summary>How many faults were said to be there.</summary>
+    public int FaultCount { get; init; }
+
+    /// <summary>Whether the hardware said that it lost some, for want of room.</summary>
+    public bool FaultsLost { get; init; }
+
     /// <summary>How many unbacks wait for a flush afterwards; null: nobody looked.</summary>
     public int? Quarantined { get; init; }
 
     /// <inheritdoc/>
     public bool Equals(Observation? other) =>
         other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && Address == other.Address
-        && Quarantined == other.Quarantined && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
+        && Quarantined == other.Quarantined && FaultCount == other.FaultCount && FaultsLost == other.FaultsLost && Faults.SequenceEqual(other.Faults) && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Outcome, Translation, Reached, Ranges.Length);
@@ -96,6 +105,7 @@ public sealed record Observation(Outcome Outcome)
         if (Address is { } address) return $"0x{address:x}";
         if (!Places.IsEmpty) return Text(Places);
         if (!Moves.IsEmpty) return Text(Moves);
+        if (FaultCount != 0 || FaultsLost) return $"{FaultCount} faults{(FaultsLost ? ", others were lost" : "")}{(Faults.IsEmpty ? "" : $": {Text(Faults)}")}";
         return Ranges.IsEmpty ? "ok" : Text(Ranges);
     }
 

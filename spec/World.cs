@@ -26,6 +26,9 @@ public sealed record Setup
     /// <summary>Whether what is taken anywhere lies at the lowest place that fits, top-down at the highest. Otherwise the library is free.</summary>
     public bool PlacesExactly { get; init; }
 
+    /// <summary>Whether the hardware records every blocked access, or says that it lost some. Not all that is called hardware does.</summary>
+    public bool FaultsAreExact { get; init; } = true;
+
     /// <summary>The banks of memory; none: memory is not told apart.</summary>
     public ImmutableArray<Bank> Banks { get; init; } = [];
 }
@@ -145,6 +148,8 @@ public sealed partial record World
         Flush flush => Judge(flush, seen, surroundings),
         PollFlush poll => Judge(poll, seen, surroundings),
         AdvanceTime advance => Judge(advance, seen),
+        SetFaultHook set => Judge(set, seen),
+        DispatchFaults dispatch => Judge(dispatch, seen),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation of the model", nameof(operation)),
     };
 

@@ -32,6 +32,12 @@ internal sealed partial class OperationWriter
         return new(id, ended.Vcm, ended.First, ended.ByteCount, Permissions());
     }
 
+    /// <summary>Then it becomes old, now and then.</summary>
+    private void NoteUnback(Reserved reservation)
+    {
+        if (reservation.Memory is not null && _deferred.Contains(reservation.Vcm) && _pcg.Next(4) == 0) _then = static w => w.AdvanceTime();
+    }
+
     private void NoteEnd(Reserved reservation)
     {
         if (!_deferred.Contains(reservation.Vcm)) return;

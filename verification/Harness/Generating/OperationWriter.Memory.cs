@@ -98,6 +98,9 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0 || _pcg.Next(3) == 0) index = Index(_reservations.Count);
+        // A copy in a clone, whose original may be backed by the same.
+        if (_pcg.Next(12) == 0 && _reservations.FindIndex(reservation => reservation.Memory is not null && reservation.Id.In is not null) is >= 0 and var copy) index = copy;
+        NoteUnback(_reservations[index]);
         _reservations[index] = _reservations[index] with { Memory = null, Hole = null };
         return new(_reservations[index].Id);
     }
@@ -111,6 +114,7 @@ internal sealed partial class OperationWriter
         if (index < 0 || _pcg.Next(5) == 0) index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         (ulong offset, ulong byteCount) = Part(reservation.ByteCount);
+        NoteUnback(reservation);
         if (reservation.Memory is not null) _reservations[index] = reservation with { Hole = (offset, byteCount) };
         return new(reservation.Id, offset, byteCount);
     }

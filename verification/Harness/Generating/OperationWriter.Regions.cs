@@ -13,7 +13,7 @@ internal sealed partial class OperationWriter
 
     private CreateVcm CreateVcm()
     {
-        bool isOneToOne = _pcg.Next(8) == 0;
+        bool isOneToOne = _pcg.Next(6) == 0;
         ulong first = One(Origins);
         ulong byteCount = One<ulong>([16 * Page, 4 * Large, 4 * Large, 8 * Large, 1UL << 30]);
         if (Rarely()) first += 0x800;

@@ -25,7 +25,8 @@ internal sealed partial class OperationWriter
         (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()),
         (4, static w => w.Translate()), (4, static w => w.TranslateTo()), (3, static w => w.Find()), (4, static w => w.FindMappings()),
         (2, static w => w.List()), (18, static w => w.Access()),
-        (3, static w => w.Flush()), (2, static w => w.PollFlush()), (3, static w => w.AdvanceTime()), (3, static w => w.ReserveAgain()),
+        (2, static w => w.Flush()), (1, static w => w.PollFlush()), (1, static w => w.AdvanceTime()), (1, static w => w.ReserveAgain()),
+        (2, static w => w.SetFaultHook()), (3, static _ => new DispatchFaults()),
     ];
 
     private static readonly uint Weights = (uint)Kinds.Sum(kind => kind.Weight);
@@ -48,7 +49,7 @@ internal sealed partial class OperationWriter
         _pcg = pcg;
         _shape = shape;
         _devices = topology.Devices;
-        _hasBanks = topology.Banks is not null;
+        _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];
     }
 
     /// <summary>What most scenarios begin with: a region that a device is active in, and a reservation that is backed.</summary>
@@ -154,7 +155,7 @@ internal sealed partial class OperationWriter
 
     private Permissions Permissions()
     {
-        if (Rarely()) return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.None, Vcmm.Spec.Permissions.Read | Vcmm.Spec.Permissions.Execute]);
+        if (_pcg.Next(20) == 0) return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.None, Vcmm.Spec.Permissions.Read | Vcmm.Spec.Permissions.Execute]);
         return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.Read, Vcmm.Spec.Permissions.Write]);
     }
 

@@ -61,7 +61,8 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     private Topology Topology(PCG pcg)
     {
         Topology machine = Machine(pcg);
-        int flushAtCount = 1 + (int)pcg.Next(4);
+        // At the first nothing ever waits.
+        int flushAtCount = pcg.Next(6) == 0 ? 1 : 2 + (int)pcg.Next(4) / 3;
         if (pcg.Next(3) == 0) machine = machine with { Banks = Banks(pcg, machine.MemoryMiB) };
         return machine with { RangeCache = pcg.Next(3) != 0, FlushAtCount = flushAtCount, FlushCapacity = flushAtCount + (int)pcg.Next(3) };
     }
@@ -86,5 +87,6 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         IotlbWays = 1 + (int)pcg.Next(4),
         WalkCache = (int)pcg.Next(6),
         ContextCache = (int)pcg.Next(4),
+        FaultRecords = pcg.Next(3) == 0 ? 1 << (int)pcg.Next(5) : 222,
     };
 }

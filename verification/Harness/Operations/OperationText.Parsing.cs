@@ -64,6 +64,8 @@ public static partial class OperationText
             "write" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Write),
             "flush" => new Flush(words.TakeId(ObjectKind.Vcm)),
             "poll" => new PollFlush(),
+            "hook" => new SetFaultHook(words.TakeId(ObjectKind.Device), TakeHook(words)),
+            "dispatch" => new DispatchFaults(),
             "advance" => new AdvanceTime(words.TakeMilliseconds()),
             _ => throw words.Expected("an operation"),
         };
@@ -116,6 +118,18 @@ public static partial class OperationText
     {
         words.Take("of", "of");
         return words.TakeSizes();
+    }
+
+    private static FaultHookKind TakeHook(Words words)
+    {
+        const string what = "refuse, retry or none";
+        string word = words.Take(what);
+        foreach (FaultHookKind kind in Enum.GetValues<FaultHookKind>())
+        {
+            if (Write(kind) == word) return kind;
+        }
+
+        throw words.Expected(what);
     }
 
     private static BankRequest TakeBanks(Words words) => new(words.TryTake("bank") ? words.TakeNumber("the number of a type of memory") : null, words.TryTake("coherent"));

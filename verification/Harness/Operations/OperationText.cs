@@ -51,6 +51,8 @@ public static partial class OperationText
         DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device} 0x{o.Address:x}",
         Flush o => $"flush {o.Vcm}",
         PollFlush => "poll",
+        SetFaultHook o => $"hook {o.Device} {Write(o.Kind)}",
+        DispatchFaults => "dispatch",
         AdvanceTime o => string.Create(CultureInfo.InvariantCulture, $"advance {o.Milliseconds}ms"),
         _ => throw new ArgumentException($"{operation.GetType().Name} has no text", nameof(operation)),
     };
@@ -66,6 +68,13 @@ public static partial class OperationText
     internal static string Write(Permissions permissions) => permissions == Permissions.None
         ? "none"
         : $"{(permissions.HasFlag(Permissions.Read) ? "r" : "")}{(permissions.HasFlag(Permissions.Write) ? "w" : "")}{(permissions.HasFlag(Permissions.Execute) ? "x" : "")}";
+
+    internal static string Write(FaultHookKind kind) => kind switch
+    {
+        FaultHookKind.Refuse => "refuse",
+        FaultHookKind.Retry => "retry",
+        _ => "none",
+    };
 
     private static string Banks(BankRequest from) => string.Create(CultureInfo.InvariantCulture, $"{(from.Type is { } type ? $" bank {type}" : "")}{(from.MustBeCoherent ? " coherent" : "")}");
 

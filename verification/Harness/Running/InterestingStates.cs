@@ -56,6 +56,12 @@ public sealed class InterestingStates(RunCounts counts)
             case SetAttributes when looked.IsCached:
                 counts.Reach("a widening met a cached translation");
                 break;
+            case DispatchFaults:
+                if (!seen.Faults.IsEmpty) counts.Reach("a hook was given a fault");
+                if (seen.Faults.DistinctBy(fault => fault.Hook).Count() > 1) counts.Reach("several hooks were given faults");
+                if (seen.FaultsLost) counts.Reach("faults were lost");
+                else if (seen.FaultCount > 1) counts.Reach("every fault was there");
+                break;
             case Copy copy:
                 NoteCopy(after, copy);
                 break;

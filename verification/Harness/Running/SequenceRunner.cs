@@ -77,7 +77,7 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup(machine.Window.First));
+            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null });
             _subject.Expected = access => (_world.Sees(access.Device, access.Address) ?? _world.StaleAt(access.Device, access.Address))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
@@ -130,7 +130,7 @@ public sealed class SequenceRunner
         _interesting.Note(before, _world, operation, seen, interest);
         NoteProbes(operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime) return null;
+        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook or DispatchFaults) return null;
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
         return look.FirstViolation() ?? Probe();
@@ -139,7 +139,12 @@ public sealed class SequenceRunner
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode) return null;
+        if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode)
+        {
+            _world = _world.Blocked((DeviceAccess)operation);
+            return null;
+        }
+
         Counts.Check(InvariantOf(operation));
         Verdict<World> verdict = _world.Judge(operation, seen, surroundings);
         if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(operation), verdict);
@@ -266,6 +271,7 @@ public sealed class SequenceRunner
         SetAttributes or DeviceAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,
+        SetFaultHook or DispatchFaults => Invariant.FaultExact,
         _ => Invariant.Conservation,
     };
 }

@@ -57,6 +57,8 @@ public sealed partial class Subject
         Flush o => Seen(Of(_vcms, o.Vcm).TryFlush()),
         PollFlush => Seen(_flushQueue.TryPoll()),
         AdvanceTime o => Do(o),
+        SetFaultHook o => Do(o),
+        DispatchFaults o => Do(o),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation that can be run", nameof(operation)),
     };
 

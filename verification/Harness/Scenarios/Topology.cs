@@ -39,6 +39,9 @@ public sealed record Topology
     /// <summary>Entries of the context cache: 0 … 256.</summary>
     public int ContextCache { get; init; } = 4;
 
+    /// <summary>Faults that the IOMMU keeps until somebody takes them: 1 … 222.</summary>
+    public int FaultRecords { get; init; } = 16;
+
     /// <summary>Unbacks that may wait for a flush: 1 … 64.</summary>
     public int FlushCapacity { get; init; } = 4;
 
@@ -67,6 +70,7 @@ public sealed record Topology
         IotlbWays = IotlbWays,
         WalkCacheEntriesPerLevel = WalkCache,
         ContextCacheEntries = ContextCache,
+        FaultRecordCount = FaultRecords,
     };
 
     /// <summary>The banks, one behind the other.</summary>
@@ -109,6 +113,7 @@ public sealed record Topology
         Require(IotlbSets is >= 0 and <= 1024 && (IotlbSets & (IotlbSets - 1)) == 0, nameof(IotlbSets), IotlbSets, "0 or a power of two to 1024");
         Require(IotlbWays is >= 0 and <= 16, nameof(IotlbWays), IotlbWays, "0 to 16");
         Require(WalkCache is >= 0 and <= 64, nameof(WalkCache), WalkCache, "0 to 64");
+        Require(FaultRecords is >= 1 and <= 222, nameof(FaultRecords), FaultRecords, "1 to 222");
         Require(FlushCapacity is >= 1 and <= 64, nameof(FlushCapacity), FlushCapacity, "1 to 64");
         Require(FlushAtCount >= 1 && FlushAtCount <= FlushCapacity, nameof(FlushAtCount), FlushAtCount, "1 to flushCapacity");
         Require(FlushAtMilliseconds is >= 1 and <= 1000, nameof(FlushAtMilliseconds), FlushAtMilliseconds, "1 to 1000");

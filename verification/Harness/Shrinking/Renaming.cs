@@ -80,7 +80,8 @@ internal static class Renaming
         TranslateTo o => o with { Vcm = to(o.Vcm), Other = to(o.Other) },
         DeviceAccess o => o with { Device = to(o.Device) },
         Flush o => o with { Vcm = to(o.Vcm) },
-        PollFlush or AdvanceTime => operation,
+        PollFlush or AdvanceTime or DispatchFaults => operation,
+        SetFaultHook o => o with { Device = to(o.Device) },
         _ => throw new ArgumentException($"{operation.GetType().Name} has no names that are known", nameof(operation)),
     };
 }

@@ -66,7 +66,7 @@ internal static class Simplifications
             now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
-            now with { RangeCache = true }, now with { Banks = null },
+            now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
         ];
         return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
@@ -129,6 +129,9 @@ internal static class Simplifications
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
                 if (o.First != 0) yield return o with { First = 0 };
                 if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
+                break;
+            case SetFaultHook o:
+                if (o.Kind == FaultHookKind.Retry) yield return o with { Kind = FaultHookKind.Refuse };
                 break;
             case AdvanceTime o:
                 if (o.Milliseconds > 10) yield return o with { Milliseconds = 10 };

@@ -125,7 +125,7 @@ public sealed class ModelLaws
 
     [Theory]
     [InlineData("", "r1 = reserve v0 8K rw align 4K", 0x6000UL, 0x7000UL)]
-    [InlineData("", "r1 = reserve v0 4K rw align 16K", 0x8000UL, 0xc000UL)]
+    [InlineData("", "r1 = reserve v0 4K rw align 16K", 0x4000UL, 0x8000UL)]
     [InlineData("", "r1 = reserve b0 4K rw align 4K", 0UL, 0x1000UL)]
     [InlineData("", "b1 = bound v0 4K align 4K", 0x4000UL, 0x6000UL)]
     [InlineData(" top-down", "r1 = reserve v0 8K rw align 4K", 0xe000UL, 0xd000UL)]

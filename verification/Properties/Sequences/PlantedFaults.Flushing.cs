@@ -13,7 +13,7 @@ internal static class FlushFaults
     public static IReadOnlyList<PlantedFault> All { get; } =
     [
         new("a deferred unback that gives its addresses back at once", Invariant.NoStaleAccess, 8, EagerRanges.Parts()),
-        new("a flush by age that does not invalidate", Invariant.NoStaleAccess, 8, NoFlushByAge())
+        new("a flush by age that does not invalidate", Invariant.NoStaleAccess, 9, NoFlushByAge())
         {
             // Where memory was freed meanwhile, it is freed while it can be reached.
             OrElse = Invariant.FrameSafety,
@@ -45,7 +45,17 @@ internal sealed class EagerRanges
     public static SubjectParts Parts()
     {
         var eager = new EagerRanges();
-        return new() { Ranges = space => new Allocator(eager, space), Around = eager.Do };
+        return new()
+        {
+            Ranges = space => new Allocator(eager, space),
+            Around = eager.Do,
+            Iommu = iommu =>
+            {
+                // Another scenario, in which the names stand for others.
+                eager._taken.Clear();
+                return iommu;
+            },
+        };
     }
 
     private Observation Do(Operation operation, Func<Operation, Observation> run)
@@ -103,6 +113,7 @@ internal sealed class EagerRanges
 internal sealed class EagerFrames(IBankedFrameSource inner) : PassingFrames(inner)
 {
     private readonly List<PhysAddr> _early = [];
+    private readonly HashSet<PhysAddr> _taken = [];
 
     public static SubjectParts Parts()
     {
@@ -110,7 +121,12 @@ internal sealed class EagerFrames(IBankedFrameSource inner) : PassingFrames(inne
         Dictionary<ObjectId, AddressRange[]> made = [];
         return new()
         {
-            Frames = watched => frames = new(watched),
+            Frames = watched =>
+            {
+                // Another scenario, in which the names stand for others.
+                made.Clear();
+                return frames = new(watched);
+            },
             Around = (operation, run) =>
             {
                 Observation seen = run(operation);
@@ -135,8 +151,6 @@ internal sealed class EagerFrames(IBankedFrameSource inner) : PassingFrames(inne
         if (error == VcmmError.None) _taken.Add(block);
         return error;
     }
-
-    private readonly HashSet<PhysAddr> _taken = [];
 
     private void GiveBack(AddressRange[] chunks)
     {

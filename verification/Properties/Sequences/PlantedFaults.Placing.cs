@@ -11,7 +11,7 @@ internal static class PlacementFaults
 {
     public static IReadOnlyList<PlantedFault> All { get; } =
     [
-        new("a region that is filled from the bottom though it says from the top", Invariant.NoOverlap, 2, new() { Ranges = static space => new Upwards(space) })
+        new("a region that is filled from the bottom though it says from the top", Invariant.NoOverlap, 3, new() { Ranges = static space => new Upwards(space) })
         {
             // With the cache before it the library is free.
             Topology = new() { RangeCache = false },
