@@ -23,6 +23,9 @@ public sealed record ScenarioShape
     /// <summary>The machine, if it must be this one.</summary>
     public Topology? Topology { get; init; }
 
+    /// <summary>Whether, though the machine must be that one, the library is set up in different ways on it.</summary>
+    public bool VariesSetup { get; init; }
+
     /// <summary>Whether chunks of 2 MiB are used: filling them takes time on a machine that is reached through a socket.</summary>
     public bool LargeChunks { get; init; } = true;
 }
@@ -49,7 +52,8 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 
     private Scenario Generate(PCG pcg)
     {
-        Topology topology = shape.Topology ?? Topology(pcg);
+        Topology topology = shape.Topology ?? Machine(pcg);
+        if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
         ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();
@@ -58,9 +62,9 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         return new(topology, steps.ToImmutable());
     }
 
-    private Topology Topology(PCG pcg)
+    /// <summary>How the library is set up: what it lets wait, how it gives addresses, which memory it has.</summary>
+    private static Topology SetUp(PCG pcg, Topology machine)
     {
-        Topology machine = Machine(pcg);
         // At the first nothing ever waits.
         int flushAtCount = pcg.Next(6) == 0 ? 1 : 2 + (int)pcg.Next(4) / 3;
         if (pcg.Next(3) == 0) machine = machine with { Banks = Banks(pcg, machine.MemoryMiB) };

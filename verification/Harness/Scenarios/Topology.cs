@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Serialization;
 using IommuSim;
 using Platform;
 using Vcmm.Allocation;
@@ -119,6 +120,10 @@ public sealed record Topology
         Require(FlushAtMilliseconds is >= 1 and <= 1000, nameof(FlushAtMilliseconds), FlushAtMilliseconds, "1 to 1000");
         Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
     }
+
+    /// <summary>What of it is the IOMMU and the devices, without the sizes of caches: not how much memory the library is given, nor how it is set up.</summary>
+    [JsonIgnore]
+    public string Hardware => (this with { Banks = null, MemoryMiB = 1 }).Outline;
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
