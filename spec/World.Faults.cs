@@ -7,7 +7,11 @@ namespace Vcmm.Spec;
 /// <param name="Page">The first address of the page.</param>
 /// <param name="Access">What it wanted.</param>
 /// <param name="IsCertain">Whether the hardware must record it. It need not where it translates nothing.</param>
-public readonly record struct PendingFault(ObjectId Device, ulong Page, Permissions Access, bool IsCertain);
+public readonly record struct PendingFault(ObjectId Device, ulong Page, Permissions Access, bool IsCertain)
+{
+    /// <summary>In which address space of the device; null: without a PASID.</summary>
+    public uint? Pasid { get; init; }
+}
 
 /// <summary>A fault that a hook was given.</summary>
 /// <param name="Hook">Whose hook.</param>
@@ -16,8 +20,11 @@ public readonly record struct PendingFault(ObjectId Device, ulong Page, Permissi
 /// <param name="Access">What it wanted.</param>
 public readonly record struct GivenFault(ObjectId Hook, ObjectId Device, ulong Page, Permissions Access)
 {
+    /// <summary>In which address space of the device; null: without a PASID.</summary>
+    public uint? Pasid { get; init; }
+
     /// <summary><c>d0 Read 0x1000</c>.</summary>
-    public override string ToString() => $"{(Hook == Device ? "" : $"{Hook} was given ")}{Device} {Access} 0x{Page:x}";
+    public override string ToString() => $"{(Hook == Device ? "" : $"{Hook} was given ")}{Device} {(Pasid is { } pasid ? $"pasid {pasid} " : "")}{Access} 0x{Page:x}";
 }
 
 // Faults: each blocked access gives one, to the hook of its device; hardware that has no room for it says so.
@@ -32,7 +39,7 @@ public sealed partial record World
     /// <summary>The world in which an access was blocked.</summary>
     public World Blocked(DeviceAccess access) => this with
     {
-        Faults = Faults.Add(new(access.Device, access.Address & ~(PageBytes - 1), access.Kind, !Iommu.Untranslated.Any(range => range.Contains(access.Address)))),
+        Faults = Faults.Add(new(access.Device, access.Address & ~(PageBytes - 1), access.Kind, access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.Address))) { Pasid = access.Pasid }),
     };
 
     private Verdict<World> Judge(SetFaultHook set, Observation seen) => new Refusals()
@@ -45,7 +52,7 @@ public sealed partial record World
         int given = 0;
         foreach (PendingFault pending in Faults.Where(fault => Hooked.Contains(fault.Device)))
         {
-            if (given < seen.Faults.Length && seen.Faults[given] == new GivenFault(pending.Device, pending.Device, pending.Page, pending.Access)) given++;
+            if (given < seen.Faults.Length && seen.Faults[given] == new GivenFault(pending.Device, pending.Device, pending.Page, pending.Access) { Pasid = pending.Pasid }) given++;
             else if (mustBeAll && pending.IsCertain) return Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {pending.Device} {pending.Access} 0x{pending.Page:x} was blocked and is not there, and nothing was lost");
         }
 

@@ -31,9 +31,12 @@ public sealed partial record World
     public ulong? FlushFailedAt { get; private init; }
 
     /// <summary>What a device may still see at an address though it was unbacked; null: nothing.</summary>
-    public Translation? StaleAt(ObjectId device, ulong address)
+    /// <param name="device">The device.</param>
+    /// <param name="address">The address.</param>
+    /// <param name="pasid">In which of its address spaces; null: without a PASID.</param>
+    public Translation? StaleAt(ObjectId device, ulong address, uint? pasid = null)
     {
-        if (Quarantine.IsEmpty || ActiveVcmOf(device) is not { } vcm) return null;
+        if (Quarantine.IsEmpty || ActiveVcmOf(device, pasid) is not { } vcm) return null;
         foreach (Mapping mapping in StaleOf(vcm))
         {
             if (mapping.Range.Contains(address)) return mapping.At(address);

@@ -19,7 +19,8 @@ internal sealed partial class OperationWriter
         if (Rarely()) first += 0x800;
         AddressRange range = isOneToOne ? One(OneToOneRanges) : new(first, first + byteCount - 1);
         ObjectId id = Make(ObjectKind.Vcm);
-        bool isDeferred = _pcg.Next(3) == 0;
+        // The table of a deferred region is not adopted.
+        bool isDeferred = _pcg.Next(_isScalable ? 8u : 3) == 0;
         if (range.First % Page == 0) _vcms.Add((id, range, isOneToOne));
         if (range.First % Page == 0 && isDeferred) _deferred.Add(id);
         bool isTopDown = _pcg.Next(4) == 0;
@@ -117,7 +118,8 @@ internal sealed partial class OperationWriter
         if (_vcms.Count == 0) return null;
         ObjectId id = Make(ObjectKind.Association);
         _associations.Add((id, false));
-        return new(id, Recent(_vcms).Id, Device());
+        ObjectId vcm = Recent(_vcms).Id;
+        return _isScalable ? AssociateInScalableMode(id, vcm) : new(id, vcm, Device());
     }
 
     private Deassociate? Deassociate() => _associations.Count == 0 ? null : new(One(_associations).Id);

@@ -26,7 +26,7 @@ public sealed class QuarantinedTables
         foreach ((ObjectId vcm, VcmState state) in after.Vcms)
         {
             if (!state.IsDeferred) continue;
-            IReadOnlyList<PhysAddr> now = after.HasTable(vcm) ? look.TableOf(vcm)?.Pages ?? [] : [];
+            IReadOnlyList<PhysAddr> now = [.. after.TablesOf(vcm).SelectMany(kind => look.TableOf(vcm, kind)?.Pages ?? [])];
             if (added is not null && after.Reservations[added.Reservation].Vcm == vcm) _pages.UnionWith(_former.GetValueOrDefault(vcm, []).Except(now));
             _former[vcm] = now;
         }

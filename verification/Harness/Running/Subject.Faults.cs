@@ -13,7 +13,7 @@ public sealed partial class Subject
         FaultAnswer answer = set.Kind == FaultHookKind.Retry ? FaultAnswer.Retry : FaultAnswer.Refuse;
         _devices[set.Device.Number].FaultHook = set.Kind == FaultHookKind.None ? null : fault =>
         {
-            _given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access));
+            _given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access) { Pasid = fault.Pasid?.Value });
             return answer;
         };
         return new(Outcome.None);
