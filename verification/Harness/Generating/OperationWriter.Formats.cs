@@ -12,7 +12,7 @@ internal sealed partial class OperationWriter
     // More of what joins regions and devices: there are more ways to.
     private static (uint Weight, Func<OperationWriter, Operation?> Write)[] ScalableKinds =>
         [.. Kinds, (8, static w => w.Associate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()), (2, static w => w.Deassociate()), (12, static w => w.Access()),
-            (8, static w => w.Adopt()), (2, static w => w.WorkInPrebuilt())];
+            (14, static w => w.Adopt()), (3, static w => w.WorkInPrebuilt())];
 
     private readonly List<(ObjectId Device, uint? Pasid)> _spaces = [];
     private readonly List<(ObjectId Association, ObjectId Vcm, TableKind? Kind)> _joined = [];
@@ -38,7 +38,8 @@ internal sealed partial class OperationWriter
     private Associate AssociatePrebuilt(ObjectId id, ObjectId vcm)
     {
         TableKind? kind = Rarely() ? TableKind.FirstStageFiveLevels : _prebuilt.FindLast(prebuilt => prebuilt.Id == vcm).Kind;
-        (ObjectId Device, uint? Pasid) space = (Device(), _pcg.Next(5) < 2 ? null : One(Pasids));
+        // Seldom the space without a PASID, which others are active in.
+        (ObjectId Device, uint? Pasid) space = (Device(), _pcg.Next(6) == 0 ? null : 1 + _pcg.Next(4));
         _spaces.Add(space);
         return new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid };
     }
@@ -91,7 +92,7 @@ internal sealed partial class OperationWriter
         return _spaces.Count != 0 && _pcg.Next(8) != 0 ? Recent(_spaces) : (Device(), _pcg.Next(2) == 0 ? null : One(Pasids));
     }
 
-    /// <summary>Another association of the region that the scenario begins with: a second table of the same, often.</summary>
+    /// <summary>Another association of the region that the scenario begins with, often through a table of another format, which somebody adopts.</summary>
     private IEnumerable<Step> JoinAgain()
     {
         if (!_isScalable || _pcg.Next(2) == 0) yield break;
@@ -99,5 +100,7 @@ internal sealed partial class OperationWriter
         _associations.Add((id, false));
         yield return new(AssociateInScalableMode(id, _vcms[^1].Id));
         yield return new(Activate()!);
+        if (_pcg.Next(2) == 0 && Adopt() is { } adopt) yield return new(adopt);
+        while (_next.TryDequeue(out Operation? next)) yield return new(next);
     }
 }

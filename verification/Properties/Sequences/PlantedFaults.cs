@@ -244,15 +244,19 @@ internal sealed class WritableAlways(IPageTable inner) : PassingTable(inner)
 
 internal sealed class EarlyRelease(IPageTable inner) : PassingTable(inner)
 {
+    private bool _wasReleased;
+
     public override void Unmap(IovaRange range, InvalidationGather gather)
     {
         Inner.Unmap(range, gather);
         Inner.Release(gather);
+        _wasReleased = true;
     }
 
     public override void Release(InvalidationGather gather)
     {
-        // It was.
+        if (!_wasReleased) Inner.Release(gather);
+        _wasReleased = false;
     }
 }
 
