@@ -168,6 +168,60 @@ public sealed class RightLocks(Func<long> clock, RightLocks.IBehind? behind) : P
     }
 }
 
+/// <summary>Known by its name and those of its methods.</summary>
+public class ThinLock
+{
+    private int _held;
+
+    public void Enter() => _held++;
+
+    public void Exit() => _held--;
+}
+
+internal sealed class AThinLock : Pair
+{
+    [LockRank(LockRank.Inner)]
+    private readonly ThinLock _thin = new();
+
+    public void Start()
+    {
+        _thin.Enter();
+        try
+        {
+            TakeOuter();
+        }
+        finally
+        {
+            _thin.Exit();
+        }
+
+        TakeOuter();
+    }
+}
+
+internal sealed class AThinLockOfAClass : Pair
+{
+    private readonly Slot _slot = new();
+
+    public void Start()
+    {
+        _slot.Enter();
+        try
+        {
+            TakeOuter();
+        }
+        finally
+        {
+            _slot.Exit();
+        }
+
+        TakeOuter();
+    }
+
+    [LockRank(LockRank.Inner)]
+    private sealed class Slot : ThinLock;
+}
+
 internal sealed class ThroughTwoCalls : Pair
 {
     public void Start()
