@@ -83,12 +83,19 @@ internal enum LockRank
     /// <summary>Under which PASIDs a domain is attached.</summary>
     DomainTags,
 
+    /// <summary>Which devices have a TLB of their own, and of which domains.</summary>
+    DeviceTlbs,
+
     /// <summary>Which table each device of an IOMMU translates through.</summary>
     DeviceTables,
 
     /// <summary>An IOMMU's fault records.</summary>
     [HeldAcrossWait("a record is read and cleared in registers")]
     Faults,
+
+    /// <summary>Accesses that wait for a page, and what their devices are to be told.</summary>
+    [HeldAcrossWait("a request is read from registers; and a device has been told, or is to be told yet, before anything else is said to it")]
+    PageRequests,
 
     /// <summary>An IOMMU's command queue.</summary>
     [HeldAcrossWait("head and tail are registers; a queue that failed is started anew before anybody uses it")]
