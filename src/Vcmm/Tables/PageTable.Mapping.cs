@@ -9,6 +9,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
     {
+        RequireSegments(first, segments);
         // The last table counted at each level: two runs that meet in one missing table need it once.
         Span<ulong> counted = stackalloc ulong[LevelLimit];
         counted.Fill(ulong.MaxValue);
@@ -26,6 +27,8 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
     {
+        RequireSegments(first, segments);
+        if (!TFormat.CanExpress(attributes)) ThrowAttributes(attributes);
         var runs = new RunEnumerator(first, segments);
         while (runs.MoveNext())
         {
@@ -43,6 +46,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public void Unmap(IovaRange range, InvalidationGather gather)
     {
+        RequireRange(range);
         ulong byteCount = unchecked(range.Last.Value - range.First.Value + 1);
         PhysAddr table = Descend(range.First.Value, byteCount, ref gather.Hint, out int level);
         if (level == 1) ClearPages(Slot(table, 1, range.First.Value), range.First.Value, byteCount >> TFormat.GranuleLog2, gather);

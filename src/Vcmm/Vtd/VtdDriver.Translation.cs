@@ -35,6 +35,11 @@ public sealed partial class VtdDriver<TMemory>
     public bool CanShare(TableFormat format, IovaRange range) =>
         CanTranslate(format, range) || (Formats.Contains(format) && VtdFormats.IsCanonical(format, range));
 
+    /// <summary>First-stage tables always; second-stage ones where <see cref="VtdDriverOptions.TracksUse"/> asks for it and the hardware can.</summary>
+    /// <inheritdoc/>
+    public bool TracksUse(TableFormat format) =>
+        Formats.Contains(format) && (VtdFormats.IsFirstStage(format) || (_isScalable && _tracksUse));
+
     /// <inheritdoc/>
     public IPageTable AdoptTable(TableFormat format, PhysAddr root) => VtdFormats.Adopt(_memory, format, root);
 

@@ -27,6 +27,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     private readonly IDeviceTables _tables;
     private readonly FaultRecords _faults;
     private readonly PhysAddr[] _queueFrames;
+    private readonly bool _tracksUse;
 
     private VtdDriver(
         TMemory memory, IMmio registers, IFrameSource frames, VtdCapabilities capabilities, VtdDriverOptions options, TableFormat[] formats, PhysAddr[] owned)
@@ -36,6 +37,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         _frames = frames;
         _capabilities = capabilities;
         _isScalable = options.Scalable;
+        _tracksUse = options.TracksUse && capabilities.SecondStageAccessedDirty;
         _command = new(registers, options.WaitPolicy);
         _faults = new(registers, capabilities);
         _queueFrames = owned[1..];
@@ -43,7 +45,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         PasidCount = _isScalable ? Math.Min(capabilities.PasidCount, options.MaximumPasidCount) : 0;
         _tables = _isScalable
             ? new ScalableTables<TMemory>(
-                memory, frames, owned[0], capabilities, PasidCount, options.TracksUse && capabilities.SecondStageAccessedDirty)
+                memory, frames, owned[0], capabilities, PasidCount, _tracksUse)
             : new ContextTables<TMemory>(memory, frames, owned[0]);
         Formats = formats;
     }

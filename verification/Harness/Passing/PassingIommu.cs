@@ -37,6 +37,9 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual bool CanShare(TableFormat format, IovaRange range) => inner.CanShare(format, range);
 
     /// <inheritdoc/>
+    public virtual bool TracksUse(TableFormat format) => inner.TracksUse(format);
+
+    /// <inheritdoc/>
     public virtual VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(format, frames, out table);
 
     /// <inheritdoc/>
