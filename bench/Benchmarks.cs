@@ -23,6 +23,16 @@ public class PageBenchmark() : RowBenchmark("E2 page", SinglePage.Operations)
     public void Bare() => Baseline.Batch();
 }
 
+/// <summary>Row <c>E3 domain</c>.</summary>
+public class DomainBenchmark() : RowBenchmark("E3 domain", SinglePage.Operations)
+{
+    [Benchmark(OperationsPerInvoke = SinglePage.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = SinglePage.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
 /// <summary>Row <c>E4 cycle</c>.</summary>
 public class CycleBenchmark() : RowBenchmark("E4 cycle", FourCalls.Operations)
 {
@@ -81,6 +91,67 @@ public class Ranges1MBenchmark() : RowBenchmark("E6 ranges 1M", Ranges.Operation
     public void Library() => Workload.Batch();
 }
 
+/// <summary>Row <c>E6 hits</c>.</summary>
+public class CacheHitsBenchmark() : RowBenchmark("E6 hits", CacheHits.Operations)
+{
+    [Benchmark(OperationsPerInvoke = CacheHits.Operations)]
+    public void Library() => Workload.Batch();
+}
+
+/// <summary>Row <c>E6 cached 10</c>.</summary>
+public class Cached10Benchmark() : RowBenchmark("E6 cached 10", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Ranges.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E6 cached 1k</c>.</summary>
+public class Cached1kBenchmark() : RowBenchmark("E6 cached 1k", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Ranges.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E6 cached 100k</c>.</summary>
+public class Cached100kBenchmark() : RowBenchmark("E6 cached 100k", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Ranges.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E6 cached 1M</c>.</summary>
+public class Cached1MBenchmark() : RowBenchmark("E6 cached 1M", Ranges.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Ranges.Operations)]
+    public void Library() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Ranges.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E6 frame</c>.</summary>
+public class FrameBenchmark() : RowBenchmark("E6 frame", SingleFrame.Operations)
+{
+    [Benchmark(OperationsPerInvoke = SingleFrame.Operations)]
+    public void Library() => Workload.Batch();
+}
+
+/// <summary>Row <c>E6 blocks</c>.</summary>
+public class BlocksBenchmark() : RowBenchmark("E6 blocks", MixedBlocks.Operations)
+{
+    [Benchmark(OperationsPerInvoke = MixedBlocks.Operations)]
+    public void Library() => Workload.Batch();
+}
+
 /// <summary>Row <c>E7 two bare</c>.</summary>
 public class TwoBareBenchmark() : RowBenchmark("E7 two bare", 2 * TwoThreads.BareOperationsOfEach, TwoThreads.BareOperationsOfEach)
 {
@@ -88,6 +159,16 @@ public class TwoBareBenchmark() : RowBenchmark("E7 two bare", 2 * TwoThreads.Bar
     public void Both() => Workload.Batch();
 
     [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.BareOperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}
+
+/// <summary>Row <c>E7 cache</c>.</summary>
+public class TwoOnCacheBenchmark() : RowBenchmark("E7 cache", 2 * TwoThreads.OperationsOfEach, TwoThreads.OperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.OperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
     public void OneThread() => Baseline.Batch();
 }
 

@@ -3,6 +3,12 @@ namespace Vcmm.Spec;
 /// <summary>Joins a region with a device.</summary>
 public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Device) : Operation
 {
+    /// <summary>Which tables the hardware walks for it; null: the caller does not choose.</summary>
+    public TableKind? Kind { get; init; }
+
+    /// <summary>Which of the device's address spaces the region becomes; null: that of its requests without a PASID.</summary>
+    public uint? Pasid { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Association];
 
@@ -37,6 +43,9 @@ public sealed record Deactivate(ObjectId Association) : Operation
 /// <param name="Kind"><see cref="Permissions.Read"/> or <see cref="Permissions.Write"/>.</param>
 public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Kind) : Operation
 {
+    /// <summary>The PASID of the request, below 2^20; null: it has none.</summary>
+    public uint? Pasid { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];
 }

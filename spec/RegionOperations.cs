@@ -8,6 +8,9 @@ public enum VcmKind
 
     /// <summary>Every address is the physical address behind it.</summary>
     OneToOne,
+
+    /// <summary>What the addresses mean is in a table that somebody else changes.</summary>
+    Prebuilt,
 }
 
 /// <summary>Makes a region.</summary>

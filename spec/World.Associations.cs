@@ -6,18 +6,24 @@ public sealed partial record World
     private Verdict<World> Judge(Associate associate, Observation seen, Surroundings surroundings)
     {
         VcmState vcm = Vcms[associate.Vcm];
+        TableKind kind = associate.Kind ?? TableKind.SecondStage;
+        if (Iommu.Find(kind) is not { } table)
+            return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "the IOMMU walks no such tables").Judge(this, seen.Outcome, () => Accept(this));
         IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
         ulong tables = 1 + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
-            .Aggregate(0UL, (sum, reservation) => sum + MostTables(reservation.Range));
+            .Aggregate(0UL, (sum, reservation) => sum + MostTables(table, reservation.Range));
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
-            .Must(Outcome.Invalid, vcm.Range.Last > Iommu.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the IOMMU translates")
+            .Must(Outcome.Invalid, associate.Pasid == 0, Invariant.Isolation, "PASID 0 is kept for requests without one")
+            .Must(Outcome.Invalid, associate.Pasid >= Iommu.PasidCount, Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
+            .Must(Outcome.Invalid, vcm.Adopted is { } adopted && adopted.Kind != kind, Invariant.SharedTable, "the region is prebuilt, of another format")
+            .Must(Outcome.Invalid, vcm.Range.Last > table.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the tables translate")
             .Must(Outcome.Invalid, Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
-            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !Iommu.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what tables cannot")
-            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyondTables(Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what tables lead to")
-            .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device), Invariant.SharedTable, "the two are associated")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what the tables cannot")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyond(table, Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what the tables lead to")
+            .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device && association.Pasid == associate.Pasid), Invariant.SharedTable, "the two are associated under that PASID")
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
-            .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device))));
+            .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = kind, Pasid = associate.Pasid })));
     }
 
     private Verdict<World> Judge(Deassociate deassociate, Observation seen)
@@ -34,8 +40,8 @@ public sealed partial record World
         AssociationState association = Associations[activate.Association];
         return new Refusals()
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
-            .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device) is not null, Invariant.Isolation, "the device is active")
-            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < PageBytes)
+            .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device, association.Pasid) is not null, Invariant.Isolation, "the device's address space is active")
+            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes)
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(With(activate.Association, association with { IsActive = true })));
     }
@@ -48,7 +54,7 @@ public sealed partial record World
             .Must(Outcome.NotFound, !association.IsDropped && !association.IsActive, Invariant.Isolation, "the association is not active")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
-                Remember(association.Vcm, Vcms[association.Vcm].Range, [association.Device])
+                Remember(association.Vcm, Vcms[association.Vcm].Range, [(association.Device, association.Pasid)])
                     .With(deactivate.Association, association with { IsActive = false })));
     }
 
@@ -65,7 +71,8 @@ public sealed partial record World
 
     private Verdict<World> Judge(TranslateTo translate, Observation seen)
     {
-        Translation? meaning = MeaningOf(translate.Vcm, translate.Address);
+        // What a prebuilt region maps is read from its table, which it looks at while it has an association.
+        Translation? meaning = IsPrebuilt(translate.Vcm) && !HasTable(translate.Vcm) ? null : MeaningOf(translate.Vcm, translate.Address);
         ulong? expected = meaning is { } at ? PlacesOf(at.Target).Where(place => Reservations[place.Reservation].Vcm == translate.Other).Min(place => (ulong?)place.Address) : null;
         bool isRight = seen.Outcome == (meaning is null ? Outcome.Fault : expected is null ? Outcome.NotFound : Outcome.None) && (expected is null || seen.Address == expected);
         return isRight
@@ -75,13 +82,13 @@ public sealed partial record World
 
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
-        // Not an access of memory: a message to the interrupt logic, say.
-        if (Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(this);
-        Translation? meaning = Sees(access.Device, access.Address);
+        // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
+        if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(this);
+        Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
         bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
         if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(this);
-        string what = $"{access.Device} {(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
+        string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {
             return isGranted
@@ -97,11 +104,11 @@ public sealed partial record World
     private Invariant Name(DeviceAccess access, ulong reached, Translation? meaning)
     {
         bool wasOnce = Former.Exists(former =>
-            former.Device == access.Device && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address) is var then
+            former.Device == access.Device && former.Pasid == access.Pasid && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address) is var then
             && then.Target == reached && (access.Kind == Permissions.Read ? then.Read : then.Write));
         if (meaning?.Target == reached) return wasOnce ? Invariant.NoStaleAccess : Invariant.Permission;
-        if (wasOnce) return ActiveVcmOf(access.Device) is null ? Invariant.Isolation : Invariant.NoStaleAccess;
-        bool isItsOwn = ActiveVcmOf(access.Device) is { } vcm
+        if (wasOnce) return ActiveVcmOf(access.Device, access.Pasid) is null ? Invariant.Isolation : Invariant.NoStaleAccess;
+        bool isItsOwn = ActiveVcmOf(access.Device, access.Pasid) is { } vcm
             && MappingsOf(vcm).Any(mapping => reached >= mapping.Translation.Target && reached - mapping.Translation.Target <= mapping.Range.Last - mapping.Range.First);
         return isItsOwn ? Invariant.TablesAreTruth : Invariant.Isolation;
     }

@@ -3,7 +3,7 @@ namespace Vcmm.Spec;
 // Backing: what is behind a reservation, and what it grants.
 public sealed partial record World
 {
-    // A cut at each end, each of them through leaves of at most two sizes.
+    // A cut at each end, each of them through leaves of at most two sizes, in each table.
     private const ulong MostTablesOfCuts = 4;
 
     private Verdict<World> Judge(Back back, Observation seen, Surroundings surroundings)
@@ -29,11 +29,11 @@ public sealed partial record World
     private Verdict<World> JudgeBack(Refusals refusals, ObjectId id, BackedPart part, bool isPart, Observation seen, Surroundings surroundings)
     {
         ReservationState reservation = Reservations[id];
-        bool isShort = isPart && HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTables(RangeOf(reservation, part.Offset, part.ByteCount)) * PageBytes;
+        bool isShort = isPart && HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTables(reservation.Vcm, RangeOf(reservation, part.Offset, part.ByteCount)) * PageBytes;
         return refusals
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
             .Must(Outcome.Invalid, Memories[part.Memory].IsFreed, Invariant.FrameSafety, "the memory was freed")
-            .Must(Outcome.Invalid, HasTable(reservation.Vcm) && IsBeyondTables(Memories[part.Memory]), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
+            .Must(Outcome.Invalid, IsBeyondTables(reservation.Vcm, Memories[part.Memory]), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
             .Must(Outcome.Invalid, isPart && !MayBack(reservation, part), Invariant.TablesAreTruth, "the addresses are not the memory's, in a one-to-one region")
             .Must(Outcome.Busy, isPart ? reservation.BackedBytes(part.Offset, part.ByteCount) != 0 : reservation.IsBacked, Invariant.TablesAreTruth, "some of it is backed")
             .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
@@ -56,7 +56,7 @@ public sealed partial record World
     {
         ReservationState reservation = Reservations[unback.Reservation];
         bool isPart = IsPart(unback.Offset, unback.ByteCount, reservation.ByteCount);
-        bool isShort = HasTable(reservation.Vcm) && surroundings.FreeBytes < MostTablesOfCuts * PageBytes;
+        bool isShort = surroundings.FreeBytes < MostTablesOfCuts * (ulong)TablesOf(reservation.Vcm).Count() * PageBytes;
         return new Refusals()
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
             .Must(Outcome.Invalid, !isPart, Invariant.TablesAreTruth, "it is no part of the reservation")
@@ -89,8 +89,6 @@ public sealed partial record World
     private static bool IsContiguous(MemoryState memory) =>
         memory.Segments.Zip(memory.Segments.Skip(1)).All(pair => pair.First.Last + 1 == pair.Second.First);
 
-    private bool IsBeyondTables(MemoryState memory) => memory.Segments.Any(chunk => chunk.Last > Iommu.LastTarget);
-
     /// <summary>Whether the region's kind lets this memory be there.</summary>
     private bool MayBack(ReservationState reservation, BackedPart part)
     {
@@ -103,17 +101,5 @@ public sealed partial record World
         }
 
         return true;
-    }
-
-    /// <summary>Whether something is granted, and every table that there is can grant just that.</summary>
-    private bool CanGrant(ObjectId vcm, Permissions permissions) =>
-        permissions != Permissions.None && (permissions & ~Permissions.ReadWriteExecute) == 0 && (!HasTable(vcm) || Iommu.Grantable.Contains(permissions));
-
-    /// <summary>An upper bound for the tables below the root that a range can need: one for each 2 MiB, 1 GiB and 512 GiB touched.</summary>
-    private static ulong MostTables(AddressRange range)
-    {
-        ulong count = 0;
-        for (int shift = 21; shift <= 39; shift += 9) count += (range.Last >> shift) - (range.First >> shift) + 1;
-        return count;
     }
 }

@@ -10,11 +10,11 @@ public sealed partial record World
         // In a one-to-one region the memory says where.
         AddressRange? place = vcm.Kind == VcmKind.OneToOne ? RangeOf(memory.Segments[0].First, memory.ByteCount) : null;
         var part = new BackedPart(0, map.Memory, 0, memory.ByteCount);
-        bool isShort = HasTable(map.Vcm) && surroundings.FreeBytes < MostTablesAnywhere(memory.ByteCount) * PageBytes;
+        bool isShort = HasTable(map.Vcm) && surroundings.FreeBytes < MostTablesAnywhere(map.Vcm, memory.ByteCount) * PageBytes;
         return Reservable(new(), map.Vcm, memory.ByteCount, map.Permissions)
             .Must(Outcome.Invalid, !IsAlignment(map.Alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
             .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
-            .Must(Outcome.Invalid, HasTable(map.Vcm) && IsBeyondTables(memory), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
+            .Must(Outcome.Invalid, IsBeyondTables(map.Vcm, memory), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
             .Must(Outcome.Invalid, place is { } own && !vcm.Range.Contains(own), Invariant.TablesAreTruth, "the memory's addresses are not in the one-to-one region")
             .Must(Outcome.Invalid, place is { } first && IsAlignment(map.Alignment) && first.First % map.Alignment != 0, Invariant.NoOverlap, "the memory's address is not aligned so")
             .Must(Outcome.Invalid, place is not null && !IsContiguous(memory), Invariant.TablesAreTruth, "the memory is not one range")
@@ -46,7 +46,7 @@ public sealed partial record World
     private Verdict<World> Judge(Bind bind, Observation seen, Surroundings surroundings)
     {
         bool isOneToOne = Vcms[bind.Vcm].Kind == VcmKind.OneToOne;
-        bool isShort = surroundings.FreeBytes < bind.ByteCount || surroundings.FreeBytes - bind.ByteCount < MostTablesAnywhere(bind.ByteCount) * PageBytes;
+        bool isShort = surroundings.FreeBytes < bind.ByteCount || surroundings.FreeBytes - bind.ByteCount < MostTablesAnywhere(bind.Vcm, bind.ByteCount) * PageBytes;
         return Reservable(new(), bind.Vcm, bind.ByteCount, bind.Permissions)
             .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, surroundings))
             .With(refusals => isOneToOne ? refusals : Placeable(refusals, bind.Vcm, bind.ByteCount, PageBytes))
@@ -90,7 +90,4 @@ public sealed partial record World
                     .With(unbind.Reservation, reservation with { Parts = [], IsEnded = true })
                     .With(unbind.Memory, memory with { IsFreed = true })));
     }
-
-    /// <summary>An upper bound for the tables below the root that a range of this length can need, wherever it is.</summary>
-    private static ulong MostTablesAnywhere(ulong byteCount) => (byteCount >> 21) + (byteCount >> 30) + (byteCount >> 39) + 6;
 }

@@ -16,6 +16,7 @@ public sealed partial record World
         VcmState source = Vcms[clone.Source];
         return new Refusals()
             .Must(Outcome.Invalid, source.IsFreed, Invariant.Conservation, "the region was freed")
+            .Must(Outcome.Invalid, IsPrebuilt(clone.Source), Invariant.Conservation, "the region is prebuilt")
             .Judge(this, seen.Outcome, () => Accept(this with
             {
                 Vcms = Vcms.Add(clone.Vcm, source),
@@ -46,6 +47,7 @@ public sealed partial record World
     private Verdict<World> Judge(CreateBound create, Observation seen) =>
         WholePages(new(), create.ByteCount)
             .Must(Outcome.Invalid, Vcms[create.Vcm].IsFreed, Invariant.NoOverlap, "the region was freed")
+            .Must(Outcome.Invalid, IsPrebuilt(create.Vcm), Invariant.NoOverlap, "the region is prebuilt")
             .With(refusals => Placeable(refusals, create.Vcm, create.ByteCount, create.Alignment))
             .Judge(this, seen.Outcome, () => WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
                 ? Refuse(Invariant.NoOverlap, wrong)
@@ -135,6 +137,7 @@ public sealed partial record World
     /// <param name="permissions">What is to be granted.</param>
     private Refusals Reservable(Refusals refusals, ObjectId space, ulong byteCount, Permissions permissions) => WholePages(refusals, byteCount)
         .Must(Outcome.Invalid, IsEnded(space), Invariant.NoOverlap, "the region, or bound, was freed")
+        .Must(Outcome.Invalid, IsPrebuilt(VcmOf(space)), Invariant.NoOverlap, "the region is prebuilt")
         .Must(Outcome.Invalid, !CanGrant(VcmOf(space), permissions), Invariant.Permission, "a reservation grants something that tables can grant");
 
     private static Refusals WholePages(Refusals refusals, ulong byteCount) => refusals

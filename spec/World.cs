@@ -7,14 +7,28 @@ namespace Vcmm.Spec;
 /// <param name="Untranslated">Device addresses that are never translated, whatever the tables say.</param>
 public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> Untranslated)
 {
+    /// <summary>The tables besides those of the second stage, of which the other properties tell.</summary>
+    public ImmutableArray<TableModel> OtherTables { get; init; } = [];
+
+    /// <summary>How many PASIDs it tells apart.</summary>
+    public uint PasidCount { get; init; }
+
     /// <summary>What tables can grant, no more and no less. Anything else can be reserved only where there is no table.</summary>
     public ImmutableArray<Permissions> Grantable { get; init; } = [Permissions.Read, Permissions.Write, Permissions.ReadWrite];
 
     /// <summary>The last physical address that tables can lead to. Memory beyond can back only where there is no table.</summary>
     public ulong LastTarget { get; init; } = (1UL << 52) - 1;
 
+    /// <summary>The most memory that it takes, besides tables, to let a device translate.</summary>
+    public ulong MostAttachBytes { get; init; } = World.PageBytes;
+
     /// <summary>Where there is physical memory. What is wrapped elsewhere can be mapped, and not copied.</summary>
     public AddressRange Memory { get; init; } = AddressRange.All;
+
+    /// <summary>The tables of a kind; null: it walks none such.</summary>
+    public TableModel? Find(TableKind kind) => kind == TableKind.SecondStage
+        ? new(kind, LastAddress) { Grantable = Grantable, LastTarget = LastTarget }
+        : OtherTables.FirstOrDefault(table => table.Kind == kind);
 }
 
 /// <summary>
@@ -83,6 +97,7 @@ public sealed partial record World
     {
         CreateVcm create => Judge(create, seen),
         CloneVcm clone => Judge(clone, seen),
+        Adopt adopt => Judge(adopt, seen),
         FreeVcm free => Judge(free, seen),
         CreateBound create => Judge(create, seen),
         FreeBound free => Judge(free, seen),
@@ -123,31 +138,24 @@ public sealed partial record World
         Reservations.Values.Where(reservation => reservation.Vcm == vcm && !reservation.IsEnded).OrderBy(reservation => reservation.Range.First);
 
     /// <summary>What a region maps, in the order of device addresses: a mapping for each chunk of memory.</summary>
-    public IEnumerable<Mapping> MappingsOf(ObjectId vcm) => ReservationsOf(vcm).SelectMany(MappingsOf);
+    public IEnumerable<Mapping> MappingsOf(ObjectId vcm) => ReservationsOf(OwnerOf(vcm)).SelectMany(MappingsOf);
 
     /// <summary>Whether the region has a table: an association, active or not.</summary>
     public bool HasTable(ObjectId vcm) => Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped);
 
-    /// <summary>The region that a device is active in.</summary>
-    public ObjectId? ActiveVcmOf(ObjectId device)
-    {
-        foreach (AssociationState association in Associations.Values)
-        {
-            if (association.Device == device && association.IsActive) return association.Vcm;
-        }
-
-        return null;
-    }
+    /// <summary>The region that an address space of a device is: that of its requests with the PASID, or of those without one.</summary>
+    public ObjectId? ActiveVcmOf(ObjectId device, uint? pasid = null) => ActiveAssociationOf(device, pasid)?.Vcm;
 
     /// <summary>What a device sees at an address; null: it is blocked.</summary>
-    public Translation? Sees(ObjectId device, ulong address) => ActiveVcmOf(device) is { } vcm ? MeaningOf(vcm, address) : null;
+    public Translation? Sees(ObjectId device, ulong address, uint? pasid = null) => ActiveVcmOf(device, pasid) is { } vcm ? MeaningOf(vcm, address) : null;
 
     /// <summary>What an address of a region means; null: nothing.</summary>
     public Translation? MeaningOf(ObjectId vcm, ulong address)
     {
+        ObjectId owner = OwnerOf(vcm);
         foreach (ReservationState reservation in Reservations.Values)
         {
-            if (reservation.Vcm != vcm || reservation.IsEnded || !reservation.Range.Contains(address)) continue;
+            if (reservation.Vcm != owner || reservation.IsEnded || !reservation.Range.Contains(address)) continue;
             foreach (Mapping mapping in MappingsOf(reservation))
             {
                 if (mapping.Range.Contains(address)) return mapping.At(address);
@@ -188,16 +196,16 @@ public sealed partial record World
         }
     }
 
-    /// <summary>The world that remembers what the devices of a region see in a range.</summary>
-    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Devices.Where(device => ActiveVcmOf(device) == vcm));
+    /// <summary>The world that remembers what the devices of a region, and of those that have adopted its tables, see in a range.</summary>
+    private World Remember(ObjectId vcm, AddressRange range) => Remember(vcm, range, Spaces.Where(space => ActiveVcmOf(space.Device, space.Pasid) is { } active && OwnerOf(active) == vcm));
 
-    private World Remember(ObjectId vcm, AddressRange range, IEnumerable<ObjectId> devices) => this with
+    private World Remember(ObjectId vcm, AddressRange range, IEnumerable<(ObjectId Device, uint? Pasid)> spaces) => this with
     {
         Former = Former.AddRange(
             from mapping in MappingsOf(vcm)
             where mapping.Range.Overlaps(range)
-            from device in devices
-            select new FormerMapping(device, mapping)),
+            from space in spaces
+            select new FormerMapping(space.Device, space.Pasid, mapping)),
     };
 }
 
@@ -205,7 +213,11 @@ public sealed partial record World
 /// <param name="Range">Its addresses.</param>
 /// <param name="Kind">What it is.</param>
 /// <param name="IsFreed">Whether it has ended.</param>
-public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false);
+public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false)
+{
+    /// <summary>The table of a prebuilt region; null: it is none.</summary>
+    public AdoptedTable? Adopted { get; init; }
+}
 
 /// <summary>A bound.</summary>
 /// <param name="Vcm">Its region.</param>
@@ -292,9 +304,17 @@ public sealed record MemoryState(ulong ByteCount, ImmutableArray<AddressRange> S
 /// <param name="Device">The device.</param>
 /// <param name="IsActive">Whether the device translates through the region.</param>
 /// <param name="IsDropped">Whether it has ended.</param>
-public sealed record AssociationState(ObjectId Vcm, ObjectId Device, bool IsActive = false, bool IsDropped = false);
+public sealed record AssociationState(ObjectId Vcm, ObjectId Device, bool IsActive = false, bool IsDropped = false)
+{
+    /// <summary>The tables that the hardware walks for it.</summary>
+    public TableKind Kind { get; init; }
+
+    /// <summary>The PASID of the requests that it is for; null: those without one.</summary>
+    public uint? Pasid { get; init; }
+}
 
 /// <summary>What a device could see once.</summary>
 /// <param name="Device">The device.</param>
+/// <param name="Pasid">In which of its address spaces; null: that of requests without a PASID.</param>
 /// <param name="Mapping">What it saw.</param>
-public readonly record struct FormerMapping(ObjectId Device, Mapping Mapping);
+public readonly record struct FormerMapping(ObjectId Device, uint? Pasid, Mapping Mapping);

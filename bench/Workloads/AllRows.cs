@@ -21,6 +21,10 @@ public static class AllRows
         {
             Baseline = static () => new BarePage(), BaselineWhat = "walk, store, fence, twice", LimitNanoseconds = 20,
         },
+        new TimedRow("E3 domain", "map and unmap one 4 KiB page, IommuDomain", static () => new DomainPage())
+        {
+            Baseline = static () => new SinglePage(), BaselineWhat = "the engine's part of it", LimitNanoseconds = 80,
+        },
         new TimedRow("E4 cycle", "reserve, back, unback, unreserve 64 KiB", static () => new FourCalls())
         {
             Baseline = static () => new EngineRange(), BaselineWhat = "the engine's part of it", LimitNanoseconds = 500,
@@ -37,11 +41,19 @@ public static class AllRows
         RangesRow("E6 ranges 1k", 1000, 80),
         RangesRow("E6 ranges 100k", 100_000, 80),
         RangesRow("E6 ranges 1M", 1_000_000, 250),
+        new TimedRow("E6 hits", "free and allocate a range, cached, all hits", static () => new CacheHits()) { LimitNanoseconds = 25 },
+        CachedRow("E6 cached 10", 10),
+        CachedRow("E6 cached 1k", 1000),
+        CachedRow("E6 cached 100k", 100_000),
+        CachedRow("E6 cached 1M", 1_000_000),
+        new TimedRow("E6 frame", "allocate and free a 4 KiB frame", static () => new SingleFrame()),
+        new TimedRow("E6 blocks", "free and allocate a block of memory, 1,000 live", static () => new MixedBlocks()),
         new WeighedRow("E6 memory", "allocator's memory a live range, 1M live", static () => Ranges.BytesPerRange(1_000_000, Allocator), 64),
         new TimedRow("E7 two bare", "two threads on bare tables", TwoThreads.OnBareTables)
         {
             Baseline = static () => new BarePage(TwoThreads.BareOperationsOfEach), BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp,
         },
+        TwoRow("E7 cache", "two threads free and allocate, one cache", TwoThreads.OnOneCache, static () => new CacheHits(TwoThreads.OperationsOfEach), 1.5),
         TwoRow("E7 regions back", "two threads back and unback, a region each", TwoThreads.BackInTwoRegions, OneBack, 1.8),
         TwoRow("E7 regions cycle", "two threads do E4, a region each", TwoThreads.CallInTwoRegions, OneCall, 1.8),
         TwoRow("E7 ranges back", "two threads back and unback, one region", TwoThreads.BackInOneRegion, OneBack, 1.5),
@@ -49,6 +61,8 @@ public static class AllRows
     ];
 
     private static RangeAllocator Allocator(Platform.IovaRange space) => new(space);
+
+    private static CachedRangeAllocator Cached(Platform.IovaRange space) => new(new RangeAllocator(space));
 
     private static BackUnback OneBack() => new(TwoThreads.OperationsOfEach);
 
@@ -59,6 +73,12 @@ public static class AllRows
         var row = new TimedRow(name, string.Create(CultureInfo.InvariantCulture, $"free and allocate a range, {liveCount:N0} live"), () => new Ranges(liveCount, Allocator)) { LimitNanoseconds = limit };
         return liveCount == 10 ? row : row with { Baseline = static () => new Ranges(10, Allocator), BaselineWhat = "the same, 10 live" };
     }
+
+    private static TimedRow CachedRow(string name, int liveCount) =>
+        new(name, string.Create(CultureInfo.InvariantCulture, $"free and allocate a range, cached, {liveCount:N0} live"), () => new Ranges(liveCount, Cached))
+        {
+            Baseline = () => new BareRanges(liveCount), BaselineWhat = "change a random entry of two tables", LimitNanoseconds = 25,
+        };
 
     private static TimedRow TwoRow(string name, string what, Func<IWorkload> two, Func<IWorkload> one, double least) =>
         new(name, what, two) { Baseline = one, BaselineWhat = TwoOverOne, RatioKind = RatioKind.SpeedUp, RatioLimit = least };

@@ -95,8 +95,8 @@ public sealed class SinglePage : IWorkload
     private void Unmap(IovaRange page)
     {
         _engine.Table.Unmap(page, _engine.Gather);
-        if (!_engine.Gather.HasTables) return;
-        _engine.Table.Release(_engine.Gather);
+        // The invalidation, if there were hardware, and what must follow it.
+        if (_engine.Gather.HasTables) _engine.Table.Release(_engine.Gather);
         _engine.Gather.Clear();
     }
 }

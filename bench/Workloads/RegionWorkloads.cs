@@ -181,6 +181,7 @@ public sealed class EngineRange : IWorkload
         {
             _engine.Table.Map(new(0), _memory, Access.ReadWrite, _engine.Pages);
             _engine.Table.Unmap(IovaRange.FromLength(new(0), ByteCount), _engine.Gather);
+            _engine.Gather.Clear();
         }
     }
 
@@ -191,6 +192,7 @@ public sealed class EngineRange : IWorkload
         Require.That(_engine.Walk(0xFFFF) == EngineTable.FirstAddress + 0xFFFF, "what was mapped is found");
         _engine.Table.Unmap(IovaRange.FromLength(new(0), ByteCount), _engine.Gather);
         Require.That(_engine.Walk(0) is null && !_engine.Gather.HasTables, "what was unmapped is not, and the table stays");
+        _engine.Gather.Clear();
     }
 
     /// <inheritdoc/>

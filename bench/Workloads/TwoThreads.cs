@@ -1,4 +1,5 @@
 using Vcmm;
+using Vcmm.Allocation;
 using Workloads.Bare;
 using Workloads.Fixtures;
 
@@ -46,6 +47,13 @@ public sealed class TwoThreads : IWorkload
 
     /// <summary>Two threads that share nothing and no part of the library: what the machine can give.</summary>
     public static TwoThreads OnBareTables() => new(new BarePage(BareOperationsOfEach), new BarePage(BareOperationsOfEach));
+
+    /// <summary>Frees and allocates ranges through one cache, each thread its own.</summary>
+    public static TwoThreads OnOneCache()
+    {
+        CachedRangeAllocator allocator = CacheHits.CreateAllocator();
+        return new(new CacheHits(allocator, OperationsOfEach), new CacheHits(allocator, OperationsOfEach));
+    }
 
     /// <summary>Backs and unbacks, each thread in a region of its own.</summary>
     public static TwoThreads BackInTwoRegions() => In(static system => (system.CreateRegion(), system.CreateRegion()), Back);

@@ -83,6 +83,7 @@ public readonly record struct DmaResult(bool Ok, ulong BytesDone, VtdFaultReason
 /// <param name="Pasid">In scalable mode the PASID that it is tagged with; the context entry's for a request without one.</param>
 /// <param name="Stage">The tables that it comes from.</param>
 /// <param name="User">Whether requests without supervisor privilege are let through.</param>
+/// <param name="Execute">Whether requests that ask to execute are let through; in the second stage they always are.</param>
 public readonly record struct IotlbEntry(
     VtdDomainId Domain,
     IovaRange Range,
@@ -92,7 +93,8 @@ public readonly record struct IotlbEntry(
     VtdFaultReason Fault,
     VtdPasid? Pasid = null,
     TranslationStage Stage = TranslationStage.SecondStage,
-    bool User = true);
+    bool User = true,
+    bool Execute = true);
 
 /// <summary>A paging entry that a paging-structure cache holds: a pointer to a table that the hardware may still walk.</summary>
 /// <param name="Domain">The domain it is tagged with.</param>
@@ -103,6 +105,14 @@ public readonly record struct IotlbEntry(
 /// <param name="Pasid">The PASID that a first-stage entry is tagged with; null for second-stage entries, which every PASID of the domain shares.</param>
 public readonly record struct WalkCacheEntry(
     VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault, VtdPasid? Pasid = null);
+
+/// <summary>A PASID entry that the PASID cache holds: a pointer to a table that the hardware may still walk.</summary>
+/// <param name="Source">The requester that it is for.</param>
+/// <param name="Pasid">And the PASID; of a request without one, the context entry's.</param>
+/// <param name="Domain">The domain that it names.</param>
+/// <param name="Stage">By which tables it translates: first or second stage.</param>
+/// <param name="Root">Their root.</param>
+public readonly record struct PasidCacheEntry(StreamId Source, VtdPasid Pasid, VtdDomainId Domain, TranslationStage Stage, PhysAddr Root);
 
 /// <summary>What the unit has done since it was made.</summary>
 public record struct VtdStatistics

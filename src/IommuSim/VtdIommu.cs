@@ -103,6 +103,17 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
         }
     }
 
+    /// <summary>The PASID entries that lead to tables of those which the PASID cache holds, at one instant; absent ones and those of pass-through are left out.</summary>
+    public IReadOnlyList<PasidCacheEntry> PasidCache
+    {
+        get
+        {
+            var entries = new List<PasidCacheEntry>();
+            lock (_gate) _caches.Pasids.AddTo(entries);
+            return entries;
+        }
+    }
+
     internal TSteps Steps => _steps;
 
     private static IotlbEntry ToEntry(in CacheLine line) => new(
@@ -114,7 +125,8 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
         line.Fault,
         line.Tag.PasidOrNull,
         line.IsFirstStage ? TranslationStage.FirstStage : TranslationStage.SecondStage,
-        line.User);
+        line.User,
+        line.Execute);
 
     private static void AddEntries(List<WalkCacheEntry> entries, TranslationCache cache)
     {

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -71,15 +72,13 @@ public readonly unsafe struct Ram : IPhysicalMemory
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryRead64(PhysAddr address, out ulong value)
     {
-        ulong offset = unchecked(address.Value - _first);
-        // The block is made of whole frames, so an aligned word that starts inside it ends inside it.
-        if (offset >= _byteCount || (offset & 7) != 0)
+        if (!IsWord(address))
         {
             value = 0;
             return false;
         }
 
-        value = Volatile.Read(ref *(ulong*)unchecked(_bytes + offset));
+        value = Volatile.Read(ref *(ulong*)At(address));
         return true;
     }
 
@@ -142,10 +141,20 @@ public readonly unsafe struct Ram : IPhysicalMemory
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref ulong Word64(PhysAddr address)
     {
-        ulong offset = unchecked(address.Value - _first);
-        if (offset >= _byteCount || (offset & 7) != 0) Refuse(address, sizeof(ulong));
-        return ref *(ulong*)unchecked(_bytes + offset);
+        if (!IsWord(address)) Refuse(address, sizeof(ulong));
+        return ref *(ulong*)At(address);
     }
+
+    /// <summary>
+    /// Whether 64 bits of the block lie there. One comparison: rotated, the bits that make an address misaligned become the highest.
+    /// The block is made of whole frames, so a word that starts inside it ends inside it.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool IsWord(PhysAddr address) => BitOperations.RotateRight(unchecked(address.Value - _first), 3) < _byteCount / sizeof(ulong);
+
+    /// <summary>Where an address of the block is. The difference of the two bases is the same for all: a walk need not wait for it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private byte* At(PhysAddr address) => (byte*)unchecked((ulong)_bytes - _first + address.Value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref uint Word32(PhysAddr address)

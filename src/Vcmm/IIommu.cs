@@ -16,7 +16,7 @@ public interface IIommu
     /// <summary>The formats of the tables that it walks; the first is the one for callers who do not choose.</summary>
     IReadOnlyList<TableFormat> Formats { get; }
 
-    /// <summary>How many process address space ids it tells apart: 0 (none) … 2^20.</summary>
+    /// <summary>How many process address space ids it tells apart: 0 (none) … 2^20. Id 0 is never attached: hardware keeps it for requests without one.</summary>
     uint PasidCount { get; }
 
     /// <summary>

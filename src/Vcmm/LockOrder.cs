@@ -114,6 +114,11 @@ internal enum LockRank
 
     /// <summary>Objects that are used again.</summary>
     Idle,
+
+    /// <summary>Who waits for a <see cref="ThinLock"/>, which has a rank of its own where it is used.</summary>
+    [Signalled("the lock is held by another thread, which signals when it lets go", In = "ThinLock.Wait")]
+    [Signalled("it has let go", In = "ThinLock.Wake")]
+    Waiters,
 }
 
 /// <summary>The rank of the lock that is the object in this field, each object of the array in it, or each object of this class.</summary>

@@ -3,10 +3,11 @@ using Platform;
 
 namespace Vcmm;
 
-/// <summary>The reservations of a region by their first page: a radix tree of 64 ways with a bit for each way that is, or was, in use.</summary>
+/// <summary>The reservations of a region by their first page: a radix tree of 64 ways, above its leaves with a bit for each way that was in use.</summary>
 /// <remarks>
 /// <para><b>Cost.</b> One step for each six bits of the region's page numbers: three for 1 GiB. A leaf stands for 256 KiB and stays,
-/// as do the bits above it, until the region ends; a search backwards may pass leaves that have become empty.</para>
+/// as do the bits above it, until the region ends; a search backwards may pass leaves that have become empty. Leaves have no bits:
+/// threads whose reservations lie in one leaf would contend for them.</para>
 /// <para><b>Threads.</b> Any number at once, without a lock. Who adds owns the addresses, so that no two write one place. A search
 /// that misses a reservation was overtaken by it: there was a moment of the search at which it was not there.</para>
 /// </remarks>
@@ -15,6 +16,9 @@ internal sealed class ReservationIndex
     private const int WayBits = 6;
     private const int WayCount = 1 << WayBits;
     private const int PageLog2 = 12;
+
+    /// <summary>A cache line at both ends: what everybody reads, such as the array's length, does not lie beside what one thread writes.</summary>
+    private const int UnusedStates = 8;
 
     private readonly ulong _firstPage;
     private readonly int _levelCount;
@@ -42,11 +46,9 @@ internal sealed class ReservationIndex
         if (page < _firstPage || (page - _firstPage) >> (WayBits * (_levelCount - 1)) >= WayCount) return null;
         while (true)
         {
-            Search search = FindLast(_root, _levelCount, page - _firstPage, out ReservationState? state);
-            if (search == Search.Nothing) return null;
-            if (search == Search.Changed) continue;
+            if (FindLast(_root, _levelCount, page - _firstPage) is not { } state) return null;
             // A state is used again: what is read of it counts if it was alive, and the same, before and after.
-            generation = Volatile.Read(ref state!.Generation);
+            generation = Volatile.Read(ref state.Generation);
             IovaRange range = state.Range;
             Interlocked.MemoryBarrier();
             if (!ReservationState.IsAlive(generation) || Volatile.Read(ref state.Generation) != generation) continue;
@@ -69,9 +71,7 @@ internal sealed class ReservationIndex
             node = child;
         }
 
-        int place = WayAt(key, 1);
-        Volatile.Write(ref node.States[place], state);
-        Interlocked.Or(ref node.Ways, 1L << place);
+        Volatile.Write(ref node.States[StateAt(key)], state);
     }
 
     /// <summary>Removes a reservation that is still alive.</summary>
@@ -80,12 +80,12 @@ internal sealed class ReservationIndex
         ulong key = KeyOf(state);
         Node node = _root;
         for (int level = _levelCount; level > 1; level--) node = node.Children[WayAt(key, level)]!;
-        int place = WayAt(key, 1);
-        Interlocked.And(ref node.Ways, ~(1L << place));
-        Volatile.Write(ref node.States[place], null);
+        Volatile.Write(ref node.States[StateAt(key)], null);
     }
 
     private static int WayAt(ulong key, int level) => (int)(key >> (WayBits * (level - 1)) & (WayCount - 1));
+
+    private static int StateAt(ulong key) => UnusedStates + WayAt(key, 1);
 
     private ulong KeyOf(ReservationState state) => (state.Range.First.Value >> PageLog2) - _firstPage;
 
@@ -95,57 +95,52 @@ internal sealed class ReservationIndex
         return Interlocked.CompareExchange(ref node.Children[way], added, null) ?? added;
     }
 
-    /// <summary>The last reservation that starts at or before a page.</summary>
-    private static Search FindLast(Node node, int level, ulong key, out ReservationState? state)
+    /// <summary>The last reservation that starts at or before a page; null: there is none.</summary>
+    private static ReservationState? FindLast(Node node, int level, ulong key)
     {
-        state = null;
         int way = WayAt(key, level);
-        ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)) & (ulong.MaxValue >> (WayCount - 1 - way));
         if (level == 1)
         {
-            if (ways == 0) return Search.Nothing;
-            state = Volatile.Read(ref node.States[BitOperations.Log2(ways)]);
-            return state is null ? Search.Changed : Search.Found;
+            for (; way >= 0; way--)
+            {
+                if (Volatile.Read(ref node.States[UnusedStates + way]) is { } state) return state;
+            }
+
+            return null;
         }
 
+        ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)) & (ulong.MaxValue >> (WayCount - 1 - way));
         for (; ways != 0; ways &= ~(1UL << BitOperations.Log2(ways)))
         {
             int used = BitOperations.Log2(ways);
             Node child = Volatile.Read(ref node.Children[used])!;
-            Search search = FindLast(child, level - 1, used == way ? key : ulong.MaxValue, out state);
-            if (search != Search.Nothing) return search;
+            if (FindLast(child, level - 1, used == way ? key : ulong.MaxValue) is { } state) return state;
         }
 
-        return Search.Nothing;
+        return null;
     }
 
     private static IEnumerable<ReservationState> AllIn(Node node)
     {
+        foreach (ReservationState? state in node.States)
+        {
+            if (state is not null) yield return state;
+        }
+
         for (ulong ways = unchecked((ulong)Volatile.Read(ref node.Ways)); ways != 0; ways &= ways - 1)
         {
-            int way = BitOperations.TrailingZeroCount(ways);
-            if (node.IsLeaf) yield return node.States[way]!;
-            else foreach (ReservationState state in AllIn(node.Children[way]!)) yield return state;
+            foreach (ReservationState state in AllIn(node.Children[BitOperations.TrailingZeroCount(ways)]!)) yield return state;
         }
     }
 
-    private enum Search
-    {
-        Nothing,
-        Found,
-
-        /// <summary>What was found went away meanwhile.</summary>
-        Changed,
-    }
-
-    private sealed class Node(bool isLeaf)
+    /// <summary>Made by the thread that needed it first, beside what that thread writes to all the time.</summary>
+    private sealed class Node(bool isLeaf) : CacheLineBefore
     {
         public readonly Node?[] Children = isLeaf ? [] : new Node?[WayCount];
 
-        public readonly ReservationState?[] States = isLeaf ? new ReservationState?[WayCount] : [];
+        public readonly ReservationState?[] States = isLeaf ? new ReservationState?[UnusedStates + WayCount + UnusedStates] : [];
 
+        /// <summary>Children that there are. Of a leaf: none.</summary>
         public long Ways;
-
-        public bool IsLeaf => States.Length != 0;
     }
 }

@@ -129,7 +129,7 @@ public sealed partial class Vcm
 
     private bool CanJoin(IIommu iommu, TableFormat format, Pasid? pasid) =>
         iommu.Formats.Contains(format)
-        && (pasid is not { } space || space.Value < iommu.PasidCount)
+        && (pasid is not { } space || (space.Value != 0 && space.Value < iommu.PasidCount))
         && (_prebuilt is not null && pasid is not null ? iommu.CanShare(format, Range) : iommu.CanTranslate(format, Range))
         && (Kind == VcmKind.OneToOne || format != IdentityTable.Format)
         && (_prebuilt is not { } prebuilt || prebuilt.Format == format);

@@ -17,10 +17,15 @@ public sealed partial class Vcm
         reservation = default;
         if (memory.Manager != Manager || !IsAlignment(alignment)) return VcmmError.Invalid;
         RegionStripe stripe = OwnStripe;
-        lock (stripe.Gate)
+        stripe.Enter();
+        try
         {
             VcmmError error = MapNow(stripe, memory, attributes, alignment, out reservation);
             if (error != VcmmError.NoSpace) return error;
+        }
+        finally
+        {
+            stripe.Exit();
         }
 
         return MapExclusively(memory, attributes, alignment, out reservation);
@@ -71,7 +76,8 @@ public sealed partial class Vcm
     {
         if (binding.Reservation.State is not { } state || binding.Memory is null || state.Vcm != this) return VcmmError.Invalid;
         RegionStripe stripe = OwnStripe;
-        lock (stripe.Gate)
+        stripe.Enter();
+        try
         {
             lock (state.Gate)
             {
@@ -82,6 +88,10 @@ public sealed partial class Vcm
                 return error;
             }
         }
+        finally
+        {
+            stripe.Exit();
+        }
     }
 
     /// <summary>Ends what <see cref="TryBind"/> made.</summary>
@@ -91,7 +101,8 @@ public sealed partial class Vcm
     internal VcmmError Unmap(ReservationState state, uint generation)
     {
         RegionStripe stripe = OwnStripe;
-        lock (stripe.Gate)
+        stripe.Enter();
+        try
         {
             lock (state.Gate)
             {
@@ -101,6 +112,10 @@ public sealed partial class Vcm
                 if (error == VcmmError.None) End(stripe, state);
                 return error;
             }
+        }
+        finally
+        {
+            stripe.Exit();
         }
     }
 

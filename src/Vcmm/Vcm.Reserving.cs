@@ -95,10 +95,15 @@ public sealed partial class Vcm
         reservation = default;
         if (!IsWholePages(byteCount) || !IsAlignment(alignment)) return VcmmError.Invalid;
         RegionStripe stripe = OwnStripe;
-        lock (stripe.Gate)
+        stripe.Enter();
+        try
         {
             VcmmError error = ReserveNow(stripe, ranges, bound, byteCount, attributes, alignment, out reservation);
             if (error != VcmmError.NoSpace) return error;
+        }
+        finally
+        {
+            stripe.Exit();
         }
 
         return ReserveExclusively(ranges, bound, byteCount, attributes, alignment, out reservation);
@@ -108,10 +113,15 @@ public sealed partial class Vcm
     {
         reservation = default;
         RegionStripe stripe = OwnStripe;
-        lock (stripe.Gate)
+        stripe.Enter();
+        try
         {
             VcmmError error = ReserveNow(stripe, ranges, bound, range, attributes, out reservation);
             if (error != VcmmError.NoSpace) return error;
+        }
+        finally
+        {
+            stripe.Exit();
         }
 
         return ReserveExclusively(ranges, bound, range, attributes, out reservation);
@@ -134,7 +144,8 @@ public sealed partial class Vcm
     internal VcmmError LetGo(ReservationState state, uint generation, bool mustBeLast)
     {
         RegionStripe stripe = OwnStripe;
-        lock (stripe.Gate)
+        stripe.Enter();
+        try
         {
             lock (state.Gate)
             {
@@ -150,6 +161,10 @@ public sealed partial class Vcm
                 End(stripe, state);
                 return VcmmError.None;
             }
+        }
+        finally
+        {
+            stripe.Exit();
         }
     }
 

@@ -1,11 +1,9 @@
 namespace Vcmm;
 
 /// <summary>One of the locks of a region's reservations, and what its threads use again.</summary>
-internal sealed class RegionStripe
+[LockRank(LockRank.Reservations)]
+internal sealed class RegionStripe : ThinLock
 {
-    [LockRank(LockRank.Reservations)]
-    public readonly object Gate = new();
-
     public readonly Stack<ReservationState> IdleStates = new();
 }
 
@@ -29,6 +27,14 @@ public sealed partial class Vcm
     private VcmmError Exclusively(Func<VcmmError> action, int held = 0)
     {
         if (held == _stripes.Length) return action();
-        lock (_stripes[held].Gate) return Exclusively(action, held + 1);
+        _stripes[held].Enter();
+        try
+        {
+            return Exclusively(action, held + 1);
+        }
+        finally
+        {
+            _stripes[held].Exit();
+        }
     }
 }

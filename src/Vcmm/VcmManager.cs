@@ -108,7 +108,8 @@ public sealed partial class VcmManager
 
     /// <summary>
     /// Makes a region of a table that somebody else built, changes and frees, such as a CPU's of a process. Its owner calls
-    /// <see cref="Vcm.TryInvalidate"/> after each change that takes something away.
+    /// <see cref="Vcm.TryInvalidate"/> after each change that takes something away; where an IOMMU of the region caches absent entries
+    /// (<see cref="IIommu.CachesAbsent"/>), after every change.
     /// </summary>
     /// <param name="range">What of the table's addresses is the region. Starts and ends on 4 KiB boundaries.</param>
     /// <param name="format">The table's.</param>

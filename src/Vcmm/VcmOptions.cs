@@ -71,6 +71,9 @@ public sealed record AssociationOptions
     /// <summary>Which of the formats that the device's IOMMU walks is used; null: the first.</summary>
     public TableFormat? Format { get; init; }
 
-    /// <summary>Which of the device's address spaces the region becomes; null: its requests without a PASID.</summary>
+    /// <summary>
+    /// Which of the device's address spaces the region becomes: 1 … below <see cref="IIommu.PasidCount"/>; null: its requests without a
+    /// PASID. 0 is none: hardware keeps it for those.
+    /// </summary>
     public Pasid? Pasid { get; init; }
 }

@@ -58,6 +58,16 @@ internal sealed class PasidCache(int count)
         }
     }
 
+    public void AddTo(List<PasidCacheEntry> entries)
+    {
+        foreach (ref readonly Line line in _lines.AsSpan())
+        {
+            if (!line.Valid || line.Content.Fault != VtdFaultReason.None) continue;
+            AddressSpace space = line.Content.Entry.ToAddressSpace(line.Pasid);
+            if (space.Stage != TranslationStage.PassThrough) entries.Add(new(line.Source, line.Pasid, space.Domain, space.Stage, space.Table));
+        }
+    }
+
     // Neighbouring PASIDs fall into neighbouring lines; the requester only shifts them, so that sharing a line is easy to provoke.
     private uint IndexOf(StreamId source, VtdPasid pasid) => (source.Value + pasid.Value) % (uint)_lines.Length;
 

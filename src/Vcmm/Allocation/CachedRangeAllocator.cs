@@ -12,10 +12,11 @@ namespace Vcmm.Allocation;
 /// <para><b>Promise.</b> What is kept counts as free: before a request is refused, and for a request at an address, all of it
 /// goes back to the allocator behind. Which end of the space is preferred matters where ranges are taken from there; a range at
 /// hand is used first. A range is taken back only as it was handed out, whole and once.</para>
-/// <para><b>Cost.</b> A hit takes one lock that only threads of the same slot share. 11 to 22 bytes a range handed out, for lengths of the
-/// cached sizes.</para>
+/// <para><b>Cost.</b> A hit takes one lock that only threads of the same slot share, and writes to no memory that others use. To give
+/// back what a thread of another slot was handed costs a look into the slots, one by one. 11 to 22 bytes a range handed out, for lengths
+/// of the cached sizes.</para>
 /// <para><b>Locks</b>, outermost first: the gate, the slots in order, the lock of the allocator behind (<see cref="LockRank"/>). The
-/// allocator behind and which ranges are known change under the gate only.</para>
+/// allocator behind changes under the gate only.</para>
 /// <para><b>Threads.</b> Any number at once.</para>
 /// <para><b>Source.</b> Bonwick and Adams, Magazines and Vmem: Extending the Slab Allocator to Many CPUs and Arbitrary
 /// Resources, USENIX 2001, section 3.</para>
@@ -32,10 +33,7 @@ public sealed class CachedRangeAllocator : IRangeAllocator
     private readonly Func<int>? _thread;
     private readonly RangeSlot[] _slots;
 
-    /// <summary>Ranges of the cached sizes, handed out or at hand.</summary>
-    private readonly KnownRanges _known = new();
-
-    /// <summary>All others that are handed out: the last address by the first. Under the gate.</summary>
+    /// <summary>Ranges of other sizes that are handed out: the last address by the first. Under the gate.</summary>
     private readonly Dictionary<ulong, ulong> _others = [];
 
     /// <summary>Puts a cache before <paramref name="inner"/>, which nobody else uses from now on.</summary>
@@ -64,14 +62,13 @@ public sealed class CachedRangeAllocator : IRangeAllocator
         if (isCached && within.First.Value == 0 && within.Last.Value == ulong.MaxValue)
         {
             RangeSlot slot = CallersSlot();
-            lock (slot)
+            slot.Enter();
+            bool hits = slot.TryTake(KnownRanges.ClassOf(byteCount), out Iova first);
+            slot.Exit();
+            if (hits)
             {
-                if (slot.TryPop(KnownRanges.ClassOf(byteCount), out int index))
-                {
-                    Iova first = _known.Take(index);
-                    range = new(first, new(first.Value + (byteCount - 1)));
-                    return VcmmError.None;
-                }
+                range = new(first, new(unchecked(first.Value + (byteCount - 1))));
+                return VcmmError.None;
             }
         }
 
@@ -106,22 +103,14 @@ public sealed class CachedRangeAllocator : IRangeAllocator
     {
         if (!KnownRanges.TryEncode(range, out ulong entry, out int sizeClass)) return TryFreeOther(range);
         RangeSlot slot = CallersSlot();
-        lock (slot)
-        {
-            if (!_known.TryGiveBack(entry, out int index)) return VcmmError.Invalid;
-            slot.Push(sizeClass, index);
-            if (!slot.IsFull(sizeClass)) return VcmmError.None;
-        }
-
-        lock (_gate)
-        {
-            lock (slot)
-            {
-                // Another thread of the slot may have been here first.
-                if (slot.IsFull(sizeClass)) GiveBack(slot, sizeClass, RangeSlot.Depth / 2);
-            }
-        }
-
+        slot.Enter();
+        // Full already: another thread of the slot is on its way to the gate.
+        bool isKept = !slot.IsFull(sizeClass);
+        bool isOwn = isKept ? slot.TryGiveBack(entry, sizeClass) : slot.TryForget(entry);
+        bool isFull = slot.IsFull(sizeClass);
+        slot.Exit();
+        if (!isOwn) return TryFreeOfAnother(slot, range, entry, sizeClass);
+        if (isFull) Lighten(slot, sizeClass, isKept ? null : range);
         return VcmmError.None;
     }
 
@@ -132,6 +121,47 @@ public sealed class CachedRangeAllocator : IRangeAllocator
     }
 
     private RangeSlot CallersSlot() => _slots[(_thread is null ? Environment.CurrentManagedThreadId : _thread()) & (_slots.Length - 1)];
+
+    /// <summary>A range that was handed out to a thread of another slot, or to nobody. From now on it is this slot's.</summary>
+    private VcmmError TryFreeOfAnother(RangeSlot own, IovaRange range, ulong entry, int sizeClass)
+    {
+        // Who may give it back is alone in doing so: until it is found it stays where it is.
+        int other = 0;
+        while (other < _slots.Length && !(_slots[other] != own && TryForget(_slots[other], entry))) other++;
+        if (other == _slots.Length) return VcmmError.Invalid;
+        own.Enter();
+        bool isKept = own.TryKeep(entry, sizeClass);
+        own.Exit();
+        if (isKept) return VcmmError.None;
+        lock (_gate) ReturnToInner(range);
+        return VcmmError.None;
+    }
+
+    private static bool TryForget(RangeSlot slot, ulong entry)
+    {
+        slot.Enter();
+        bool isForgotten = slot.TryForget(entry);
+        slot.Exit();
+        return isForgotten;
+    }
+
+    /// <summary>Gives half of what is at hand of a size back, unless another thread of the slot has; and what the slot does not keep.</summary>
+    private void Lighten(RangeSlot slot, int sizeClass, IovaRange? unkept)
+    {
+        lock (_gate)
+        {
+            if (unkept is { } range) ReturnToInner(range);
+            slot.Enter();
+            try
+            {
+                if (slot.IsFull(sizeClass)) GiveBack(slot, sizeClass, RangeSlot.Depth / 2);
+            }
+            finally
+            {
+                slot.Exit();
+            }
+        }
+    }
 
     private VcmmError TryFreeOther(IovaRange range)
     {
@@ -153,40 +183,54 @@ public sealed class CachedRangeAllocator : IRangeAllocator
             return;
         }
 
-        // How large it becomes is decided before what is at hand goes back, or the next few would fill it again.
-        if (_known.IsFull) GiveBackAll(0, _known.LengthWanted);
-        _known.Add(entry);
+        RangeSlot slot = CallersSlot();
+        slot.Enter();
+        try
+        {
+            slot.Add(entry);
+        }
+        finally
+        {
+            slot.Exit();
+        }
     }
 
     /// <summary>
     /// All slots are held at once: only then is there an instant at which nothing is at hand, and a refusal true. Under the gate.
     /// </summary>
     /// <returns>Whether anything was at hand.</returns>
-    private bool GiveBackAll(int held, int rebuiltLength = 0)
+    private bool GiveBackAll(int held)
     {
-        if (held < _slots.Length)
+        if (held == _slots.Length)
         {
-            lock (_slots[held]) return GiveBackAll(held + 1, rebuiltLength);
+            bool any = false;
+            foreach (RangeSlot slot in _slots)
+            {
+                for (int sizeClass = 0; sizeClass < KnownRanges.ClassCount; sizeClass++) any |= GiveBack(slot, sizeClass, RangeSlot.Depth);
+            }
+
+            return any;
         }
 
-        bool any = false;
-        foreach (RangeSlot slot in _slots)
+        _slots[held].Enter();
+        try
         {
-            for (int sizeClass = 0; sizeClass < KnownRanges.ClassCount; sizeClass++) any |= GiveBack(slot, sizeClass, RangeSlot.Depth);
+            return GiveBackAll(held + 1);
         }
-
-        if (rebuiltLength != 0) _known.Rebuild(rebuiltLength);
-        return any;
+        finally
+        {
+            _slots[held].Exit();
+        }
     }
 
     /// <summary>Under the gate and the slot.</summary>
     private bool GiveBack(RangeSlot slot, int sizeClass, int count)
     {
         bool any = false;
-        while (count-- > 0 && slot.TryPop(sizeClass, out int index))
+        while (count-- > 0 && slot.TryDrop(sizeClass, out IovaRange range))
         {
             any = true;
-            ReturnToInner(_known.Remove(index));
+            ReturnToInner(range);
         }
 
         return any;
@@ -195,52 +239,5 @@ public sealed class CachedRangeAllocator : IRangeAllocator
     private void ReturnToInner(IovaRange range)
     {
         if (_inner.TryFree(range) != VcmmError.None) throw new InvalidOperationException($"{range} was handed out and yet free");
-    }
-}
-
-/// <summary>What a thread has at hand: for each size a stack of places in <see cref="KnownRanges"/>. Its own lock.</summary>
-[LockRank(LockRank.RangeSlot)]
-internal sealed class RangeSlot
-{
-    /// <summary>When so many of a size are at hand, half of them go back.</summary>
-    public const int Depth = 64;
-
-    private int[]? _places;
-    private Counts _counts;
-
-    // Two threads' slots in one cache line would contend for it.
-#pragma warning disable CS0169, IDE0051
-    private CacheLines _padding;
-#pragma warning restore CS0169, IDE0051
-
-    public bool IsFull(int sizeClass) => _counts[sizeClass] == Depth;
-
-    public bool TryPop(int sizeClass, out int place)
-    {
-        int count = _counts[sizeClass];
-        place = 0;
-        if (count == 0) return false;
-        count--;
-        place = _places![sizeClass * Depth + count];
-        _counts[sizeClass] = count;
-        return true;
-    }
-
-    public void Push(int sizeClass, int place)
-    {
-        _places ??= new int[KnownRanges.ClassCount * Depth];
-        _places[sizeClass * Depth + _counts[sizeClass]++] = place;
-    }
-
-    [InlineArray(KnownRanges.ClassCount)]
-    private struct Counts
-    {
-        private int _first;
-    }
-
-    [InlineArray(16)]
-    private struct CacheLines
-    {
-        private ulong _first;
     }
 }

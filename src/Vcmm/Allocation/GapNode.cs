@@ -1,4 +1,6 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
 namespace Vcmm.Allocation;
@@ -13,6 +15,8 @@ internal abstract class GapNode
 
     /// <summary>What a merge may leave behind: room for as many as fit again before the next split.</summary>
     public const int MergedMost = 48;
+
+    private const int QuarterCount = FanOut / 4;
 
     private Words _keys;
     private Bytes _ranks;
@@ -38,15 +42,16 @@ internal abstract class GapNode
     /// <summary>The last entry whose key is not after <paramref name="address"/>; -1 if there is none.</summary>
     public int LastAtOrBefore(ulong address)
     {
-        // Three rounds of three independent comparisons: no branch to guess, a third of the waits of a binary search.
+        // Two rounds of independent comparisons, the second of neighbours: no branch to guess, and two waits.
         ReadOnlySpan<ulong> keys = Keys;
-        if (keys[0] > address || Count == 0) return -1;
-        int i = 16 * (AsOne(keys[16] <= address) + AsOne(keys[32] <= address) + AsOne(keys[48] <= address));
-        ReadOnlySpan<ulong> quarter = keys.Slice(i, 16);
-        int j = 4 * (AsOne(quarter[4] <= address) + AsOne(quarter[8] <= address) + AsOne(quarter[12] <= address));
-        ReadOnlySpan<ulong> four = quarter.Slice(j, 4);
-        i += j + AsOne(four[1] <= address) + AsOne(four[2] <= address) + AsOne(four[3] <= address);
-        return Math.Min(i, Count - 1);
+        int quarter = QuarterCount * (AsOne(keys[QuarterCount] <= address) + AsOne(keys[2 * QuarterCount] <= address) + AsOne(keys[3 * QuarterCount] <= address));
+        Vector256<ulong> limit = Vector256.Create(address);
+        ref ulong first = ref Unsafe.Add(ref MemoryMarshal.GetReference(keys), quarter);
+        uint before = 0;
+        for (int i = 0; i < QuarterCount; i += Vector256<ulong>.Count)
+            before |= Vector256.LessThanOrEqual(Vector256.LoadUnsafe(ref first, (nuint)i), limit).ExtractMostSignificantBits() << i;
+        // Those that are not in use do not count.
+        return unchecked(Math.Min(quarter + BitOperations.PopCount(before), Count) - 1);
     }
 
     /// <summary>One bit for each entry: whether its rank is at least <paramref name="rank"/>, which is not 0.</summary>
@@ -232,6 +237,7 @@ internal sealed class GapIndex : GapNode
         other.Children[slot..other.Count].CopyTo(Children[first..]);
         other.Children[slot..].Clear();
         base.TakeTail(from, slot);
+        for (int i = first; i < Count; i++) Children[i]!.Parent = this;
         Renumber(first);
     }
 
@@ -243,12 +249,7 @@ internal sealed class GapIndex : GapNode
 
     private void Renumber(int slot)
     {
-        for (; slot < Count; slot++)
-        {
-            GapNode child = Children[slot]!;
-            child.Parent = this;
-            child.Slot = slot;
-        }
+        for (; slot < Count; slot++) Children[slot]!.Slot = slot;
     }
 
     [InlineArray(FanOut)]

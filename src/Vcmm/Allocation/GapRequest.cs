@@ -63,6 +63,9 @@ internal readonly struct GapRequest
         return span == ulong.MaxValue ? span : span + 1;
     }
 
+    /// <summary>Of some entries, one bit each and not none: the one that the request prefers.</summary>
+    public int FirstOf(ulong slots) => IsTopDown ? BitOperations.Log2(slots) : BitOperations.TrailingZeroCount(slots);
+
     /// <summary>The place in a gap that the request prefers.</summary>
     public bool TryFit(ulong gapFirst, ulong gapLast, out ulong first)
     {

@@ -45,8 +45,32 @@ internal sealed class GapTree
     /// <summary>Finds the first place that fits, from the end that the request says.</summary>
     public bool TryFind(in GapRequest request, out GapPlace place)
     {
+        if (request is { IsRankExact: true, IsBounded: false }) return TryFindRank(_root, request, out place);
         if (!request.IsRankExact) _boundedAlignments |= 1UL << request.AlignmentLog2;
         return TryFind(_root, request, out place);
+    }
+
+    /// <summary>Where ranks tell all, the way down is straight.</summary>
+    private static bool TryFindRank(GapNode node, in GapRequest request, out GapPlace place)
+    {
+        ulong slots = node.SlotsOfRank(request.LeastRank);
+        if (slots == 0)
+        {
+            place = default;
+            return false;
+        }
+
+        int slot = request.FirstOf(slots);
+        while (node is GapIndex index)
+        {
+            node = index.Children[slot]!;
+            slot = request.FirstOf(node.SlotsOfRank(request.LeastRank));
+        }
+
+        var leaf = (GapLeaf)node;
+        request.TryFit(leaf.Keys[slot], leaf.Lasts[slot], out ulong first);
+        place = new(leaf, slot, first);
+        return true;
     }
 
     /// <summary>Takes <paramref name="first"/> to <paramref name="last"/> out of the gap that they lie in.</summary>
@@ -122,7 +146,7 @@ internal sealed class GapTree
         if (request.IsBounded) slots &= SlotsWithin(node, request);
         while (slots != 0)
         {
-            int slot = request.IsTopDown ? BitOperations.Log2(slots) : BitOperations.TrailingZeroCount(slots);
+            int slot = request.FirstOf(slots);
             slots ^= 1UL << slot;
             if (node is GapIndex index)
             {

@@ -7,8 +7,7 @@ namespace Vcmm.Allocation;
 /// The ranges of the cached sizes, each handed out or at hand: a hash table of one word for each, whose lowest bit says which.
 /// </summary>
 /// <remarks>
-/// <b>Threads.</b> <see cref="Add"/> and <see cref="Remove"/> under the allocator's gate, the others under any slot,
-/// <see cref="Rebuild"/> under the gate and all slots. An entry never moves but in a rebuild, so who holds a slot can rely on a place.
+/// An entry never moves but in a rebuild, so that a place can be relied on until then. <b>Threads.</b> One at a time.
 /// </remarks>
 internal sealed class KnownRanges
 {
@@ -17,23 +16,33 @@ internal sealed class KnownRanges
 
     private const int SmallestLog2 = 12;
     private const ulong LengthMask = (1UL << SmallestLog2) - 1;
-    private const int FewestEntries = 16;
+    /// <summary>512 bytes: what a slot writes to all the time does not lie beside what another does.</summary>
+    private const int FewestEntries = 64;
+
+    /// <summary>A cache line at the end: what lies behind may be read by all.</summary>
+    private const int UnusedEntries = 8;
 
     // An entry is the first address, which has 12 low bits to spare, one more than the class of its length, and whether it is out.
     private const ulong Empty = 0;
     private const ulong Out = 1;
     private const ulong Gone = 1;
 
-    private ulong[] _entries = new ulong[FewestEntries];
+    private ulong[] _entries = new ulong[FewestEntries + UnusedEntries];
+    private int _mask = FewestEntries - 1;
     private int _shift = 64 - BitOperations.Log2(FewestEntries);
     private int _count;
     private int _goneCount;
 
     /// <summary>Whether it must be rebuilt before the next is added. Three quarters keep the searches short.</summary>
-    public bool IsFull => _count + _goneCount >= _entries.Length / 4 * 3;
+    public bool IsFull => _count + _goneCount >= Length / 4 * 3;
 
     /// <summary>Twice as much, or as much if clearing away what is gone will do.</summary>
-    public int LengthWanted => _count >= _entries.Length / 8 * 5 ? 2 * _entries.Length : _entries.Length;
+    public int LengthWanted => _count >= Length / 8 * 5 ? 2 * Length : Length;
+
+    private int Length => _mask + 1;
+
+    /// <summary>What stands at a place.</summary>
+    public ulong this[int place] => _entries[place];
 
     public static bool IsCached(ulong byteCount) =>
         BitOperations.IsPow2(byteCount) && byteCount >= 1UL << SmallestLog2 && byteCount < 1UL << (SmallestLog2 + ClassCount);
@@ -58,43 +67,53 @@ internal sealed class KnownRanges
         while (_entries[place] > Gone) place = Next(place);
         if (_entries[place] == Gone) _goneCount--;
         _count++;
-        Volatile.Write(ref _entries[place], entry);
+        _entries[place] = entry;
     }
 
+    /// <summary>Where something stands that does.</summary>
+    public int PlaceOf(ulong entry) =>
+        TryFind(entry, out int place) ? place : throw new InvalidOperationException($"0x{entry:x} is not known");
+
     /// <summary>Makes one that is out be at hand.</summary>
-    /// <returns>False if no such range is out; of two that try at once, one succeeds.</returns>
+    /// <returns>False if no such range is out.</returns>
     public bool TryGiveBack(ulong entry, out int place)
     {
-        for (place = Home(entry); ; place = Next(place))
-        {
-            ulong found = Volatile.Read(ref _entries[place]);
-            if (found == entry) return Interlocked.CompareExchange(ref _entries[place], entry & ~Out, entry) == entry;
-            if (found == Empty) return false;
-        }
+        if (!TryFind(entry, out place)) return false;
+        _entries[place] = entry & ~Out;
+        return true;
     }
 
     /// <summary>Hands one out that is at hand.</summary>
     public Iova Take(int place)
     {
-        ulong entry = _entries[place];
-        Volatile.Write(ref _entries[place], entry | Out);
+        ref ulong entry = ref _entries[place];
+        entry |= Out;
         return new(entry & ~LengthMask);
     }
 
-    /// <summary>Forgets one that is at hand.</summary>
+    /// <summary>Forgets one that is out.</summary>
+    /// <returns>False if no such range is out.</returns>
+    public bool TryForget(ulong entry)
+    {
+        if (!TryFind(entry, out int place)) return false;
+        Remove(place);
+        return true;
+    }
+
+    /// <summary>Forgets one.</summary>
     public IovaRange Remove(int place)
     {
         ulong entry = _entries[place];
         _count--;
         _goneCount++;
-        Volatile.Write(ref _entries[place], Gone);
+        _entries[place] = Gone;
 
-        // Who searches goes on past what is gone; at the end of a row there is nothing to go on to.
+        // A search goes on past what is gone; at the end of a row there is nothing to go on to.
         if (_entries[Next(place)] == Empty)
         {
             for (; _entries[place] == Gone; place = Previous(place))
             {
-                Volatile.Write(ref _entries[place], Empty);
+                _entries[place] = Empty;
                 _goneCount--;
             }
         }
@@ -106,10 +125,11 @@ internal sealed class KnownRanges
     /// <summary>Clears away what is gone, in a table of that length: the same or twice as much.</summary>
     public void Rebuild(int length)
     {
-        if (length != _entries.Length)
+        if (length != Length)
         {
             ulong[] old = _entries;
-            _entries = new ulong[length];
+            _entries = new ulong[length + UnusedEntries];
+            _mask = length - 1;
             _shift--;
             foreach (ulong entry in old)
             {
@@ -129,7 +149,7 @@ internal sealed class KnownRanges
     {
         // An entry that is empty now begins a row; one always is.
         int start = Array.IndexOf(_entries, Empty);
-        for (int i = 0; i < _entries.Length; i++)
+        for (int i = 0; i < Length; i++)
         {
             if (_entries[i] == Gone) _entries[i] = Empty;
         }
@@ -143,6 +163,17 @@ internal sealed class KnownRanges
         }
     }
 
+    private bool TryFind(ulong entry, out int place)
+    {
+        ulong[] entries = _entries;
+        for (place = Home(entry); ; place = Next(place))
+        {
+            ulong found = entries[place];
+            if (found == entry) return true;
+            if (found == Empty) return false;
+        }
+    }
+
     private void Put(ulong entry)
     {
         int place = Home(entry);
@@ -153,7 +184,7 @@ internal sealed class KnownRanges
     // Source: Knuth, The Art of Computer Programming, volume 3, section 6.4: multiplicative hashing, linear probing.
     private int Home(ulong entry) => (int)(unchecked((entry >> SmallestLog2) * 0x9E3779B97F4A7C15) >> _shift);
 
-    private int Next(int place) => (place + 1) & (_entries.Length - 1);
+    private int Next(int place) => unchecked(place + 1) & _mask;
 
-    private int Previous(int place) => (place - 1) & (_entries.Length - 1);
+    private int Previous(int place) => unchecked(place - 1) & _mask;
 }

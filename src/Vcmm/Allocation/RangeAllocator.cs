@@ -16,7 +16,7 @@ public sealed class RangeAllocator : IRangeAllocator
     private static readonly IovaRange Anywhere = new(new(0), new(ulong.MaxValue));
 
     [LockRank(LockRank.Ranges)]
-    private readonly object _gate = new();
+    private readonly ThinLock _gate = new();
     private readonly GapTree _free;
 
     /// <summary>Takes <paramref name="space"/> under management, all of it free.</summary>
@@ -39,13 +39,18 @@ public sealed class RangeAllocator : IRangeAllocator
         range = default;
         if (byteCount == 0 || !BitOperations.IsPow2(alignment)) return VcmmError.Invalid;
         var request = new GapRequest(byteCount, alignment, placement, within);
-        lock (_gate)
+        _gate.Enter();
+        try
         {
             if (!_free.TryFind(request, out GapPlace place)) return VcmmError.NoSpace;
-            ulong last = place.First + (byteCount - 1);
+            ulong last = unchecked(place.First + (byteCount - 1));
             _free.Carve(place.Leaf, place.Slot, place.First, last);
             range = new(new(place.First), new(last));
             return VcmmError.None;
+        }
+        finally
+        {
+            _gate.Exit();
         }
     }
 
@@ -53,12 +58,17 @@ public sealed class RangeAllocator : IRangeAllocator
     public VcmmError TryAllocateAt(IovaRange range)
     {
         if (!Space.Contains(range)) return VcmmError.Invalid;
-        lock (_gate)
+        _gate.Enter();
+        try
         {
             GapLeaf leaf = _free.Find(range.First.Value, out int slot);
             if (slot < 0 || leaf.Lasts[slot] < range.Last.Value) return VcmmError.NoSpace;
             _free.Carve(leaf, slot, range.First.Value, range.Last.Value);
             return VcmmError.None;
+        }
+        finally
+        {
+            _gate.Exit();
         }
     }
 
@@ -66,6 +76,14 @@ public sealed class RangeAllocator : IRangeAllocator
     public VcmmError TryFree(IovaRange range)
     {
         if (!Space.Contains(range)) return VcmmError.Invalid;
-        lock (_gate) return _free.TryAdd(range.First.Value, range.Last.Value) ? VcmmError.None : VcmmError.Invalid;
+        _gate.Enter();
+        try
+        {
+            return _free.TryAdd(range.First.Value, range.Last.Value) ? VcmmError.None : VcmmError.Invalid;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
     }
 }

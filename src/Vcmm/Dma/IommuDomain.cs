@@ -98,7 +98,7 @@ public sealed partial class IommuDomain
 
     /// <summary>Lets a device translate through what is mapped here.</summary>
     /// <param name="device">Attached to nothing else: between domains that is the caller's to know.</param>
-    /// <param name="pasid">Which of its address spaces; null: its requests without a PASID.</param>
+    /// <param name="pasid">Which of its address spaces, not 0; null: its requests without a PASID.</param>
     /// <returns>
     /// <see cref="VcmmError.NoDevice"/> if the IOMMU cannot tell it apart, <see cref="VcmmError.Invalid"/> if it has no such
     /// PASID, <see cref="VcmmError.Busy"/> if it is attached here, <see cref="VcmmError.NoMemory"/>,
@@ -107,7 +107,7 @@ public sealed partial class IommuDomain
     public VcmmError TryAttach(StreamId device, Pasid? pasid = null)
     {
         if (!_iommu.CanIdentify(device)) return VcmmError.NoDevice;
-        if (pasid is { } space && space.Value >= _iommu.PasidCount) return VcmmError.Invalid;
+        if (pasid is { } space && (space.Value == 0 || space.Value >= _iommu.PasidCount)) return VcmmError.Invalid;
         lock (_attachmentGate)
         {
             if (_freed) return VcmmError.Invalid;

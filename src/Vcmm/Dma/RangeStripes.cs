@@ -19,7 +19,7 @@ internal sealed class RangeStripes
     private const int StripeLog2 = 18;
 
     [LockRank(LockRank.DmaRanges)]
-    private readonly object[] _gates = new object[Count];
+    private readonly ThinLock[] _gates = new ThinLock[Count];
 
     public RangeStripes()
     {
@@ -37,12 +37,12 @@ internal sealed class RangeStripes
 
     public void Enter(ulong stripes)
     {
-        for (ulong rest = stripes; rest != 0; rest &= rest - 1) Monitor.Enter(_gates[BitOperations.TrailingZeroCount(rest)]);
+        for (ulong rest = stripes; rest != 0; rest &= rest - 1) _gates[BitOperations.TrailingZeroCount(rest)].Enter();
     }
 
     public void Exit(ulong stripes)
     {
-        for (ulong rest = stripes; rest != 0; rest &= rest - 1) Monitor.Exit(_gates[BitOperations.TrailingZeroCount(rest)]);
+        for (ulong rest = stripes; rest != 0; rest &= rest - 1) _gates[BitOperations.TrailingZeroCount(rest)].Exit();
     }
 
     private static ulong Of(IovaRange range)

@@ -247,7 +247,10 @@ public sealed partial class PageTable<TFormat, TMemory>
         return merged;
     }
 
-    /// <summary>Whether all that a table says one leaf at <paramref name="level"/>, the level above, would say.</summary>
+    /// <summary>
+    /// Whether all that a table says one leaf at <paramref name="level"/>, the level above, would say. What hardware has noted in
+    /// the table's leaves is not in it: that is taken over when the table is released, since until then more may come.
+    /// </summary>
     private bool TryFindOneLeaf(PhysAddr table, int level, out ulong leaf)
     {
         leaf = 0;
@@ -266,13 +269,12 @@ public sealed partial class PageTable<TFormat, TMemory>
         ulong address = TFormat.LeafAddress(entry, lower).Value;
         if ((address & unchecked(EntryBytes(level) - 1)) != 0) return false;
         MappingAttributes attributes = TFormat.AttributesOf(entry, lower);
-        ulong used = 0;
-        if (!SaysAllOf(table, level - 1, address, attributes, ref used)) return false;
-        leaf = TFormat.EncodeLeaf(new(address), level, attributes) | used;
+        if (!SaysAllOf(table, level - 1, address, attributes)) return false;
+        leaf = TFormat.EncodeLeaf(new(address), level, attributes);
         return true;
     }
 
-    private bool SaysAllOf(PhysAddr table, int level, ulong address, MappingAttributes attributes, ref ulong used)
+    private bool SaysAllOf(PhysAddr table, int level, ulong address, MappingAttributes attributes)
     {
         ulong entryBytes = EntryBytes(level);
         for (int i = 0; i < EntryCount; i++, address = unchecked(address + entryBytes))
@@ -282,10 +284,9 @@ public sealed partial class PageTable<TFormat, TMemory>
             {
                 case EntryKind.Leaf:
                     if ((entry & ~UsedBits) != TFormat.EncodeLeaf(new(address), level, attributes)) return false;
-                    used |= entry & UsedBits;
                     break;
                 case EntryKind.Table:
-                    if (!SaysAllOf(TFormat.TableAddress(entry), level - 1, address, attributes, ref used)) return false;
+                    if (!SaysAllOf(TFormat.TableAddress(entry), level - 1, address, attributes)) return false;
                     break;
                 default:
                     return false;
@@ -434,7 +435,7 @@ public sealed partial class PageTable<TFormat, TMemory>
         else if (change.Kind == ChangeKind.Merged)
         {
             // Until the invalidation hardware could come to the old leaves through a cached pointer.
-            ulong used = UsedInSubtree(table, change.Level - 1) & ~change.New;
+            ulong used = UsedInSubtree(table, change.Level - 1);
             ulong entry = _memory.Read64(change.Slot);
             if (used != 0 && ((entry ^ change.New) & ~UsedBits) == 0) Replace(change.Slot, entry, entry | used);
         }

@@ -10,6 +10,13 @@ public sealed partial class PageTable<TFormat, TMemory>
     public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
     {
         RequireSegments(first, segments);
+        // One page in a table that is there, most often.
+        if (segments.Length == 1 && segments[0].Last.Value - segments[0].First.Value < GranuleBytes)
+        {
+            Descend(first.Value, GranuleBytes, out int lowest);
+            if (lowest == 1) return 0;
+        }
+
         // The last table counted at each level: two runs that meet in one missing table need it once.
         Span<ulong> counted = stackalloc ulong[LevelLimit];
         counted.Fill(ulong.MaxValue);
@@ -29,18 +36,27 @@ public sealed partial class PageTable<TFormat, TMemory>
     {
         RequireSegments(first, segments);
         if (!TFormat.CanExpress(attributes)) ThrowAttributes(attributes);
-        var runs = new RunEnumerator(first, segments);
-        while (runs.MoveNext())
+        if (segments.Length == 1)
         {
-            ulong iova = runs.Iova;
-            ulong byteCount = runs.ByteCount;
-            PhysAddr table = Descend(iova, byteCount, ref pages.Hint, out int level);
-            if (level == 1) FillPages(Slot(table, 1, iova), runs.Address, byteCount >> TFormat.GranuleLog2, attributes);
-            else Fill(table, level, iova, runs.Address, byteCount, attributes, pages);
+            PhysRange segment = segments[0];
+            MapRun(first.Value, segment.First.Value, unchecked(segment.Last.Value - segment.First.Value + 1), attributes, pages);
+        }
+        else
+        {
+            var runs = new RunEnumerator(first, segments);
+            while (runs.MoveNext()) MapRun(runs.Iova, runs.Address, runs.ByteCount, attributes, pages);
         }
 
         // What follows, such as reading who must be told of the change, must not overtake the entries.
         _memory.Fence();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void MapRun(ulong iova, ulong address, ulong byteCount, MappingAttributes attributes, TablePagePool pages)
+    {
+        PhysAddr table = Descend(iova, byteCount, ref pages.Hint, out int level);
+        if (level == 1) FillPages(Slot(table, 1, iova), address, byteCount >> TFormat.GranuleLog2, attributes);
+        else Fill(table, level, iova, address, byteCount, attributes, pages);
     }
 
     /// <inheritdoc/>

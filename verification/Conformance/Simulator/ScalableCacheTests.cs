@@ -72,6 +72,18 @@ public sealed class ScalableCacheTests
     }
 
     [Fact]
+    public void What_the_PASID_cache_holds_can_be_looked_at()
+    {
+        using RawScalable vtd = Filled();
+        Assert.Equal(
+            [(1u, SecondDomain, TranslationStage.SecondStage), (2u, FirstDomain, TranslationStage.FirstStage), (3u, FirstDomain, TranslationStage.FirstStage)],
+            vtd.Iommu.PasidCache.Select(entry => (entry.Pasid.Value, (ulong)entry.Domain.Value, entry.Stage)).Order());
+        Assert.Equal(2, vtd.Iommu.PasidCache.Select(entry => entry.Root).Distinct().Count());
+        vtd.InvalidatePasids(FirstDomain, 3);
+        Assert.Equal([1u, 2u], vtd.Iommu.PasidCache.Select(entry => entry.Pasid.Value).Order());
+    }
+
+    [Fact]
     public void PASID_selective_drops_all_of_the_PASID_in_the_domain()
     {
         using RawScalable vtd = Filled();

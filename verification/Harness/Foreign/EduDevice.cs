@@ -75,9 +75,12 @@ public sealed class EduDevice : IDmaDevice
     /// <summary>The device reads memory at <paramref name="address"/>.</summary>
     /// <param name="address">Translated by the IOMMU.</param>
     /// <param name="destination">At most 2048 bytes. Where the IOMMU refuses the access QEMU's device reads zeros.</param>
+    /// <param name="pasid">Null: the device sends none.</param>
     /// <returns>False if the IOMMU refused the access or a part of it.</returns>
-    public bool Read(Iova address, Span<byte> destination)
+    /// <exception cref="BadInputException">There is a PASID.</exception>
+    public bool Read(Iova address, Span<byte> destination, Pasid? pasid = null)
     {
+        RefusePasid(pasid);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, StagingBytes);
         if (destination.IsEmpty) return true;
         lock (_gate)
@@ -96,9 +99,12 @@ public sealed class EduDevice : IDmaDevice
     /// <summary>The device writes. Bytes that its buffer does not hold in one piece take several transfers; none follows one that was refused.</summary>
     /// <param name="address">Translated by the IOMMU; it wraps at 2^64.</param>
     /// <param name="source">What to write.</param>
+    /// <param name="pasid">Null: the device sends none.</param>
     /// <returns>False if the IOMMU refused the access or a part of it.</returns>
-    public bool Write(Iova address, ReadOnlySpan<byte> source)
+    /// <exception cref="BadInputException">There is a PASID.</exception>
+    public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid = null)
     {
+        RefusePasid(pasid);
         lock (_gate)
         lock (_log)
         {
@@ -112,6 +118,11 @@ public sealed class EduDevice : IDmaDevice
 
             return true;
         }
+    }
+
+    private static void RefusePasid(Pasid? pasid)
+    {
+        if (pasid is not null) throw new BadInputException("devices of QEMU send no PASID");
     }
 
     // Where in the buffer the longest part of the source is, from its first byte; each byte alone is there.

@@ -30,12 +30,16 @@ public interface IDmaDevice
     /// <summary>The device reads.</summary>
     /// <param name="address">Translated by the IOMMU.</param>
     /// <param name="destination">At most 2048 bytes; undefined after a refusal.</param>
+    /// <param name="pasid">The PASID of its requests; null: they have none.</param>
     /// <returns>False if the access or a part of it was refused.</returns>
-    bool Read(Iova address, Span<byte> destination);
+    /// <exception cref="BadInputException">There is a PASID, and the device cannot send one.</exception>
+    bool Read(Iova address, Span<byte> destination, Pasid? pasid = null);
 
     /// <summary>The device writes, up to the first page where it is refused.</summary>
     /// <param name="address">Translated by the IOMMU.</param>
     /// <param name="source">What to write.</param>
+    /// <param name="pasid">The PASID of its requests; null: they have none.</param>
     /// <returns>False if the access or a part of it was refused.</returns>
-    bool Write(Iova address, ReadOnlySpan<byte> source);
+    /// <exception cref="BadInputException">There is a PASID, and the device cannot send one.</exception>
+    bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid = null);
 }

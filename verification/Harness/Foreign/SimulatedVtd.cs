@@ -53,8 +53,10 @@ public sealed class SimulatedVtd : IVtdMachine
     {
         public StreamId Id => master.Source;
 
-        public bool Read(Iova address, Span<byte> destination) => master.Read(address, destination).Ok;
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
 
-        public bool Write(Iova address, ReadOnlySpan<byte> source) => master.Write(address, source).Ok;
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
+
+        private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
     }
 }

@@ -106,7 +106,8 @@ internal sealed partial class OperationWriter
         if (_vcms.Count == 0) return null;
         ObjectId id = Make(ObjectKind.Association);
         _associations.Add((id, false));
-        return new(id, Recent(_vcms).Id, Device());
+        ObjectId vcm = Recent(_vcms).Id;
+        return _isScalable ? AssociateInScalableMode(id, vcm) : new(id, vcm, Device());
     }
 
     private Deassociate? Deassociate() => _associations.Count == 0 ? null : new(One(_associations).Id);

@@ -27,14 +27,15 @@ internal sealed partial class OperationWriter
         (2, static w => w.List()), (18, static w => w.Access()),
     ];
 
-    private static readonly uint Weights = (uint)Kinds.Sum(kind => kind.Weight);
-
     // The end of a 2 MiB region, of a 1 GiB one, and the edges of the interrupt range are where mistakes live.
     private static readonly ulong[] Origins = [0, 0, Large, 1UL << 30, 0xFEDF_0000, 0xFEE0_0000, (1UL << 38) - Large, 1UL << 47];
 
     private readonly PCG _pcg;
     private readonly ScenarioShape _shape;
     private readonly int _devices;
+    private readonly bool _isScalable;
+    private readonly (uint Weight, Func<OperationWriter, Operation?> Write)[] _kinds;
+    private readonly uint _weights;
     private readonly List<(ObjectId Id, AddressRange Range, bool OneToOne)> _vcms = [];
     private readonly List<(ObjectId Id, ObjectId Vcm, ulong First, ulong ByteCount)> _bounds = [];
     private readonly List<Reserved> _reservations = [];
@@ -47,6 +48,9 @@ internal sealed partial class OperationWriter
         _pcg = pcg;
         _shape = shape;
         _devices = topology.Devices;
+        _isScalable = topology.IsScalable;
+        _kinds = _isScalable ? ScalableKinds : Kinds;
+        _weights = (uint)_kinds.Sum(static kind => kind.Weight);
     }
 
     /// <summary>What most scenarios begin with: a region that a device is active in, and a reservation that is backed.</summary>
@@ -76,6 +80,7 @@ internal sealed partial class OperationWriter
             {
                 yield return new(Associate()!);
                 yield return new(Activate()!);
+                foreach (Step step in JoinAgain()) yield return step;
             }
         }
     }
@@ -92,17 +97,19 @@ internal sealed partial class OperationWriter
         yield return new(new AllocateMemory(memory, byteCount, Page | Chunk | Large, Scattered: false));
         yield return new(Associate()!);
         yield return new(Activate()!);
+        foreach (Step step in JoinAgain()) yield return step;
         yield return new(new Vcmm.Spec.Back(reservation, memory));
     }
 
     public Step Next()
     {
+        if (_next.TryDequeue(out Operation? next)) return new(next, MishapFor(next));
         while (true)
         {
-            uint roll = _pcg.Next(Weights);
+            uint roll = _pcg.Next(_weights);
             int kind = 0;
-            while (roll >= Kinds[kind].Weight) roll -= Kinds[kind++].Weight;
-            if (Kinds[kind].Write(this) is not { } operation) continue;
+            while (roll >= _kinds[kind].Weight) roll -= _kinds[kind++].Weight;
+            if (_kinds[kind].Write(this) is not { } operation) continue;
             return new(operation, MishapFor(operation));
         }
     }
@@ -123,7 +130,8 @@ internal sealed partial class OperationWriter
     {
         ulong page = Address() & ~(Page - 1);
         ulong offset = Scenario.AccessOffsets[(int)_pcg.Next((uint)Scenario.AccessOffsets.Length)];
-        return new(Device(), page + offset, _pcg.Next(2) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.Write);
+        (ObjectId device, uint? pasid) = Space();
+        return new(device, page + offset, _pcg.Next(2) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.Write) { Pasid = pasid };
     }
 
     private ulong Address()

@@ -31,6 +31,8 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
+    private const ulong ModeStream = 0x5CA1_AB1E;
+
     /// <summary>Whether scenarios have different machines.</summary>
     public bool VariesMachine => shape.Topology is null;
 
@@ -49,7 +51,9 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 
     private Scenario Generate(PCG pcg)
     {
-        Topology topology = shape.Topology ?? Topology(pcg);
+        // From a stream of its own, so that the scenarios in legacy mode are the same whatever others there are.
+        RemappingMode mode = new PCG(pcg.Stream, pcg.Seed ^ ModeStream).Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
+        Topology topology = shape.Topology ?? Topology(pcg) with { Mode = mode };
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
         ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();

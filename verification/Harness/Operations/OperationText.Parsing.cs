@@ -60,8 +60,8 @@ public static partial class OperationText
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => new Deactivate(words.TakeId(ObjectKind.Association)),
             "translate" => TakeTranslate(words),
-            "read" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Read),
-            "write" => new DeviceAccess(words.TakeId(ObjectKind.Device), words.TakeAddress(), Permissions.Write),
+            "read" => TakeAccess(words, Permissions.Read),
+            "write" => TakeAccess(words, Permissions.Write),
             _ => throw words.Expected("an operation"),
         };
     }
@@ -71,13 +71,13 @@ public static partial class OperationText
         string verb = words.Take("an operation");
         ObjectKind[] makes = verb switch
         {
-            "vcm" or "clone" => [ObjectKind.Vcm],
+            "vcm" or "clone" or "adopt" => [ObjectKind.Vcm],
             "bound" => [ObjectKind.Bound],
             "reserve" or "reserve-at" or "map" => [ObjectKind.Reservation],
             "bind" => [ObjectKind.Reservation, ObjectKind.Memory],
             "allocate" or "allocate-contiguous" or "wrap" => [ObjectKind.Memory],
             "associate" => [ObjectKind.Association],
-            _ => throw words.Expected("vcm, clone, bound, reserve, reserve-at, map, bind, allocate, allocate-contiguous, wrap or associate"),
+            _ => throw words.Expected("vcm, clone, adopt, bound, reserve, reserve-at, map, bind, allocate, allocate-contiguous, wrap or associate"),
         };
         if (!makes.SequenceEqual(made.Select(id => id.Kind)))
             throw words.Expected($"{string.Join(" and ", makes.Select(kind => $"a name that begins with {(char)kind}"))} for what {verb} makes");
@@ -86,6 +86,7 @@ public static partial class OperationText
         {
             "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device),
             "clone" => new CloneVcm(first, words.TakeId(ObjectKind.Vcm)),
+            "adopt" => new Adopt(first, words.TakeId(ObjectKind.Vcm)) { Kind = words.TryTakeKind() },
             "bound" => new CreateBound(first, words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakeSize("align")),
             "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),
             "reserve-at" => new ReserveAt(first, TakeSpace(words), words.TakeAddress(), words.TakeSize(), words.TakePermissions()),
@@ -94,7 +95,7 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")),
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")),
             "wrap" => new Wrap(first, words.TakeRange()),
-            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)),
+            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
         };
     }
 
@@ -130,6 +131,13 @@ public static partial class OperationText
         ulong sourceOffset = words.TakeSize("at");
         words.Take("to", "to");
         return new(source, sourceOffset, words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"));
+    }
+
+    private static DeviceAccess TakeAccess(Words words, Permissions kind)
+    {
+        ObjectId device = words.TakeId(ObjectKind.Device);
+        uint? pasid = words.TryTakePasid();
+        return new(device, words.TakeAddress(), kind) { Pasid = pasid };
     }
 
     private static Operation TakeTranslate(Words words)

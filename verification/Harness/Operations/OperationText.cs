@@ -17,6 +17,7 @@ public static partial class OperationText
     {
         CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}",
         CloneVcm o => $"{o.Vcm} = clone {o.Source}",
+        Adopt o => $"{o.Vcm} = adopt {o.Source}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}",
         FreeVcm o => $"free {o.Vcm}",
         CreateBound o => $"{o.Bound} = bound {o.Vcm} {Size(o.ByteCount)} align {Size(o.Alignment)}",
         FreeBound o => $"free {o.Bound}",
@@ -42,13 +43,13 @@ public static partial class OperationText
         Bind o => $"{o.Reservation} {o.Memory} = bind {o.Vcm} {Size(o.ByteCount)} {Write(o.Permissions)} {Chunks(o.ChunkSizes, o.Scattered)}",
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
-        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}",
+        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}{Pasid(o.Pasid)}",
         Deassociate o => $"deassociate {o.Association}",
         Activate o => $"activate {o.Association}",
         Deactivate o => $"deactivate {o.Association}",
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
-        DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device} 0x{o.Address:x}",
+        DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{Pasid(o.Pasid)} 0x{o.Address:x}",
         _ => throw new ArgumentException($"{operation.GetType().Name} has no text", nameof(operation)),
     };
 
@@ -63,6 +64,16 @@ public static partial class OperationText
     internal static string Write(Permissions permissions) => permissions == Permissions.None
         ? "none"
         : $"{(permissions.HasFlag(Permissions.Read) ? "r" : "")}{(permissions.HasFlag(Permissions.Write) ? "w" : "")}{(permissions.HasFlag(Permissions.Execute) ? "x" : "")}";
+
+    /// <summary><c>first-stage</c>.</summary>
+    internal static string Write(TableKind kind) => kind switch
+    {
+        TableKind.FirstStage => "first-stage",
+        TableKind.FirstStageFiveLevels => "first-stage-5",
+        _ => "second-stage",
+    };
+
+    private static string Pasid(uint? pasid) => pasid is { } value ? string.Create(CultureInfo.InvariantCulture, $" pasid {value}") : "";
 
     private static string Chunks(ulong sizes, bool scattered)
     {

@@ -97,6 +97,25 @@ internal sealed class Words(string line)
         throw Expected(what);
     }
 
+    /// <summary>The name of a kind of table; null: none follows.</summary>
+    public TableKind? TryTakeKind()
+    {
+        foreach (TableKind kind in Enum.GetValues<TableKind>())
+        {
+            if (TryTake(OperationText.Write(kind))) return kind;
+        }
+
+        return null;
+    }
+
+    /// <summary><c>pasid 5</c>; null: none follows.</summary>
+    public uint? TryTakePasid()
+    {
+        const string what = "a PASID from 0 to 1048575";
+        if (!TryTake("pasid")) return null;
+        return uint.TryParse(Take(what), NumberStyles.None, CultureInfo.InvariantCulture, out uint pasid) && pasid < 1 << 20 ? pasid : throw Expected(what);
+    }
+
     public void End()
     {
         if (_next < _words.Length) throw new BadInputException($"step \"{line}\": \"{_words[_next]}\" stands where the end was expected");

@@ -13,7 +13,16 @@ public sealed class ConservationOracle : IOracle
         look.Counts.Check(Invariant.Conservation);
         var owners = new Dictionary<PhysAddr, string>();
         foreach (PhysRange block in look.Subject.DriverFrames) owners[block.First] = "the driver";
-        if (ContextTable(look) is { } contexts) owners[contexts] = "the context table";
+        ulong root = Hardware.RootPointer(look.Subject);
+        // A context table stays once it is there.
+        foreach (PhysAddr contexts in DeviceStructures.ContextTables(look.Memory, root)) owners[contexts] = "a context table";
+        foreach (StreamId device in look.Subject.Machine.Devices.Select(static device => device.Id))
+        {
+            if (DeviceStructures.Find(look.Memory, root, device) is not { } tree) continue;
+            owners[tree.Directory.First] = $"the PASID directory of {device}";
+            foreach (PhysAddr table in tree.Tables) owners[table] = $"a PASID table of {device}";
+        }
+
         foreach ((ObjectId id, MemoryState memory) in look.World.Memories)
         {
             // What was wrapped is nobody's to hand out.
@@ -23,7 +32,9 @@ public sealed class ConservationOracle : IOracle
 
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
-            foreach (PhysAddr page in look.TableOf(vcm)?.Pages ?? [])
+            // What was adopted is its owner's.
+            if (look.World.OwnerOf(vcm) != vcm) continue;
+            foreach (PhysAddr page in look.World.TablesOf(vcm).SelectMany(kind => look.TableOf(vcm, kind)?.Pages ?? []))
             {
                 if (!owners.TryAdd(page, $"a table of {vcm}"))
                     return new(Invariant.FrameSafety, $"{page} is a table of {vcm} and belongs to {owners[page]}", "a frame has one use");
@@ -38,12 +49,5 @@ public sealed class ConservationOracle : IOracle
         foreach ((PhysAddr block, string owner) in owners)
             return new(Invariant.FrameSafety, $"{block} is used by {owner} and is not handed out", "a frame in use is handed out");
         return null;
-    }
-
-    /// <summary>The context table of the one bus that devices are on; it stays once it is there.</summary>
-    private static PhysAddr? ContextTable(Look look)
-    {
-        ulong entry = look.Memory.Read64(Hardware.RootTable(look.Subject));
-        return (entry & 1) == 0 ? null : new PhysAddr(entry & ~0xFFFUL);
     }
 }

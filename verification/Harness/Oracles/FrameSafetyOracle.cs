@@ -5,7 +5,7 @@ using Vcmm.Spec;
 namespace Harness.Oracles;
 
 /// <summary>
-/// I5: what the walk caches point at is a table of the region whose domain it is. That nothing which is freed can be reached is
+/// I5: what the walk caches and the PASID cache point at is a table of the region whose domain it is. That nothing which is freed can be reached is
 /// checked at each free, by <see cref="WatchedFrames"/>.
 /// </summary>
 public sealed class FrameSafetyOracle : IOracle
@@ -19,8 +19,17 @@ public sealed class FrameSafetyOracle : IOracle
             if (entry.Fault != VtdFaultReason.None) continue;
             look.Counts.Check(Invariant.FrameSafety);
             string observed = $"the walk cache points at {entry.Table} for {entry.Range} under {entry.Domain}";
-            if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
-            if (look.TableOf(vcm)?.Pages.Contains(entry.Table) != true) return new(Invariant.FrameSafety, observed, $"one of the tables of {vcm}");
+            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
+            if (look.TableBelow(use.Root)?.Pages.Contains(entry.Table) != true) return new(Invariant.FrameSafety, observed, $"one of the tables of {use.Vcm}");
+        }
+
+        foreach (PasidCacheEntry entry in insides.PasidCache)
+        {
+            look.Counts.Check(Invariant.FrameSafety);
+            string observed = $"the PASID cache leads {entry.Source} with {entry.Pasid} to {entry.Root} under {entry.Domain}";
+            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+            if (!use.Pasids.Contains(entry.Pasid.Value)) return new(Invariant.Isolation, observed, $"nothing is held for a PASID that no device has in {use.Vcm}");
+            if (use.Root != entry.Root) return new(Invariant.FrameSafety, observed, $"the table of {use.Vcm} is at {use.Root}");
         }
 
         return null;

@@ -1,17 +1,25 @@
 using Harness.Running;
 using IommuSim;
+using Platform;
 using Vcmm.Spec;
 using Vcmm.Tables;
 using Mapping = Vcmm.Spec.Mapping;
 
 namespace Harness.Oracles;
 
+/// <summary>For whom a domain id stands: what is cached under it comes from one table.</summary>
+/// <param name="Vcm">The region whose table it is.</param>
+/// <param name="Root">The table's root.</param>
+/// <param name="Pasids">The PASIDs under which devices translate in it: of requests without one, the one that tags them; none in legacy mode.</param>
+public sealed record DomainUse(ObjectId Vcm, PhysAddr Root, HashSet<uint> Pasids);
+
 /// <summary>One look at the machine between two operations.</summary>
 public sealed class Look
 {
-    private readonly Dictionary<ObjectId, DecodedTable> _tables = [];
+    private readonly Dictionary<PhysAddr, DecodedTable> _tables = [];
+    private readonly Dictionary<int, List<DecodedSpace>> _spaces = [];
     private readonly Dictionary<ObjectId, List<Mapping>> _mappings = [];
-    private Dictionary<VtdDomainId, ObjectId>? _domains;
+    private Dictionary<VtdDomainId, DomainUse>? _domains;
 
     /// <summary>A look; tables are read from memory once.</summary>
     public Look(Subject subject, World world, RunCounts counts, bool hardwareHasFailed)
@@ -41,12 +49,34 @@ public sealed class Look
     /// <summary>The regions that have a table.</summary>
     public IEnumerable<ObjectId> RegionsWithTable => World.Vcms.Keys.Where(World.HasTable);
 
-    /// <summary>The table of a region, decoded; null: it has none.</summary>
-    public DecodedTable? TableOf(ObjectId vcm)
+    /// <summary>A table of a region, decoded; null: it has none of the kind.</summary>
+    public DecodedTable? TableOf(ObjectId vcm, TableKind kind)
     {
-        if (!Subject.Region(vcm).TryGetTable(Subject.Driver.Formats[0], out IPageTable? table)) return null;
-        if (!_tables.TryGetValue(vcm, out DecodedTable? decoded)) _tables[vcm] = decoded = Subject.Tables.Read(table!.Root, table.Format.LevelCount);
+        if (!Subject.Region(vcm).TryGetTable(Subject.FormatOf(kind), out IPageTable? table)) return null;
+        PhysAddr root = table!.Root;
+        if (!_tables.TryGetValue(root, out DecodedTable? decoded)) _tables[root] = decoded = Subject.Tables.Read(root, TableKinds.StageOf(kind), table.Format.LevelCount);
         return decoded;
+    }
+
+    /// <summary>The table at a root that a region has, decoded; null: none has one there.</summary>
+    public DecodedTable? TableBelow(PhysAddr root)
+    {
+        foreach (ObjectId vcm in RegionsWithTable)
+        {
+            foreach (TableKind kind in World.TablesOf(vcm))
+            {
+                if (TableOf(vcm, kind) is { } table && table.Root == root) return table;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The address spaces of a device that lead to a table now.</summary>
+    public List<DecodedSpace> SpacesOf(int device)
+    {
+        if (!_spaces.TryGetValue(device, out List<DecodedSpace>? spaces)) _spaces[device] = spaces = Hardware.SpacesOf(Subject, Memory, device);
+        return spaces;
     }
 
     /// <summary>What the model maps in a region, in the order of device addresses; neighbours that continue each other are one.</summary>
@@ -71,8 +101,8 @@ public sealed class Look
         return merged;
     }
 
-    /// <summary>The region of each domain id that devices translate under.</summary>
-    public IReadOnlyDictionary<VtdDomainId, ObjectId> Domains => _domains ??= FindDomains();
+    /// <summary>For whom each domain id stands that devices translate under.</summary>
+    public IReadOnlyDictionary<VtdDomainId, DomainUse> Domains => _domains ??= FindDomains();
 
     /// <summary>All oracles, by the number of their invariant.</summary>
     public static IReadOnlyList<IOracle> Oracles { get; } =
@@ -90,13 +120,17 @@ public sealed class Look
         return null;
     }
 
-    private Dictionary<VtdDomainId, ObjectId> FindDomains()
+    private Dictionary<VtdDomainId, DomainUse> FindDomains()
     {
-        var domains = new Dictionary<VtdDomainId, ObjectId>();
+        var domains = new Dictionary<VtdDomainId, DomainUse>();
         for (int number = 0; number < World.Devices.Length; number++)
         {
-            if (World.ActiveVcmOf(World.Devices[number]) is { } vcm && Hardware.ContextOf(Subject, Memory, number) is { } context)
-                domains[context.Domain] = vcm;
+            foreach (DecodedSpace space in SpacesOf(number))
+            {
+                if (World.ActiveVcmOf(World.Devices[number], space.Pasid) is not { } vcm) continue;
+                if (!domains.TryGetValue(space.Translation.Domain, out DomainUse? use)) domains[space.Translation.Domain] = use = new(vcm, space.Translation.Root, []);
+                if (space.Translation.Pasid is { } tag) use.Pasids.Add(tag.Value);
+            }
         }
 
         return domains;

@@ -21,9 +21,13 @@ public sealed class NoStaleAccessOracle : IOracle
 
             look.Counts.Check(Invariant.NoStaleAccess);
             string observed = $"the IOTLB holds {entry.Range} -> {entry.Address} under {entry.Domain}";
-            if (!look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+            ObjectId vcm = use.Vcm;
+            if (entry.Pasid is { } pasid && !use.Pasids.Contains(pasid.Value)) return new(Invariant.Isolation, $"{observed} and {pasid}", $"nothing is held for a PASID that no device has in {vcm}");
+            bool isFirstStage = entry.Stage == TranslationStage.FirstStage;
             var cached = new Mapping(
-                new(entry.Range.First.Value, entry.Range.Last.Value), new(entry.Address.Value, entry.Read, entry.Write));
+                new(entry.Range.First.Value, entry.Range.Last.Value),
+                new(entry.Address.Value, entry.Read && entry.User, entry.Write && entry.User, entry.Execute && entry.User && isFirstStage));
             if (FirstStale(look.MappingsOf(vcm), cached) is { } address)
                 return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
         }
@@ -50,9 +54,9 @@ public sealed class NoStaleAccessOracle : IOracle
     private static Violation? CheckAbsent(Look look, IotlbEntry entry)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out ObjectId vcm)) return null;
+        if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return null;
         look.Counts.Check(Invariant.TablesAreTruth);
-        Translation? meaning = look.World.MeaningOf(vcm, entry.Range.First.Value);
+        Translation? meaning = look.World.MeaningOf(use.Vcm, entry.Range.First.Value);
         return meaning is { Read: true, Write: true }
             ? new(Invariant.TablesAreTruth, $"the IOTLB holds that {entry.Range} gives {entry.Fault} under {entry.Domain}", $"it means {meaning}")
             : null;

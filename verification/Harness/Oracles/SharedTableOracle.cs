@@ -1,41 +1,59 @@
+using Harness.Operations;
 using Harness.Running;
 using IommuSim;
-using Platform;
 using Vcmm.Spec;
 using Vcmm.Tables;
 
 namespace Harness.Oracles;
 
-/// <summary>I3 and I8: the devices that are active in a region walk its one table under one domain id, and no other device walks anything.</summary>
+/// <summary>
+/// I3 and I8: the address spaces of devices that are active in a region walk its one table of their format, or that of the table's owner
+/// if it is prebuilt, under one domain id; and no other address space walks anything.
+/// </summary>
 public sealed class SharedTableOracle : IOracle
 {
     /// <inheritdoc/>
     public Violation? Check(Look look)
     {
-        var domains = new Dictionary<VtdDomainId, ObjectId>();
+        var domains = new Dictionary<VtdDomainId, (ObjectId Vcm, TableKind Kind, ObjectId Device)>();
         for (int number = 0; number < look.World.Devices.Length; number++)
         {
             ObjectId device = look.World.Devices[number];
-            DecodedContext? context = Hardware.ContextOf(look.Subject, look.Memory, number);
             look.Counts.Check(Invariant.Isolation);
-            if (look.World.ActiveVcmOf(device) is not { } vcm)
+            List<DecodedSpace> spaces = look.SpacesOf(number);
+            foreach (AssociationState association in look.World.Associations.Values)
             {
-                if (context is { } left) return new(Invariant.Isolation, $"{device} walks the table at {left.Root}", $"{device} is not active: no context entry");
-                continue;
+                if (association.IsActive && association.Device == device && !spaces.Exists(space => space.Pasid == association.Pasid))
+                    return new(Invariant.SharedTable, $"{Name(device, association.Pasid)} has no usable entry", $"it is active in {association.Vcm}");
             }
 
-            look.Counts.Check(Invariant.SharedTable);
-            look.Subject.Region(vcm).TryGetTable(look.Subject.Driver.Formats[0], out IPageTable? table);
-            if (context is not { } entry) return new(Invariant.SharedTable, $"{device} has no usable context entry", $"{device} is active in {vcm}");
-            if (entry.Root != table!.Root || entry.PassThrough || entry.Levels != table.Format.LevelCount)
-                return new(Invariant.SharedTable, $"{device} walks the table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s table at {table.Root}, {table.Format.LevelCount} levels");
-            if (domains.TryGetValue(entry.Domain, out ObjectId other) && other != vcm)
-                return new(Invariant.Isolation, $"{vcm} and {other} share {entry.Domain}", "a domain id is one region's: caches are tagged with it");
-            if (!domains.TryAdd(entry.Domain, vcm)) look.Counts.Reach("two devices share a table");
-            if (domains.Any(pair => pair.Value == vcm && pair.Key != entry.Domain))
-                return new(Invariant.SharedTable, $"{vcm} has more than one domain id", "one for each region and IOMMU");
+            foreach (DecodedSpace space in spaces)
+            {
+                if (CheckSpace(look, device, space, domains) is { } wrong) return wrong;
+            }
         }
 
         return null;
     }
+
+    private static Violation? CheckSpace(Look look, ObjectId device, DecodedSpace space, Dictionary<VtdDomainId, (ObjectId Vcm, TableKind Kind, ObjectId Device)> domains)
+    {
+        string name = Name(device, space.Pasid);
+        DecodedTranslation entry = space.Translation;
+        if (look.World.ActiveAssociationOf(device, space.Pasid) is not { } association)
+            return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} is not active: no entry leads to a table");
+        look.Counts.Check(Invariant.SharedTable);
+        (ObjectId vcm, TableKind kind) = (association.Vcm, association.Kind);
+        look.Subject.Region(look.World.OwnerOf(vcm)).TryGetTable(look.Subject.FormatOf(kind), out IPageTable? table);
+        if (entry.Root != table!.Root || entry.Stage != TableKinds.StageOf(kind) || entry.Levels != table.Format.LevelCount)
+            return new(Invariant.SharedTable, $"{name} walks the {entry.Stage} table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s {OperationText.Write(kind)} table at {table.Root}, {table.Format.LevelCount} levels");
+        if (domains.TryGetValue(entry.Domain, out (ObjectId Vcm, TableKind Kind, ObjectId Device) other) && (other.Vcm, other.Kind) != (vcm, kind))
+            return new(Invariant.Isolation, $"{vcm} and {other.Vcm} share {entry.Domain}", "a domain id is one table's: caches are tagged with it");
+        if (!domains.TryAdd(entry.Domain, (vcm, kind, device))) look.Counts.Reach(other.Device == device ? "two PASIDs share a table" : "two devices share a table");
+        return domains.Any(pair => (pair.Value.Vcm, pair.Value.Kind) == (vcm, kind) && pair.Key != entry.Domain)
+            ? new(Invariant.SharedTable, $"the {OperationText.Write(kind)} table of {vcm} has more than one domain id", "one for each table and IOMMU")
+            : null;
+    }
+
+    private static string Name(ObjectId device, uint? pasid) => pasid is { } value ? $"{device} with PASID {value}" : device.ToString();
 }

@@ -1,3 +1,4 @@
+using Harness.Operations;
 using Harness.Running;
 using IommuSim;
 using Vcmm.Spec;
@@ -9,7 +10,8 @@ namespace Harness.Oracles;
 
 /// <summary>
 /// I2: the bytes of each table, decoded as the hardware does, map what the model maps and nothing else; and what the library says
-/// of its reservations, which is an index of that, says the same.
+/// of its reservations, which is an index of that, says the same. Where one of a region's tables is right and another is not, that is
+/// I3: tables of different formats agree page by page.
 /// </summary>
 public sealed class TablesAreTruthOracle : IOracle
 {
@@ -18,14 +20,20 @@ public sealed class TablesAreTruthOracle : IOracle
     {
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
-            look.Counts.Check(Invariant.TablesAreTruth);
-            if (look.TableOf(vcm) is not { } table) return new(Invariant.TablesAreTruth, $"{vcm} has no table", "a region with an association has one");
-            if (table.Leaves.Any(leaf => leaf.ByteCount > World.PageBytes)) look.Counts.Reach("a large leaf is in a table");
-            List<Mapping> found = Look.Merge(table.Leaves.Select(ToMapping));
-            IReadOnlyList<Mapping> expected = look.MappingsOf(vcm);
-            if (!found.SequenceEqual(expected)) return new(Invariant.TablesAreTruth, $"the table of {vcm} maps [{Text(found)}]", $"[{Text(expected)}]");
-            foreach (MalformedEntry entry in table.Malformed)
-                return new(Invariant.TablesAreTruth, $"the table of {vcm} has at {entry.EntryAddress} an entry of level {entry.Level} that the hardware refuses: {entry.Reason}", "none");
+            Violation? wrong = null;
+            int right = 0, tables = 0;
+            foreach (TableKind kind in look.World.TablesOf(vcm))
+            {
+                tables++;
+                Violation? found = CheckTable(look, vcm, kind);
+                if (found is null) right++;
+                wrong ??= found;
+            }
+
+            if (wrong is not null) return right == 0 ? wrong : wrong with { Invariant = Invariant.SharedTable };
+            if (tables == 1) continue;
+            look.Counts.Check(Invariant.SharedTable);
+            look.Counts.Reach("a region had tables of several formats");
         }
 
         foreach ((ObjectId id, ReservationState reservation) in look.World.Reservations)
@@ -33,6 +41,20 @@ public sealed class TablesAreTruthOracle : IOracle
             if (!reservation.IsEnded && CheckIndex(look, id, reservation) is { } wrong) return wrong;
         }
 
+        return null;
+    }
+
+    private static Violation? CheckTable(Look look, ObjectId vcm, TableKind kind)
+    {
+        look.Counts.Check(Invariant.TablesAreTruth);
+        string name = $"the {OperationText.Write(kind)} table of {vcm}";
+        if (look.TableOf(vcm, kind) is not { } table) return new(Invariant.TablesAreTruth, $"{name} is not there", "a region has one for each format of its associations");
+        if (table.Leaves.Any(leaf => leaf.ByteCount > World.PageBytes)) look.Counts.Reach("a large leaf is in a table");
+        List<Mapping> found = Look.Merge(table.Leaves.Select(leaf => ToMapping(leaf, kind)));
+        IReadOnlyList<Mapping> expected = look.MappingsOf(vcm);
+        if (!found.SequenceEqual(expected)) return new(Invariant.TablesAreTruth, $"{name} maps [{Text(found)}]", $"[{Text(expected)}]");
+        foreach (MalformedEntry entry in table.Malformed)
+            return new(Invariant.TablesAreTruth, $"{name} has at {entry.EntryAddress} an entry of level {entry.Level} that the hardware refuses: {entry.Reason}", "none");
         return null;
     }
 
@@ -62,8 +84,10 @@ public sealed class TablesAreTruthOracle : IOracle
         return merged;
     }
 
-    private static Mapping ToMapping(DecodedLeaf leaf) =>
-        new(new(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)), new(leaf.Address.Value, leaf.Read, leaf.Write));
+    /// <summary>Second-stage tables say nothing of execution; of a leaf that is for supervisors alone devices have nothing.</summary>
+    private static Mapping ToMapping(DecodedLeaf leaf, TableKind kind) => new(
+        new(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)),
+        new(leaf.Address.Value, leaf.Read && leaf.User, leaf.Write && leaf.User, leaf.Execute && leaf.User && kind != TableKind.SecondStage));
 
     private static string Text(IEnumerable<Mapping> mappings) => string.Join(", ", mappings.Select(mapping => $"{mapping.Range} -> {mapping.Translation}"));
 }

@@ -3,7 +3,7 @@ using Platform;
 
 namespace Harness.Running;
 
-/// <summary>A second-stage table as its bytes say.</summary>
+/// <summary>A table as its bytes say.</summary>
 /// <param name="Root">The root page.</param>
 /// <param name="Pages">All of its pages, the root first.</param>
 /// <param name="Leaves">What it maps, in the order of device addresses.</param>
@@ -16,22 +16,26 @@ public sealed record DecodedTable(PhysAddr Root, IReadOnlyList<PhysAddr> Pages, 
 public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
 {
     private const int PageBytes = 4096;
-    private readonly Dictionary<PhysAddr, (DecodedTable Table, byte[][] Bytes)> _known = [];
+    private readonly Dictionary<(PhysAddr Root, TranslationStage Stage, int Levels), (DecodedTable Table, byte[][] Bytes)> _known = [];
     private readonly byte[] _page = new byte[PageBytes];
+
+    /// <summary>The table that an address space is translated by, as it is now.</summary>
+    public DecodedTable Read(in DecodedTranslation space) => Read(space.Root, space.Stage, space.Levels);
 
     /// <summary>The table below a root, as it is now.</summary>
     /// <param name="root">The root page.</param>
-    /// <param name="levels">3 or 4.</param>
-    public DecodedTable Read(PhysAddr root, int levels)
+    /// <param name="stage">The first or the second.</param>
+    /// <param name="levels">3 or 4 in the second stage, 4 or 5 in the first.</param>
+    public DecodedTable Read(PhysAddr root, TranslationStage stage, int levels)
     {
-        if (_known.TryGetValue(root, out (DecodedTable Table, byte[][] Bytes) known) && IsUnchanged(known.Table, known.Bytes)) return known.Table;
+        if (_known.TryGetValue((root, stage, levels), out (DecodedTable Table, byte[][] Bytes) known) && IsUnchanged(known.Table, known.Bytes)) return known.Table;
         var snapshot = new Snapshot(memory);
         var table = new DecodedTable(
             root,
-            [.. VtdTables.TablePages(snapshot, root, levels, options)],
-            [.. VtdTables.Leaves(snapshot, root, levels, options)],
-            [.. VtdTables.Malformed(snapshot, root, levels, options)]);
-        _known[root] = (table, [.. table.Pages.Select(snapshot.Page)]);
+            [.. VtdTables.TablePages(snapshot, root, levels, options, stage)],
+            [.. VtdTables.Leaves(snapshot, root, levels, options, stage)],
+            [.. VtdTables.Malformed(snapshot, root, levels, options, stage)]);
+        _known[(root, stage, levels)] = (table, [.. table.Pages.Select(snapshot.Page)]);
         return table;
     }
 

@@ -4,18 +4,42 @@ using Vcmm.Spec;
 
 namespace Harness.Running;
 
+/// <summary>An address space of a device that the hardware translates, as the structures in memory say.</summary>
+/// <param name="Pasid">The PASID of its requests; null: those without one.</param>
+/// <param name="Translation">How they are translated.</param>
+public readonly record struct DecodedSpace(uint? Pasid, DecodedTranslation Translation);
+
 /// <summary>Looks at what the hardware can reach: through the tables in memory, and through its caches where they can be seen.</summary>
 public static class Hardware
 {
     private const uint RootTableAddress = 0x20;
 
-    /// <summary>What the context entry of a device says now; null: it reaches nothing.</summary>
-    public static DecodedContext? ContextOf<TMemory>(Subject subject, TMemory memory, int device)
-        where TMemory : struct, IPhysicalMemory =>
-        VtdTables.TryFindContext(memory, RootTable(subject), subject.Machine.Devices[device].Id, out DecodedContext context, subject.Options) ? context : null;
+    /// <summary>The address spaces of a device that lead to a table now.</summary>
+    public static List<DecodedSpace> SpacesOf(Subject subject, Snapshot memory, int device) =>
+        SpacesOf(subject, memory, device, DeviceStructures.Find(memory, RootPointer(subject), subject.Machine.Devices[device].Id));
 
-    /// <summary>The root table that the hardware was given.</summary>
-    public static PhysAddr RootTable(Subject subject) => new(subject.Machine.Registers.Read64(RootTableAddress) & ~0xFFFUL);
+    private static List<DecodedSpace> SpacesOf(Subject subject, Snapshot memory, int device, PasidTree? tree)
+    {
+        StreamId id = subject.Machine.Devices[device].Id;
+        ulong root = RootPointer(subject);
+        var spaces = new List<DecodedSpace>();
+        Add(null);
+        foreach (uint pasid in tree?.Pasids ?? [])
+        {
+            if (pasid != tree!.RidPasid) Add(pasid);
+        }
+
+        return spaces;
+
+        void Add(uint? pasid)
+        {
+            VtdPasid? given = pasid is { } value ? new(value) : null;
+            if (VtdTables.FindTranslation(memory, new(root), id, given, out DecodedTranslation found, subject.Options) == VtdFaultReason.None) spaces.Add(new(pasid, found));
+        }
+    }
+
+    /// <summary>The root table that the hardware was given, and in which mode: the Root Table Address Register.</summary>
+    public static ulong RootPointer(Subject subject) => subject.Machine.Registers.Read64(RootTableAddress);
 
     /// <summary>Everything that hardware can reach now: through its caches, as tables, and as data.</summary>
     public static List<(PhysRange Block, string Who)> Reach(Subject subject)
@@ -33,15 +57,30 @@ public static class Hardware
                 reach.Add((PhysRange.FromLength(entry.Table, World.PageBytes), $"the walk cache points at it for {entry.Range} under {entry.Domain}"));
         }
 
+        foreach (PasidCacheEntry entry in subject.Insides?.PasidCache ?? [])
+            reach.Add((PhysRange.FromLength(entry.Root, World.PageBytes), $"the PASID cache points at it for {entry.Source} and {entry.Pasid}"));
+
         var memory = new Snapshot(subject.Machine.Memory);
+        ulong root = RootPointer(subject);
         var seen = new HashSet<PhysAddr>();
         for (int device = 0; device < subject.Machine.Devices.Count; device++)
         {
-            if (ContextOf(subject, memory, device) is not { } context || !seen.Add(context.Root)) continue;
-            DecodedTable table = subject.Tables.Read(context.Root, context.Levels);
-            string walker = $"d{device} walks it as a table", mapper = $"d{device} has it mapped";
-            reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), walker)));
-            reach.AddRange(table.Leaves.Select(leaf => (PhysRange.FromLength(leaf.Address, leaf.ByteCount), mapper)));
+            PasidTree? tree = DeviceStructures.Find(memory, root, subject.Machine.Devices[device].Id);
+            if (tree is not null)
+            {
+                string keeper = $"d{device} finds its PASIDs in it";
+                reach.Add((tree.Directory, keeper));
+                reach.AddRange(tree.Tables.Select(table => (PhysRange.FromLength(table, World.PageBytes), keeper)));
+            }
+
+            foreach (DecodedSpace space in SpacesOf(subject, memory, device, tree))
+            {
+                if (!seen.Add(space.Translation.Root)) continue;
+                DecodedTable table = subject.Tables.Read(space.Translation);
+                string walker = $"d{device} walks it as a table", mapper = $"d{device} has it mapped";
+                reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), walker)));
+                reach.AddRange(table.Leaves.Select(leaf => (PhysRange.FromLength(leaf.Address, leaf.ByteCount), mapper)));
+            }
         }
 
         return reach;

@@ -25,7 +25,7 @@ public sealed class InterestingStates(RunCounts counts)
         if (part is not var (id, offset, byteCount) || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return default;
         if (byteCount == 0 || offset >= reservation.ByteCount || byteCount > reservation.ByteCount - offset) return default;
         var range = new AddressRange(reservation.Range.First + offset, reservation.Range.First + (offset + byteCount - 1));
-        return new(CutsLargeLeaf(subject, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true);
+        return new(CutsLargeLeaf(subject, world, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true);
     }
 
     /// <summary>Counts, after an operation that the model accepted.</summary>
@@ -34,7 +34,8 @@ public sealed class InterestingStates(RunCounts counts)
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
-            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.ReservationsOf(o.Vcm).Any(reservation => !after.Iommu.Grantable.Contains(reservation.Permissions)))
+            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.Iommu.Find(o.Kind ?? TableKind.SecondStage) is { } table
+                && after.ReservationsOf(o.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)))
                 counts.Reach("a table could not grant what was reserved");
             return;
         }
@@ -63,6 +64,13 @@ public sealed class InterestingStates(RunCounts counts)
             case Release release when !after.Reservations[release.Reservation].IsEnded:
                 counts.Reach("an owner let go and others stayed");
                 break;
+            case Activate activate:
+                if (after.Associations[activate.Association].Pasid is not null) counts.Reach("a device had an address space with a PASID");
+                if (after.Vcms[after.Associations[activate.Association].Vcm].Adopted is not null) counts.Reach("a device walked a table of another region's");
+                break;
+            case Unback or UnbackPart or Unmap or Unbind when TakesFromAdopters(before, operation):
+                counts.Reach("what devices of a prebuilt region had was taken away");
+                break;
             case FindMappings when seen.Places.Length > 1:
                 counts.Reach("memory was mapped at several places");
                 break;
@@ -73,6 +81,12 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private static bool TakesFromAdopters(World before, Operation operation)
+    {
+        ObjectId owner = before.Reservations[operation.Uses.First(static id => id.Kind == ObjectKind.Reservation)].Vcm;
+        return before.Associations.Values.Any(association => association.IsActive && association.Vcm != owner && before.OwnerOf(association.Vcm) == owner);
     }
 
     private void NoteCopy(World world, Copy copy)
@@ -91,14 +105,12 @@ public sealed class InterestingStates(RunCounts counts)
         if (reservation.Parts.Length > 1) counts.Reach("a reservation had several parts");
     }
 
-    private static bool CutsLargeLeaf(Subject subject, ObjectId vcm, AddressRange range)
-    {
-        if (!subject.Region(vcm).TryGetTable(subject.Driver.Formats[0], out IPageTable? table)) return false;
-        return subject.Tables.Read(table!.Root, table.Format.LevelCount).Leaves.Any(leaf =>
+    private static bool CutsLargeLeaf(Subject subject, World world, ObjectId vcm, AddressRange range) => world.TablesOf(vcm).Any(kind =>
+        subject.Region(vcm).TryGetTable(subject.FormatOf(kind), out IPageTable? table)
+        && subject.Tables.Read(table!.Root, TableKinds.StageOf(kind), table.Format.LevelCount).Leaves.Any(leaf =>
             leaf.ByteCount > World.PageBytes
             && new AddressRange(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)) is var whole
-            && whole.Overlaps(range) && !range.Contains(whole));
-    }
+            && whole.Overlaps(range) && !range.Contains(whole)));
 
     private static bool IsOf(IotlbEntry entry, World world, ObjectId vcm, AddressRange range) =>
         entry.Fault == VtdFaultReason.None

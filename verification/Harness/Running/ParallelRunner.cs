@@ -38,7 +38,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
             World world = World.Create(subject.Model, scenario.Topology.Devices);
             foreach (Step step in scenario.Steps)
             {
-                if (!step.Operation.Uses.All(world.Knows)) continue;
+                if (!step.Operation.Uses.All(world.Knows) || !world.IsDefined(step.Operation)) continue;
                 Verdict<World> verdict = world.Judge(step.Operation, subject.Do(step.Operation), Plenty);
                 if (!verdict.IsAccepted) return Violation.Of(step.ToString(), verdict);
                 world = verdict.Next;

@@ -78,7 +78,7 @@ public sealed class SequenceRunner
         {
             _subject = new(machine, scenario.Topology, _parts);
             _world = World.Create(_subject.Model, scenario.Topology.Devices);
-            _subject.Expected = access => _world.Sees(access.Device, access.Address)?.Target;
+            _subject.Expected = access => _world.Sees(access.Device, access.Address, access.Pasid)?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Values.Where(memory => !memory.IsFreed).SelectMany(memory => memory.Segments);
             foreach (Step step in scenario.Steps)
@@ -103,7 +103,7 @@ public sealed class SequenceRunner
     private Violation? Do(Step step)
     {
         Operation operation = step.Operation;
-        if (!operation.Uses.All(_world.Knows)) return null;
+        if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
         ulong free = _subject.Frames.FreeBytes;
         string text = step.ToString();
         Observation seen;
@@ -145,17 +145,18 @@ public sealed class SequenceRunner
     }
 
     /// <summary>
-    /// Every device reads the first and writes the last page of the reservations of late. Besides finding what is stale now, it
+    /// Every device reads, in each of its address spaces, the first and writes the last page of the reservations of late. Besides finding what is stale now, it
     /// puts into the caches what may become stale.
     /// </summary>
     private Violation? Probe()
     {
+        (ObjectId Device, uint? Pasid)[] spaces = [.. _world.Spaces];
         foreach (ulong address in _probes)
         {
             Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
-            for (int device = 0; device < _world.Devices.Length; device++)
+            foreach ((ObjectId device, uint? pasid) in spaces)
             {
-                var access = new DeviceAccess(_world.Devices[device], address, kind);
+                var access = new DeviceAccess(device, address, kind) { Pasid = pasid };
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;
                 Counts.Check(Invariant.NoStaleAccess);

@@ -23,6 +23,17 @@ public readonly struct Snapshot : IPhysicalMemory
     /// <summary>A page that was read; empty if it was not, or is no memory.</summary>
     public byte[] Page(PhysAddr page) => _pages.GetValueOrDefault(page.Value, []);
 
+    /// <summary>A page; empty if it is no memory.</summary>
+    public ReadOnlySpan<byte> Fetch(PhysAddr page)
+    {
+        if (_pages.TryGetValue(page.Value, out byte[]? bytes)) return bytes;
+        if (!_memory.Contains(PhysRange.FromLength(page, PageBytes))) return [];
+        bytes = new byte[PageBytes];
+        _memory.Read(page, bytes);
+        _pages.Add(page.Value, bytes);
+        return bytes;
+    }
+
     /// <inheritdoc/>
     public bool Contains(PhysRange range) => _memory.Contains(range);
 
@@ -30,15 +41,9 @@ public readonly struct Snapshot : IPhysicalMemory
     public bool TryRead64(PhysAddr address, out ulong value)
     {
         ulong page = address.Value & ~(PageBytes - 1UL);
-        if (!_pages.TryGetValue(page, out byte[]? bytes))
-        {
-            if (!_memory.Contains(PhysRange.FromLength(new(page), PageBytes))) return _memory.TryRead64(address, out value);
-            bytes = new byte[PageBytes];
-            _memory.Read(new(page), bytes);
-            _pages.Add(page, bytes);
-        }
-
-        value = BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan((int)(address.Value - page)));
+        ReadOnlySpan<byte> bytes = Fetch(new(page));
+        if (bytes.IsEmpty) return _memory.TryRead64(address, out value);
+        value = BinaryPrimitives.ReadUInt64LittleEndian(bytes[(int)(address.Value - page)..]);
         return true;
     }
 

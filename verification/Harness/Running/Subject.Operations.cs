@@ -19,6 +19,7 @@ public sealed partial class Subject
     {
         CreateVcm o => Do(o),
         CloneVcm o => Do(o),
+        Adopt o => Do(o),
         FreeVcm o => Seen(Of(_vcms, o.Vcm).TryFree()),
         CreateBound o => Do(o),
         FreeBound o => Seen(Of(_bounds, o.Bound).TryFree()),
@@ -183,7 +184,10 @@ public sealed partial class Subject
 
     private Observation Do(Associate associate)
     {
-        VcmmError error = Of(_vcms, associate.Vcm).TryAssociate(_devices[associate.Device.Number], out Association? made);
+        Vcm vcm = Of(_vcms, associate.Vcm);
+        Device device = _devices[associate.Device.Number];
+        var options = new AssociationOptions { Format = associate.Kind is { } kind ? FormatOf(kind) : null, Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null };
+        VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);
         return Seen(error);
     }
@@ -207,13 +211,14 @@ public sealed partial class Subject
     private Observation Do(DeviceAccess access)
     {
         IDmaDevice device = Machine.Devices[access.Device.Number];
+        Pasid? pasid = access.Pasid is { } given ? new Pasid(given) : null;
         if (access.Kind == Permissions.Read)
         {
             Span<byte> word = stackalloc byte[sizeof(ulong)];
-            return device.Read(new(access.Address), word) ? new(Outcome.None) { Reached = Stamps.WhereRead(word) } : new(Outcome.Fault);
+            return device.Read(new(access.Address), word, pasid) ? new(Outcome.None) { Reached = Stamps.WhereRead(word) } : new(Outcome.Fault);
         }
 
-        bool wasDone = device.Write(new(access.Address), Stamps.Token);
+        bool wasDone = device.Write(new(access.Address), Stamps.Token, pasid);
         if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
         return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
     }

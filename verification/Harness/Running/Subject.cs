@@ -5,6 +5,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 using Vcmm.Spec;
+using Vcmm.Tables;
 using Vcmm.Vtd;
 using DeviceAccess = Vcmm.Spec.DeviceAccess;
 using ReservationState = Vcmm.Spec.ReservationState;
@@ -36,6 +37,9 @@ public sealed record SubjectParts
 /// <summary>The library on a machine: does operations and says what was seen of them.</summary>
 public sealed partial class Subject
 {
+    // Room for a directory of one page; more would only be read again and again.
+    private const uint MostPasids = 1 << 10;
+
     private readonly Dictionary<ObjectId, Vcm> _vcms = [];
     private readonly Dictionary<ObjectId, Bound> _bounds = [];
     private readonly Dictionary<ObjectId, Reservation> _reservations = [];
@@ -58,9 +62,9 @@ public sealed partial class Subject
         Tables = new(machine.Memory, Options);
         Bank = PhysRange.FromLength(machine.Window.First, (ulong)topology.MemoryMiB << 20);
         Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps });
+        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids });
         DriverFrames = Frames.Live;
-        IIommu iommu = parts.Iommu(Driver);
+        IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
         _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
     }
@@ -100,7 +104,22 @@ public sealed partial class Subject
         Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))])
     {
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
+        PasidCount = Driver.PasidCount,
+        OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
+        // A context table; in scalable mode a directory and a table of PASIDs, too.
+        MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,
     };
+
+    /// <summary>The format of a kind of table, also where the IOMMU has none such.</summary>
+    public TableFormat FormatOf(TableKind kind)
+    {
+        foreach (TableFormat format in Driver.Formats)
+        {
+            if (TableKinds.Of(format) == kind) return format;
+        }
+
+        return new(X86FirstStage.Encoding, TableKinds.LevelsOf(kind), 0b1110);
+    }
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>
     public Func<DeviceAccess, ulong?>? Expected { get; set; }

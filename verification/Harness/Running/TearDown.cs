@@ -8,9 +8,22 @@ public static class TearDown
     /// <summary>The operations, in order; each can be done.</summary>
     public static IEnumerable<Operation> Of(World world)
     {
+        // Prebuilt regions first: the tables that they have end with the associations of others.
         foreach ((ObjectId id, AssociationState association) in world.Associations)
         {
-            if (association.IsDropped) continue;
+            if (association.IsDropped || world.Vcms[association.Vcm].Adopted is null) continue;
+            if (association.IsActive) yield return new Deactivate(id);
+            yield return new Deassociate(id);
+        }
+
+        foreach ((ObjectId id, VcmState vcm) in world.Vcms)
+        {
+            if (!vcm.IsFreed && vcm.Adopted is not null) yield return new FreeVcm(id);
+        }
+
+        foreach ((ObjectId id, AssociationState association) in world.Associations)
+        {
+            if (association.IsDropped || world.Vcms[association.Vcm].Adopted is not null) continue;
             if (association.IsActive) yield return new Deactivate(id);
             yield return new Deassociate(id);
         }
@@ -35,7 +48,7 @@ public static class TearDown
 
         foreach ((ObjectId id, VcmState vcm) in world.Vcms)
         {
-            if (!vcm.IsFreed) yield return new FreeVcm(id);
+            if (!vcm.IsFreed && vcm.Adopted is null) yield return new FreeVcm(id);
         }
     }
 }

@@ -1,6 +1,20 @@
+using System.Text.Json.Serialization;
 using IommuSim;
 
 namespace Harness.Scenarios;
+
+/// <summary>In which mode the IOMMU is used.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<RemappingMode>))]
+public enum RemappingMode
+{
+    /// <summary>A device is one address space, translated by second-stage tables.</summary>
+    [JsonStringEnumMemberName("legacy")]
+    Legacy = 0,
+
+    /// <summary>A device has an address space for each PASID, translated by tables of the first or the second stage.</summary>
+    [JsonStringEnumMemberName("scalable")]
+    Scalable,
+}
 
 /// <summary>The machine that a scenario runs on.</summary>
 public sealed record Topology
@@ -11,10 +25,13 @@ public sealed record Topology
     /// <summary>Physical memory that the library may use, in MiB: 1 … 48.</summary>
     public int MemoryMiB { get; init; } = 8;
 
-    /// <summary>Levels of the tables: 3 or 4.</summary>
+    /// <summary>In which mode the IOMMU is used.</summary>
+    public RemappingMode Mode { get; init; }
+
+    /// <summary>Levels of the second-stage tables: 3 or 4.</summary>
     public int Levels { get; init; } = 4;
 
-    /// <summary>Whether the IOMMU has 2 MiB leaves.</summary>
+    /// <summary>Whether the IOMMU has 2 MiB leaves in second-stage tables; in first-stage tables it always has.</summary>
     public bool Pages2M { get; init; } = true;
 
     /// <summary>Whether the IOMMU caches absent entries.</summary>
@@ -29,27 +46,34 @@ public sealed record Topology
     /// <summary>Entries of each level's walk cache: 0 … 64.</summary>
     public int WalkCache { get; init; } = 4;
 
-    /// <summary>Entries of the context cache: 0 … 256.</summary>
+    /// <summary>Entries of the context cache, and in scalable mode of the PASID cache: 0 … 256.</summary>
     public int ContextCache { get; init; } = 4;
 
+    /// <summary>Whether the mode is the scalable one.</summary>
+    [JsonIgnore]
+    public bool IsScalable => Mode == RemappingMode.Scalable;
+
     /// <summary>The IOMMU's options.</summary>
-    public VtdOptions ToOptions() => VtdOptions.Default with
+    public VtdOptions ToOptions() => (IsScalable ? VtdOptions.Scalable : VtdOptions.Default) with
     {
         ThreeLevelTables = Levels == 3,
         FourLevelTables = Levels == 4,
         Pages2M = Pages2M,
         Pages1G = Pages2M,
+        FirstStagePages1G = Pages2M,
         CachingMode = CachingMode,
         IotlbSets = IotlbSets,
         IotlbWays = IotlbWays,
         WalkCacheEntriesPerLevel = WalkCache,
         ContextCacheEntries = ContextCache,
+        PasidCacheEntries = ContextCache,
     };
 
     /// <summary>Refuses a machine that cannot be built.</summary>
     /// <exception cref="BadInputException">A field is outside its range.</exception>
     public void Validate()
     {
+        if (!Enum.IsDefined(Mode)) throw new BadInputException($"topology.mode is {(int)Mode}; expected legacy or scalable");
         Require(Devices is >= 1 and <= 8, nameof(Devices), Devices, "1 to 8");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
         Require(Levels is 3 or 4, nameof(Levels), Levels, "3 or 4");
@@ -61,7 +85,7 @@ public sealed record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";

@@ -47,6 +47,7 @@ internal static class Renaming
     {
         CreateVcm o => o with { Vcm = to(o.Vcm) },
         CloneVcm o => o with { Vcm = to(o.Vcm), Source = to(o.Source) },
+        Adopt o => o with { Vcm = to(o.Vcm), Source = to(o.Source) },
         FreeVcm o => o with { Vcm = to(o.Vcm) },
         CreateBound o => o with { Bound = to(o.Bound), Vcm = to(o.Vcm) },
         FreeBound o => o with { Bound = to(o.Bound) },

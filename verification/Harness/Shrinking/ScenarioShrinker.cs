@@ -36,6 +36,7 @@ public sealed class ScenarioShrinker(Func<Scenario, RunResult> run, bool changes
         {
             isSmaller = DropSteps(stop);
             isSmaller |= Simplify(Simplifications.OfSteps, stop);
+            isSmaller |= Simplify(changesMachine ? SpaceSimplifications.Of : SpaceSimplifications.OnSameMachine, stop);
             if (changesMachine) isSmaller |= Simplify(Simplifications.OfTopology, stop);
             isSmaller |= Simplify(Simplifications.OfNames, stop);
         }

@@ -64,8 +64,10 @@ public sealed class LockOrderLaws
     [InlineData("ThroughAnotherOfItsKind", "ThroughAnotherOfItsKind.Take holds Pair.InnerGate (Inner) and calls ThroughAnotherOfItsKind.Take, which takes Pair.InnerGate")]
     [InlineData("LeftHeld", "LeftHeld.Start holds Pair.InnerGate (Inner) and calls Pair.TakeOuter, which takes Pair.OuterGate")]
     [InlineData("InACatch", "InACatch.Start holds Pair.InnerGate (Inner) and calls Pair.TakeOuter, which takes Pair.OuterGate")]
+    [InlineData("AThinLock", "AThinLock.Start holds AThinLock._thin (Inner) and calls Pair.TakeOuter, which takes Pair.OuterGate")]
+    [InlineData("AThinLockOfAClass", "AThinLockOfAClass.Start holds Slot (Inner) and calls Pair.TakeOuter, which takes Pair.OuterGate")]
     [InlineData("NoRank", "NoRank._gate is locked and has no rank")]
-    [InlineData("NoField", "NoField.Start locks what cannot be followed: lock a field of type object, or an object of a class with a rank")]
+    [InlineData("NoField", "NoField.Start locks what cannot be followed: lock a field of type object or ThinLock, or an object of a class with a rank")]
     [InlineData("ItselfWithoutRank", "ItselfWithoutRank is locked and has no rank")]
     [InlineData("TheSameTwice", "TheSameTwice.Start holds Pair.InnerGate (Inner) and calls TheSameTwice.Take, which takes Pair.InnerGate")]
     [InlineData("TheSameInALoop", "TheSameInALoop.Start holds TheSameInALoop._gates (Middle) and takes TheSameInALoop._gates")]
@@ -86,6 +88,6 @@ public sealed class LockOrderLaws
 
     private static LockOrderCheck Check(string sample) => LockOrderCheck.Of(
         typeof(LockOrderLaws).Assembly.Location,
-        type => type.Namespace == "Properties.House.Locks.Samples" && (type.Name == sample || type.Name == "Pair" || type.Name.StartsWith("LockRank", StringComparison.Ordinal)),
+        type => type.Namespace == "Properties.House.Locks.Samples" && (type.Name == sample || type.Name is "Pair" or "ThinLock" || type.Name.StartsWith("LockRank", StringComparison.Ordinal)),
         "IQuarantined");
 }

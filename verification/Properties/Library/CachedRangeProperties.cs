@@ -43,6 +43,67 @@ public sealed class CachedRangeProperties
         Assert.Equal(first, lowest);
     }
 
+    /// <summary>Who gives back has it at hand, whoever was handed it; whole and once, whoever tries.</summary>
+    [Fact]
+    public void What_another_threads_range_was_is_at_hand_for_who_gave_it_back()
+    {
+        int thread = 0;
+        var allocator = new CachedRangeAllocator(new RangeAllocator(IovaRange.FromLength(new(0), 1024 * Page)), 4, () => thread);
+        var ranges = new IovaRange[200];
+        for (int i = 0; i < ranges.Length; i++) Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out ranges[i]));
+        thread = 3;
+        for (int i = 0; i < ranges.Length; i++)
+        {
+            Assert.Equal(VcmmError.Invalid, allocator.TryFree(new(ranges[i].First, new(ranges[i].Last.Value + Page))));
+            Assert.Equal(VcmmError.None, allocator.TryFree(ranges[i]));
+            foreach (int other in new[] { 3, 0, 1 })
+            {
+                thread = other;
+                Assert.Equal(VcmmError.Invalid, allocator.TryFree(ranges[i]));
+            }
+
+            thread = 3;
+        }
+
+        // As many as a slot keeps; what came later went to the allocator behind.
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out IovaRange again));
+        Assert.Equal(ranges[62], again);
+        Assert.Equal(VcmmError.None, allocator.TryFree(again));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(0), 1024 * Page)));
+    }
+
+    /// <summary>A thread has filled the slot and waits to give half of it back; others of the slot give back meanwhile.</summary>
+    [Fact]
+    public void A_slot_that_is_full_keeps_no_more()
+    {
+        var space = IovaRange.FromLength(new(0), 1024 * Page);
+        using var behind = new HeldRanges(new RangeAllocator(space));
+        var allocator = new CachedRangeAllocator(behind, 1, () => 0);
+        var ranges = new IovaRange[70];
+        for (int i = 0; i < ranges.Length; i++) Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out ranges[i]));
+        for (int i = 0; i < 63; i++) Assert.Equal(VcmmError.None, allocator.TryFree(ranges[i]));
+        behind.Holds = true;
+        IovaRange asked = default;
+        var asks = new Thread(() => allocator.TryAllocate(64 * Page, Page, out asked));
+        asks.Start();
+        behind.Held.Wait();
+        var errors = new VcmmError[ranges.Length - 63];
+        Thread[] givers = [.. Enumerable.Range(0, errors.Length).Select(i => new Thread(() => errors[i] = allocator.TryFree(ranges[63 + i])))];
+        foreach (Thread giver in givers)
+        {
+            giver.Start();
+            var spin = new SpinWait();
+            while ((giver.ThreadState & (ThreadState.WaitSleepJoin | ThreadState.Stopped)) == 0) spin.SpinOnce(sleep1Threshold: -1);
+        }
+
+        behind.GoesOn.Set();
+        asks.Join();
+        foreach (Thread giver in givers) giver.Join();
+        Assert.All(errors, error => Assert.Equal(VcmmError.None, error));
+        Assert.Equal(VcmmError.None, allocator.TryFree(asked));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(space));
+    }
+
     /// <summary>More than a slot keeps at hand, and more than the table of known ranges begins with: both are passed, again and again.</summary>
     [Theory]
     [InlineData(1)]
@@ -114,6 +175,37 @@ public sealed class CachedRangeProperties
     [InlineData(64)]
     public void Slots_are_a_power_of_two_up_to_32(int slotCount) =>
         Assert.Throws<ArgumentOutOfRangeException>(() => new CachedRangeAllocator(new RangeAllocator(IovaRange.FromLength(new(0), Page)), slotCount));
+
+    /// <summary>Waits in the middle of a call, with the cache's gate held.</summary>
+    private sealed class HeldRanges(IRangeAllocator inner) : IRangeAllocator, IDisposable
+    {
+        public bool Holds { get; set; }
+
+        public ManualResetEventSlim Held { get; } = new();
+
+        public ManualResetEventSlim GoesOn { get; } = new();
+
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range)
+        {
+            if (Holds)
+            {
+                Held.Set();
+                GoesOn.Wait();
+            }
+
+            return inner.TryAllocate(byteCount, alignment, placement, within, out range);
+        }
+
+        public VcmmError TryAllocateAt(IovaRange range) => inner.TryAllocateAt(range);
+
+        public VcmmError TryFree(IovaRange range) => inner.TryFree(range);
+
+        public void Dispose()
+        {
+            Held.Dispose();
+            GoesOn.Dispose();
+        }
+    }
 
     private sealed class CountedRanges(IRangeAllocator inner) : IRangeAllocator
     {

@@ -287,6 +287,16 @@ public sealed class IommuDomainLaws : IDisposable
     }
 
     [Fact]
+    public void A_PASID_that_is_kept_for_requests_without_one_is_refused()
+    {
+        using var system = new ScalableSystem();
+        IommuDomain domain = IommuDomain.Create(system.Driver, system.Frames);
+        Assert.Equal(VcmmError.Invalid, domain.TryAttach(ScalableSystem.Device, new Pasid(0)));
+        Assert.Equal(VcmmError.None, domain.TryAttach(ScalableSystem.Device, new Pasid(1)));
+        Assert.Equal(VcmmError.Invalid, domain.TryAttach(ScalableSystem.Device, new Pasid(system.Driver.PasidCount)));
+    }
+
+    [Fact]
     public void Other_refusals_have_their_codes()
     {
         Assert.Equal(VcmmError.Invalid, _domain.TryMap(new(0), [], Access.Read));

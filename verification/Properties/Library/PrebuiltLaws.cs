@@ -5,7 +5,7 @@ using Vcmm.Tables;
 
 namespace Properties.Library;
 
-/// <summary>Regions of tables that somebody else builds: their owner writes entries by itself, so no generated sequence has them.</summary>
+/// <summary>Regions of tables that somebody else builds, each law by itself; generated sequences have them, too.</summary>
 public sealed class PrebuiltLaws
 {
     private const ulong Page = VtdSystem.Page;
@@ -37,6 +37,20 @@ public sealed class PrebuiltLaws
         Assert.True(device.Read(new(0x5000), _word).Ok);
         Assert.Equal(VcmmError.None, vcm.TryInvalidate(IovaRange.FromLength(new(0x5000), Page)));
         Assert.False(device.Read(new(0x5000), _word).Ok);
+    }
+
+    [Fact]
+    public void Where_absent_entries_are_cached_the_owner_tells_of_what_it_adds_too()
+    {
+        using var system = new VtdSystem(VtdOptions.Default with { CachingMode = true });
+        (Vcm owner, _, _) = system.CreateRegion();
+        Vcm vcm = Adopt(system, owner);
+        BusMaster<Ram, NoSteps> device = Join(system, vcm);
+        Assert.False(device.Read(new(0x5000), _word).Ok);
+        owner.ReserveAt(new(0x5000), Page).Back(system.Manager.Allocate(Page));
+        Assert.False(device.Read(new(0x5000), _word).Ok);
+        Assert.Equal(VcmmError.None, vcm.TryInvalidate(IovaRange.FromLength(new(0x5000), Page)));
+        Assert.True(device.Read(new(0x5000), _word).Ok);
     }
 
     [Fact]

@@ -64,6 +64,61 @@ public sealed class TableOrderLaws : IDisposable
         Assert.True(_watch.WriteCount > 1000 && _watch.FenceCount >= 5);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_walker_that_snoops_nothing_sees_every_change_when_the_call_returns(bool givesWords)
+    {
+        using var seen = new RamBlock(_ram.Range);
+        var memory = new UnsnoopedMemory(_ram.Port, seen.Port, givesWords);
+        var frames = new FrameAllocator(_ram.Range);
+        Assert.Equal(VcmmError.None, PageTable<X86FirstStage, UnsnoopedMemory>.TryCreate(
+            memory, frames, new(X86FirstStage.Encoding, 4, 0b1110), out PageTable<X86FirstStage, UnsnoopedMemory>? made));
+        PageTable<X86FirstStage, UnsnoopedMemory> table = made!;
+        var pages = new TablePagePool();
+        var gather = new InvalidationGather();
+        var range = IovaRange.FromLength(new(Large - 2 * Page), 2 * Large + 4 * Page);
+        PhysRange[] large = [PhysRange.FromLength(Data + (Large - 2 * Page), 2 * Large + 4 * Page)];
+        PhysRange[] small = [PhysRange.FromLength(Data + Page, 2 * Large + 4 * Page)];
+
+        AssertSeen("a new table");
+        Map(large);
+        AssertSeen("a map of pages and large leaves");
+        Assert.Equal(VcmmError.None, pages.TryFill(frames, Page, table.CountSplitTables(IovaRange.FromLength(new(Large), Page))));
+        table.Split(IovaRange.FromLength(new(Large), Page), pages, gather);
+        AssertSeen("a split");
+        table.Protect(IovaRange.FromLength(new(Large), Page), Access.Read, gather);
+        AssertSeen("a narrowing");
+        table.Protect(IovaRange.FromLength(new(Large), Page), Access.ReadWrite, gather);
+        Assert.True(table.TryMerge(range, gather));
+        AssertSeen("a merge");
+        table.Relink(gather);
+        AssertSeen("a merge taken back");
+        gather.Clear();
+        table.Unmap(range, gather);
+        AssertSeen("an unmap");
+        table.Release(gather);
+        AssertSeen("a release");
+        gather.Clear();
+        Map(small);
+        AssertSeen("a map of pages, through tables that it makes");
+        table.Unmap(IovaRange.FromLength(new(Large + Page), 7 * Page), gather);
+        AssertSeen("an unmap of some of a table's pages");
+        Assert.Equal(2 * 512 + 4 - 7, table.Leaves().Count());
+
+        void Map(PhysRange[] segments)
+        {
+            Assert.Equal(VcmmError.None, pages.TryFill(frames, Page, table.CountMissingTables(range.First, segments)));
+            table.Map(range.First, segments, Access.ReadWrite, pages);
+        }
+
+        void AssertSeen(string what)
+        {
+            for (ulong at = 0; at < _ram.Range.ByteCount; at += 8)
+                Assert.True(_ram.Port.Read64(new(at)) == seen.Port.Read64(new(at)), $"after {what} the word at 0x{at:x} is not what the walker sees");
+        }
+    }
+
     [Fact]
     public void A_table_is_linked_only_when_its_zeroes_can_be_seen()
     {

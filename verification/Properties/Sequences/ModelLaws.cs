@@ -138,6 +138,83 @@ public sealed class ModelLaws
         Assert.True(Judge(world, "translate v0 0x1008 to v1", new(Outcome.Fault)).IsAccepted);
     }
 
+    [Fact]
+    public void An_address_space_of_a_device_is_one_region_and_another_is_another()
+    {
+        World world = Start(
+            Scalable, "v0 = vcm 0x0-0xffff", "v1 = vcm 0x0-0xffff", "r0 = reserve-at v0 0x0 4K rw", "r1 = reserve-at v1 0x0 4K rw", "m0 = wrap 0x10000-0x10fff",
+            "m1 = wrap 0x20000-0x20fff", "back r0 m0", "back r1 m1", "a0 = associate v0 d0", "a1 = associate v1 d0 first-stage pasid 5", "a2 = associate v1 d0",
+            "activate a0", "activate a1");
+        Assert.True(Judge(world, "read d0 0x0", new(Outcome.None) { Reached = 0x10000 }).IsAccepted);
+        Assert.True(Judge(world, "read d0 pasid 5 0x0", new(Outcome.None) { Reached = 0x20000 }).IsAccepted);
+        Assert.True(Judge(world, "read d0 pasid 6 0x0", new(Outcome.Fault)).IsAccepted);
+        Assert.Equal(Invariant.Isolation, Judge(world, "read d0 pasid 5 0x0", new(Outcome.None) { Reached = 0x10000 }).Broken);
+        Assert.Equal(Outcome.Busy, Refusal(world, "activate a2"));
+        Assert.Equal(Outcome.Busy, Refusal(world, "a3 = associate v1 d0 second-stage pasid 5"));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "a3 = associate v1 d0 pasid 8"));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "a3 = associate v1 d0 first-stage-5 pasid 1"));
+        world = Judge(world, "deactivate a1", new(Outcome.None)).Next;
+        Assert.Equal(Invariant.Isolation, Judge(world, "read d0 pasid 5 0x0", new(Outcome.None) { Reached = 0x20000 }).Broken);
+    }
+
+    [Fact]
+    public void A_reservation_grants_what_all_tables_of_its_region_can()
+    {
+        World world = Start(Scalable, "v0 = vcm 0x0-0xffff", "a0 = associate v0 d0 first-stage");
+        Assert.Equal(Outcome.Invalid, Refusal(world, "r0 = reserve-at v0 0x0 4K w"));
+        Assert.True(Judge(world, "r0 = reserve-at v0 0x0 4K rx", new(Outcome.None) { Ranges = [new(0, 0xfff)] }).IsAccepted);
+        world = Start(Scalable, "v0 = vcm 0x0-0xffff", "a0 = associate v0 d0 first-stage", "a1 = associate v0 d0 pasid 1");
+        Assert.Equal([TableKind.SecondStage, TableKind.FirstStage], world.TablesOf(Id("v0")));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "r0 = reserve-at v0 0x0 4K rx"));
+        world = Judge(world, "deassociate a0", new(Outcome.None)).Next;
+        Assert.True(Judge(world, "r0 = reserve-at v0 0x0 4K w", new(Outcome.None) { Ranges = [new(0, 0xfff)] }).IsAccepted);
+    }
+
+    [Fact]
+    public void A_prebuilt_region_means_what_its_owner_maps_and_nothing_can_be_made_in_it()
+    {
+        World world = Start(
+            Scalable, "v0 = vcm 0x0-0xffff", "r0 = reserve-at v0 0x0 8K rw", "m0 = wrap 0x10000-0x11fff", "back r0 m0", "a0 = associate v0 d0 first-stage", "activate a0",
+            "v1 = adopt v0 first-stage", "a1 = associate v1 d0 first-stage pasid 1", "activate a1");
+        Assert.True(Judge(world, "read d0 pasid 1 0x1000", new(Outcome.None) { Reached = 0x11000 }).IsAccepted);
+        Assert.True(Judge(world, "translate v1 0x1000", new(Outcome.None) { Translation = new(0x11000) }).IsAccepted);
+        Assert.True(Judge(world, "translate v1 0x1000 to v0", new(Outcome.None) { Address = 0x1000 }).IsAccepted);
+        Assert.True(Judge(world, "translate v0 0x1000 to v1", new(Outcome.NotFound)).IsAccepted);
+        Assert.Equal(Outcome.Invalid, Refusal(world, "r1 = reserve-at v1 0x4000 4K rw"));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "r1 = map v1 m0 rw align 4K"));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "b0 = bound v1 4K align 4K"));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "v2 = clone v1"));
+        Assert.Equal(Outcome.Invalid, Refusal(world, "a2 = associate v1 d0 pasid 2"));
+        Assert.Equal(Outcome.Busy, Refusal(world, "free v1"));
+        world = Judge(world, "unback r0 at 4K for 4K", new(Outcome.None)).Next;
+        Assert.Equal(Invariant.NoStaleAccess, Judge(world, "read d0 pasid 1 0x1000", new(Outcome.None) { Reached = 0x11000 }).Broken);
+        Assert.True(Judge(world, "read d0 pasid 1 0x0", new(Outcome.None) { Reached = 0x10000 }).IsAccepted);
+    }
+
+    [Fact]
+    public void The_table_of_a_prebuilt_region_outlives_it()
+    {
+        World world = Start(
+            Scalable, "v0 = vcm 0x0-0xffff", "a0 = associate v0 d0", "a1 = associate v0 d0 pasid 1", "a2 = associate v0 d0 first-stage pasid 2", "activate a0",
+            "v1 = adopt v0", "v2 = adopt v0", "deactivate a0", "deassociate a1");
+        Assert.False(IsDefined(world, "v3 = adopt v0 first-stage"));
+        Assert.False(IsDefined(world, "v3 = adopt v0"));
+        Assert.False(IsDefined(world, "deassociate a0"));
+        Assert.True(IsDefined(world, "deassociate a2"));
+        world = Judge(world, "free v1", new(Outcome.None)).Next;
+        Assert.False(IsDefined(world, "deassociate a0"));
+        world = Judge(world, "free v2", new(Outcome.None)).Next;
+        Assert.True(IsDefined(world, "deassociate a0"));
+
+        static bool IsDefined(World world, string line) => world.IsDefined(OperationText.Parse(line).Operation);
+    }
+
+    private static IommuModel Scalable => new(0xFFFF_FFFF_FFFF, [])
+    {
+        PasidCount = 8,
+        OtherTables = [new(TableKind.FirstStage, 0x7FFF_FFFF_FFFF) { Grantable = [Permissions.Read, Permissions.ReadWrite, Permissions.Read | Permissions.Execute] }],
+    };
+
     private static Verdict<World> Judge(World world, string line, Observation seen) => world.Judge(OperationText.Parse(line).Operation, seen, Plenty);
 
     /// <summary>The one refusal that the model accepts.</summary>
@@ -158,9 +235,11 @@ public sealed class ModelLaws
     private static ulong Hex(string word) => Convert.ToUInt64(word, 16);
 
     /// <summary>All of it done, where it lies as low as it can.</summary>
-    private static World Start(params string[] lines)
+    private static World Start(params string[] lines) => Start(new IommuModel(0xFFFF_FFFF_FFFF, []), lines);
+
+    private static World Start(IommuModel iommu, params string[] lines)
     {
-        World world = World.Create(new(0xFFFF_FFFF_FFFF, []), 1);
+        World world = World.Create(iommu, 1);
         foreach (Operation operation in lines.Select(line => OperationText.Parse(line).Operation))
         {
             Observation seen = new(Outcome.None)

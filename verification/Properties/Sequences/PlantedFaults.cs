@@ -109,6 +109,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             new() { Ranges = new OpenBounds().Make }),
         new("a reverse look-up that forgets one", Invariant.TablesAreTruth, 7,
             new() { Around = static (o, run) => ForgetOne(run(o)) }),
+        .. PlantedSpaceFaults.All,
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>
@@ -427,13 +428,13 @@ internal sealed class WritesThrough(IBench inner, bool isOwnedUp, ulong astray =
     {
         public StreamId Id => right.Id;
 
-        public bool Read(Iova address, Span<byte> destination) => right.Read(address, destination);
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => right.Read(address, destination, pasid);
 
-        public bool Write(Iova address, ReadOnlySpan<byte> source)
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid)
         {
-            if (right.Write(address, source)) return true;
+            if (right.Write(address, source, pasid)) return true;
             Span<byte> word = stackalloc byte[sizeof(ulong)];
-            if (!right.Read(address, word) || Stamps.WhereRead(word) is not { } where) return false;
+            if (!right.Read(address, word, pasid) || Stamps.WhereRead(word) is not { } where) return false;
             memory.Write(new(where + astray), source);
             return isOwnedUp;
         }

@@ -43,14 +43,65 @@ public sealed class Regressions(ITestOutputHelper output)
         },
     };
 
+    /// <summary>The same, in scalable mode.</summary>
+    public static TheoryData<string, string, string> Scalable => new()
+    {
+        {
+            "PASID 0 is no address space of its own",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 pasid 0",
+            "Invalid"
+        },
+        {
+            "one address space with two PASIDs and none, through two formats",
+            "v0 = vcm 0x0-0xffff; r0 m0 = bind v0 8K rw of 4K; a0 = associate v0 d0; a1 = associate v0 d0 first-stage pasid 1; a2 = associate v0 d0 first-stage pasid 2; activate a0; activate a1; activate a2; read d0 pasid 1 0x0; read d0 pasid 2 0x0; unback r0 at 0 for 4K; read d0 pasid 2 0x0",
+            "Fault"
+        },
+        {
+            "a prebuilt region means what its table's owner maps, and no longer",
+            "v0 = vcm 0x0-0xffff; r0 m0 = bind v0 8K rw of 4K; a0 = associate v0 d0 first-stage; activate a0; v1 = adopt v0 first-stage; a1 = associate v1 d0 first-stage pasid 1; activate a1; read d0 pasid 1 0x0; unback r0 at 0 for 4K; read d0 pasid 1 0x0",
+            "Fault"
+        },
+        {
+            "an adopted table is walked on when its owner's devices have gone",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; activate a0; v1 = adopt v0; a1 = associate v1 d0 pasid 1; activate a1; deactivate a0; r0 m0 = bind v0 8K rw of 4K; read d0 pasid 1 0x1000; unbind v0 r0 m0; read d0 pasid 1 0x1000",
+            "Fault"
+        },
+        {
+            "nothing is reserved in a prebuilt region",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; activate a0; v1 = adopt v0; r0 = reserve v1 4K rw align 4K",
+            "Invalid"
+        },
+        {
+            "what first-stage tables cannot grant keeps them away",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 = reserve v0 4K w align 4K; a1 = associate v0 d0 first-stage pasid 1",
+            "Invalid"
+        },
+        {
+            "what second-stage tables cannot grant keeps them away",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 first-stage; r0 = reserve v0 4K rx align 4K; a1 = associate v0 d0 second-stage pasid 1",
+            "Invalid"
+        },
+        {
+            "four levels of the first stage translate half of what five do",
+            "v0 = vcm 0x7ffffffff000-0x800000000fff; a0 = associate v0 d0 first-stage-5; a1 = associate v0 d0 first-stage pasid 1",
+            "Invalid"
+        },
+    };
+
+    [Theory]
+    [MemberData(nameof(Scalable))]
+    public void It_stays_right_in_scalable_mode(string what, string steps, string answer) => StaysRight(new() { Mode = RemappingMode.Scalable }, what, steps, answer);
+
     [Theory]
     [MemberData(nameof(All))]
-    public void It_stays_right(string what, string steps, string answer)
+    public void It_stays_right(string what, string steps, string answer) => StaysRight(new(), what, steps, answer);
+
+    private void StaysRight(Topology topology, string what, string steps, string answer)
     {
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
         Step[] parsed = [.. steps.Split("; ").Select(OperationText.Parse)];
-        RunResult result = runner.Run(new(new Topology(), [.. parsed]));
+        RunResult result = runner.Run(new(topology, [.. parsed]));
         output.WriteLine($"{what}\n{result.Report()}");
         Assert.Null(result.Violation);
         Assert.Equal(answer, result.Lines[parsed.Length - 1].Seen);

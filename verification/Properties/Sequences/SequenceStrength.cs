@@ -99,6 +99,8 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("Release refused: Busy", 30), ("memory was mapped at several places", 10), ("an address was translated into another region", 2),
             ("a one-to-one region was backed", 10), ("wrapped memory was backed", 20), ("Map done", 60), ("Map refused: NoSpace", 5), ("Unmap done", 25),
             ("Bind done", 80), ("Unbind done", 20), ("Unbind refused: Busy", 5), ("AllocateContiguous done", 50),
+            ("a region had tables of several formats", 200), ("two PASIDs share a table", 50), ("a device had an address space with a PASID", 100),
+            ("a device walked a table of another region's", 40), ("what devices of a prebuilt region had was taken away", 15),
         ];
         var seldom = new List<string>();
         foreach ((string state, int least) in sometimes)

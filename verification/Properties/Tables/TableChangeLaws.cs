@@ -64,11 +64,15 @@ public sealed class TableChangeLaws : IDisposable
         Assert.Equal(1, links);
     }
 
-    [Fact]
-    public void Bits_that_hardware_sets_while_a_leaf_is_split_are_in_all_its_parts()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Bits_that_hardware_sets_before_or_while_a_leaf_is_split_are_in_all_its_parts(bool isBefore)
     {
         Map(_table, PhysRange.FromLength(Data, Large));
-        SetOnce(Accessed | Dirty);
+        PhysAddr slot = LowestTable();
+        if (isBefore) _ram.Port.Write64(slot, _ram.Port.Read64(slot) | Accessed | Dirty);
+        else SetOnce(Accessed | Dirty);
         Split(_table, Second);
         Assert.Equal(512, Entries(LowestTable()).Count(entry => (entry & (Accessed | Dirty)) == (Accessed | Dirty)));
     }

@@ -21,7 +21,7 @@ internal sealed record Value(string Gates, TypeReference? Type, bool Hoisted = f
 }
 
 /// <summary>
-/// Follows the objects that a method locks from where it reads them to <c>Monitor.Enter</c> and <c>Monitor.Exit</c>, through the temporaries
+/// Follows the objects that a method locks from where it reads them to <c>Enter</c> and <c>Exit</c> of <c>Monitor</c> or <c>ThinLock</c>, through the temporaries
 /// that the compiler makes for <c>lock</c>, through array elements, and through properties that return a field.
 /// </summary>
 internal sealed class Body
@@ -176,7 +176,9 @@ internal sealed class Body
     {
         Value first = Value.Unknown;
         for (int i = called.Parameters.Count; i > 0; i--) first = pop();
-        if (called.HasThis && instruction.OpCode.Code != Code.Newobj) pop();
+        Value self = called.HasThis && instruction.OpCode.Code != Code.Newobj ? pop() : Value.Unknown;
+        if (called.DeclaringType.Name == "ThinLock" && called.Name == "Enter") Enters[instruction] = GatesOf(self);
+        if (called.DeclaringType.Name == "ThinLock" && called.Name == "Exit") Exits[instruction] = GatesOf(self);
         if (called.DeclaringType.FullName == "System.Threading.Monitor")
         {
             if (called.Name is "Enter" or "TryEnter") Enters[instruction] = GatesOf(first);
@@ -194,7 +196,7 @@ internal sealed class Body
         if (value.Gates.Length != 0) return [.. value.Gates.Split('|').Select(name => _byName[name])];
         if (value.Type?.Resolve() is { IsClass: true } type && type.Module == _method.Module && type.FullName != "System.Object") return [_ranks.GateOf(type)];
         // The end of a lock that an iterator holds across a step, in a method of its own.
-        if (!value.Hoisted) Report($"{Names.Of(_method)} locks what cannot be followed: lock a field of type object, or an object of a class with a rank");
+        if (!value.Hoisted) Report($"{Names.Of(_method)} locks what cannot be followed: lock a field of type object or ThinLock, or an object of a class with a rank");
         return [];
     }
 
@@ -207,7 +209,7 @@ internal sealed class Body
     {
         TypeReference type = reference.FieldType;
         bool isHoisted = reference.Name.StartsWith('<') && reference.DeclaringType.Name.StartsWith('<');
-        bool isGate = type.FullName is "System.Object" or "System.Object[]";
+        bool isGate = MayBeGate(type);
         if (isHoisted) return new(_hoisted.GetValueOrDefault(reference.FullName, ""), type, Hoisted: true);
         if (!isGate || reference.Resolve() is not { } field || field.Module != _method.Module) return new("", type);
         Gate gate = _ranks.GateOf(field);
@@ -218,13 +220,14 @@ internal sealed class Body
     /// <summary>A property that does no more than return a field is that field.</summary>
     private Value OfReturned(MethodReference called)
     {
-        bool mayBeGate = called.ReturnType.FullName is "System.Object" or "System.Object[]";
-        if (!mayBeGate || called.Resolve() is not { HasBody: true } method || method.Module != _method.Module) return new("", called.ReturnType);
+        if (!MayBeGate(called.ReturnType) || called.Resolve() is not { HasBody: true } method || method.Module != _method.Module) return new("", called.ReturnType);
         Instruction[] body = [.. method.Body.Instructions.Where(instruction => instruction.OpCode.Code != Code.Nop)];
         return body is [{ OpCode.Code: Code.Ldarg_0 }, { OpCode.Code: Code.Ldfld, Operand: FieldReference field }, { OpCode.Code: Code.Ret }]
             ? OfField(field)
             : new("", called.ReturnType);
     }
+
+    private static bool MayBeGate(TypeReference type) => type.FullName is "System.Object" or "System.Object[]" || type.Name is "ThinLock" or "ThinLock[]";
 
     private TypeReference? ArgumentType(Instruction instruction)
     {

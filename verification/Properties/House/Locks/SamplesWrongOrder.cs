@@ -1,6 +1,60 @@
 // Code that is wrong on purpose, one mistake a class: the outer lock is taken under the inner one, by a way that is easily overlooked.
 namespace Properties.House.Locks.Samples;
 
+/// <summary>Known by its name and those of its methods.</summary>
+public class ThinLock
+{
+    private int _held;
+
+    public void Enter() => _held++;
+
+    public void Exit() => _held--;
+}
+
+internal sealed class AThinLock : Pair
+{
+    [LockRank(LockRank.Inner)]
+    private readonly ThinLock _thin = new();
+
+    public void Start()
+    {
+        _thin.Enter();
+        try
+        {
+            TakeOuter();
+        }
+        finally
+        {
+            _thin.Exit();
+        }
+
+        TakeOuter();
+    }
+}
+
+internal sealed class AThinLockOfAClass : Pair
+{
+    private readonly Slot _slot = new();
+
+    public void Start()
+    {
+        _slot.Enter();
+        try
+        {
+            TakeOuter();
+        }
+        finally
+        {
+            _slot.Exit();
+        }
+
+        TakeOuter();
+    }
+
+    [LockRank(LockRank.Inner)]
+    private sealed class Slot : ThinLock;
+}
+
 internal sealed class ThroughTwoCalls : Pair
 {
     public void Start()

@@ -1,0 +1,103 @@
+using Harness.Operations;
+using Vcmm.Spec;
+
+namespace Harness.Generating;
+
+// Machines in scalable mode: formats of tables, PASIDs, and prebuilt regions.
+internal sealed partial class OperationWriter
+{
+    // Few, so that associations, detachments and accesses meet; those at the end are kept for others, the last that there is, and the first that is not.
+    private static readonly uint[] Pasids = [1, 1, 1, 1, 2, 2, 3, 64, 0, 1023, 1024];
+
+    // More of what joins regions and devices: there are more ways to.
+    private static (uint Weight, Func<OperationWriter, Operation?> Write)[] ScalableKinds =>
+        [.. Kinds, (8, static w => w.Associate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()), (2, static w => w.Deassociate()), (12, static w => w.Access()),
+            (8, static w => w.Adopt()), (2, static w => w.WorkInPrebuilt())];
+
+    private readonly List<(ObjectId Device, uint? Pasid)> _spaces = [];
+    private readonly List<(ObjectId Association, ObjectId Vcm, TableKind? Kind)> _joined = [];
+    private readonly List<(ObjectId Id, AddressRange Range, TableKind? Kind)> _prebuilt = [];
+    private readonly Queue<Operation> _next = [];
+
+    private Associate AssociateInScalableMode(ObjectId id, ObjectId vcm)
+    {
+        if (_prebuilt.Count != 0 && _pcg.Next(4) == 0) return AssociatePrebuilt(id, Recent(_prebuilt).Id);
+        TableKind? kind = _pcg.Next(10) switch
+        {
+            < 3 => null,
+            < 5 => TableKind.SecondStage,
+            < 9 => TableKind.FirstStage,
+            _ => TableKind.FirstStageFiveLevels,
+        };
+        (ObjectId Device, uint? Pasid) space = (Device(), _pcg.Next(5) < 2 ? null : One(Pasids));
+        _spaces.Add(space);
+        _joined.Add((id, vcm, kind));
+        return new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid };
+    }
+
+    private Associate AssociatePrebuilt(ObjectId id, ObjectId vcm)
+    {
+        TableKind? kind = Rarely() ? TableKind.FirstStageFiveLevels : _prebuilt.FindLast(prebuilt => prebuilt.Id == vcm).Kind;
+        (ObjectId Device, uint? Pasid) space = (Device(), _pcg.Next(5) < 2 ? null : One(Pasids));
+        _spaces.Add(space);
+        return new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid };
+    }
+
+    /// <summary>A prebuilt region, of a table that a device walks; a device of its own follows, mostly.</summary>
+    private Adopt? Adopt()
+    {
+        var walked = _joined.FindAll(joined => _associations.Exists(association => association.Id == joined.Association && association.Active));
+        if (walked.Count == 0) return null;
+        (_, ObjectId source, TableKind? kind) = Recent(walked);
+        ObjectId id = Make(ObjectKind.Vcm);
+        _prebuilt.Add((id, _vcms.Find(vcm => vcm.Id == source).Range, kind));
+        if (_pcg.Next(8) != 0)
+        {
+            ObjectId association = Make(ObjectKind.Association);
+            _associations.Add((association, true));
+            _next.Enqueue(AssociatePrebuilt(association, id));
+            _next.Enqueue(new Activate(association));
+        }
+
+        return new(id, source) { Kind = kind };
+    }
+
+    /// <summary>What a prebuilt region refuses, and what can be asked of it.</summary>
+    private Operation? WorkInPrebuilt()
+    {
+        if (_prebuilt.Count == 0) return null;
+        (ObjectId vcm, AddressRange range, TableKind? kind) = Recent(_prebuilt);
+        return _pcg.Next(12) switch
+        {
+            0 => new Vcmm.Spec.Reserve(Make(ObjectKind.Reservation), vcm, ByteCount(), Permissions(), Page),
+            1 => new Vcmm.Spec.ReserveAt(Make(ObjectKind.Reservation), vcm, range.First, Page, Permissions()),
+            2 => new Vcmm.Spec.CreateBound(Make(ObjectKind.Bound), vcm, Page, Page),
+            3 => new Vcmm.Spec.CloneVcm(Make(ObjectKind.Vcm), vcm),
+            4 => _memories.Count == 0 ? null : new Vcmm.Spec.Map(Make(ObjectKind.Reservation), vcm, Recent(_memories).Id, Permissions(), Page),
+            5 => new Vcmm.Spec.Bind(Make(ObjectKind.Reservation), Make(ObjectKind.Memory), vcm, Page, Permissions(), Page, Scattered: false),
+            6 => new Vcmm.Spec.FreeVcm(vcm),
+            7 => new Vcmm.Spec.Translate(vcm, Address()),
+            8 => new Vcmm.Spec.TranslateTo(vcm, Address(), One(_vcms).Id),
+            9 => new FindReservation(vcm, Address()),
+            10 => new ListReservations(vcm),
+            _ => new Adopt(Make(ObjectKind.Vcm), vcm) { Kind = kind },
+        };
+    }
+
+    /// <summary>Where a device accesses memory: in a space of late, mostly.</summary>
+    private (ObjectId Device, uint? Pasid) Space()
+    {
+        if (!_isScalable) return (Device(), null);
+        return _spaces.Count != 0 && _pcg.Next(8) != 0 ? Recent(_spaces) : (Device(), _pcg.Next(2) == 0 ? null : One(Pasids));
+    }
+
+    /// <summary>Another association of the region that the scenario begins with: a second table of the same, often.</summary>
+    private IEnumerable<Step> JoinAgain()
+    {
+        if (!_isScalable || _pcg.Next(2) == 0) yield break;
+        ObjectId id = Make(ObjectKind.Association);
+        _associations.Add((id, false));
+        yield return new(AssociateInScalableMode(id, _vcms[^1].Id));
+        yield return new(Activate()!);
+    }
+}

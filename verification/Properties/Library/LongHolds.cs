@@ -1,0 +1,48 @@
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Dma;
+
+namespace Properties.Library;
+
+/// <summary>The locks that cost a store to let go: who waits longer than it spins sleeps, and is woken.</summary>
+public sealed class LongHolds : IDisposable
+{
+    private const ulong Page = 4096;
+
+    private readonly RamBlock _ram = new(PhysRange.FromLength(new(0), 64 * Page));
+
+    public void Dispose() => _ram.Dispose();
+
+    /// <summary>The holder lets go only when all others sleep: each of them depends on being woken.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Who_waits_for_a_range_that_waits_for_the_hardware_sleeps_and_is_woken(int waiterCount)
+    {
+        var iommu = new RecordingIommu(_ram.Port);
+        IommuDomain domain = IommuDomain.Create(iommu, new FrameAllocator(_ram.Range));
+        domain.Attach(new(1));
+        var memory = PhysRange.FromLength(new(0), Page);
+        for (int round = 0; round < 20; round++)
+        {
+            domain.Map(new(0), memory, Access.Read);
+            var errors = new VcmmError[waiterCount];
+            // In the same stripe of addresses, each a page of its own.
+            Thread[] waiters = [.. Enumerable.Range(0, waiterCount).Select(i => new Thread(() => errors[i] = domain.TryMap(new((ulong)(i + 1) * Page), memory, Access.Read)))];
+            iommu.OnCall = _ =>
+            {
+                iommu.OnCall = static _ => VcmmError.None;
+                foreach (Thread waiter in waiters) waiter.Start();
+                var spin = new SpinWait();
+                while (waiters.Any(waiter => (waiter.ThreadState & ThreadState.WaitSleepJoin) == 0)) spin.SpinOnce(sleep1Threshold: -1);
+                return VcmmError.None;
+            };
+            domain.Unmap(IovaRange.FromLength(new(0), Page));
+            foreach (Thread waiter in waiters) Assert.True(waiter.Join(TimeSpan.FromMinutes(1)), "nobody woke it");
+            Assert.All(errors, error => Assert.Equal(VcmmError.None, error));
+            domain.Unmap(IovaRange.FromLength(new(Page), (ulong)waiterCount * Page));
+        }
+    }
+}

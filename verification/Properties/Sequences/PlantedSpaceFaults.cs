@@ -1,0 +1,236 @@
+using Harness.Foreign;
+using Harness.Passing;
+using Harness.Running;
+using Harness.Scenarios;
+using Platform;
+using Vcmm;
+using Vcmm.Spec;
+using Vcmm.Tables;
+
+namespace Properties.Sequences;
+
+/// <summary>Faults in what there is in scalable mode alone: several formats, PASIDs, adopted tables.</summary>
+internal static class PlantedSpaceFaults
+{
+    // In caching mode devices would find mapped pages absent first.
+    private static readonly Topology Scalable = new() { Mode = RemappingMode.Scalable, Devices = 2 };
+
+    public static IReadOnlyList<PlantedFault> All { get; } =
+    [
+        new("a second format's table that keeps what is unbacked", Invariant.SharedTable, 8, KeepsInFirstStage.Plant())
+        {
+            Topology = Scalable,
+            // Where the region has no other table.
+            OrElse = Invariant.TablesAreTruth,
+        },
+        new("an associate that leaves a second format's table empty", Invariant.SharedTable, 6,
+            new() { Iommu = static iommu => new StartsEmpty(iommu) })
+        {
+            Topology = Scalable,
+            // Where the region has no other table.
+            OrElse = Invariant.TablesAreTruth,
+        },
+        new("an invalidation that goes to the first of two domains", Invariant.NoStaleAccess, 9,
+            new() { Iommu = static iommu => new FirstDomainOnly(iommu) })
+        {
+            Topology = Scalable,
+            // Where tables are freed, or the call ends the memory, too.
+            OrElse = Invariant.FrameSafety,
+        },
+        new("an invalidation that goes to the first of two PASIDs", Invariant.NoStaleAccess, 10, SubjectParts.Own)
+        {
+            Topology = Scalable,
+            Bench = static bench => new ForgetsCommands(bench, FirstPasidOnly),
+        },
+        new("a PASID that is detached and stays in the PASID cache", Invariant.Isolation, 11, SubjectParts.Own)
+        {
+            Topology = Scalable,
+            Bench = static bench => new ForgetsCommands(bench, static (low, _) => (low & 0x3F) == (PasidCacheType | OnePasid)),
+        },
+        new("an address space that is entered for all of a device's PASIDs", Invariant.Isolation, 5,
+            new() { Iommu = static iommu => new EntersAnother(iommu) })
+        {
+            Topology = Scalable,
+        },
+        new("those that have adopted a table are not told", Invariant.NoStaleAccess, 11,
+            new() { Iommu = static iommu => new ForgetsAdopters(iommu) })
+        {
+            Topology = Scalable,
+            // Where tables are freed, or the call ends the memory, too.
+            OrElse = Invariant.FrameSafety,
+        },
+    ];
+
+    // VT-d specification, "Queued Invalidation Interface": the type is in bits 3:0, the granularity in bits 5:4, a PASID in bits 51:32.
+    private const ulong PasidIotlbType = 6, PasidCacheType = 7, OnePasid = 1 << 4;
+
+    private static bool FirstPasidOnly(ulong low, IReadOnlyList<ulong> before) =>
+        (low & 0xF) == PasidIotlbType && before.Any(other => (other & 0xF) == PasidIotlbType && (other >> 32) != (low >> 32));
+}
+
+/// <summary>While an unback runs, first-stage tables keep what they have.</summary>
+internal sealed class KeepsInFirstStage(IPageTable inner, Func<bool> isOn) : PassingTable(inner)
+{
+    public static SubjectParts Plant()
+    {
+        bool isOn = false;
+        return new()
+        {
+            Iommu = iommu => new OtherTables(iommu, table => table.Format.Encoding == X86FirstStage.Encoding ? new KeepsInFirstStage(table, () => isOn) : table),
+            Around = (operation, run) =>
+            {
+                isOn = operation is Unback or UnbackPart;
+                Observation seen = run(operation);
+                isOn = false;
+                return seen;
+            },
+        };
+    }
+
+    public override void Unmap(IovaRange range, InvalidationGather gather)
+    {
+        if (!isOn()) Inner.Unmap(range, gather);
+    }
+}
+
+/// <summary>What a first-stage table is given first, before a device has walked it, is lost.</summary>
+internal sealed class StartsEmpty(IIommu inner) : PassingIommu(inner)
+{
+    private readonly HashSet<PhysAddr> _begun = [];
+
+    public override VcmmError TryCreateTable(TableFormat format, Vcmm.Allocation.IFrameSource frames, out IPageTable? table)
+    {
+        VcmmError error = Inner.TryCreateTable(format, frames, out table);
+        if (table is not null && format.Encoding == X86FirstStage.Encoding)
+        {
+            _begun.Remove(table.Root);
+            table = new Table(table, _begun);
+        }
+
+        return error;
+    }
+
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        _begun.Add(table.Root);
+        return Inner.Attach(device, pasid, domain, table);
+    }
+
+    private sealed class Table(IPageTable inner, HashSet<PhysAddr> begun) : PassingTable(inner)
+    {
+        public override void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
+        {
+            if (begun.Contains(Root)) Inner.Map(first, segments, attributes, pages);
+        }
+    }
+}
+
+internal sealed class FirstDomainOnly(IIommu inner) : PassingIommu(inner)
+{
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        DomainId first = commands[0].Domain;
+        return Inner.Invalidate([.. commands.ToArray().Where(command => command.Domain == first)]);
+    }
+}
+
+/// <summary>A device that gets PASID 1 gets the region as the address space of requests without one, too, if that is free.</summary>
+internal sealed class EntersAnother(IIommu inner) : PassingIommu(inner)
+{
+    private readonly HashSet<StreamId> _taken = [];
+
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        VcmmError error = Inner.Attach(device, pasid, domain, table);
+        if (error == VcmmError.None && pasid is null) _taken.Add(device);
+        else if (error == VcmmError.None && _taken.Add(device)) Inner.Attach(device, null, domain, table);
+        return error;
+    }
+}
+
+internal sealed class ForgetsAdopters(IIommu inner) : PassingIommu(inner)
+{
+    private readonly HashSet<IPageTable> _adopted = [];
+    private readonly HashSet<DomainId> _domains = [];
+
+    public override IPageTable AdoptTable(TableFormat format, PhysAddr root)
+    {
+        IPageTable table = Inner.AdoptTable(format, root);
+        _adopted.Add(table);
+        return table;
+    }
+
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        if (_adopted.Contains(table)) _domains.Add(domain);
+        else _domains.Remove(domain);
+        return Inner.Attach(device, pasid, domain, table);
+    }
+
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) =>
+        Inner.Invalidate([.. commands.ToArray().Where(command => !_domains.Contains(command.Domain))]);
+}
+
+/// <summary>Machines whose invalidation queue loses some commands: what a driver would do that forgets to give them.</summary>
+/// <param name="inner">The machines.</param>
+/// <param name="isLost">Given the low half of a descriptor, and those of the descriptors before it that came with it.</param>
+internal sealed class ForgetsCommands(IBench inner, Func<ulong, IReadOnlyList<ulong>, bool> isLost) : IBench
+{
+    public string Describe(Topology topology) => inner.Describe(topology);
+
+    public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology), isLost);
+
+    public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean) => inner.Close(((Machine)machine).Right, touched, isClean);
+
+    public void Dispose() => inner.Dispose();
+
+    private sealed class Machine(IVtdMachine right, Func<ulong, IReadOnlyList<ulong>, bool> isLost) : IVtdMachine
+    {
+        public IVtdMachine Right => right;
+
+        public string Name => right.Name;
+
+        public PhysRange Window => right.Window;
+
+        public IPhysicalMemory Memory => right.Memory;
+
+        public IMmio Registers { get; } = new Queue(right, isLost);
+
+        public IReadOnlyList<IDmaDevice> Devices => right.Devices;
+
+        public void Dispose() => right.Dispose();
+    }
+
+    private sealed class Queue(IVtdMachine right, Func<ulong, IReadOnlyList<ulong>, bool> isLost) : IMmio
+    {
+        private const uint Head = 0x80, Tail = 0x88, Address = 0x90;
+        private const ulong QueueBytes = 4096, DescriptorBytes = 32;
+
+        // A wait that neither writes nor interrupts does nothing.
+        private const ulong Nothing = 5;
+
+        public uint Read32(uint offset) => right.Registers.Read32(offset);
+
+        public ulong Read64(uint offset) => right.Registers.Read64(offset);
+
+        public void Write32(uint offset, uint value) => right.Registers.Write32(offset, value);
+
+        public void Write64(uint offset, ulong value)
+        {
+            if (offset == Tail) Lose(value);
+            right.Registers.Write64(offset, value);
+        }
+
+        private void Lose(ulong tail)
+        {
+            PhysAddr queue = new(Read64(Address) & ~0xFFFUL);
+            var before = new List<ulong>();
+            for (ulong at = Read64(Head); at != tail; at = (at + DescriptorBytes) % QueueBytes)
+            {
+                ulong low = right.Memory.Read64(queue + at);
+                if (isLost(low, before)) right.Memory.Write64(queue + at, Nothing);
+                before.Add(low);
+            }
+        }
+    }
+}
