@@ -39,6 +39,19 @@ public interface IIommu
     /// <summary>Whether it translates every address of <paramref name="range"/> through tables of <paramref name="format"/>.</summary>
     bool CanTranslate(TableFormat format, IovaRange range);
 
+    /// <summary>
+    /// Whether it translates every address of <paramref name="range"/> through a table of <paramref name="format"/> that a processor
+    /// walks too, for requests with a PASID: addresses are then the processor's, which may go further than those that software chooses.
+    /// </summary>
+    /// <remarks>Unless an IOMMU says otherwise it is the same as <see cref="CanTranslate"/>.</remarks>
+    bool CanShare(TableFormat format, IovaRange range) => CanTranslate(format, range);
+
+    /// <summary>
+    /// Whether it notes in every leaf of a table of <paramref name="format"/> that it used it and that it wrote through it. Unless an
+    /// IOMMU says otherwise it does not.
+    /// </summary>
+    bool TracksUse(TableFormat format) => false;
+
     /// <summary>Makes an empty table.</summary>
     /// <param name="format">One of <see cref="Formats"/>.</param>
     /// <param name="frames">Where its pages come from.</param>

@@ -16,6 +16,7 @@ namespace Vcmm;
 [RunsUnderLocks(typeof(Func<IovaRange, IRangeAllocator>), "a bound's allocator is part of the bound, and a bound is there as a whole or not at all")]
 [RunsUnderLocks(typeof(Func<int>), "a number for the thread that calls; it is asked for on the way to a range")]
 [RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for, and when something is put in a queue")]
+[RunsUnderLocks(typeof(ICollection<IovaRange>), "what a table finds goes into a list of the region's own")]
 [RunsUnderLocks(typeof(IQuarantined), "a region that has to flush its queue does so under its locks; a release knows that it may call no region")]
 [TalksToAnother(typeof(CachedRangeAllocator), "a cache may stand before a cache: the locks of the one behind come after all of this one's")]
 internal enum LockRank

@@ -27,6 +27,19 @@ public sealed partial class VtdDriver<TMemory>
     public bool CanTranslate(TableFormat format, IovaRange range) =>
         Formats.Contains(format) && range.Last.Value <= VtdFormats.LastAddress(_capabilities, format).Value;
 
+    /// <summary>
+    /// Whether <paramref name="format"/> is one of <see cref="Formats"/> and reaches that far: in a first-stage table either half of the
+    /// canonical addresses, whatever the guest address width.
+    /// </summary>
+    /// <inheritdoc/>
+    public bool CanShare(TableFormat format, IovaRange range) =>
+        CanTranslate(format, range) || (Formats.Contains(format) && VtdFormats.IsCanonical(format, range));
+
+    /// <summary>First-stage tables always; second-stage ones where <see cref="VtdDriverOptions.TracksUse"/> asks for it and the hardware can.</summary>
+    /// <inheritdoc/>
+    public bool TracksUse(TableFormat format) =>
+        Formats.Contains(format) && (VtdFormats.IsFirstStage(format) || (_isScalable && _tracksUse));
+
     /// <inheritdoc/>
     public IPageTable AdoptTable(TableFormat format, PhysAddr root) => VtdFormats.Adopt(_memory, format, root);
 

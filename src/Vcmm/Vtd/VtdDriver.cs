@@ -32,6 +32,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     private readonly DeviceTlbs _tlbs = new();
     private readonly PageRequestQueue<TMemory>? _pageRequests;
     private readonly PhysAddr[] _queueFrames;
+    private readonly bool _tracksUse;
 
     private VtdDriver(
         TMemory memory, IMmio registers, IFrameSource frames, VtdCapabilities capabilities, VtdDriverOptions options, TableFormat[] formats, PhysAddr[] owned)
@@ -41,6 +42,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         _frames = frames;
         _capabilities = capabilities;
         _isScalable = options.Scalable;
+        _tracksUse = options.TracksUse && capabilities.SecondStageAccessedDirty;
         _command = new(registers, options.WaitPolicy);
         _faults = new(registers, capabilities);
         _queueFrames = owned[1..];
@@ -50,7 +52,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         PasidCount = _isScalable ? Math.Min(capabilities.PasidCount, options.MaximumPasidCount) : 0;
         _tables = _isScalable
             ? new ScalableTables<TMemory>(
-                memory, frames, owned[0], capabilities, PasidCount, options.TracksUse && capabilities.SecondStageAccessedDirty)
+                memory, frames, owned[0], capabilities, PasidCount, _tracksUse)
             : new ContextTables<TMemory>(memory, frames, owned[0]);
         Formats = formats;
     }

@@ -83,6 +83,16 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
     }
 
     /// <inheritdoc/>
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
+    {
+        block = default;
+        if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
+        VcmmError error = inner.TryAllocateWithin(byteCount, alignment, within, out block);
+        if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
+        return error;
+    }
+
+    /// <inheritdoc/>
     public VcmmError TryAllocateAt(PhysRange range)
     {
         if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
