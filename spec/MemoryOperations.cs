@@ -7,6 +7,9 @@ namespace Vcmm.Spec;
 /// <param name="Scattered">Whether no chunk may continue the one before it.</param>
 public sealed record AllocateMemory(ObjectId Memory, ulong ByteCount, ulong ChunkSizes, bool Scattered) : Operation
 {
+    /// <summary>From which banks.</summary>
+    public BankRequest From { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Memory];
 
@@ -20,6 +23,9 @@ public sealed record AllocateMemory(ObjectId Memory, ulong ByteCount, ulong Chun
 /// <param name="Alignment">Of the physical address.</param>
 public sealed record AllocateContiguous(ObjectId Memory, ulong ByteCount, ulong Alignment) : Operation
 {
+    /// <summary>From which banks.</summary>
+    public BankRequest From { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Memory];
 

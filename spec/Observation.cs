@@ -76,10 +76,22 @@ public sealed record Observation(Outcome Outcome)
     /// <summary>What a copy changed, in the order of the addresses.</summary>
     public ImmutableArray<Move> Moves { get; init; } = [];
 
+    /// <summary>The faults that hooks were given, in order.</summary>
+    public ImmutableArray<GivenFault> Faults { get; init; } = [];
+
+    /// <summary>How many faults were said to be there.</summary>
+    public int FaultCount { get; init; }
+
+    /// <summary>Whether the hardware said that it lost some, for want of room.</summary>
+    public bool FaultsLost { get; init; }
+
+    /// <summary>How many unbacks wait for a flush afterwards; null: nobody looked.</summary>
+    public int? Quarantined { get; init; }
+
     /// <inheritdoc/>
     public bool Equals(Observation? other) =>
         other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && Address == other.Address
-        && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
+        && Quarantined == other.Quarantined && FaultCount == other.FaultCount && FaultsLost == other.FaultsLost && Faults.SequenceEqual(other.Faults) && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Outcome, Translation, Reached, Ranges.Length);
@@ -93,6 +105,7 @@ public sealed record Observation(Outcome Outcome)
         if (Address is { } address) return $"0x{address:x}";
         if (!Places.IsEmpty) return Text(Places);
         if (!Moves.IsEmpty) return Text(Moves);
+        if (FaultCount != 0 || FaultsLost) return $"{FaultCount} faults{(FaultsLost ? ", others were lost" : "")}{(Faults.IsEmpty ? "" : $": {Text(Faults)}")}";
         return Ranges.IsEmpty ? "ok" : Text(Ranges);
     }
 
@@ -105,4 +118,8 @@ public sealed record Observation(Outcome Outcome)
 /// <param name="FreeBytes">Physical memory that was free when the operation began.</param>
 /// <param name="MemoryFails">Whether allocations were made to fail.</param>
 /// <param name="HardwareFails">Whether the hardware was made to fail.</param>
-public readonly record struct Surroundings(ulong FreeBytes, bool MemoryFails = false, bool HardwareFails = false);
+public readonly record struct Surroundings(ulong FreeBytes, bool MemoryFails = false, bool HardwareFails = false)
+{
+    /// <summary>What was free of each bank, in their order; default: that is not known.</summary>
+    public ImmutableArray<ulong> FreeInBanks { get; init; }
+}

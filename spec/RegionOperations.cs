@@ -16,6 +16,12 @@ public enum VcmKind
 /// <summary>Makes a region.</summary>
 public sealed record CreateVcm(ObjectId Vcm, AddressRange Range, VcmKind Kind = VcmKind.Device) : Operation
 {
+    /// <summary>Whether what is unbacked waits for a flush.</summary>
+    public bool IsDeferred { get; init; }
+
+    /// <summary>Whether what is taken anywhere is taken from the top, not from the bottom.</summary>
+    public bool IsTopDown { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Vcm];
 

@@ -119,6 +119,9 @@ public sealed record Unmap(ObjectId Reservation) : Operation
 public sealed record Bind(
     ObjectId Reservation, ObjectId Memory, ObjectId Vcm, ulong ByteCount, Permissions Permissions, ulong ChunkSizes, bool Scattered) : Operation
 {
+    /// <summary>From which banks.</summary>
+    public BankRequest From { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Reservation, Memory];
 

@@ -55,7 +55,8 @@ public sealed partial record World
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
                 Remember(association.Vcm, Vcms[association.Vcm].Range, [(association.Device, association.Pasid)])
-                    .With(deactivate.Association, association with { IsActive = false })));
+                    .With(deactivate.Association, association with { IsActive = false })
+                    .Forget(association.Vcm)));
     }
 
     private Verdict<World> Judge(Translate translate, Observation seen)
@@ -82,12 +83,15 @@ public sealed partial record World
 
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
+        World next = seen.Outcome == Outcome.Fault ? Blocked(access) : this;
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
-        if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(this);
+        if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
         bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
-        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(this);
+        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(next);
+        bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && (access.Kind == Permissions.Read ? stale.Read : stale.Write) && seen.Reached == stale.Target;
+        if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
         string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {

@@ -18,13 +18,14 @@ public sealed partial record World
             .Must(Outcome.Invalid, place is { } own && !vcm.Range.Contains(own), Invariant.TablesAreTruth, "the memory's addresses are not in the one-to-one region")
             .Must(Outcome.Invalid, place is { } first && IsAlignment(map.Alignment) && first.First % map.Alignment != 0, Invariant.NoOverlap, "the memory's address is not aligned so")
             .Must(Outcome.Invalid, place is not null && !IsContiguous(memory), Invariant.TablesAreTruth, "the memory is not one range")
+            .Must(Outcome.NoSpace, place is { } here && HeldBack(map.Vcm).Any(here.Overlaps), Invariant.NoStaleAccess, "part of the range waits for a flush")
             .Must(Outcome.NoSpace, place is { } range && Taken(map.Vcm).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
             .With(refusals => place is null ? Placeable(refusals, map.Vcm, memory.ByteCount, map.Alignment) : refusals)
             .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () =>
             {
-                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen) is { } wrong) return Refuse(Invariant.NoOverlap, wrong);
+                if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen, isElsewhere: place is not null) is { } wrong) return RefuseGiven(map.Vcm, seen, wrong);
                 AddressRange given = seen.Ranges[0];
                 return place is null || place == given
                     ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Permissions).With(part)))
@@ -40,7 +41,7 @@ public sealed partial record World
             .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).With(unmap.Reservation, reservation with { Parts = [], IsEnded = true })));
+                Remember(reservation.Vcm, reservation.Range).Defer(unmap.Reservation, 0, reservation.ByteCount).With(unmap.Reservation, reservation with { Parts = [], IsEnded = true })));
     }
 
     private Verdict<World> Judge(Bind bind, Observation seen, Surroundings surroundings)
@@ -48,9 +49,9 @@ public sealed partial record World
         bool isOneToOne = Vcms[bind.Vcm].Kind == VcmKind.OneToOne;
         bool isShort = surroundings.FreeBytes < bind.ByteCount || surroundings.FreeBytes - bind.ByteCount < MostTablesAnywhere(bind.Vcm, bind.ByteCount) * PageBytes;
         return Reservable(new(), bind.Vcm, bind.ByteCount, bind.Permissions)
-            .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, surroundings))
+            .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, bind.From, surroundings))
             .With(refusals => isOneToOne ? refusals : Placeable(refusals, bind.Vcm, bind.ByteCount, PageBytes))
-            .Must(Outcome.NoMemory, isOneToOne && surroundings.FreeBytes < bind.ByteCount, Invariant.Conservation, "there is not that much memory")
+            .With(refusals => isOneToOne ? FromBanks(refusals, bind.From, bind.ByteCount, surroundings) : refusals)
             // Whether a piece of memory is free at addresses that are free in the region is not known here.
             .May(Outcome.NoSpace, isOneToOne)
             .May(Outcome.NoMemory, isOneToOne || surroundings.MemoryFails || (HasTable(bind.Vcm) && isShort))
@@ -61,8 +62,9 @@ public sealed partial record World
                 string? wrong = isOneToOne
                     ? WhyNotPiece(bind.ByteCount, PageBytes, seen.Ranges[1..])
                     : WhyNotChunks(bind.ByteCount, bind.ChunkSizes, bind.Scattered, seen.Ranges[1..]);
+                wrong ??= WhyNotFrom(bind.From, seen.Ranges[1..]);
                 if (wrong is not null) return Refuse(Invariant.Conservation, wrong);
-                if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }) is { } elsewhere) return Refuse(Invariant.NoOverlap, elsewhere);
+                if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }, isOneToOne) is { } elsewhere) return RefuseGiven(bind.Vcm, seen with { Ranges = seen.Ranges[..1] }, elsewhere);
                 if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one");
                 return Accept(With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
                     .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Permissions).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));
@@ -87,6 +89,7 @@ public sealed partial record World
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
                 Remember(reservation.Vcm, reservation.Range)
+                    .Defer(unbind.Reservation, 0, reservation.ByteCount)
                     .With(unbind.Reservation, reservation with { Parts = [], IsEnded = true })
                     .With(unbind.Memory, memory with { IsFreed = true })));
     }

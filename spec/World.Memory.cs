@@ -7,28 +7,28 @@ namespace Vcmm.Spec;
 public sealed partial record World
 {
     private Verdict<World> Judge(AllocateMemory allocate, Observation seen, Surroundings surroundings) =>
-        Allocatable(new(), allocate.ByteCount, allocate.ChunkSizes, surroundings)
-            .Judge(this, seen.Outcome, () => WhyNotChunks(allocate.ByteCount, allocate.ChunkSizes, allocate.Scattered, seen.Ranges) is { } wrong
+        Allocatable(new(), allocate.ByteCount, allocate.ChunkSizes, allocate.From, surroundings)
+            .Judge(this, seen.Outcome, () => (WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotChunks(allocate.ByteCount, allocate.ChunkSizes, allocate.Scattered, seen.Ranges)) is { } wrong
                 ? Refuse(Invariant.Conservation, wrong)
                 : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
 
     private Verdict<World> Judge(AllocateContiguous allocate, Observation seen, Surroundings surroundings) =>
         WholePages(new(), allocate.ByteCount)
             .Must(Outcome.Invalid, !IsAlignment(allocate.Alignment), Invariant.Conservation, "the alignment is not a power of two from 4 KiB to 1 GiB")
-            .Must(Outcome.NoMemory, surroundings.FreeBytes < allocate.ByteCount, Invariant.Conservation, "there is not that much memory")
+            .With(refusals => FromBanks(refusals, allocate.From, allocate.ByteCount, surroundings))
             // What is free may lie in pieces that are too small.
             .May(Outcome.NoMemory, surroundings.MemoryFails || Math.Max(allocate.ByteCount, allocate.Alignment) > PageBytes)
-            .Judge(this, seen.Outcome, () => WhyNotPiece(allocate.ByteCount, allocate.Alignment, seen.Ranges) is { } wrong
+            .Judge(this, seen.Outcome, () => (WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotPiece(allocate.ByteCount, allocate.Alignment, seen.Ranges)) is { } wrong
                 ? Refuse(Invariant.Conservation, wrong)
                 : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
 
-    private static Refusals Allocatable(Refusals refusals, ulong byteCount, ulong chunkSizes, Surroundings surroundings)
+    private Refusals Allocatable(Refusals refusals, ulong byteCount, ulong chunkSizes, BankRequest from, Surroundings surroundings)
     {
         ulong smallest = chunkSizes & unchecked(0 - chunkSizes);
         bool isWhole = byteCount != 0 && smallest != 0 && byteCount % smallest == 0;
         return refusals
             .Must(Outcome.Invalid, !isWhole, Invariant.Conservation, "the length is not made of the chunk sizes")
-            .Must(Outcome.NoMemory, isWhole && surroundings.FreeBytes < byteCount, Invariant.Conservation, "there is not that much memory")
+            .With(more => isWhole ? FromBanks(more, from, byteCount, surroundings) : more)
             // What is free may lie in pieces that are too small.
             .May(Outcome.NoMemory, surroundings.MemoryFails || smallest > PageBytes);
     }

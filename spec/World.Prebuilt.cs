@@ -5,12 +5,13 @@ public sealed partial record World
 {
     /// <summary>
     /// Whether the contract says what the call comes to. It does not where the table of a prebuilt region ends before the region
-    /// does, which is its owner's to see to; and there is no table to adopt where no device walks one.
+    /// does, which is its owner's to see to; there is no table to adopt where no device walks one; and whoever adopts the table of
+    /// a deferred region would have to be told at the flush.
     /// </summary>
     /// <param name="operation">Its objects are known.</param>
     public bool IsDefined(Operation operation) => operation switch
     {
-        Adopt adopt => Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
+        Adopt adopt => !Vcms[OwnerOf(adopt.Source)].IsDeferred && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
         Deassociate deassociate => !EndsAdoptedTable(deassociate.Association),
         _ => true,
     };

@@ -9,7 +9,7 @@ public sealed partial record World
 
     private Verdict<World> Judge(CreateVcm create, Observation seen) => new Refusals()
         .Must(Outcome.Invalid, !IsWholePages(create.Range), Invariant.NoOverlap, "the range is not made of whole pages")
-        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind)) }));
+        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind) { IsDeferred = create.IsDeferred, IsTopDown = create.IsTopDown }) }));
 
     private Verdict<World> Judge(CloneVcm clone, Observation seen)
     {
@@ -50,7 +50,7 @@ public sealed partial record World
             .Must(Outcome.Invalid, IsPrebuilt(create.Vcm), Invariant.NoOverlap, "the region is prebuilt")
             .With(refusals => Placeable(refusals, create.Vcm, create.ByteCount, create.Alignment))
             .Judge(this, seen.Outcome, () => WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
-                ? Refuse(Invariant.NoOverlap, wrong)
+                ? RefuseGiven(create.Vcm, seen, wrong)
                 : Accept(this with { Bounds = Bounds.Add(create.Bound, new(create.Vcm, seen.Ranges[0])) }));
 
     private Verdict<World> Judge(FreeBound free, Observation seen)
@@ -66,7 +66,7 @@ public sealed partial record World
         Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
             .With(refusals => Placeable(refusals, reserve.In, reserve.ByteCount, reserve.Alignment))
             .Judge(this, seen.Outcome, () => WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
-                ? Refuse(Invariant.NoOverlap, wrong)
+                ? RefuseGiven(reserve.In, seen, wrong)
                 : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Permissions))));
 
     private Verdict<World> Judge(ReserveAt reserve, Observation seen)
@@ -76,6 +76,7 @@ public sealed partial record World
         return Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
             .Must(Outcome.Invalid, reserve.First % PageBytes != 0, Invariant.NoOverlap, "the address is not a multiple of 4 KiB")
             .Must(Outcome.Invalid, wraps || !SpaceOf(reserve.In).Contains(range), Invariant.NoOverlap, "the range is not in the region, or bound")
+            .Must(Outcome.NoSpace, HeldBack(reserve.In).Any(range.Overlaps), Invariant.NoStaleAccess, "part of the range waits for a flush")
             .Must(Outcome.NoSpace, Taken(reserve.In).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
             .Judge(this, seen.Outcome, () => seen.Ranges is [var given] && given == range
                 ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Permissions)))
@@ -151,7 +152,12 @@ public sealed partial record World
     private static bool IsAlignment(ulong alignment) => alignment is >= PageBytes and <= LargestAlignment && (alignment & (alignment - 1)) == 0;
 
     /// <summary>What is wrong with the one range that a call gave; null: nothing.</summary>
-    private string? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen)
+    /// <param name="space">A region or a bound.</param>
+    /// <param name="byteCount">The length.</param>
+    /// <param name="alignment">Of the first address.</param>
+    /// <param name="seen">What it gave.</param>
+    /// <param name="isElsewhere">Whether something else than the placement says where it is.</param>
+    private string? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen, bool isElsewhere = false)
     {
         if (seen.Ranges is not [var range]) return $"it gave {seen}; one range was asked for";
         if (range.First % alignment != 0) return $"it gave {range}; the alignment is 0x{alignment:x}";
@@ -162,8 +168,14 @@ public sealed partial record World
             if (taken.Overlaps(range)) return $"it gave {range}; {taken} is taken";
         }
 
-        return null;
+        if (!Setup.PlacesExactly || isElsewhere) return null;
+        ulong first = PlaceOf(space, byteCount, alignment)!.Value;
+        return range.First == first ? null : $"it gave {range}; the {(Vcms[VcmOf(space)].IsTopDown ? "highest" : "lowest")} place that fits begins at 0x{first:x}";
     }
+
+    /// <summary>A range that was given and must not be: one that waits for a flush, devices may still see what was there.</summary>
+    private Verdict<World> RefuseGiven(ObjectId space, Observation seen, string wrong) =>
+        Refuse(HeldBack(space).Any(held => seen.Ranges.Any(held.Overlaps)) ? Invariant.NoStaleAccess : Invariant.NoOverlap, wrong);
 
     private ReservationState Made(ObjectId space, AddressRange range, Permissions permissions) =>
         new(VcmOf(space), range, permissions) { Bound = space.Kind == ObjectKind.Bound ? space : null };
@@ -174,37 +186,49 @@ public sealed partial record World
 
     private bool IsEnded(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].IsFreed : Vcms[space].IsFreed;
 
-    /// <summary>What is taken out of the region itself: bounds, and reservations that are in none. In the order of addresses.</summary>
+    /// <summary>What is taken out of the region itself: bounds, reservations that are in none, and what waits for a flush. In the order of addresses.</summary>
     private IEnumerable<AddressRange> Held(ObjectId vcm) => ReservationsOf(vcm)
         .Where(reservation => reservation.Bound is null).Select(reservation => reservation.Range)
         .Concat(BoundsOf(vcm).Select(bound => bound.Range))
+        .Concat(HeldBack(vcm))
         .OrderBy(range => range.First);
 
     /// <summary>What cannot be reserved of a region or bound. In the order of addresses.</summary>
     private IEnumerable<AddressRange> Taken(ObjectId space)
     {
-        if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range);
+        if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range).Concat(HeldBack(space)).OrderBy(range => range.First);
         return HasTable(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
     }
 
-    private bool Fits(ObjectId space, ulong byteCount, ulong alignment)
+    private bool Fits(ObjectId space, ulong byteCount, ulong alignment) => PlaceOf(space, byteCount, alignment) is not null;
+
+    /// <summary>The lowest address at which it fits, top-down the highest; null: it fits nowhere.</summary>
+    private ulong? PlaceOf(ObjectId space, ulong byteCount, ulong alignment)
+    {
+        bool isTopDown = Vcms[VcmOf(space)].IsTopDown;
+        foreach (AddressRange gap in isTopDown ? Gaps(space).Reverse() : Gaps(space))
+        {
+            ulong lowest = unchecked((gap.First + (alignment - 1)) & ~(alignment - 1));
+            if (lowest < gap.First || lowest > gap.Last || byteCount - 1 > gap.Last - lowest) continue;
+            return isTopDown ? (gap.Last - (byteCount - 1)) & ~(alignment - 1) : lowest;
+        }
+
+        return null;
+    }
+
+    /// <summary>What is free of a region or bound, in the order of addresses.</summary>
+    private IEnumerable<AddressRange> Gaps(ObjectId space)
     {
         AddressRange whole = SpaceOf(space);
         ulong first = whole.First;
         foreach (AddressRange taken in Taken(space).Where(whole.Overlaps))
         {
-            if (taken.First > first && FitsIn(first, taken.First - 1)) return true;
-            if (taken.Last >= whole.Last) return false;
+            if (taken.First > first) yield return new(first, taken.First - 1);
+            if (taken.Last >= whole.Last) yield break;
             first = taken.Last + 1;
         }
 
-        return FitsIn(first, whole.Last);
-
-        bool FitsIn(ulong gapFirst, ulong gapLast)
-        {
-            ulong aligned = unchecked((gapFirst + (alignment - 1)) & ~(alignment - 1));
-            return aligned >= gapFirst && aligned <= gapLast && byteCount - 1 <= gapLast - aligned;
-        }
+        yield return new(first, whole.Last);
     }
 
     private World With(ObjectId id, ReservationState reservation) => this with { Reservations = Reservations.SetItem(id, reservation) };

@@ -31,6 +31,22 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
         : OtherTables.FirstOrDefault(table => table.Kind == kind);
 }
 
+/// <summary>What the model must know of how the library was set up.</summary>
+public sealed record Setup
+{
+    /// <summary>What bounds the quarantine of deferred regions.</summary>
+    public FlushBounds Flush { get; init; } = new(1024, 256, 10);
+
+    /// <summary>Whether what is taken anywhere lies at the lowest place that fits, top-down at the highest. Otherwise the library is free.</summary>
+    public bool PlacesExactly { get; init; }
+
+    /// <summary>Whether the hardware records every blocked access, or says that it lost some. Not all that is called hardware does.</summary>
+    public bool FaultsAreExact { get; init; } = true;
+
+    /// <summary>The banks of memory; none: memory is not told apart.</summary>
+    public ImmutableArray<Bank> Banks { get; init; } = [];
+}
+
 /// <summary>
 /// The model: all objects, as a value. <see cref="Judge(Operation, Observation, Surroundings)"/> is given an operation and what was seen of it, and accepts it with
 /// the world that follows, or refuses it with the invariant that it breaks.
@@ -38,7 +54,8 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
 /// <remarks>
 /// <para><b>Freedom.</b> Which address a reservation gets and which frames an allocation gets is not the model's to say: it
 /// takes what was seen, if it is lawful.</para>
-/// <para><b>Time.</b> One operation at a time, strict flush: when an operation returns, devices see one thing only.</para>
+/// <para><b>Time.</b> One operation at a time. When it returns, devices see one thing only, but for what was unbacked in a deferred
+/// region: until a flush they see that or nothing.</para>
 /// </remarks>
 public sealed partial record World
 {
@@ -49,6 +66,9 @@ public sealed partial record World
 
     /// <summary>The hardware.</summary>
     public IommuModel Iommu { get; }
+
+    /// <summary>How the library is set up.</summary>
+    public Setup Setup { get; private init; } = new();
 
     /// <summary>The devices.</summary>
     public ImmutableArray<ObjectId> Devices { get; private init; } = [];
@@ -74,8 +94,11 @@ public sealed partial record World
     public ImmutableList<FormerMapping> Former { get; private init; } = [];
 
     /// <summary>A world with devices <c>d0</c> … and nothing else.</summary>
-    public static World Create(IommuModel iommu, int deviceCount) =>
-        new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))] };
+    /// <param name="iommu">The hardware.</param>
+    /// <param name="deviceCount">How many devices.</param>
+    /// <param name="setup">How the library is set up; null: as by default.</param>
+    public static World Create(IommuModel iommu, int deviceCount, Setup? setup = null) =>
+        new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))], Setup = setup ?? new() };
 
     /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
     public bool Knows(ObjectId id) => id.Kind switch
@@ -93,7 +116,14 @@ public sealed partial record World
     /// <param name="operation">Its objects are known (<see cref="Knows"/>), the one that it makes is not.</param>
     /// <param name="seen">What was seen.</param>
     /// <param name="surroundings">What excuses a failure.</param>
-    public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings) => operation switch
+    public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings)
+    {
+        Verdict<World> verdict = JudgeCall(operation, seen, surroundings);
+        bool isSettled = !verdict.IsAccepted || (verdict.Next.Quarantine.IsEmpty && seen.Quarantined is null or 0);
+        return isSettled ? verdict : verdict.Next.Settle(this, operation, seen, surroundings);
+    }
+
+    private Verdict<World> JudgeCall(Operation operation, Observation seen, Surroundings surroundings) => operation switch
     {
         CreateVcm create => Judge(create, seen),
         CloneVcm clone => Judge(clone, seen),
@@ -130,6 +160,11 @@ public sealed partial record World
         Translate translate => Judge(translate, seen),
         TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),
+        Flush flush => Judge(flush, seen, surroundings),
+        PollFlush poll => Judge(poll, seen, surroundings),
+        AdvanceTime advance => Judge(advance, seen),
+        SetFaultHook set => Judge(set, seen),
+        DispatchFaults dispatch => Judge(dispatch, seen),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation of the model", nameof(operation)),
     };
 
@@ -215,6 +250,12 @@ public sealed partial record World
 /// <param name="IsFreed">Whether it has ended.</param>
 public sealed record VcmState(AddressRange Range, VcmKind Kind = VcmKind.Device, bool IsFreed = false)
 {
+    /// <summary>Whether what is unbacked waits for a flush.</summary>
+    public bool IsDeferred { get; init; }
+
+    /// <summary>Whether what is taken anywhere is taken from the top, not from the bottom.</summary>
+    public bool IsTopDown { get; init; }
+
     /// <summary>The table of a prebuilt region; null: it is none.</summary>
     public AdoptedTable? Adopted { get; init; }
 }

@@ -2,7 +2,10 @@ using Platform;
 
 namespace IommuSim;
 
-/// <summary>A device that reads and writes memory through an IOMMU, page by page, and caches nothing itself.</summary>
+/// <summary>
+/// A device that reads and writes memory through an IOMMU, page by page, and caches nothing itself. One that does is an
+/// <see cref="AtsDevice{TMemory,TSteps}"/>.
+/// </summary>
 /// <remarks>
 /// <para>Each page is one access: it is in flight from the start of its translation until its bytes have been moved, so
 /// that an invalidation can drain it.</para>

@@ -17,6 +17,9 @@ internal readonly record struct CachedContext(
     /// </summary>
     public VtdDomainId Tag => Fault == VtdFaultReason.None ? Entry.Domain : default;
 
+    /// <summary>DTE, or the translation type that lets translation requests through.</summary>
+    public bool IsDeviceTlbEnabled => IsScalable ? Scalable.IsDeviceTlbEnabled : Entry.IsDeviceTlbEnabled;
+
     /// <summary>FPD.</summary>
     public bool FaultProcessingDisabled => IsScalable ? Scalable.FaultProcessingDisabled : Entry.FaultProcessingDisabled;
 }

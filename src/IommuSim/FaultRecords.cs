@@ -1,3 +1,4 @@
+using IommuSim.DeviceSide;
 using Platform;
 
 namespace IommuSim;
@@ -34,7 +35,7 @@ internal sealed class FaultRecords(int count)
     private bool IsQuiet => !_overflow && _pending == 0 && !QueueError;
 
     /// <summary>Records a fault; false if it is lost.</summary>
-    public bool Record(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
+    public bool Record(StreamId source, Iova address, RequestType type, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
     {
         // 1. While PFO is set nothing is recorded.
         if (_overflow) return false;
@@ -50,7 +51,7 @@ internal sealed class FaultRecords(int count)
         // 3. Otherwise the fault is recorded, and the index goes on, wrapping.
         _halves[2 * _next] = address.Value & VtdEntries.FrameMask;
         _halves[2 * _next + 1] = Fault
-            | (access == DeviceAccess.Read ? 1UL << 62 : 0)
+            | TypeFields(type, access)
             | (ulong)reason << 32
             | PrefixFields(prefix, access)
             | source.Value & 0xFFFF;
@@ -92,6 +93,15 @@ internal sealed class FaultRecords(int count)
 
     /// <summary>Translation was switched off: the next fault goes to the first register.</summary>
     public void ResetIndex() => _next = 0;
+
+    /// <summary>T1 and T2, the type of the request: write 00b, page request 01b, read 10b; AT, the type of its address. A translation request is a read.</summary>
+    private static ulong TypeFields(RequestType type, DeviceAccess access) => type switch
+    {
+        RequestType.Page => 1UL << 28,
+        RequestType.Translation => 1UL << 62 | 1UL << 60,
+        RequestType.Translated => (access == DeviceAccess.Read ? 1UL << 62 : 0) | 2UL << 60,
+        _ => access == DeviceAccess.Read ? 1UL << 62 : 0,
+    };
 
     /// <summary>PP, PV, and, only where there is a PASID, EXE of a read and PRIV.</summary>
     private static ulong PrefixFields(PasidPrefix? prefix, DeviceAccess access)

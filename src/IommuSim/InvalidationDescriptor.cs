@@ -1,3 +1,5 @@
+using System.Numerics;
+using IommuSim.DeviceSide;
 using Platform;
 
 namespace IommuSim;
@@ -12,6 +14,9 @@ internal enum DescriptorKind : byte
     Wait,
     PasidIotlb,
     PasidCache,
+    DeviceTlb,
+    PasidDeviceTlb,
+    PageGroupResponse,
 }
 
 /// <summary>How much an invalidation covers: the G, CIRG and IIRG fields.</summary>
@@ -79,9 +84,25 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ul
 
     public bool StatusWrite => (Low & 1 << 5) != 0;
 
+    public bool DrainPageRequests => (Low & 1 << 7) != 0;
+
     public uint StatusData => (uint)(Low >> 32);
 
     public PhysAddr StatusAddress => new(High);
+
+    // Device-TLB invalidate; with a PASID it says at another place whose.
+    public ushort PasidDevice => (ushort)(Low >> 16 & 0xFFFF);
+
+    public bool IsOfAllPasids => (High & 1) != 0;
+
+    /// <summary>S in bit 0, or with a PASID in bit 11.</summary>
+    public IovaRange DevicePages => PagesOf(hasSize: (High & 1) != 0);
+
+    public IovaRange PasidDevicePages => PagesOf(hasSize: (High & 1 << 11) != 0);
+
+    /// <summary>Page group response: PP, RID, RC, PRGI.</summary>
+    public PageGroupResponse Response => new(
+        (ushort)(Low >> 16 & 0xFFFF), (Low & 1 << 4) != 0 ? Pasid : null, (int)(High >> 3 & 0x1FF), (PageResponseCode)(Low >> 12 & 0xF));
 
     /// <summary>What the descriptor is, once its type and its reserved bits are checked.</summary>
     public DescriptorKind Classify(VtdOptions options, DescriptorSet set)
@@ -95,16 +116,37 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ul
             // Bits 15:8 and 63:32; in the high half bits 11:7.
             2 when (Low & 0xFFFF_FFFF_0000_FF00) == 0 && (High & 0xF80) == 0 && IsIotlbValid(options) => DescriptorKind.Iotlb,
 
-            // Bits 31:7, of which bit 7 is the page-request drain that is not offered; in the high half bits 1:0.
-            5 when (Low & 0xFFFF_FF80) == 0 && (High & 3) == 0 => DescriptorKind.Wait,
+            // Bits 20:16 say how many may be outstanding. All others are reserved, PFSID too (ECAP.DIT is clear); in the high half 11:1.
+            3 when options.DeviceTlbs && (Low & 0xFFFF_0000_FFE0_FFF0) == 0 && (High & 0xFFE) == 0 => DescriptorKind.DeviceTlb,
+
+            // Bits 31:8, and bit 7 where page requests are not offered; in the high half bits 1:0.
+            5 when (Low & (options.HasPageRequests ? 0xFFFF_FF00 : 0xFFFF_FF80)) == 0 && (High & 3) == 0 => DescriptorKind.Wait,
 
             // In the high half bits 11:7. Any address mask will do: CAP.MAMV is about the second stage.
             6 when set == DescriptorSet.Scalable && (Low & PasidReserved) == 0 && (High & 0xF80) == 0
                 && Granularity is (Granularity.Domain or Granularity.Selective) => DescriptorKind.PasidIotlb,
             7 when set == DescriptorSet.Scalable && (Low & PasidReserved) == 0 && High == 0
                 && PasidGranularity != PasidGranularity.Reserved => DescriptorKind.PasidCache,
+
+            // Bits 8:4 say how many may be outstanding. PFSID in 15:12 and 63:52 is reserved; in the high half bits 10:1.
+            8 when set == DescriptorSet.Scalable && options.DeviceTlbs && (Low & 0xFFF0_0000_0000_FE00) == 0 && (High & 0x7FE) == 0
+                => DescriptorKind.PasidDeviceTlb,
+
+            // Bits 11:5 and 63:52; in the high half bits 63:12 and 1:0. Whether the group's last page was asked for is not looked at.
+            9 when set == DescriptorSet.Scalable && options.HasPageRequests && (Low & 0xFFF0_0000_0000_0FE0) == 0 && (High & ~0xFFCUL) == 0
+                => DescriptorKind.PageGroupResponse,
             _ => DescriptorKind.Invalid,
         };
+    }
+
+    /// <summary>The address, and above it as many pages as its lowest bit that is clear says: bit 12 two, bit 13 four, ….</summary>
+    private IovaRange PagesOf(bool hasSize)
+    {
+        ulong address = High & VtdEntries.FrameMask;
+        if (!hasSize) return new(new(address), new(address | 0xFFF));
+        int clear = BitOperations.TrailingZeroCount(~(address | 0xFFF));
+        ulong within = clear >= 63 ? ulong.MaxValue : (1UL << (clear + 1)) - 1;
+        return new(new(address & ~within), new(address | within));
     }
 
     private bool IsIotlbValid(VtdOptions options) => Granularity switch

@@ -1,3 +1,4 @@
+using IommuSim.DeviceSide;
 using IommuSim.ScalableMode;
 using Platform;
 
@@ -44,6 +45,9 @@ internal sealed class RemappingCaches
     public TranslationCache Iotlb { get; }
 
     public InFlightAccesses InFlight { get; } = new();
+
+    /// <summary>The TLBs of the devices, by requester id.</summary>
+    public Dictionary<uint, DeviceTlb> Devices { get; } = [];
 
     public VtdStatistics Counts;
 
@@ -168,12 +172,55 @@ internal sealed class RemappingCaches
     }
 
     /// <summary>
-    /// Whether everything is over that an invalidation so far must wait for: translations begun before it, and, where
-    /// its drain flag for the kind of access was set, their memory accesses too.
+    /// Device-TLB invalidation. A device answers it when its accesses by older translations are over; no device, no answer to
+    /// wait for.
     /// </summary>
-    /// <remarks><b>Source.</b> Intel VT-d specification, Draining of Requests to Memory.</remarks>
+    public void InvalidateDeviceTlb(ushort source, uint pasid, bool isOfAllPasids, IovaRange range)
+    {
+        BeginEpoch();
+        Counts.DeviceTlbInvalidations++;
+        if (Devices.TryGetValue(source, out DeviceTlb? device)) device.Invalidate(pasid, isOfAllPasids, range, Epoch);
+    }
+
+    /// <summary>
+    /// A page request takes with it what the unit may know of the page, so that the device's next translation request is
+    /// answered from the tables.
+    /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Handling of Page Requests.</remarks>
+    public void ForgetAskedFor(CacheTag tag, Iova page)
+    {
+        BeginEpoch();
+        var range = IovaRange.FromLength(page, 4096);
+        Iotlb.InvalidateTagRange(tag, range);
+        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        {
+            _firstStageWalkCaches[level].InvalidateTagRange(tag, range);
+            _walkCaches[level].InvalidateRange(tag.Domain, range);
+        }
+    }
+
+    /// <summary>
+    /// Whether everything is over that an invalidation so far must wait for: translations begun before it, and, where
+    /// its drain flag for the kind of access was set, their memory accesses too. Accesses that devices translated themselves
+    /// are drained by the invalidation of their TLB.
+    /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Draining of Requests to Memory; Handling of Device-TLB Invalidations.</remarks>
     public bool IsDrained =>
         !InFlight.AnyTranslatingBefore(_invalidated)
         && !InFlight.AnyReadBefore(_readsDrainedTo)
-        && !InFlight.AnyWriteBefore(_writesDrainedTo);
+        && !InFlight.AnyWriteBefore(_writesDrainedTo)
+        && AreDevicesDrained;
+
+    private bool AreDevicesDrained
+    {
+        get
+        {
+            foreach (DeviceTlb device in Devices.Values)
+            {
+                if (InFlight.AnyTranslatedBefore(device.InvalidatedAt, device.Source)) return false;
+            }
+
+            return true;
+        }
+    }
 }

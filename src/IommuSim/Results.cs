@@ -162,6 +162,24 @@ public record struct VtdStatistics
     /// <summary>PASID-based IOTLB invalidations of any granularity.</summary>
     public long PasidIotlbInvalidations { get; internal set; }
 
+    /// <summary>Translations that devices asked for.</summary>
+    public long TranslationRequests { get; internal set; }
+
+    /// <summary>Accesses that a device's own TLB translated, without asking.</summary>
+    public long DeviceTlbHits { get; internal set; }
+
+    /// <summary>Device-TLB invalidations, with and without PASID.</summary>
+    public long DeviceTlbInvalidations { get; internal set; }
+
+    /// <summary>Page requests that context entries let through, lost ones included.</summary>
+    public long PageRequests { get; internal set; }
+
+    /// <summary>Page requests that were not queued because the queue was full or PRO was set.</summary>
+    public long PageRequestsLost { get; internal set; }
+
+    /// <summary>Page group responses, whether or not a device waited for them.</summary>
+    public long PageGroupResponses { get; internal set; }
+
     /// <summary>Accessed, extended-accessed and dirty flags of paging entries that were set, one for each write of an entry.</summary>
     public long FlagUpdates { get; internal set; }
 

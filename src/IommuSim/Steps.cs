@@ -48,6 +48,15 @@ public enum SimStep
     /// <summary>A fault is recorded. Detail: the iova.</summary>
     FaultRecord,
 
+    /// <summary>A device looks into its own TLB. Detail: the iova.</summary>
+    DeviceTlbLookup,
+
+    /// <summary>A translation arrives at the device that asked for it. Detail: the iova.</summary>
+    DeviceTlbFill,
+
+    /// <summary>A page request, on its way, reaches the unit. Detail: the iova.</summary>
+    PageRequest,
+
     /// <summary>An invalidation descriptor is read from memory. Detail: its physical address.</summary>
     CommandFetch,
 

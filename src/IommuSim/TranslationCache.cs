@@ -159,6 +159,15 @@ internal sealed class TranslationCache
         }
     }
 
+    /// <summary>Drops the lines of one tag that share a byte with <paramref name="range"/>.</summary>
+    public void InvalidateTagRange(CacheTag tag, IovaRange range)
+    {
+        foreach (ref CacheLine line in _lines.AsSpan())
+        {
+            if (line.Valid && line.Tag == tag && line.Range.Overlaps(range)) Drop(ref line);
+        }
+    }
+
     private static ulong Age(in CacheLine line) => line.Valid ? line.LastUse : 0;
 
     private void Drop(ref CacheLine line)

@@ -32,6 +32,8 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
     /// <summary>TT: 0 untranslated requests only, 1 with device TLBs, 2 pass-through, 3 reserved.</summary>
     public int TranslationType => (int)(Low >> 2 & 3);
 
+    public bool IsDeviceTlbEnabled => TranslationType == 1;
+
     public bool IsPassThrough => TranslationType == 2;
 
     /// <summary>SSPTPTR.</summary>
@@ -54,8 +56,8 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
         if (!IsPresent) return VtdFaultReason.ContextEntryNotPresent;                             // LCT.2
         if (HasReserved(options.HostAddressWidth)) return VtdFaultReason.ContextEntryReserved;    // LCT.3
         if (!options.SupportsLevels(Levels)) return VtdFaultReason.ContextEntryInvalid;           // LCT.4.1
-        // LCT.4.2: device TLBs (type 1) are not offered (ECAP.DT is clear), pass-through only if ECAP.PT is set.
-        bool supported = TranslationType == 0 || (IsPassThrough && options.PassThrough);
+        // LCT.4.2: device TLBs (type 1) only if ECAP.DT is set, pass-through only if ECAP.PT is.
+        bool supported = TranslationType == 0 || (IsDeviceTlbEnabled && options.DeviceTlbs) || (IsPassThrough && options.PassThrough);
         return supported ? VtdFaultReason.None : VtdFaultReason.ContextEntryInvalid;
     }
 

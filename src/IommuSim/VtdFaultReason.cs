@@ -4,7 +4,7 @@ namespace IommuSim;
 /// <remarks>
 /// <b>Source.</b> Intel VT-d specification, Non-Recoverable Address Translation Faults and the appendix Fault Reason
 /// Encodings; the fault conditions stand in brackets. From 0x30 on they are those of the scalable mode, as revision 5.1 numbers
-/// them; nested translation, device TLBs, page requests and host permission tables, which are not simulated, have more.
+/// them; nested translation and host permission tables, which are not simulated, have more.
 /// </remarks>
 public enum VtdFaultReason : byte
 {
@@ -50,6 +50,9 @@ public enum VtdFaultReason : byte
     /// <summary>A present paging entry has reserved bits set (LSL.2): a misaligned or unsupported large page among others.</summary>
     PagingEntryReserved = 0xC,
 
+    /// <summary>A translation request or a translated request where the context entry's type is not 01b (LCT.5).</summary>
+    TranslationTypeBlocks = 0xD,
+
     /// <summary>The translated address lies in the interrupt address range 0xFEEx_xxxx (LGN.4).</summary>
     InterruptAddressOutput = 0xE,
 
@@ -58,6 +61,9 @@ public enum VtdFaultReason : byte
 
     /// <summary>A request with PASID while the unit is in legacy mode (RTA.2).</summary>
     PasidInLegacyMode = 0x31,
+
+    /// <summary>A page request while the unit is in legacy mode (RTA.3).</summary>
+    PageRequestInLegacyMode = 0x32,
 
     /// <summary>The scalable-mode root entry cannot be fetched (SRT.1).</summary>
     ScalableRootEntryUnreachable = 0x38,
@@ -80,11 +86,17 @@ public enum VtdFaultReason : byte
     /// <summary>A scalable-mode context entry is programmed wrongly: RID_PASID is beyond the PASID directory (SCT.4.2).</summary>
     ScalableContextEntryInvalid = 0x43,
 
+    /// <summary>A translation request or a translated request where the context entry has DTE clear (SCT.5).</summary>
+    DeviceTlbNotEnabled = 0x44,
+
     /// <summary>A request with PASID where the context entry has PASIDE clear (SCT.6).</summary>
     PasidNotEnabled = 0x45,
 
     /// <summary>The PASID of the request is beyond the PASID directory: PDTS (SCT.7).</summary>
     PasidBeyondDirectory = 0x46,
+
+    /// <summary>A page request where the context entry has PRE clear (SCT.8).</summary>
+    PageRequestNotEnabled = 0x47,
 
     /// <summary>The PASID of the request is the one that the context entry gives to requests without: RID_PASID (SCT.9).</summary>
     PasidIsRidPasid = 0x48,
@@ -204,6 +216,14 @@ internal static class VtdFaultReasons
         VtdFaultReason.PasidDirectoryEntryUnreachable or VtdFaultReason.PasidEntryUnreachable => false,
         _ => true,
     };
+
+    /// <summary>
+    /// Whether a translation request that meets it is told that it may not, and nothing is recorded: an absent entry, or missing
+    /// permission (Recoverable Address Translation Faults).
+    /// </summary>
+    public static bool IsRecoverable(this VtdFaultReason reason) => reason is VtdFaultReason.Write or VtdFaultReason.Read
+        or VtdFaultReason.FirstStageEntryNotPresent or VtdFaultReason.SecondStageNotPermitted
+        or VtdFaultReason.UserPrivilege or VtdFaultReason.ExecuteDisabled or VtdFaultReason.ScalableWrite or VtdFaultReason.ScalableRead;
 
     /// <summary>Whether caching mode may remember the fault: not where the next access may do without the flag.</summary>
     public static bool IsLasting(this VtdFaultReason reason) =>

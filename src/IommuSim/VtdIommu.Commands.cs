@@ -1,3 +1,4 @@
+using IommuSim.DeviceSide;
 using IommuSim.ScalableMode;
 using Platform;
 
@@ -136,23 +137,39 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                     _caches.InvalidateIotlb(
                         descriptor.Granularity, descriptor.Domain, descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
                     break;
+                case DescriptorKind.DeviceTlb:
+                    _caches.InvalidateDeviceTlb(descriptor.Source, CacheTag.NoPasid, isOfAllPasids: false, descriptor.DevicePages);
+                    break;
+                case DescriptorKind.PasidDeviceTlb:
+                    _caches.InvalidateDeviceTlb(
+                        descriptor.PasidDevice, descriptor.Pasid.Value, descriptor.IsOfAllPasids, descriptor.PasidDevicePages);
+                    break;
+                case DescriptorKind.PageGroupResponse:
+                    _caches.Counts.PageGroupResponses++;
+                    break;
                 default:
                     StopQueue();
                     return false;
             }
 
             AdvanceHead();
-            return true;
         }
+
+        // The device may at once do what it was waiting for, and that takes the unit's locks.
+        if (kind == DescriptorKind.PageGroupResponse) Deliver(descriptor.Response);
+        return true;
     }
 
-    /// <summary>Invalidation wait: completes when everything before it has, accesses in flight included.</summary>
+    /// <summary>
+    /// Invalidation wait: completes when everything before it has, accesses in flight included, and with PD when the page
+    /// requests on their way are in their queue.
+    /// </summary>
     private bool Wait(InvalidationDescriptor descriptor, ulong generation)
     {
         lock (_gate)
         {
             if (generation != _queueGeneration || !IsQueueRunning) return false;
-            if (!_caches.IsDrained)
+            if (!_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest))
             {
                 // Said under the same lock as the end of an access is, so that the end cannot slip past unseen.
                 _waitHeld = true;

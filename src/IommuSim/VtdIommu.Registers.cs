@@ -19,6 +19,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private ulong _contextCommand;
     private ulong _invalidateAddress;
     private ulong _invalidateCommand;
+    private bool _hasRoomAgain;
 
     /// <inheritdoc/>
     public uint Read32(uint offset)
@@ -61,13 +62,16 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private void Write(uint granule, ulong value, ulong lanes)
     {
-        bool rings;
+        bool rings, hasRoom;
         lock (_gate)
         {
             rings = Store(granule, value, lanes) && IsQueueRunning;
+            hasRoom = _hasRoomAgain;
+            _hasRoomAgain = false;
         }
 
         if (rings) Ring();
+        if (hasRoom) AskAgain();
     }
 
     private ulong Load(uint granule) => granule switch
@@ -87,6 +91,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
         VtdRegisters.CompletionEventAddress => _completionEvent.Address,
+        >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress => LoadPageRequests(granule),
         VtdRegisters.InvalidateAddress => _invalidateAddress,
         VtdRegisters.InvalidateCommand => LoadInvalidateCommand(),
         >= VtdRegisters.FaultRecords => _faults.Load(granule - VtdRegisters.FaultRecords),
@@ -159,6 +164,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             case VtdRegisters.CompletionEventAddress:
                 _completionEvent.StoreAddress(Merge(_completionEvent.Address, value, lanes));
                 return false;
+            case >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress:
+                StorePageRequests(granule, value, lanes);
+                return false;
             case VtdRegisters.InvalidateAddress:
                 _invalidateAddress = Merge(_invalidateAddress, value, lanes);
                 return false;
@@ -171,6 +179,48 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 return false;
             default:
                 return false;
+        }
+    }
+
+    /// <summary>Without page requests the registers read as 0 and take nothing.</summary>
+    private ulong LoadPageRequests(uint granule)
+    {
+        if (!_options.HasPageRequests) return 0;
+        return granule switch
+        {
+            VtdRegisters.PageRequestHead => _pageRequests.Head,
+            VtdRegisters.PageRequestTail => _pageRequests.Tail,
+            VtdRegisters.PageRequestAddress => _pageRequests.Address,
+            VtdRegisters.PageRequestStatus => (ulong)_pageRequests.Status << 32,
+            VtdRegisters.PageRequestEventControl => _pageRequests.Event.ControlAndData,
+            VtdRegisters.PageRequestEventAddress => _pageRequests.Event.Address,
+            _ => 0,
+        };
+    }
+
+    private void StorePageRequests(uint granule, ulong value, ulong lanes)
+    {
+        if (!_options.HasPageRequests) return;
+        switch (granule)
+        {
+            case VtdRegisters.PageRequestHead:
+                _pageRequests.Head = Merge(_pageRequests.Head, value, lanes);
+                break;
+            case VtdRegisters.PageRequestTail:
+                _pageRequests.Tail = Merge(_pageRequests.Tail, value, lanes);
+                break;
+            case VtdRegisters.PageRequestAddress:
+                _pageRequests.Address = Merge(_pageRequests.Address, value, lanes);
+                break;
+            case VtdRegisters.PageRequestStatus:
+                _hasRoomAgain |= _pageRequests.ClearStatus((uint)((value & lanes) >> 32));
+                break;
+            case VtdRegisters.PageRequestEventControl:
+                _pageRequests.Event.StoreControlAndData(Merge(_pageRequests.Event.ControlAndData, value, lanes));
+                break;
+            case VtdRegisters.PageRequestEventAddress:
+                _pageRequests.Event.StoreAddress(Merge(_pageRequests.Event.Address, value, lanes));
+                break;
         }
     }
 

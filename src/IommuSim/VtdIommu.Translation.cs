@@ -1,3 +1,4 @@
+using IommuSim.DeviceSide;
 using IommuSim.ScalableMode;
 using Platform;
 
@@ -111,6 +112,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (request.Prefix is null && IsInterruptRange(request.Address.Value))
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.ScalableRead : VtdFaultReason.Read);
         if (context.Fault != VtdFaultReason.None) return TranslationResult.Blocked(context.Fault);
+        if (request.Type != RequestType.Untranslated && !context.IsDeviceTlbEnabled)
+            return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.DeviceTlbNotEnabled : VtdFaultReason.TranslationTypeBlocks);
+        if (request.Type == RequestType.Translated)
+        {
+            lock (_gate) return GoOn(request.Slot, request.Address.Value);
+        }
+
         return context.IsScalable
             ? TranslateScalable(request, context.Scalable, ref isSilenced)
             : TranslateWith(request, context.Entry.ToAddressSpace());
@@ -118,6 +126,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private TranslationResult TranslateWith(in Request request, in AddressSpace space)
     {
+        if (request.Completion is { } completion) completion.Tag = space.Tag;
         if (space.Stage == TranslationStage.PassThrough) return PassThrough(request, space);
         ulong iova = request.Address.Value;
         if (!space.Reaches(iova, _options)) return TranslationResult.Blocked(space.Faults.BeyondWidth);    // LGN.1, SGN.1, SGN.5
@@ -152,6 +161,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             if (IsInterruptRange(address)) return TranslationResult.Blocked(VtdFaultReason.ScalableInterruptAddressOutput);    // SGN.8
         }
 
+        if (request.Completion is not null)
+            Complete(request, space, new() { Level = 1, Read = true, Write = true, User = true, Execute = true }, address);
         lock (_gate) return GoOn(request.Slot, address);
     }
 
@@ -181,7 +192,27 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (denial != VtdFaultReason.None) return TranslationResult.Blocked(denial);
         ulong address = line.Target | (request.Address.Value & VtdEntries.PageMask(line.Level));
         if (IsInterruptRange(address)) return TranslationResult.Blocked(space.Faults.InterruptOutput);    // LGN.4, SGN.8
+        if (request.Completion is not null) Complete(request, space, line, address);
         return GoOn(request.Slot, address);
+    }
+
+    /// <summary>
+    /// What a translation request is told: all that the translation permits. A write where the dirty flag is not set yet must
+    /// come back.
+    /// </summary>
+    private static void Complete(in Request request, in AddressSpace space, in CacheLine line, ulong address)
+    {
+        ulong mask = VtdEntries.PageMask(line.Level);
+        bool permitsWrite = Denial(request with { Access = DeviceAccess.Write }, space, line) == VtdFaultReason.None;
+        Request reads = request with { Access = DeviceAccess.Read };
+        request.Completion!.Line = new(
+            request.Prefix?.Pasid.Value ?? CacheTag.NoPasid,
+            request.Prefix is { Privileged: true },
+            new(new(request.Address.Value & ~mask), new(request.Address.Value | mask)),
+            address & ~mask,
+            Read: Denial(reads, space, line) == VtdFaultReason.None,
+            Write: permitsWrite && (!space.KeepsFlags || line.Dirty || request.Access == DeviceAccess.Write),
+            Execute: reads.Execute);
     }
 
     /// <summary>The fault of an access that the entries of the walk together do not permit; None if they do.</summary>
@@ -215,7 +246,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         {
             _caches.Counts.Faults++;
             if (isSilenced && reason.IsQualified()) _caches.Counts.FaultsSilenced++;
-            else if (!_faults.Record(request.Source, request.Address, request.Access, request.Prefix, reason)) _caches.Counts.FaultsLost++;
+            else if (!_faults.Record(request.Source, request.Address, request.Type, request.Access, request.Prefix, reason)) _caches.Counts.FaultsLost++;
         }
     }
 
@@ -226,6 +257,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private readonly record struct Request(
         StreamId Source, Iova Address, DeviceAccess Access, PasidPrefix? Prefix, int Slot, bool Privileged = false)
     {
+        public RequestType Type { get; init; }
+
+        /// <summary>What a translation request has found out.</summary>
+        public TranslationCompletion? Completion { get; init; }
+
         /// <summary>Execute requests are reads.</summary>
         public bool Execute => Prefix is { Execute: true } && Access == DeviceAccess.Read;
     }

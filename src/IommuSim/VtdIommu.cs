@@ -4,7 +4,8 @@ namespace IommuSim;
 
 /// <summary>
 /// A VT-d DMA-remapping unit in legacy mode and, where its options say so, in scalable mode: the register page, the walk of
-/// root, context, PASID, first-stage and second-stage tables, the caches, the invalidation queue and the fault records.
+/// root, context, PASID, first-stage and second-stage tables, the caches, the invalidation queue, the fault records and the page
+/// request queue.
 /// </summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification. Where it leaves the hardware free, the unit does what is hardest on

@@ -128,6 +128,18 @@ public sealed record VtdOptions
     /// <summary>Entries of the direct-mapped PASID cache; 0 for none.</summary>
     public int PasidCacheEntries { get; init; } = 16;
 
+    /// <summary>
+    /// ECAP.DT: whether devices may ask for translations and keep them (ATS), in both modes. ECAP.NWFS is then set too: a
+    /// request that is for reading only dirties nothing.
+    /// </summary>
+    public bool DeviceTlbs { get; init; }
+
+    /// <summary>
+    /// ECAP.PRS and ECAP.PDS: whether devices may ask for pages (PRI), and whether a wait descriptor can drain such requests;
+    /// only with <see cref="DeviceTlbs"/> and in scalable mode.
+    /// </summary>
+    public bool PageRequests { get; init; }
+
     /// <summary>The widest device address, in bits: 39 or 48 (CAP.MGAW is one less).</summary>
     public int GuestAddressWidth => FourLevelTables ? 48 : 39;
 
@@ -154,6 +166,8 @@ public sealed record VtdOptions
 
     internal bool HasSecondStageFlags => HasSecondStage && HasWalkSnoop && SecondStageAccessedDirty;
 
+    internal bool HasPageRequests => ScalableMode && DeviceTlbs && PageRequests;
+
     internal bool HasExtendedAccessed => HasFirstStage && HasWalkSnoop && ExtendedAccessed;
 
     /// <summary>Whether a first-stage entry of <paramref name="level"/> may be a leaf.</summary>
@@ -179,14 +193,18 @@ public sealed record VtdOptions
     internal ulong ExtendedCapability =>
         Flag(CoherentWalk, 0)
         | 1UL << 1                                                  // QI
+        | Flag(DeviceTlbs, 2)                                       // DT
         | Flag(PassThrough, 6)
         | Flag(SnoopControl, 7)
         | (ulong)(VtdRegisters.InvalidateAddress / 16) << 8         // IRO, in 16-byte units
+        | Flag(HasPageRequests, 29)                                 // PRS
         | Flag(HasExecute, 30)                                      // ERS
         | Flag(HasSupervisor, 31)                                   // SRS
+        | Flag(DeviceTlbs, 33)                                      // NWFS
         | Flag(HasExtendedAccessed, 34)                             // EAFS
         | (ScalableMode ? (ulong)(PasidBits - 1) << 35 : 0)         // PSS
         | Flag(HasPasid, 40)
+        | Flag(HasPageRequests, 42)                                 // PDS
         | Flag(ScalableMode, 43)                                    // SMTS
         | Flag(HasSecondStageFlags, 45)                             // SSADS
         | Flag(HasSecondStage, 46)                                  // SSTS

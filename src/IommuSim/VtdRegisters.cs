@@ -40,6 +40,19 @@ internal static class VtdRegisters
     /// <summary>IEADDR_REG in the low half, IEUADDR_REG (0xAC) in the high half.</summary>
     public const uint CompletionEventAddress = 0xA8;
 
+    public const uint PageRequestHead = 0xC0;
+    public const uint PageRequestTail = 0xC8;
+    public const uint PageRequestAddress = 0xD0;
+
+    /// <summary>PRS_REG (0xDC) in the high half.</summary>
+    public const uint PageRequestStatus = 0xD8;
+
+    /// <summary>PECTL_REG in the low half, PEDATA_REG (0xE4) in the high half.</summary>
+    public const uint PageRequestEventControl = 0xE0;
+
+    /// <summary>PEADDR_REG in the low half, PEUADDR_REG (0xEC) in the high half.</summary>
+    public const uint PageRequestEventAddress = 0xE8;
+
     /// <summary>IVA_REG, at ECAP.IRO.</summary>
     public const uint InvalidateAddress = 0xF0;
 
@@ -59,13 +72,18 @@ internal static class VtdRegisters
     public const uint PrimaryPendingFault = 1u << 1;
     public const uint InvalidationQueueError = 1u << 4;
 
+    // PRS_REG.
+    public const uint PendingPageRequest = 1u << 0;
+    public const uint PageRequestOverflow = 1u << 1;
+
     /// <summary>CCMD_REG.ICC and IOTLB_REG.IVT: the command bit, clear when the command is done; FRCD_REG.F likewise.</summary>
     public const ulong Bit63 = 1UL << 63;
 }
 
-/// <summary>The control, data and address registers of one of the unit's two events (fault, invalidation completion).</summary>
+/// <summary>The control, data and address registers of one of the unit's three events (fault, invalidation completion, page request).</summary>
 /// <remarks>
-/// <para><b>Source.</b> Intel VT-d specification, Fault Event Control Register and Invalidation Event Control Register.</para>
+/// <para><b>Source.</b> Intel VT-d specification, Fault Event Control Register, Invalidation Event Control Register, Page Request
+/// Event Control Register.</para>
 /// <para>A message that is sent goes nowhere: there is no interrupt controller behind the unit. Software sees the pending
 /// bit while the event is masked, and polls.</para>
 /// <para><b>Threads.</b> Under the unit's lock.</para>

@@ -39,6 +39,19 @@ public interface IIommu
     /// <summary>Whether it translates every address of <paramref name="range"/> through tables of <paramref name="format"/>.</summary>
     bool CanTranslate(TableFormat format, IovaRange range);
 
+    /// <summary>
+    /// Whether it translates every address of <paramref name="range"/> through a table of <paramref name="format"/> that a processor
+    /// walks too, for requests with a PASID: addresses are then the processor's, which may go further than those that software chooses.
+    /// </summary>
+    /// <remarks>Unless an IOMMU says otherwise it is the same as <see cref="CanTranslate"/>.</remarks>
+    bool CanShare(TableFormat format, IovaRange range) => CanTranslate(format, range);
+
+    /// <summary>
+    /// Whether it notes in every leaf of a table of <paramref name="format"/> that it used it and that it wrote through it. Unless an
+    /// IOMMU says otherwise it does not.
+    /// </summary>
+    bool TracksUse(TableFormat format) => false;
+
     /// <summary>Makes an empty table.</summary>
     /// <param name="format">One of <see cref="Formats"/>.</param>
     /// <param name="frames">Where its pages come from.</param>
@@ -70,8 +83,8 @@ public interface IIommu
     VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table);
 
     /// <summary>
-    /// Ends the device's translations. When this returns no access of the device through the domain is under way, and
-    /// nothing of the domain's is cached that other devices of the domain would not fetch again.
+    /// Ends the device's translations. When this returns no access of the device through the domain is under way, those that
+    /// waited have failed, and nothing of the domain's is cached that other devices of the domain would not fetch again.
     /// </summary>
     /// <returns><see cref="VcmmError.HardwareFailure"/>; the device is then attached, as before.</returns>
     VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain);
@@ -91,10 +104,16 @@ public interface IIommu
     /// <returns>False if there is none.</returns>
     bool TryTakeFault(out DeviceFault fault);
 
-    /// <summary>Ends a fault whose access waits: the access is tried again, or fails.</summary>
+    /// <summary>
+    /// Ends a fault whose access waits: the access is tried again, or fails. Nothing happens if <see cref="Detach"/> has
+    /// ended it in the meantime.
+    /// </summary>
     /// <param name="fault">One with <see cref="DeviceFault.IsStalled"/>, taken from this IOMMU and not ended yet.</param>
     /// <param name="retry">Whether it is tried again.</param>
-    /// <returns><see cref="VcmmError.HardwareFailure"/>.</returns>
+    /// <returns>
+    /// <see cref="VcmmError.HardwareFailure"/> if the device is not known to have been told. It is ended all the same: the device is
+    /// told when the next fault is taken or ended.
+    /// </returns>
     VcmmError EndFault(in DeviceFault fault, bool retry);
 }
 

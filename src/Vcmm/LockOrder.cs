@@ -16,6 +16,7 @@ namespace Vcmm;
 [RunsUnderLocks(typeof(Func<IovaRange, IRangeAllocator>), "a bound's allocator is part of the bound, and a bound is there as a whole or not at all")]
 [RunsUnderLocks(typeof(Func<int>), "a number for the thread that calls; it is asked for on the way to a range")]
 [RunsUnderLocks(typeof(TimeProvider), "the clock, read while the hardware is waited for, and when something is put in a queue")]
+[RunsUnderLocks(typeof(ICollection<IovaRange>), "what a table finds goes into a list of the region's own")]
 [RunsUnderLocks(typeof(IQuarantined), "a region that has to flush its queue does so under its locks; a release knows that it may call no region")]
 [TalksToAnother(typeof(CachedRangeAllocator), "a cache may stand before a cache: the locks of the one behind come after all of this one's")]
 internal enum LockRank
@@ -83,12 +84,19 @@ internal enum LockRank
     /// <summary>Under which PASIDs a domain is attached.</summary>
     DomainTags,
 
+    /// <summary>Which devices have a TLB of their own, and of which domains.</summary>
+    DeviceTlbs,
+
     /// <summary>Which table each device of an IOMMU translates through.</summary>
     DeviceTables,
 
     /// <summary>An IOMMU's fault records.</summary>
     [HeldAcrossWait("a record is read and cleared in registers")]
     Faults,
+
+    /// <summary>Accesses that wait for a page, and what their devices are to be told.</summary>
+    [HeldAcrossWait("a request is read from registers; and a device has been told, or is to be told yet, before anything else is said to it")]
+    PageRequests,
 
     /// <summary>An IOMMU's command queue.</summary>
     [HeldAcrossWait("head and tail are registers; a queue that failed is started anew before anybody uses it")]

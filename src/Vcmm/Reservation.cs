@@ -161,6 +161,42 @@ public readonly record struct Reservation
     /// <exception cref="VcmmException">As <see cref="TrySetAttributes"/>.</exception>
     public void SetAttributes(MappingAttributes attributes) => VcmmException.ThrowIf(TrySetAttributes(attributes), nameof(SetAttributes));
 
+    /// <summary>Finds the addresses of a part that devices wrote to since they were last cleared, or since they were backed.</summary>
+    /// <param name="offset">From the start of the reservation, in bytes, a multiple of 4 KiB.</param>
+    /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
+    /// <param name="clear">
+    /// Whether they count as clean from now on. When this returns every write that was not noted is in memory, so that who copies what
+    /// is dirty does so afterwards.
+    /// </param>
+    /// <param name="dirty">
+    /// The ranges are added to it, ascending, those that touch as one. A leaf is dirty as a whole; with <paramref name="clear"/> the leaves
+    /// at both ends count as a whole, too, so that a range may reach beyond the part.
+    /// </param>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if the part is not inside, the reservation has ended, or the region is associated with a device
+    /// whose IOMMU notes no writes (<see cref="IIommu.TracksUse"/>); <see cref="VcmmError.HardwareFailure"/> with <paramref name="clear"/>:
+    /// nothing was added, and the next call finds it again.
+    /// </returns>
+    /// <remarks>
+    /// <para>All formats of the region count: what is dirty in any of its tables is dirty. An unback forgets it: take the right to write
+    /// away (<see cref="TrySetAttributes"/>), look, then unback.</para>
+    /// <para><b>Source.</b> VT-d specification, "Accessed and Dirty Flags" of first-stage and of second-stage translation, "Guidance to
+    /// Software for Invalidations": a flag that is clear in memory may be set in a cache, so a clear takes an invalidation. Linux
+    /// documents the same of IOMMU_HWPT_GET_DIRTY_BITMAP, which clears unless it is told not to.</para>
+    /// </remarks>
+    public VcmmError TryCollectDirty(ulong offset, ulong byteCount, bool clear, ICollection<IovaRange> dirty) =>
+        CollectUsed(offset, byteCount, isDirty: true, clear, dirty);
+
+    /// <summary>Finds the addresses of a part that devices used since they were last cleared, or since they were backed.</summary>
+    /// <param name="offset">From the start of the reservation, in bytes, a multiple of 4 KiB.</param>
+    /// <param name="byteCount">Whole 4 KiB pages, not 0.</param>
+    /// <param name="clear">Whether they count as unused from now on.</param>
+    /// <param name="accessed">As for <see cref="TryCollectDirty"/>.</param>
+    /// <returns>As <see cref="TryCollectDirty"/>.</returns>
+    /// <remarks>Hardware may note a use that it only prepared for.</remarks>
+    public VcmmError TryCollectAccessed(ulong offset, ulong byteCount, bool clear, ICollection<IovaRange> accessed) =>
+        CollectUsed(offset, byteCount, isDirty: false, clear, accessed);
+
     /// <summary>Adds an owner. Whoever made the reservation is the first.</summary>
     /// <returns><see cref="VcmmError.Invalid"/> after its end, or if there are 2^31-1.</returns>
     public VcmmError TryAcquire()
@@ -218,6 +254,18 @@ public readonly record struct Reservation
     internal bool IsCurrent(ReservationState state) => state.Generation == _generation;
 
     internal bool IsOf(Vcm vcm) => _state is not null && _state.Vcm == vcm;
+
+    private VcmmError CollectUsed(ulong offset, ulong byteCount, bool isDirty, bool clear, ICollection<IovaRange> used)
+    {
+        ArgumentNullException.ThrowIfNull(used);
+        if (_state is null) return VcmmError.Invalid;
+        List<IovaRange> found = [];
+        VcmmError error;
+        lock (_state.Gate) error = IsCurrent(_state) ? _state.Vcm.CollectUsed(_state, offset, byteCount, isDirty, clear, found) : VcmmError.Invalid;
+        if (error != VcmmError.None) return error;
+        foreach (IovaRange range in found) used.Add(range);
+        return VcmmError.None;
+    }
 
     private T Get<T>(Func<ReservationState, T> read)
     {

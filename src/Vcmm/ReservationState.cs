@@ -22,6 +22,12 @@ internal sealed class ReservationState(Vcm vcm, long order)
     /// <summary>A part of memory, put together for the operation under way.</summary>
     public readonly List<PhysRange> Scratch = [];
 
+    /// <summary>
+    /// What was found dirty, or accessed, and cleared in the tables without the hardware's word that it has forgotten. Under
+    /// <see cref="Gate"/>.
+    /// </summary>
+    public readonly List<IovaRange> UnconfirmedDirty = [], UnconfirmedAccessed = [];
+
     /// <summary>What backs the reservation. Under <see cref="Gate"/>.</summary>
     public readonly BackingList Backings = new();
 

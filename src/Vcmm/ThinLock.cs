@@ -48,9 +48,15 @@ internal class ThinLock : CacheLineBefore
         lock (this)
         {
             _waiterCount++;
-            Interlocked.MemoryBarrierProcessWide();
-            while (!TryEnter()) Monitor.Wait(this);
-            _waiterCount--;
+            try
+            {
+                Interlocked.MemoryBarrierProcessWide();
+                while (!TryEnter()) Monitor.Wait(this);
+            }
+            finally
+            {
+                _waiterCount--;
+            }
         }
     }
 

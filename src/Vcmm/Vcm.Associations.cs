@@ -23,7 +23,8 @@ public sealed partial class Vcm
     /// device is another manager's, its IOMMU does not have the format, the PASID or all addresses of the region, the format
     /// is not the region's (one-to-one devices need a one-to-one region, a prebuilt region needs its own format), the region has
     /// been freed, or a reservation or a bound lies in one of the IOMMU's reserved regions, or a reservation has attributes, or memory beyond those, that the format cannot express;
-    /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page.
+    /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page; <see cref="VcmmError.HardwareFailure"/> if addresses in the
+    /// IOMMU's reserved regions wait for a flush and that fails.
     /// </returns>
     public VcmmError TryAssociate(Device device, AssociationOptions options, out Association? association)
     {
@@ -43,6 +44,7 @@ public sealed partial class Vcm
             if (error == VcmmError.None) error = TryProvideTable(device.Iommu, format);
             if (error == VcmmError.None)
             {
+                if (!IsTracked(joined)) Interlocked.Increment(ref _untrackedCount);
                 association = joined;
                 return VcmmError.None;
             }
@@ -73,6 +75,7 @@ public sealed partial class Vcm
             if (association.IsActive) return VcmmError.Busy;
             association.IsDropped = true;
             _associations.Remove(association);
+            if (!IsTracked(association)) Interlocked.Decrement(ref _untrackedCount);
             EndExclusions();
             if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
@@ -127,7 +130,7 @@ public sealed partial class Vcm
     private bool CanJoin(IIommu iommu, TableFormat format, Pasid? pasid) =>
         iommu.Formats.Contains(format)
         && (pasid is not { } space || (space.Value != 0 && space.Value < iommu.PasidCount))
-        && iommu.CanTranslate(format, Range)
+        && (_prebuilt is not null && pasid is not null ? iommu.CanShare(format, Range) : iommu.CanTranslate(format, Range))
         && (Kind == VcmKind.OneToOne || format != IdentityTable.Format)
         && (_prebuilt is not { } prebuilt || prebuilt.Format == format);
 
@@ -139,12 +142,23 @@ public sealed partial class Vcm
         foreach (IovaRange region in iommu.ReservedRegions)
         {
             if (!TryClip(region, out IovaRange part) || _excluded.Contains(part)) continue;
-            // Reservations that are half way through their end would be in the way.
-            if (Exclusively(() => _ranges.TryAllocateAt(part)) != VcmmError.None) return VcmmError.Invalid;
+            VcmmError error = TryTakeAway(part);
+            if (error != VcmmError.None) return error;
             _excluded.Add(part);
         }
 
         return VcmmError.None;
+    }
+
+    private VcmmError TryTakeAway(IovaRange part)
+    {
+        // Reservations that are half way through their end would be in the way.
+        if (Exclusively(() => _ranges.TryAllocateAt(part)) == VcmmError.None) return VcmmError.None;
+        // So would addresses that wait for a flush, and are as good as free.
+        if (Options.FlushQueue is not { Count: > 0 }) return VcmmError.Invalid;
+        VcmmError error = TryFlush();
+        if (error != VcmmError.None) return error;
+        return Exclusively(() => _ranges.TryAllocateAt(part)) == VcmmError.None ? VcmmError.None : VcmmError.Invalid;
     }
 
     /// <summary>Gives back what no association excludes any more.</summary>

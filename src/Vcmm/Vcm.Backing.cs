@@ -6,8 +6,6 @@ namespace Vcmm;
 // Backing: what happens between a reservation and the tables. All of it runs under the reservation's gate.
 public sealed partial class Vcm
 {
-    private const ulong SmallestLargeLeafBytes = 2UL << 20;
-
     internal VcmmError Back(ReservationState state, ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount)
     {
         if (memory.Manager != Manager) return VcmmError.Invalid;
@@ -152,8 +150,11 @@ public sealed partial class Vcm
     /// </summary>
     private VcmmError DropEmptyTables(ReservationState state, IovaRange range, IPageTable[] tables)
     {
-        if (range.ByteCount < SmallestLargeLeafBytes) return VcmmError.None;
-        foreach (IPageTable table in tables) table.Unmap(range, state.Gather);
+        foreach (IPageTable table in tables)
+        {
+            if (range.ByteCount >= table.LargeLeafBytes) table.Unmap(range, state.Gather);
+        }
+
         return state.Gather.HasTables ? Finish(tables, state.Gather) : VcmmError.None;
     }
 
@@ -242,6 +243,7 @@ public sealed partial class Vcm
             ulong part = Math.Min(backing.End, end) - first;
             ReadOnlySpan<PhysRange> segments = backing.Memory.Slice(backing.MemoryOffset + (first - backing.Offset), part, state.Scratch);
             foreach (IPageTable table in tables) table.Map(state.Range.First + first, segments, state.Attributes, state.Pages);
+            NoteLostUse(state, IovaRange.FromLength(state.Range.First + first, part));
         }
     }
 

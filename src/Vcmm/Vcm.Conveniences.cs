@@ -176,14 +176,15 @@ public sealed partial class Vcm
     {
         binding = default;
         var unusable = new List<PhysicalAllocation>();
+        var within = new PhysRange(new(Range.First.Value), new(Range.Last.Value));
         VcmmError error = VcmmError.NoSpace;
         while (error == VcmmError.NoSpace)
         {
-            error = Manager.TryAllocateContiguous(byteCount, VcmManager.PageBytes, options.From, out PhysicalAllocation? memory);
+            error = Manager.TryAllocatePiece(byteCount, VcmManager.PageBytes, options.From, within, out PhysicalAllocation? memory);
             if (error != VcmmError.None)
             {
                 // All that is free lies where the region has nothing free.
-                if (error == VcmmError.NoMemory && unusable.Count != 0) error = VcmmError.NoSpace;
+                if (error == VcmmError.NoMemory && (unusable.Count != 0 || IsElsewhere(byteCount, options.From))) error = VcmmError.NoSpace;
                 break;
             }
 
@@ -195,6 +196,13 @@ public sealed partial class Vcm
 
         foreach (PhysicalAllocation memory in unusable) memory.Free();
         return error;
+    }
+
+    private bool IsElsewhere(ulong byteCount, Allocation.MemoryRequest from)
+    {
+        bool isThere = Manager.TryAllocateContiguous(byteCount, VcmManager.PageBytes, from, out PhysicalAllocation? memory) == VcmmError.None;
+        memory?.Free();
+        return isThere;
     }
 
     private static VcmmError Refuse(out Reservation reservation)

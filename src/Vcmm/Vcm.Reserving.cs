@@ -260,6 +260,8 @@ public sealed partial class Vcm
             state.OwnerCount = 1;
             state.Bound = bound;
             state.MappedIn = [];
+            state.UnconfirmedDirty.Clear();
+            state.UnconfirmedAccessed.Clear();
             // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change
             Volatile.Write(ref state.Generation, unchecked(state.Generation + 1));
             bound?.CountReservation();

@@ -85,12 +85,16 @@ public sealed partial class VcmManager
     /// <see cref="VcmmError.NoMemory"/> if there is no such piece. Then nothing is taken.
     /// </returns>
     /// <remarks>A source that is not an <see cref="IContiguousFrameSource"/> has pieces of a power of two only, up to 1 GiB.</remarks>
-    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest from, out PhysicalAllocation? memory)
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest from, out PhysicalAllocation? memory) =>
+        TryAllocatePiece(byteCount, alignment, from, null, out memory);
+
+    /// <summary>Within bounds, where the source can look there only; a piece of another source may lie outside.</summary>
+    internal VcmmError TryAllocatePiece(ulong byteCount, ulong alignment, MemoryRequest from, PhysRange? within, out PhysicalAllocation? memory)
     {
         memory = null;
         if (byteCount == 0 || byteCount % PageBytes != 0) return VcmmError.Invalid;
         if (!BitOperations.IsPow2(alignment) || alignment is < PageBytes or > 1UL << 30) return VcmmError.Invalid;
-        VcmmError error = TryTakePiece(byteCount, alignment, from, out PhysAddr first);
+        VcmmError error = TryTakePiece(byteCount, alignment, from, within, out PhysAddr first);
         if (error == VcmmError.None) memory = Remember(new(this, Frames, [PhysRange.FromLength(first, byteCount)]));
         return error;
     }
@@ -231,12 +235,24 @@ public sealed partial class VcmManager
         return from == default ? Frames.TryAllocate(byteCount, out block) : VcmmError.NotFound;
     }
 
-    private VcmmError TryTakePiece(ulong byteCount, ulong alignment, MemoryRequest from, out PhysAddr first)
+    private VcmmError TryTakePiece(ulong byteCount, ulong alignment, MemoryRequest from, PhysRange? within, out PhysAddr first)
     {
-        if (Frames is IBankedFrameSource banked) return banked.TryAllocateContiguous(byteCount, alignment, from, out first);
+        if (Frames is IBankedFrameSource banked)
+        {
+            return within is { } some
+                ? banked.TryAllocateWithin(byteCount, alignment, from, some, out first)
+                : banked.TryAllocateContiguous(byteCount, alignment, from, out first);
+        }
+
         first = default;
         if (from != default) return VcmmError.NotFound;
-        if (Frames is IContiguousFrameSource contiguous) return contiguous.TryAllocateContiguous(byteCount, alignment, out first);
+        if (Frames is IContiguousFrameSource contiguous)
+        {
+            return within is { } some
+                ? contiguous.TryAllocateWithin(byteCount, alignment, some, out first)
+                : contiguous.TryAllocateContiguous(byteCount, alignment, out first);
+        }
+
         bool isBlock = BitOperations.IsPow2(byteCount) && byteCount >= alignment && byteCount <= 1UL << 30;
         return isBlock ? Frames.TryAllocate(byteCount, out first) : VcmmError.NoMemory;
     }

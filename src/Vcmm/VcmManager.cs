@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Platform;
 using Vcmm.Allocation;
 using Vcmm.Tables;
@@ -136,19 +137,35 @@ public sealed partial class VcmManager
     /// <returns>How many there were, those without a hook among them.</returns>
     /// <remarks>
     /// Call it when an IOMMU interrupts, or now and then. An access that waits is ended by its hook's answer; without a hook it is
-    /// refused. <b>Threads.</b> Any number at once; no lock is held while a hook runs.
+    /// refused. What comes in answer to the answers, such as the same page once more, is for the next call. What a hook
+    /// throws comes out when all have had their turn, the first of it; its own access is refused. <b>Threads.</b> Any number at
+    /// once; no lock is held while a hook runs.
     /// </remarks>
     public int DispatchFaults()
     {
         IIommu[] iommus;
         lock (_gate) iommus = [.. _devices.Keys.Select(static key => key.Iommu).Distinct()];
-        int count = 0;
+        var faults = new List<(IIommu Iommu, DeviceFault Fault)>();
         foreach (IIommu iommu in iommus)
         {
-            for (; iommu.TryTakeFault(out DeviceFault fault); count++) Answer(iommu, fault);
+            while (iommu.TryTakeFault(out DeviceFault fault)) faults.Add((iommu, fault));
         }
 
-        return count;
+        ExceptionDispatchInfo? thrown = null;
+        foreach ((IIommu iommu, DeviceFault fault) in faults)
+        {
+            try
+            {
+                Answer(iommu, fault);
+            }
+            catch (Exception exception)
+            {
+                thrown ??= ExceptionDispatchInfo.Capture(exception);
+            }
+        }
+
+        thrown?.Throw();
+        return faults.Count;
     }
 
     internal long NextOrder() => Interlocked.Increment(ref _lastOrder);
@@ -157,8 +174,16 @@ public sealed partial class VcmManager
     {
         Device? device;
         lock (_gate) _devices.TryGetValue((iommu, fault.Device), out device);
-        FaultAnswer answer = device?.FaultHook?.Invoke(fault) ?? FaultAnswer.Refuse;
-        if (fault.IsStalled) iommu.EndFault(fault, retry: answer == FaultAnswer.Retry);
+        var answer = FaultAnswer.Refuse;
+        try
+        {
+            answer = device?.FaultHook?.Invoke(fault) ?? FaultAnswer.Refuse;
+        }
+        finally
+        {
+            // What could not be sent the IOMMU sends before it gives the next fault.
+            if (fault.IsStalled) iommu.EndFault(fault, retry: answer == FaultAnswer.Retry);
+        }
     }
 
     private static bool IsWholePages(IovaRange range) =>

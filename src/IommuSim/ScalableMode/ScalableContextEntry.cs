@@ -27,13 +27,21 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
 {
     public const int Words = 4;
     public const ulong Bytes = 32;
+    private const ulong DeviceTlbEnable = 1 << 2;
     private const ulong PasidEnable = 1 << 3;
+    private const ulong PageRequestEnable = 1 << 4;
     private const ulong RidPrivilegeBit = 1UL << 20;
 
     public bool IsPresent => (Low & 1) != 0;
 
     /// <summary>FPD.</summary>
     public bool FaultProcessingDisabled => (Low & 2) != 0;
+
+    /// <summary>DTE.</summary>
+    public bool IsDeviceTlbEnabled => (Low & DeviceTlbEnable) != 0;
+
+    /// <summary>PRE.</summary>
+    public bool IsPageRequestEnabled => (Low & PageRequestEnable) != 0;
 
     /// <summary>PASIDE.</summary>
     public bool IsPasidEnabled => (Low & PasidEnable) != 0;
@@ -71,12 +79,14 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
     }
 
     /// <summary>
-    /// Bits 8:4 and 2 (EPTR, HPTE, PRE and DTE, whose features are not offered), those from the host address width up, and all
-    /// from 127:85 on; PASIDE, RID_PASID and RID_PRIV where the unit lacks them.
+    /// Bits 8:5 (EPTR, HPTE, whose features are not offered), those from the host address width up, and all from 127:85 on; DTE,
+    /// PASIDE, PRE, RID_PASID and RID_PRIV where the unit lacks them.
     /// </summary>
     private bool HasReserved(VtdOptions options)
     {
-        ulong low = 0x1F4UL | VtdEntries.BitsFrom(options.HostAddressWidth);
+        ulong low = 0x1E0UL | VtdEntries.BitsFrom(options.HostAddressWidth);
+        if (!options.DeviceTlbs) low |= DeviceTlbEnable;
+        if (!options.HasPageRequests) low |= PageRequestEnable;
         if (!options.HasPasid) low |= PasidEnable;
         ulong high = VtdEntries.BitsFrom(21);
         if (!options.HasRidPasid) high |= VtdPasid.Largest;

@@ -103,6 +103,25 @@ public sealed class BankedFrames : IBankedFrameSource
     }
 
     /// <inheritdoc/>
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block) =>
+        TryAllocateWithin(byteCount, alignment, default, within, out block);
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, MemoryRequest request, PhysRange within, out PhysAddr block)
+    {
+        block = default;
+        VcmmError error = VcmmError.NotFound;
+        for (int i = 0; i < _banks.Length; i++)
+        {
+            if (!request.Admits(_banks[i])) continue;
+            error = _frames[i].TryAllocateWithin(byteCount, alignment, within, out block);
+            if (error != VcmmError.NoMemory) return error;
+        }
+
+        return error;
+    }
+
+    /// <inheritdoc/>
     public VcmmError TryAllocateAt(PhysRange range) =>
         TryFind(range.First, out int bank) ? _frames[bank].TryAllocateAt(range) : VcmmError.Invalid;
 

@@ -7,17 +7,26 @@ namespace Vcmm.Allocation;
 public sealed partial class FrameAllocator
 {
     /// <inheritdoc/>
-    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, out PhysAddr block)
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, out PhysAddr block) =>
+        TryAllocateWithin(byteCount, alignment, Bank, out block);
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
     {
         block = default;
         if (byteCount == 0 || byteCount % FrameBytes != 0) return VcmmError.Invalid;
         if (!BitOperations.IsPow2(alignment) || alignment > LargestBlockBytes) return VcmmError.Invalid;
-        if (byteCount > Bank.ByteCount) return VcmmError.NoMemory;
+        if (byteCount > Bank.ByteCount || !within.Overlaps(Bank)) return VcmmError.NoMemory;
         int count = (int)(byteCount >> FrameLog2);
         int aligned = (int)Math.Max(1, alignment >> FrameLog2);
+        bool isAnywhere = within.Contains(Bank);
+        // A frame that a bound cuts is outside.
+        int low = within.First.Value <= Bank.First.Value ? 0 : (int)((within.First.Value - Bank.First.Value + FrameBytes - 1) >> FrameLog2);
+        int high = within.Last.Value >= Bank.Last.Value ? _heads.Length : (int)((within.Last.Value - Bank.First.Value + 1) >> FrameLog2);
         lock (_gate)
         {
-            if (!TryFindInBlock(count, aligned, out int frame) && !TryFindAcrossBlocks(count, aligned, out frame)) return VcmmError.NoMemory;
+            if (!(isAnywhere && TryFindInBlock(count, aligned, out int frame)) && !TryFindAcrossBlocks(count, aligned, low, high, out frame))
+                return VcmmError.NoMemory;
             TakeFrames(frame, count);
             block = AddressOf(frame);
             return VcmmError.None;
@@ -48,23 +57,24 @@ public sealed partial class FrameAllocator
         return frame != None;
     }
 
-    /// <summary>Reads the whole bank for free blocks side by side.</summary>
-    private bool TryFindAcrossBlocks(int count, int aligned, out int frame)
+    /// <summary>Reads the bank for free blocks side by side, of which as much counts as lies from <paramref name="low"/> to below <paramref name="high"/>.</summary>
+    private bool TryFindAcrossBlocks(int count, int aligned, int low, int high, out int frame)
     {
         TryJoinAtHand(0);
         ulong mask = (ulong)aligned - 1;
         int start = 0;
         int end = 0;
-        while (end < _heads.Length)
+        while (end < high)
         {
             byte head = _heads[end];
             int order = head & OrderMask;
             bool isFree = (head & FreeHead) != 0;
             end += order == AnyLength ? _next[end] : 1 << order;
             if (!isFree) start = end;
-            ulong first = (_firstFrame + (ulong)start + mask & ~mask) - _firstFrame;
-            frame = (int)Math.Min(first, (ulong)end);
-            if (end - frame >= count) return true;
+            ulong first = (_firstFrame + (ulong)Math.Max(start, low) + mask & ~mask) - _firstFrame;
+            int usable = Math.Min(end, high);
+            frame = (int)Math.Min(first, (ulong)usable);
+            if (usable - frame >= count) return true;
         }
 
         frame = None;

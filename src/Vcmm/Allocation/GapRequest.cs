@@ -43,14 +43,17 @@ internal readonly struct GapRequest
     /// <summary>One more than the order of the largest block, aligned to its size, that lies in a gap; the whole space has that of its half.</summary>
     public static byte RankOf(ulong first, ulong last)
     {
-        ulong span = last - first;
-        if (span == ulong.MaxValue) return 64;
-        int order = BitOperations.Log2(span + 1);
-        ulong mask = (1UL << order) - 1;
-        ulong aligned = unchecked(first + mask) & ~mask;
-        bool fits = aligned >= first && aligned <= last && last - aligned >= mask;
-        // Twice as long as a block of the order below, a gap holds one wherever it starts.
-        return (byte)(fits ? order + 1 : order);
+        unchecked
+        {
+            ulong span = last - first;
+            if (span == ulong.MaxValue) return 64;
+            int order = BitOperations.Log2(span + 1);
+            ulong mask = (1UL << order) - 1;
+            // Up to the first aligned address, and a block from there: less than 2^64, and no branch to guess.
+            bool fits = (0 - first & mask) + mask <= span;
+            // Twice as long as a block of the order below, a gap holds one wherever it starts.
+            return (byte)(order + (fits ? 1 : 0));
+        }
     }
 
     /// <summary>The bytes of a gap from its first aligned address on; 2^64-1 for the whole space.</summary>
@@ -65,6 +68,16 @@ internal readonly struct GapRequest
 
     /// <summary>Of some entries, one bit each and not none: the one that the request prefers.</summary>
     public int FirstOf(ulong slots) => IsTopDown ? BitOperations.Log2(slots) : BitOperations.TrailingZeroCount(slots);
+
+    /// <summary>The place that the request prefers in a gap that it fits in, if it has no bounds.</summary>
+    public ulong PlaceIn(ulong gapFirst, ulong gapLast)
+    {
+        unchecked
+        {
+            ulong mask = (1UL << AlignmentLog2) - 1;
+            return (IsTopDown ? gapLast - (ByteCount - 1) : gapFirst + mask) & ~mask;
+        }
+    }
 
     /// <summary>The place in a gap that the request prefers.</summary>
     public bool TryFit(ulong gapFirst, ulong gapLast, out ulong first)

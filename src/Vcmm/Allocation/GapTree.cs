@@ -68,8 +68,7 @@ internal sealed class GapTree
         }
 
         var leaf = (GapLeaf)node;
-        request.TryFit(leaf.Keys[slot], leaf.Lasts[slot], out ulong first);
-        place = new(leaf, slot, first);
+        place = new(leaf, slot, request.PlaceIn(leaf.Keys[slot], leaf.Lasts[slot]));
         return true;
     }
 

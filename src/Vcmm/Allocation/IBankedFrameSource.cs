@@ -35,6 +35,15 @@ public interface IBankedFrameSource : IContiguousFrameSource
     /// </returns>
     VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest request, out PhysAddr block);
 
+    /// <summary>Hands out contiguous memory within bounds from the first bank that the request admits and that has it.</summary>
+    /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
+    /// <param name="alignment">A power of two up to 1 GiB.</param>
+    /// <param name="request">Which banks.</param>
+    /// <param name="within">All of it lies in here; it may reach beyond the banks.</param>
+    /// <param name="block">Its first byte, a multiple of <paramref name="alignment"/>.</param>
+    /// <returns>As without bounds.</returns>
+    VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, MemoryRequest request, PhysRange within, out PhysAddr block);
+
     /// <summary>The bank that an address lies in.</summary>
     /// <returns>False if there is none.</returns>
     bool TryFindBank(PhysAddr address, out MemoryBank? bank);

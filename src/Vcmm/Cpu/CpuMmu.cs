@@ -86,6 +86,10 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
         return range.Last.Value >> (bits - 1) == 0 || range.First.Value >= ulong.MaxValue << (bits - 1);
     }
 
+    /// <summary>Whether the tables are x86-64's, in which processors set both bits.</summary>
+    /// <remarks><b>Source.</b> Intel SDM, volume 3A, "Accessed and Dirty Flags".</remarks>
+    public bool TracksUse(TableFormat format) => format == Formats[0] && TFormat.Encoding == X86FirstStage.Encoding;
+
     /// <inheritdoc/>
     public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
@@ -112,16 +116,27 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
     }
 
     /// <inheritdoc/>
+    /// <exception cref="ArgumentException">It is not taken.</exception>
     public void ReleaseDomain(DomainId domain)
     {
-        lock (_gate) _releasedDomains.Push(domain);
+        lock (_gate)
+        {
+            if (domain.Value == 0 || domain.Value >= _nextDomain || _releasedDomains.Contains(domain))
+                throw new ArgumentException($"{domain} is not taken", nameof(domain));
+            _releasedDomains.Push(domain);
+        }
     }
 
     /// <inheritdoc/>
+    /// <returns>
+    /// Also <see cref="VcmmError.NoDevice"/> if there is no such address space, and <see cref="VcmmError.Invalid"/> with a PASID or with a
+    /// table that the cores do not walk.
+    /// </returns>
     public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         ArgumentNullException.ThrowIfNull(table);
-        if (pasid is not null) return VcmmError.Invalid;
+        if (!CanIdentify(device)) return VcmmError.NoDevice;
+        if (pasid is not null || table.Format != Formats[0]) return VcmmError.Invalid;
         _memory.Fence();
         VcmmError error = _port.LoadRoot(device, domain, table.Root);
         if (error == VcmmError.None) Interlocked.Increment(ref _rootLoads);
@@ -129,8 +144,10 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
     }
 
     /// <inheritdoc/>
+    /// <returns>As <see cref="Attach"/>.</returns>
     public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
+        if (!CanIdentify(device)) return VcmmError.NoDevice;
         if (pasid is not null) return VcmmError.Invalid;
         Interlocked.Increment(ref _shootdowns);
         Interlocked.Increment(ref _fullFlushes);

@@ -25,10 +25,19 @@ public sealed partial class DmaMapping<TMemory>
         if (error == VcmmError.NoMemory && TryFlushDeferred()) error = _frames.TryAllocate(blockBytes, out block);
         if (error != VcmmError.None) return error;
         PhysRange pages = PhysRange.FromLength(block, (byteCount + PageMask) & ~PageMask);
-        for (ulong done = 0; done < pages.ByteCount; done += PageBytes) _memory.Write(block + done, Zeros);
-        error = MapPages(new ReadOnlySpan<PhysRange>(in pages), offset: 0, DmaDirection.Bidirectional, block, out address);
+        error = VcmmError.HardwareFailure;
+        try
+        {
+            for (ulong done = 0; done < pages.ByteCount; done += PageBytes) _memory.Write(block + done, Zeros);
+            error = MapPages(new ReadOnlySpan<PhysRange>(in pages), offset: 0, DmaDirection.Bidirectional, block, out address);
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (error != VcmmError.None) _frames.Free(block);
+        }
+
         if (error == VcmmError.None) memory = block;
-        else _frames.Free(block);
         return error;
     }
 
@@ -101,9 +110,10 @@ public sealed partial class DmaMapping<TMemory>
     {
         // Aligned as the largest leaf that it could hold, if there is room for that.
         ulong alignment = byteCount >= 1UL << 30 ? 1UL << 30 : byteCount >= 2UL << 20 ? 2UL << 20 : PageBytes;
+        var reach = new IovaRange(new(0), _options.LastAddress);
         while (true)
         {
-            VcmmError error = _addresses.TryAllocate(byteCount, alignment, out range);
+            VcmmError error = _addresses.TryAllocate(byteCount, alignment, Placement.BottomUp, reach, out range);
             if (error == VcmmError.NoSpace && alignment != PageBytes)
             {
                 alignment = PageBytes;
@@ -111,12 +121,6 @@ public sealed partial class DmaMapping<TMemory>
             }
 
             if (error != VcmmError.None) return error;
-            if (range.Last.Value > _options.LastAddress.Value)
-            {
-                GiveBack(range);
-                return VcmmError.NoSpace;
-            }
-
             if (!TryExclude(range)) return VcmmError.None;
         }
     }

@@ -149,15 +149,20 @@ public sealed partial class DmaMapping<TMemory>
         if (!TryMeasure(pages, out ulong byteCount)) return VcmmError.Invalid;
         VcmmError error = TryTakeAddresses(byteCount, out IovaRange range);
         if (error != VcmmError.None) return error;
-        if (!_options.IsCoherent) CleanAll(pages);
-        error = _domain.TryMap(range.First, pages, _attributes[(int)direction]);
-        if (error == VcmmError.NoMemory && TryFlushDeferred()) error = _domain.TryMap(range.First, pages, _attributes[(int)direction]);
-        if (error != VcmmError.None)
+        error = VcmmError.HardwareFailure;
+        try
         {
-            GiveBack(range);
-            return error;
+            if (!_options.IsCoherent) CleanAll(pages);
+            error = _domain.TryMap(range.First, pages, _attributes[(int)direction]);
+            if (error == VcmmError.NoMemory && TryFlushDeferred()) error = _domain.TryMap(range.First, pages, _attributes[(int)direction]);
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (error != VcmmError.None) GiveBack(range);
         }
 
+        if (error != VcmmError.None) return error;
         lock (_gate) _live.Add(range.First.Value, new(range, block));
         address = range.First + offset;
         return VcmmError.None;
@@ -167,22 +172,21 @@ public sealed partial class DmaMapping<TMemory>
     {
         // Whoever takes it off the list ends it: of two who end the same one finds nothing.
         if (!TryTakeLive(address, byteCount, isCoherent, out Live live)) return VcmmError.NotFound;
-        VcmmError error;
-        if (_options.Deferred is { } queue)
+        VcmmError error = VcmmError.HardwareFailure;
+        try
         {
-            error = Defer(live, queue, whenUnreachable);
+            error = _options.Deferred is { } queue ? Defer(live, queue, whenUnreachable) : _domain.TryUnmap(live.Range);
         }
-        else
+        finally
         {
-            error = _domain.TryUnmap(live.Range);
-            if (error == VcmmError.None) End(live, whenUnreachable);
-        }
-
-        if (error != VcmmError.None)
-        {
-            lock (_gate) _live.Add(live.Range.First.Value, live);
+            // Also where a port throws.
+            if (error != VcmmError.None)
+            {
+                lock (_gate) _live.Add(live.Range.First.Value, live);
+            }
         }
 
+        if (error == VcmmError.None && _options.Deferred is null) End(live, whenUnreachable);
         return error;
     }
 

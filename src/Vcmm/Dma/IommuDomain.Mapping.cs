@@ -150,7 +150,8 @@ public sealed partial class IommuDomain
         ArgumentNullException.ThrowIfNull(gather);
         if (gather.Domain != this) return VcmmError.Invalid;
         if (gather.IsDeferred) return VcmmError.Busy;
-        VcmmError error = Invalidate(gather.Tables);
+        // Once it began to be mapped again it can only be mapped.
+        VcmmError error = gather.IsHalfRestored ? VcmmError.HardwareFailure : Invalidate(gather.Tables);
         if (error == VcmmError.None) Complete(gather);
         else Restore(gather);
         return error;
@@ -177,7 +178,7 @@ public sealed partial class IommuDomain
         ArgumentNullException.ThrowIfNull(queue);
         if (gather.Domain != this) return VcmmError.Invalid;
         if (gather.IsDeferred) return VcmmError.Busy;
-        VcmmError error = gather.TryDefer(queue, _iommu, Id, after);
+        VcmmError error = gather.IsHalfRestored ? VcmmError.HardwareFailure : gather.TryDefer(queue, _iommu, Id, after);
         if (error != VcmmError.None) Restore(gather);
         return error;
     }
@@ -195,11 +196,19 @@ public sealed partial class IommuDomain
     {
         // Nobody may find a part of it mapped and the rest not yet.
         _stripes.Enter(RangeStripes.All);
-        _table.Relink(gather.Tables);
-        gather.Runs.MapAgain(_table, _workers[0].Pages);
-        _pending.Remove(gather.Ranges);
-        gather.Clear();
-        _stripes.Exit(RangeStripes.All);
+        try
+        {
+            // If memory throws on the way all of it is done again by the next call.
+            gather.IsHalfRestored = true;
+            _table.Relink(gather.Tables);
+            gather.Runs.MapAgain(_table, _workers[0].Pages);
+            _pending.Remove(gather.Ranges);
+            gather.Clear();
+        }
+        finally
+        {
+            _stripes.Exit(RangeStripes.All);
+        }
     }
 
     private VcmmError Map(IovaRange range, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, Worker worker)
@@ -214,8 +223,22 @@ public sealed partial class IommuDomain
         if (worker.Pages.Count != 0) worker.Pages.ReturnAll(_frames);
         if (!_iommu.CachesAbsent) return VcmmError.None;
 
-        error = InvalidateAbsent(range);
-        if (error == VcmmError.None) return VcmmError.None;
+        error = VcmmError.HardwareFailure;
+        try
+        {
+            error = InvalidateAbsent(range);
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (error != VcmmError.None) error = TakeBack(range, segments, attributes, worker, error);
+        }
+
+        return error;
+    }
+
+    private VcmmError TakeBack(IovaRange range, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, Worker worker, VcmmError error)
+    {
         _table.Unmap(range, worker.Tables);
         if (Finish(worker) == VcmmError.None) return error;
         // Twice the hardware did not answer: it may have walked to the memory. The mapping stands.
@@ -228,10 +251,25 @@ public sealed partial class IommuDomain
     {
         VcmmError error = worker.Runs.TryAdd(_table, range);
         if (error != VcmmError.None) return error;
-        _table.Unmap(range, worker.Tables);
-        error = Finish(worker);
-        if (error != VcmmError.None) worker.Runs.MapAgain(_table, worker.Pages);
-        worker.Runs.Clear();
+        error = VcmmError.HardwareFailure;
+        try
+        {
+            _table.Unmap(range, worker.Tables);
+            error = Finish(worker);
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (error != VcmmError.None)
+            {
+                _table.Relink(worker.Tables);
+                worker.Tables.Clear();
+                worker.Runs.MapAgain(_table, worker.Pages);
+            }
+
+            worker.Runs.Clear();
+        }
+
         return error;
     }
 
@@ -252,8 +290,7 @@ public sealed partial class IommuDomain
     /// </summary>
     private VcmmError DropEmptyTables(IovaRange range, Worker worker)
     {
-        const ulong smallestLargeLeafBytes = 2UL << 20;
-        if (range.Last.Value - range.First.Value < smallestLargeLeafBytes - 1) return VcmmError.None;
+        if (range.Last.Value - range.First.Value < _largeLeafBytes - 1) return VcmmError.None;
         _table.Unmap(range, worker.Tables);
         return worker.Tables.HasTables ? Finish(worker) : VcmmError.None;
     }
@@ -261,10 +298,19 @@ public sealed partial class IommuDomain
     /// <summary>Invalidates, waits, and only then frees the unlinked tables; links them again if the hardware fails.</summary>
     private VcmmError Finish(Worker worker)
     {
-        VcmmError error = Invalidate(worker.Tables);
-        if (error == VcmmError.None) _table.Release(worker.Tables);
-        else _table.Relink(worker.Tables);
-        worker.Tables.Clear();
+        VcmmError error = VcmmError.HardwareFailure;
+        try
+        {
+            error = Invalidate(worker.Tables);
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (error == VcmmError.None) _table.Release(worker.Tables);
+            else _table.Relink(worker.Tables);
+            worker.Tables.Clear();
+        }
+
         return error;
     }
 

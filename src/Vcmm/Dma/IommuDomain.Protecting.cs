@@ -39,15 +39,24 @@ public sealed partial class IommuDomain
     {
         VcmmError error = worker.Runs.TryAdd(_table, range);
         if (error != VcmmError.None) return error;
-        _table.Protect(range, attributes, worker.Tables);
-        error = Finish(worker);
-        if (error != VcmmError.None)
+        error = VcmmError.HardwareFailure;
+        try
         {
-            worker.Runs.ProtectAgain(_table, worker.Tables);
-            worker.Tables.Clear();
+            _table.Protect(range, attributes, worker.Tables);
+            error = Finish(worker);
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (error != VcmmError.None)
+            {
+                worker.Runs.ProtectAgain(_table, worker.Tables);
+                worker.Tables.Clear();
+            }
+
+            worker.Runs.Clear();
         }
 
-        worker.Runs.Clear();
         return error;
     }
 

@@ -25,6 +25,7 @@ public sealed partial class IommuDomain
     private readonly IPageTable _table;
     private readonly IovaRange[] _reserved;
     private readonly bool _hasTablesOf512;
+    private readonly ulong _largeLeafBytes;
     private int _attachmentCount;
     private bool _freed;
 
@@ -35,6 +36,7 @@ public sealed partial class IommuDomain
         _table = table;
         _reserved = [.. iommu.ReservedRegions];
         _hasTablesOf512 = table.Format.Encoding == VtdSecondStage.Encoding || table.Format.Encoding == X86FirstStage.Encoding;
+        _largeLeafBytes = table.LargeLeafBytes;
         Id = id;
         for (int i = 0; i < _workers.Length; i++) _workers[i] = new();
     }
@@ -113,9 +115,18 @@ public sealed partial class IommuDomain
             // Counted before the hardware can walk the table: an unmap that does not see the count has cleared its entries
             // before the first walk.
             Interlocked.Increment(ref _attachmentCount);
-            VcmmError error = _iommu.Attach(device, pasid, Id, _table);
-            if (error == VcmmError.None) _attachments.Add((device, pasid));
-            else Interlocked.Decrement(ref _attachmentCount);
+            VcmmError error = VcmmError.HardwareFailure;
+            try
+            {
+                error = _iommu.Attach(device, pasid, Id, _table);
+            }
+            finally
+            {
+                // Also where a port throws.
+                if (error == VcmmError.None) _attachments.Add((device, pasid));
+                else Interlocked.Decrement(ref _attachmentCount);
+            }
+
             return error;
         }
     }

@@ -27,6 +27,9 @@ public sealed class UnmapGather : IQuarantined
     /// <summary>Whether a flush queue holds it; until that has released it, it cannot be used.</summary>
     public bool IsDeferred => Volatile.Read(ref _isDeferred);
 
+    /// <summary>Whether mapping it again began and did not end: a port threw.</summary>
+    internal bool IsHalfRestored { get; set; }
+
     internal List<IovaRange> Ranges { get; } = [];
 
     internal MappedRuns Runs { get; } = new();
@@ -60,5 +63,6 @@ public sealed class UnmapGather : IQuarantined
         Ranges.Clear();
         Runs.Clear();
         Tables.Clear();
+        IsHalfRestored = false;
     }
 }

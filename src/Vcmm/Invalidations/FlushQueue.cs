@@ -99,7 +99,7 @@ public sealed class FlushQueue
             if (error != VcmmError.None) return error;
         }
 
-        TryFlush();
+        FlushWhatIsDue();
         return VcmmError.None;
     }
 
@@ -132,22 +132,18 @@ public sealed class FlushQueue
                 _waiting = _idle.Count != 0 ? _idle.Pop() : new();
             }
 
-            VcmmError error = batch.Invalidate();
-            lock (_gate)
+            VcmmError error = VcmmError.HardwareFailure;
+            try
             {
-                _hasFailed = error != VcmmError.None;
-                if (_hasFailed)
-                {
-                    _failedAt = _options.Time.GetTimestamp();
-                    // What was added meanwhile waits behind it.
-                    batch.Append(_waiting);
-                    _idle.Push(_waiting);
-                    _waiting = batch;
-                    return error;
-                }
-
-                _count -= batch.EntryCount;
+                error = batch.Invalidate();
             }
+            finally
+            {
+                // Also where an IOMMU throws: nothing may leave quarantine unseen.
+                lock (_gate) Settle(batch, error);
+            }
+
+            if (error != VcmmError.None) return error;
         }
 
         batch.Release();
@@ -159,6 +155,36 @@ public sealed class FlushQueue
     /// <summary>Flushes.</summary>
     /// <exception cref="VcmmException">As <see cref="TryFlush"/>.</exception>
     public void Flush() => VcmmException.ThrowIf(TryFlush(), nameof(Flush));
+
+    /// <summary>Under the lock of the entries: the batch is out of quarantine, or it is what waits.</summary>
+    private void Settle(FlushBatch batch, VcmmError error)
+    {
+        _hasFailed = error != VcmmError.None;
+        if (!_hasFailed)
+        {
+            _count -= batch.EntryCount;
+            return;
+        }
+
+        _failedAt = _options.Time.GetTimestamp();
+        // What was added meanwhile waits behind it.
+        batch.Append(_waiting);
+        _idle.Push(_waiting);
+        _waiting = batch;
+    }
+
+    private void FlushWhatIsDue()
+    {
+#pragma warning disable CA1031 // Whatever it is, the entry is in quarantine, and an exception would say that it is not; the next flush meets it.
+        try
+        {
+            TryFlush();
+        }
+        catch (Exception)
+        {
+        }
+#pragma warning restore CA1031
+    }
 
     private bool IsDue(long now) => IsOld(now) || (_waiting.EntryCount >= _options.FlushAtCount && !_hasFailed);
 

@@ -13,6 +13,10 @@ namespace Vcmm.Tables;
 /// <para><b>Break-before-make.</b> Where the format demands it, <see cref="Split"/> and <see cref="TryMerge"/> leave the entries that
 /// they change absent until <see cref="Release"/>: the gather has <see cref="InvalidationGather.HasBroken"/>, and nothing else may be
 /// done to these addresses meanwhile.</para>
+/// <para><b>Errors.</b> A range that is not made of whole granules or that the table does not cover (<see cref="Covers"/>), memory that is
+/// not made of whole granules or lies beyond <see cref="LastPhysAddr"/>, and attributes that an entry cannot express are an
+/// <see cref="ArgumentException"/>; then nothing has changed. Where <see cref="Map"/> finds something else mapped it throws
+/// <see cref="InvalidOperationException"/>, and what it has mapped until then stays.</para>
 /// <para><b>Hardware's bits.</b> The accessed and dirty bits that hardware sets in a leaf are kept by every call but
 /// <see cref="Unmap"/>, whenever they are set.</para>
 /// </remarks>
@@ -30,6 +34,12 @@ public interface IPageTable
     /// <summary>The last physical address that the table can map to.</summary>
     PhysAddr LastPhysAddr { get; }
 
+    /// <summary>
+    /// The size in bytes of the smallest leaf that is larger than a granule; <see cref="ulong.MaxValue"/> where there is none. A range
+    /// that is shorter holds no place for a large leaf.
+    /// </summary>
+    ulong LargeLeafBytes { get; }
+
     /// <summary>Whether the table can map every address of <paramref name="range"/>.</summary>
     /// <remarks>Where addresses are sign-extended there are two halves; a range that spans the gap between them is not covered.</remarks>
     bool Covers(IovaRange range);
@@ -43,7 +53,10 @@ public interface IPageTable
     /// </summary>
     int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments);
 
-    /// <summary>Maps <paramref name="segments"/>, one behind the other, from <paramref name="first"/> on. Cannot fail.</summary>
+    /// <summary>
+    /// Maps <paramref name="segments"/>, one behind the other, from <paramref name="first"/> on. As long as its callers keep to what
+    /// follows it cannot fail.
+    /// </summary>
     /// <param name="first">A multiple of the granule. The range must be unmapped, or mapped to the very same.</param>
     /// <param name="segments">Whole granules. Segments that continue each other are mapped as one.</param>
     /// <param name="attributes">Some that <see cref="CanExpress"/> accepts.</param>

@@ -39,6 +39,9 @@ public sealed class IdentityTable : IPageTable
     /// <inheritdoc/>
     public bool HasDirtyBits => false;
 
+    /// <summary>None: nothing is larger than a granule.</summary>
+    public ulong LargeLeafBytes => ulong.MaxValue;
+
     /// <inheritdoc/>
     public bool Covers(IovaRange range) => true;
 
@@ -54,18 +57,24 @@ public sealed class IdentityTable : IPageTable
     /// <param name="segments">Whole granules.</param>
     /// <param name="attributes">Some that <see cref="CanExpress"/> accepts.</param>
     /// <param name="pages">Is not used.</param>
-    /// <exception cref="InvalidOperationException">A byte would not have its own address, or is mapped with other attributes.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// A byte would not have its own address, or is mapped with other attributes. Nothing has changed.
+    /// </exception>
     public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
     {
+        if (!CanExpress(attributes)) throw new ArgumentException($"{attributes} withhold what nothing can withhold here", nameof(attributes));
         ulong next = first.Value;
         foreach (PhysRange segment in segments)
         {
+            RequireGranules(new(new(segment.First.Value), new(segment.Last.Value)));
             if (segment.First.Value != next) throw new InvalidOperationException($"{segment} is to be mapped at 0x{next:x}, and nothing translates");
             next = unchecked(segment.Last.Value + 1);
         }
 
         if (segments.Length == 0) return;
-        var range = new IovaRange(first, new(segments[^1].Last.Value));
+        ulong last = segments[^1].Last.Value;
+        if (last < first.Value) throw new ArgumentException($"what begins at {first} reaches beyond the last address", nameof(segments));
+        var range = new IovaRange(first, new(last));
         lock (_gate)
         {
             foreach (Leaf leaf in _mapped)
@@ -81,6 +90,7 @@ public sealed class IdentityTable : IPageTable
     /// <inheritdoc/>
     public void Unmap(IovaRange range, InvalidationGather gather)
     {
+        RequireGranules(range);
         lock (_gate)
         {
             foreach (Leaf leaf in _mapped)
@@ -103,6 +113,8 @@ public sealed class IdentityTable : IPageTable
     /// <inheritdoc/>
     public void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather)
     {
+        RequireGranules(range);
+        if (!CanExpress(attributes)) throw new ArgumentException($"{attributes} withhold what nothing can withhold here", nameof(attributes));
         lock (_gate)
         {
             List<Leaf> changed = Without(range);
@@ -172,6 +184,11 @@ public sealed class IdentityTable : IPageTable
     public void Free()
     {
         lock (_gate) Volatile.Write(ref _mapped, []);
+    }
+
+    private static void RequireGranules(IovaRange range)
+    {
+        if (((range.First.Value | ~range.Last.Value) & (GranuleBytes - 1)) != 0) throw new ArgumentException($"{range} is not made of whole granules", nameof(range));
     }
 
     private static Leaf LeafOf(IovaRange range, MappingAttributes attributes) => new(range, new(range.First.Value), attributes);

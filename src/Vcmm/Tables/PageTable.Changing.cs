@@ -8,11 +8,16 @@ namespace Vcmm.Tables;
 public sealed partial class PageTable<TFormat, TMemory>
 {
     /// <inheritdoc/>
-    public int CountSplitTables(IovaRange range) => CountSplit(Root, _levelCount, range.First.Value, range.ByteCount);
+    public int CountSplitTables(IovaRange range)
+    {
+        RequireRange(range);
+        return CountSplit(Root, _levelCount, range.First.Value, range.ByteCount);
+    }
 
     /// <inheritdoc/>
     public void Split(IovaRange range, TablePagePool pages, InvalidationGather gather)
     {
+        RequireRange(range);
         Split(Root, _levelCount, range.First.Value, range.ByteCount, pages, gather);
         _memory.Fence();
     }
@@ -20,6 +25,8 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public void Protect(IovaRange range, MappingAttributes attributes, InvalidationGather gather)
     {
+        RequireRange(range);
+        if (!TFormat.CanExpress(attributes)) ThrowAttributes(attributes);
         RequireUncut(range);
         Protect(Root, _levelCount, range.First.Value, range.ByteCount, attributes, gather);
         _memory.Fence();
@@ -28,6 +35,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public bool TryMerge(IovaRange range, InvalidationGather gather)
     {
+        RequireRange(range);
         bool merged = TryMerge(Root, _levelCount, range.First.Value, range.ByteCount, gather);
         _memory.Fence();
         return merged;
@@ -44,6 +52,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     private void CollectUsed(IovaRange range, ulong bit, bool clear, ICollection<IovaRange> used, InvalidationGather gather)
     {
         if (bit == 0) throw new InvalidOperationException($"in a table of {Format} hardware does not note what it uses");
+        RequireRange(range);
         if (clear) RequireUncut(range);
         var collected = new Joined(used);
         Collect(Root, _levelCount, range.First.Value, range.ByteCount, bit, clear, gather, ref collected);

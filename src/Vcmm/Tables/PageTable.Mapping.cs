@@ -9,6 +9,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public int CountMissingTables(Iova first, ReadOnlySpan<PhysRange> segments)
     {
+        RequireSegments(first, segments);
         // One page in a table that is there, most often.
         if (segments.Length == 1 && segments[0].Last.Value - segments[0].First.Value < GranuleBytes)
         {
@@ -33,6 +34,8 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public void Map(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, TablePagePool pages)
     {
+        RequireSegments(first, segments);
+        if (!TFormat.CanExpress(attributes)) ThrowAttributes(attributes);
         if (segments.Length == 1)
         {
             PhysRange segment = segments[0];
@@ -59,6 +62,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     /// <inheritdoc/>
     public void Unmap(IovaRange range, InvalidationGather gather)
     {
+        RequireRange(range);
         ulong byteCount = unchecked(range.Last.Value - range.First.Value + 1);
         PhysAddr table = Descend(range.First.Value, byteCount, ref gather.Hint, out int level);
         if (level == 1) ClearPages(Slot(table, 1, range.First.Value), range.First.Value, byteCount >> TFormat.GranuleLog2, gather);

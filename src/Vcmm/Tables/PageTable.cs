@@ -44,6 +44,8 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
         _levelCount = format.LevelCount;
         Format = format;
         Root = root;
+        uint large = format.LeafLevels & ~(1u << 1);
+        LargeLeafBytes = large == 0 ? ulong.MaxValue : EntryBytes(System.Numerics.BitOperations.TrailingZeroCount(large));
     }
 
     /// <inheritdoc/>
@@ -57,6 +59,9 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
 
     /// <inheritdoc/>
     public bool HasDirtyBits => TFormat.AccessedBit != 0 && TFormat.DirtyBit != 0;
+
+    /// <inheritdoc/>
+    public ulong LargeLeafBytes { get; }
 
     private static readonly byte[] Zeros = new byte[1 << TFormat.GranuleLog2];
 

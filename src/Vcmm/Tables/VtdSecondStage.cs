@@ -76,7 +76,8 @@ public readonly struct VtdSecondStage : IPageTableFormat
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static MappingAttributes AttributesOf(ulong entry, int level) =>
-        ((entry & ReadBit) != 0 ? Access.Read : Access.None) | ((entry & WriteBit) != 0 ? Access.Write : Access.None);
+        // The two bits stand where those of Access do.
+        (Access)(entry & (ReadBit | WriteBit));
 
     /// <inheritdoc/>
     public static bool CanExpress(MappingAttributes attributes) =>

@@ -9,7 +9,7 @@ namespace Vcmm.Vtd;
 /// <para>The tables in memory are the only record. A context table is made for a bus when its first device is attached and
 /// stays until the driver stops.</para>
 /// <para><b>Source.</b> VT-d specification, "Root Entry" and "Context Entry". Translation type 00b: untranslated requests go
-/// through second-stage tables.</para>
+/// through second-stage tables; 01b: translation requests do too, and translated requests are let through.</para>
 /// </remarks>
 internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames, PhysAddr root) : IDeviceTables
     where TMemory : struct, IPhysicalMemory
@@ -18,12 +18,19 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
     private const int EntryWords = 2;
     private const int BusCount = 256;
     private const int DomainShift = 8;
+    private const ulong DeviceTlbType = 1UL << 2;
 
     [LockRank(LockRank.DeviceTables)]
     private readonly object _gate = new();
 
     /// <summary>The translation table mode is 00b.</summary>
     public ulong RootPointer => root.Value;
+
+    /// <inheritdoc/>
+    public bool IsAttached(StreamId device)
+    {
+        lock (_gate) return memory.IsPresent(RootSlotOf(device)) && memory.IsPresent(EntryOf(device));
+    }
 
     /// <inheritdoc/>
     public VcmmError TryAttach(in Attachment attachment, IPageTable table, out bool contextChanged)
@@ -36,7 +43,8 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
             PhysAddr entry = EntryOf(contexts, attachment.Device);
             if (memory.IsPresent(entry)) throw new InvalidOperationException($"{attachment.Device} is attached already");
             // Address widths 001b, 010b and 011b are 3, 4 and 5 levels.
-            memory.Publish(entry, [table.Root.Value, (ulong)attachment.Domain.Value << DomainShift | (uint)(table.Format.LevelCount - 2)]);
+            ulong type = attachment.Ats is null ? 0 : DeviceTlbType;
+            memory.Publish(entry, [table.Root.Value | type, (ulong)attachment.Domain.Value << DomainShift | (uint)(table.Format.LevelCount - 2)]);
             return VcmmError.None;
         }
     }

@@ -27,17 +27,19 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
     {
         lock (_gate)
         {
-            uint record = OffsetOf(_next);
-            if (!Bit(registers.Read64(record + 8), Fault))
+            fault = default;
+            if (!Bit(registers.Read64(OffsetOf(_next) + 8), Fault))
             {
-                // The hardware may have begun elsewhere, at the record that FSTS.FRI names; without a fault that one is empty too.
-                _next = (registers.Read32(VtdRegisters.FaultStatus) >> 8 & 0xFF) % capabilities.FaultRecordCount;
-                record = OffsetOf(_next);
+                // The hardware may have begun elsewhere, at the record that FSTS.FRI names. It names one only while a fault is
+                // pending: without one the ring goes on where it is, or the next look could begin in the middle of what comes.
+                uint status = registers.Read32(VtdRegisters.FaultStatus);
+                if ((status & VtdRegisters.PrimaryPendingFault) == 0) return false;
+                _next = (status >> 8 & 0xFF) % capabilities.FaultRecordCount;
             }
 
+            uint record = OffsetOf(_next);
             ulong high = registers.Read64(record + 8);
             ulong low = registers.Read64(record);
-            fault = default;
             if (!Bit(high, Fault)) return false;
             fault = Decode(low, high);
             // Writing F, in the record's last word, clears it.

@@ -15,6 +15,9 @@ internal interface IDeviceTables
     /// <summary>What the root table address register is given.</summary>
     ulong RootPointer { get; }
 
+    /// <summary>Whether any address space of the device is attached.</summary>
+    bool IsAttached(StreamId device);
+
     /// <summary>Makes the entries present that lead to <paramref name="table"/>.</summary>
     /// <param name="attachment">Whose.</param>
     /// <param name="table">The table.</param>

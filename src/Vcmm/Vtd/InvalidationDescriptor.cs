@@ -11,6 +11,9 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     private const ulong WaitType = 0x5;
     private const ulong PasidIotlbType = 0x6;
     private const ulong PasidCacheType = 0x7;
+    private const ulong DeviceTlbType = 0x3;
+    private const ulong PasidDeviceTlbType = 0x8;
+    private const ulong PageGroupResponseType = 0x9;
 
     /// <summary>Of the context cache and the IOTLB.</summary>
     private const ulong GlobalGranularity = 1UL << 4;
@@ -28,6 +31,11 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     private const ulong StatusWrite = 1UL << 5;
     private const ulong FenceFlag = 1UL << 6;
     private const ulong LeafOnlyHint = 1UL << 6;
+    private const ulong DrainPageRequests = 1UL << 7;
+    private const int PageLog2 = 12;
+
+    /// <summary>A mask for all addresses there are.</summary>
+    private const int AllPages = 64 - PageLog2;
 
     public static InvalidationDescriptor ContextGlobal => new(ContextType | GlobalGranularity, 0);
 
@@ -65,8 +73,40 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
 
     public bool IsFence => Low == (WaitType | StatusWrite | FenceFlag);
 
-    /// <summary>Writes <paramref name="data"/> to <paramref name="status"/> once everything before it is complete.</summary>
-    public static InvalidationDescriptor Wait(PhysAddr status, uint data) => new(WaitType | StatusWrite | (ulong)data << 32, status.Value);
+    /// <summary>
+    /// What a device holds of pages. Where it came from must be forgotten before, or the device fetches it again: "Device-TLB
+    /// Invalidate".
+    /// </summary>
+    public static InvalidationDescriptor DeviceTlbPages(DeviceTlb tlb, PageBlock pages)
+    {
+        // The lowest clear bit of the address says how many pages: bit 12 two, bit 13 four, …. At the top none needs to be.
+        ulong size = pages.Mask == 0 ? 0 : ((1UL << (PageLog2 + pages.Mask - 1)) - 1) & ~((1UL << PageLog2) - 1);
+        ulong hasSize = pages.Mask == 0 ? 0 : 1UL;
+        ulong depth = (uint)tlb.QueueDepth & 0x1F;
+        return tlb.Pasid == 0
+            ? new(DeviceTlbType | depth << 16 | (ulong)tlb.Device.Value << 32, pages.Address | size | hasSize)
+            : new(
+                PasidDeviceTlbType | depth << 4 | (ulong)tlb.Device.Value << 16 | (ulong)tlb.Pasid << 32,
+                pages.Address | size | hasSize << 11);
+    }
+
+    /// <summary>All that a device holds of an address space.</summary>
+    public static InvalidationDescriptor DeviceTlbAll(DeviceTlb tlb) => DeviceTlbPages(tlb, new(0, AllPages));
+
+    /// <summary>The answer to a group of page requests: try again, or "Invalid Request".</summary>
+    public static InvalidationDescriptor PageGroupResponse(StreamId device, Pasid? pasid, int group, bool retry) => new(
+        PageGroupResponseType
+            | (pasid is { } named ? 1UL << 4 | (ulong)named.Value << 32 : 0)
+            | (retry ? 0UL : 1UL) << 12
+            | (ulong)device.Value << 16,
+        1UL << 2 | (ulong)group << 3);
+
+    /// <summary>
+    /// Writes <paramref name="data"/> to <paramref name="status"/> once everything before it is complete, and, where
+    /// <paramref name="drainsPageRequests"/> says so, page requests on their way are in their queue.
+    /// </summary>
+    public static InvalidationDescriptor Wait(PhysAddr status, uint data, bool drainsPageRequests) =>
+        new(WaitType | StatusWrite | (drainsPageRequests ? DrainPageRequests : 0) | (ulong)data << 32, status.Value);
 
     private static ulong Tag(DomainId domain) => (ulong)domain.Value << 16;
 

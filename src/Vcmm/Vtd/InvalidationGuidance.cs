@@ -12,7 +12,7 @@ namespace Vcmm.Vtd;
 internal static class InvalidationGuidance
 {
     /// <summary>The most commands that anything here takes.</summary>
-    public const int MostCommands = 6;
+    public const int MostCommands = 7;
 
     private static readonly DomainId NoDomain = new(0);
 
@@ -59,6 +59,8 @@ internal static class InvalidationGuidance
         if (attachment.Stage == Stage.First) commands[count++] = InvalidationDescriptor.IotlbOfPasid(attachment.Domain, attachment.Pasid);
         if (attachment.Stage != Stage.First || contextChanged)
             commands[count++] = InvalidationDescriptor.IotlbOfDomain(capabilities, attachment.Domain);
+        // Last: what it forgets it could fetch again from what is before.
+        if (attachment.Tlb is { } tlb) commands[count++] = InvalidationDescriptor.DeviceTlbAll(tlb);
         return count;
     }
 
@@ -105,4 +107,15 @@ internal enum Stage
 /// <param name="Pasid">Which PASID entry: 0 for requests without a PASID.</param>
 /// <param name="Domain">The tag of what is cached.</param>
 /// <param name="Stage">The kind of entry and table.</param>
-internal readonly record struct Attachment(StreamId Device, uint Pasid, DomainId Domain, Stage Stage);
+internal readonly record struct Attachment(StreamId Device, uint Pasid, DomainId Domain, Stage Stage)
+{
+    /// <summary>The device's own TLB; null: it has none.</summary>
+    public AtsCapability? Ats { get; init; }
+
+    public DeviceTlb? Tlb => Ats is { } ats ? new(Device, Pasid, ats.InvalidateQueueDepth) : null;
+
+    public bool AsksForPages => Ats is { PageRequests: true };
+
+    /// <summary>The PASID as requests carry it.</summary>
+    public Pasid? PasidOrNull => Pasid == 0 ? null : new Pasid(Pasid);
+}

@@ -31,6 +31,7 @@ internal sealed class InvalidationQueue<TMemory>
     private readonly GlobalCommand _command;
     private readonly IWaitPolicy _policy;
     private readonly VtdCapabilities _capabilities;
+    private readonly DeviceTlbs _tlbs;
     private readonly PhysAddr _queue;
     private readonly PhysAddr _status;
     private readonly bool[] _awaited;
@@ -46,6 +47,7 @@ internal sealed class InvalidationQueue<TMemory>
     /// <param name="policy">How long to wait for it.</param>
     /// <param name="queue">A frame for the descriptors.</param>
     /// <param name="status">A frame for the status words, one for each descriptor.</param>
+    /// <param name="tlbs">The devices that hold translations too.</param>
     /// <param name="isScalable">Whether the hardware translates in scalable mode.</param>
     public InvalidationQueue(
         TMemory memory,
@@ -55,6 +57,7 @@ internal sealed class InvalidationQueue<TMemory>
         IWaitPolicy policy,
         PhysAddr queue,
         PhysAddr status,
+        DeviceTlbs tlbs,
         bool isScalable)
     {
         _isScalable = isScalable;
@@ -68,6 +71,7 @@ internal sealed class InvalidationQueue<TMemory>
         _policy = policy;
         _queue = queue;
         _status = status;
+        _tlbs = tlbs;
     }
 
     /// <summary>The most commands that <see cref="Submit"/> takes at once.</summary>
@@ -96,23 +100,32 @@ internal sealed class InvalidationQueue<TMemory>
 
     /// <summary>Gives the commands to the hardware and waits until they are complete.</summary>
     /// <param name="commands">At most <see cref="Capacity"/>.</param>
+    /// <param name="drainsPageRequests">Whether to wait for page requests on their way to their queue as well.</param>
+    /// <param name="isLostByRestart">
+    /// Whether there is a command among them that a new start of the queue does not make good: it invalidates everything, and does
+    /// nothing else.
+    /// </param>
     /// <returns><see cref="VcmmError.HardwareFailure"/> if that is not known to have happened.</returns>
-    public VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands)
+    public VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests = false, bool isLostByRestart = false)
     {
         uint restarts = Volatile.Read(ref _restarts);
         long begun = _policy.Begin();
         Ticket ticket;
-        for (int attempt = 1; !TryEnqueue(commands, out ticket); attempt++)
+        VcmmError error;
+        for (int attempt = 1; !TryEnqueue(commands, drainsPageRequests, out ticket); attempt++)
         {
             if (Volatile.Read(ref _isBroken)) return VcmmError.HardwareFailure;
             // Full for longer than the hardware may take.
-            if (!_policy.KeepWaiting(begun, attempt)) return Recover(restarts);
+            if (_policy.KeepWaiting(begun, attempt)) continue;
+            error = Recover(restarts);
+            return isLostByRestart ? VcmmError.HardwareFailure : error;
         }
 
-        return Wait(ticket);
+        error = Wait(ticket);
+        return error == VcmmError.None && isLostByRestart && Volatile.Read(ref _restarts) != ticket.Restarts ? VcmmError.HardwareFailure : error;
     }
 
-    private bool TryEnqueue(ReadOnlySpan<InvalidationDescriptor> commands, out Ticket ticket)
+    private bool TryEnqueue(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests, out Ticket ticket)
     {
         lock (_gate)
         {
@@ -121,7 +134,7 @@ internal sealed class InvalidationQueue<TMemory>
             if (_isBroken && !TryRestart()) return false;
             uint waitIndex = (_tail + (uint)commands.Length) % _entryCount;
             if (FreeEntries() <= commands.Length || _awaited[waitIndex]) return false;
-            ticket = Write(commands, waitIndex);
+            ticket = Write(commands, waitIndex, drainsPageRequests);
             return true;
         }
     }
@@ -134,7 +147,7 @@ internal sealed class InvalidationQueue<TMemory>
         return (head + _entryCount - _tail - 1) % _entryCount;
     }
 
-    private Ticket Write(ReadOnlySpan<InvalidationDescriptor> commands, uint waitIndex)
+    private Ticket Write(ReadOnlySpan<InvalidationDescriptor> commands, uint waitIndex, bool drainsPageRequests = false)
     {
         // Stryker disable once arithmetic : equivalent, any number that was not used lately will do
         _lastSequence = unchecked(_lastSequence + 1);
@@ -144,7 +157,7 @@ internal sealed class InvalidationQueue<TMemory>
         _memory.Write32(status, ~ticket.Sequence);
         foreach (InvalidationDescriptor command in commands)
             Append(command.IsFence ? command with { High = StatusOf(_tail).Value } : command);
-        Append(InvalidationDescriptor.Wait(status, ticket.Sequence));
+        Append(InvalidationDescriptor.Wait(status, ticket.Sequence, drainsPageRequests));
         // The hardware must find the descriptors when it sees the tail.
         _memory.Fence();
         _registers.Write64(VtdRegisters.InvalidationQueueTail, (ulong)_tail << _descriptorLog2);
@@ -235,7 +248,21 @@ internal sealed class InvalidationQueue<TMemory>
     {
         Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
         int count = InvalidationGuidance.Everything(_capabilities, _isScalable, commands);
-        Ticket ticket = Write(commands[..count], (uint)count);
+        if (!TryComplete(commands[..count])) return false;
+        // Then what devices hold, which they could fetch again from what is before.
+        foreach (DeviceTlb tlb in _tlbs.All)
+        {
+            if (!TryComplete([InvalidationDescriptor.DeviceTlbAll(tlb)])) return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Gives commands to a queue that nobody else uses.</summary>
+    private bool TryComplete(ReadOnlySpan<InvalidationDescriptor> commands)
+    {
+        // Whoever waited for page requests to arrive is done with this too.
+        Ticket ticket = Write(commands, (_tail + (uint)commands.Length) % _entryCount, _isScalable && _capabilities.PageRequests);
         long begun = _policy.Begin();
         for (int attempt = 1; _memory.Read32(StatusOf(ticket.WaitIndex)) != ticket.Sequence; attempt++)
         {

@@ -4,8 +4,8 @@ namespace Vcmm.Vtd;
 
 /// <summary>Entries of scalable mode, without their Present bits.</summary>
 /// <remarks>
-/// <para>Everything that is not named stays 0: faults are recorded (FPD), no device holds translations of its own (DTE), none
-/// asks for pages (PRE), memory types are the platform's, and no access is forced to snoop (PGSNP).</para>
+/// <para>Everything that is not named stays 0: faults are recorded (FPD), memory types are the platform's, and no access is
+/// forced to snoop (PGSNP).</para>
 /// <para><b>Source.</b> VT-d specification, "Scalable-Mode Context Entry", "Scalable-Mode PASID Table Entry".</para>
 /// </remarks>
 internal static class PasidEntry
@@ -19,7 +19,9 @@ internal static class PasidEntry
     /// <summary>An entry of a directory holds 2^6 PASIDs.</summary>
     public const int PasidsInTableLog2 = 6;
 
+    private const ulong DeviceTlbEnable = 1UL << 2;
     private const ulong PasidEnable = 1UL << 3;
+    private const ulong PageRequestEnable = 1UL << 4;
     private const int DirectorySizeShift = 9;
 
     private const int AddressWidthShift = 2;
@@ -35,11 +37,14 @@ internal static class PasidEntry
     /// <param name="directory">The PASID directory.</param>
     /// <param name="entryCountLog2">Log2 of its entries: 7 … 14.</param>
     /// <param name="takesPasids">Whether requests with a PASID are let in; reserved where the hardware knows none.</param>
+    /// <param name="ats">What the device may do beside accesses; null: nothing.</param>
     /// <param name="words">The entry.</param>
-    public static void WriteContext(ulong directory, int entryCountLog2, bool takesPasids, Span<ulong> words)
+    public static void WriteContext(ulong directory, int entryCountLog2, bool takesPasids, AtsCapability? ats, Span<ulong> words)
     {
         words.Clear();
-        words[0] = directory | (takesPasids ? PasidEnable : 0) | (ulong)(entryCountLog2 - SmallestDirectoryLog2) << DirectorySizeShift;
+        words[0] = directory | (takesPasids ? PasidEnable : 0)
+            | (ats is null ? 0 : DeviceTlbEnable) | (ats is { PageRequests: true } ? PageRequestEnable : 0)
+            | (ulong)(entryCountLog2 - SmallestDirectoryLog2) << DirectorySizeShift;
     }
 
     /// <summary>An entry that leads to <paramref name="table"/>.</summary>

@@ -60,6 +60,12 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
     private ulong DirectoryBytes => Math.Max(DirectoryEntryBytes << _directoryLog2, FrameAllocator.FrameBytes);
 
     /// <inheritdoc/>
+    public bool IsAttached(StreamId device)
+    {
+        lock (_gate) return _devices.ContainsKey(device);
+    }
+
+    /// <inheritdoc/>
     public VcmmError TryAttach(in Attachment attachment, IPageTable table, out bool contextChanged)
     {
         lock (_gate)
@@ -82,7 +88,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
             {
                 PhysAddr contexts = newContexts ?? TableAt(RootSlot(attachment.Device));
                 Span<ulong> context = words[..PasidEntry.ContextWordCount];
-                PasidEntry.WriteContext(device.Directory.Value, _directoryLog2, _takesPasids, context);
+                PasidEntry.WriteContext(device.Directory.Value, _directoryLog2, _takesPasids, attachment.Ats, context);
                 _memory.Publish(ContextIn(contexts, attachment.Device), context);
                 if (newContexts is { } linkedContexts) _memory.Link(RootSlot(attachment.Device), linkedContexts);
             }

@@ -35,6 +35,11 @@ internal readonly record struct VtdCapabilities(ulong Cap, ulong Ecap)
 
     public bool QueuedInvalidation => Bit(Ecap, 1);
 
+    public bool DeviceTlbs => Bit(Ecap, 2);
+
+    /// <summary>Page requests, and that a wait can drain those on their way.</summary>
+    public bool PageRequests => DeviceTlbs && Bit(Ecap, 29) && Bit(Ecap, 42);
+
     /// <summary>Requests that ask for execute permission.</summary>
     public bool ExecuteRequests => Bit(Ecap, 30);
 

@@ -27,6 +27,19 @@ public sealed partial class VtdDriver<TMemory>
     public bool CanTranslate(TableFormat format, IovaRange range) =>
         Formats.Contains(format) && range.Last.Value <= VtdFormats.LastAddress(_capabilities, format).Value;
 
+    /// <summary>
+    /// Whether <paramref name="format"/> is one of <see cref="Formats"/> and reaches that far: in a first-stage table either half of the
+    /// canonical addresses, whatever the guest address width.
+    /// </summary>
+    /// <inheritdoc/>
+    public bool CanShare(TableFormat format, IovaRange range) =>
+        CanTranslate(format, range) || (Formats.Contains(format) && VtdFormats.IsCanonical(format, range));
+
+    /// <summary>First-stage tables always; second-stage ones where <see cref="VtdDriverOptions.TracksUse"/> asks for it and the hardware can.</summary>
+    /// <inheritdoc/>
+    public bool TracksUse(TableFormat format) =>
+        Formats.Contains(format) && (VtdFormats.IsFirstStage(format) || (_isScalable && _tracksUse));
+
     /// <inheritdoc/>
     public IPageTable AdoptTable(TableFormat format, PhysAddr root) => VtdFormats.Adopt(_memory, format, root);
 
@@ -60,9 +73,11 @@ public sealed partial class VtdDriver<TMemory>
     public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         Stage stage = !_isScalable ? Stage.Legacy : VtdFormats.IsFirstStage(table.Format) ? Stage.First : Stage.Second;
-        var attachment = new Attachment(device, EntryOf(pasid), domain, stage);
-        // From here on an invalidation of the domain reaches what the hardware may cache under this PASID.
+        Attachment attachment = new(device, EntryOf(pasid), domain, stage) { Ats = _tlbs.Find(device) };
+        // From here on an invalidation of the domain reaches what the hardware may cache under this PASID, and the device.
         if (stage == Stage.First) _tags.Add(domain, attachment.Pasid);
+        if (attachment.Tlb is { } tlb) _tlbs.Add(domain, tlb);
+        if (attachment.AsksForPages) _pageRequests!.Open(device, attachment.PasidOrNull);
         bool isAttached = false;
         try
         {
@@ -78,7 +93,11 @@ public sealed partial class VtdDriver<TMemory>
         }
         finally
         {
-            if (!isAttached && stage == Stage.First) _tags.Remove(domain, attachment.Pasid);
+            if (!isAttached)
+            {
+                if (attachment.AsksForPages) _pageRequests!.Undo(device, attachment.PasidOrNull);
+                Untag(attachment);
+            }
         }
     }
 
@@ -88,7 +107,7 @@ public sealed partial class VtdDriver<TMemory>
     public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
         Stage stage = !_isScalable ? Stage.Legacy : _tags.TryFind(domain, out _) ? Stage.First : Stage.Second;
-        return Detach(new(device, EntryOf(pasid), domain, stage));
+        return Detach(new Attachment(device, EntryOf(pasid), domain, stage) { Ats = _tlbs.Find(device) });
     }
 
     /// <inheritdoc/>
@@ -105,6 +124,19 @@ public sealed partial class VtdDriver<TMemory>
             else AddSecondStage(ref batch, command, blocks[..count]);
         }
 
+        // The devices come after, or they fetch again what is to go.
+        foreach (ref readonly Invalidation command in commands)
+        {
+            ReadOnlySpan<DeviceTlb> tlbs = _tlbs.Of(command.Domain);
+            if (tlbs.IsEmpty) continue;
+            int count = PageCover.Cover(_capabilities, command.Range, blocks);
+            foreach (DeviceTlb tlb in tlbs)
+            {
+                if (count == 0) batch.Add(InvalidationDescriptor.DeviceTlbAll(tlb));
+                foreach (PageBlock block in blocks[..count]) batch.Add(InvalidationDescriptor.DeviceTlbPages(tlb, block));
+            }
+        }
+
         return batch.Submit();
     }
 
@@ -112,7 +144,11 @@ public sealed partial class VtdDriver<TMemory>
     {
         bool contextChanged = _tables.Detach(attachment);
         Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
-        VcmmError error = _queue.Submit(commands[..InvalidationGuidance.AfterDetach(_capabilities, attachment, contextChanged, commands)]);
+        int count = InvalidationGuidance.AfterDetach(_capabilities, attachment, contextChanged, commands);
+        VcmmError error = _queue.Submit(commands[..count], drainsPageRequests: attachment.AsksForPages);
+        // What waits in the address space is over, and was told so, before the space is: "Revoking PASIDs with Pending Page Faults".
+        if (error == VcmmError.None && attachment.AsksForPages)
+            error = _pageRequests!.Close(attachment.Device, attachment.PasidOrNull, attachment.Tlb!.Value);
         if (error != VcmmError.None)
         {
             _tables.Restore(attachment, contextChanged);
@@ -120,8 +156,14 @@ public sealed partial class VtdDriver<TMemory>
         }
 
         _tables.Forget(attachment, contextChanged);
-        if (attachment.Stage == Stage.First) _tags.Remove(attachment.Domain, attachment.Pasid);
+        Untag(attachment);
         return VcmmError.None;
+    }
+
+    private void Untag(in Attachment attachment)
+    {
+        if (attachment.Stage == Stage.First) _tags.Remove(attachment.Domain, attachment.Pasid);
+        if (attachment.Tlb is { } tlb) _tlbs.Remove(attachment.Domain, tlb);
     }
 
     /// <summary>Requests without a PASID take entry 0: RID_PASID.</summary>
@@ -139,7 +181,7 @@ public sealed partial class VtdDriver<TMemory>
         foreach (ref readonly Invalidation command in commands)
         {
             int tags = _isScalable && _tags.TryFind(command.Domain, out ReadOnlySpan<uint> pasids) ? pasids.Length : 1;
-            count += tags * PageCover.MostBlocks;
+            count += (tags + _tlbs.Of(command.Domain).Length) * PageCover.MostBlocks;
             if (count >= _queue.Capacity) return _queue.Capacity;
         }
 

@@ -9,8 +9,11 @@ namespace Vcmm.Vtd;
 /// <remarks>
 /// <para><b>Address spaces.</b> In scalable mode a device has one for its requests without a PASID and one for each PASID.
 /// The hardware takes the entry of PASID 0 for the former (RID_PASID), and refuses requests that name it.</para>
+/// <para><b>Devices with TLBs of their own</b> are made known by <see cref="TryEnableAts"/>. Where they ask for pages, their accesses
+/// wait: <see cref="TryTakeFault"/> gives them, <see cref="EndFault"/> ends them, and so does a detach. A request that finds the queue
+/// full is not lost: the device asks again.</para>
 /// <para><b>Cost.</b> A change of a table costs at most four commands for each range, domain and, with first-stage tables,
-/// PASID under which the domain is attached, and one wait for all of them.</para>
+/// PASID under which the domain is attached, as many for each of the domain's devices that has a TLB, and one wait for all of them.</para>
 /// <para><b>Threads.</b> As <see cref="IIommu"/>.</para>
 /// <para><b>Source.</b> Intel Virtualization Technology for Directed I/O; the sections are named where a rule is used.</para>
 /// </remarks>
@@ -26,7 +29,10 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     private readonly InvalidationQueue<TMemory> _queue;
     private readonly IDeviceTables _tables;
     private readonly FaultRecords _faults;
+    private readonly DeviceTlbs _tlbs = new();
+    private readonly PageRequestQueue<TMemory>? _pageRequests;
     private readonly PhysAddr[] _queueFrames;
+    private readonly bool _tracksUse;
 
     private VtdDriver(
         TMemory memory, IMmio registers, IFrameSource frames, VtdCapabilities capabilities, VtdDriverOptions options, TableFormat[] formats, PhysAddr[] owned)
@@ -36,14 +42,17 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         _frames = frames;
         _capabilities = capabilities;
         _isScalable = options.Scalable;
+        _tracksUse = options.TracksUse && capabilities.SecondStageAccessedDirty;
         _command = new(registers, options.WaitPolicy);
         _faults = new(registers, capabilities);
         _queueFrames = owned[1..];
-        _queue = new(memory, registers, _command, capabilities, options.WaitPolicy, owned[1], owned[2], _isScalable);
+        _queue = new(memory, registers, _command, capabilities, options.WaitPolicy, owned[1], owned[2], _tlbs, _isScalable);
+        if (options.PageRequestQueueBytes != 0)
+            _pageRequests = new(memory, registers, _queue, PhysRange.FromLength(owned[3], options.PageRequestQueueBytes));
         PasidCount = _isScalable ? Math.Min(capabilities.PasidCount, options.MaximumPasidCount) : 0;
         _tables = _isScalable
             ? new ScalableTables<TMemory>(
-                memory, frames, owned[0], capabilities, PasidCount, options.TracksUse && capabilities.SecondStageAccessedDirty)
+                memory, frames, owned[0], capabilities, PasidCount, _tracksUse)
             : new ContextTables<TMemory>(memory, frames, owned[0]);
         Formats = formats;
     }
@@ -68,16 +77,17 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     /// <param name="memory">Where tables and queue are; the IOMMU must see it at the same addresses.</param>
     /// <param name="registers">The IOMMU's register page.</param>
     /// <param name="frames">
-    /// Gives the frames: three; one for each bus, in scalable mode each half of a bus, that has a device attached; and in
+    /// Gives the frames: three, and those of the page request queue; one for each bus, in scalable mode each half of a bus, that has a device attached; and in
     /// scalable mode a directory for each device (see <see cref="VtdDriverOptions.MaximumPasidCount"/>) and one for each 64
     /// PASIDs of which some were attached.
     /// </param>
     /// <param name="options">How the driver works.</param>
     /// <param name="driver">The running driver.</param>
     /// <returns>
-    /// <see cref="VcmmError.NoDevice"/> if the hardware has no queued invalidation, no scalable mode where that is asked for,
-    /// walks no tables that the driver makes, or needs its write buffer flushed; <see cref="VcmmError.NoMemory"/>;
-    /// <see cref="VcmmError.HardwareFailure"/> if it does not answer.
+    /// <see cref="VcmmError.Invalid"/> if an option is outside its range; <see cref="VcmmError.NoDevice"/> if the hardware has no
+    /// queued invalidation, no scalable mode or page requests (with draining) where they are asked for, walks no tables that the
+    /// driver makes, or needs its write buffer flushed; <see cref="VcmmError.NoMemory"/>; <see cref="VcmmError.HardwareFailure"/>
+    /// if it does not answer.
     /// </returns>
     public static VcmmError TryStart(TMemory memory, IMmio registers, IFrameSource frames, VtdDriverOptions options, out VtdDriver<TMemory>? driver)
     {
@@ -85,24 +95,27 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         ArgumentNullException.ThrowIfNull(frames);
         ArgumentNullException.ThrowIfNull(options);
         driver = null;
+        if (!options.IsValid) return VcmmError.Invalid;
         var capabilities = new VtdCapabilities(registers.Read64(VtdRegisters.Capability), registers.Read64(VtdRegisters.ExtendedCapability));
         if (!capabilities.QueuedInvalidation || capabilities.NeedsWriteBufferFlush) return VcmmError.NoDevice;
         if (options.Scalable && !capabilities.ScalableMode) return VcmmError.NoDevice;
+        if (options.PageRequestQueueBytes != 0 && !capabilities.PageRequests) return VcmmError.NoDevice;
         TableFormat[] formats = VtdFormats.Of(capabilities, options.Scalable);
         if (formats.Length == 0) return VcmmError.NoDevice;
 
-        // The root table, the queue, and the queue's status words.
-        var owned = new PhysAddr[3];
+        // The root table, the queue, the queue's status words, and the page request queue.
+        var owned = new PhysAddr[options.PageRequestQueueBytes == 0 ? 3 : 4];
         for (int i = 0; i < owned.Length; i++)
         {
-            VcmmError error = frames.TryAllocate(FrameAllocator.FrameBytes, out owned[i]);
+            ulong byteCount = i == 3 ? options.PageRequestQueueBytes : FrameAllocator.FrameBytes;
+            VcmmError error = frames.TryAllocate(byteCount, out owned[i]);
             if (error != VcmmError.None)
             {
                 for (int j = 0; j < i; j++) frames.Free(owned[j]);
                 return error;
             }
 
-            memory.ZeroFrames(owned[i]);
+            memory.ZeroFrames(owned[i], byteCount);
         }
 
         var started = new VtdDriver<TMemory>(memory, registers, frames, capabilities, options, formats, owned);
@@ -130,25 +143,64 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     {
         bool stopped = _command.TryClear(VtdRegisters.TranslationEnable) && _command.TryClear(VtdRegisters.QueuedInvalidationEnable);
         if (!stopped) throw new VcmmException(VcmmError.HardwareFailure, "the IOMMU does not stop");
+        _pageRequests?.Stop();
         FreeFrames();
     }
 
+    /// <summary>
+    /// Says that a device has a TLB of its own, and whether it asks for pages. Call it before an address space of the device is
+    /// attached, and enable ATS and PRI in the device's configuration space after that: the attachment lets it ask.
+    /// </summary>
+    /// <param name="device">The device.</param>
+    /// <param name="capability">What its configuration space says.</param>
+    /// <returns>
+    /// <see cref="VcmmError.NoDevice"/> if the hardware takes no translation requests, or page requests where the device makes
+    /// them: there must be a queue for them (<see cref="VtdDriverOptions.PageRequestQueueBytes"/>);
+    /// <see cref="VcmmError.Invalid"/> if the id or the depth is outside its range; <see cref="VcmmError.Busy"/> if it is known
+    /// already, or an address space of it is attached.
+    /// </returns>
+    /// <remarks>
+    /// An invalidation of a domain then reaches the TLBs of the domain's devices too: for each at most as many commands again as
+    /// for the domain, in the same wait. <b>Threads.</b> As <see cref="Attach"/>.
+    /// <para><b>Source.</b> VT-d specification, "Support For Device-TLBs".</para>
+    /// </remarks>
+    public VcmmError TryEnableAts(StreamId device, AtsCapability capability)
+    {
+        ArgumentNullException.ThrowIfNull(capability);
+        if (!CanIdentify(device) || capability.InvalidateQueueDepth is < 1 or > 32) return VcmmError.Invalid;
+        if (!_capabilities.DeviceTlbs || (capability.PageRequests && _pageRequests is null)) return VcmmError.NoDevice;
+        return !_tables.IsAttached(device) && _tlbs.TryEnable(device, capability) ? VcmmError.None : VcmmError.Busy;
+    }
+
+    /// <summary>Says that a device has a TLB of its own.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryEnableAts"/>.</exception>
+    public void EnableAts(StreamId device, AtsCapability capability) => VcmmException.ThrowIf(TryEnableAts(device, capability), nameof(EnableAts));
+
     /// <inheritdoc/>
-    /// <remarks><b>Source.</b> VT-d specification, "Fault Recording Registers" and "Fault Reason Encodings".</remarks>
-    public bool TryTakeFault(out DeviceFault fault) => _faults.TryTake(out fault);
+    /// <remarks>
+    /// First those that the hardware recorded, then those that wait in the page request queue. <b>Source.</b> VT-d specification,
+    /// "Fault Recording Registers", "Fault Reason Encodings" and "Recoverable Fault Reporting".
+    /// </remarks>
+    public bool TryTakeFault(out DeviceFault fault) => _faults.TryTake(out fault) || (_pageRequests?.TryTake(out fault) ?? false);
 
     /// <summary>Whether faults were lost because all records were full; clears that. Read the records first. Any thread may call.</summary>
     public bool TakeFaultOverflow() => _faults.TakeOverflow();
 
     /// <inheritdoc/>
-    /// <exception cref="InvalidOperationException">Always: no access waits.</exception>
-    public VcmmError EndFault(in DeviceFault fault, bool retry) => throw new InvalidOperationException($"{fault} does not wait");
+    /// <exception cref="InvalidOperationException">The access does not wait, or was not taken from this IOMMU.</exception>
+    /// <remarks><b>Source.</b> VT-d specification, "Servicing Recoverable Faults" and "Page Group Response Descriptor".</remarks>
+    public VcmmError EndFault(in DeviceFault fault, bool retry)
+    {
+        if (!fault.IsStalled || _pageRequests is null) throw new InvalidOperationException($"{fault} does not wait");
+        return _pageRequests.End(fault, retry);
+    }
 
     private bool TryEnable()
     {
         // In scalable mode the queue is set up first: the hardware takes its descriptors' width from there ("Queued
         // Invalidation Interface"), and the mode must not change under translations ("Root Table Address Register").
         if (_isScalable && (!TryLeaveOtherMode() || !_queue.TryStart())) return false;
+        _pageRequests?.Start();
         _registers.Write64(VtdRegisters.RootTableAddress, _tables.RootPointer);
         return _command.TrySet(VtdRegisters.SetRootTablePointer)
             && (_isScalable || _queue.TryStart())

@@ -24,4 +24,14 @@ public sealed record VtdDriverOptions
     /// does in first-stage ones. Default: no.
     /// </summary>
     public bool TracksUse { get; init; }
+
+    /// <summary>
+    /// The size of the page request queue, in scalable mode: 0 (no device may ask for pages; the default), or a power of two from
+    /// 4 KiB to 512 KiB, in one piece. A request takes 32 bytes. Choose it for as many as all devices together have
+    /// outstanding; with less they have to ask again.
+    /// </summary>
+    public uint PageRequestQueueBytes { get; init; }
+
+    internal bool IsValid => PageRequestQueueBytes == 0
+        || (Scalable && PageRequestQueueBytes is >= 1 << 12 and <= 1 << 19 && uint.IsPow2(PageRequestQueueBytes));
 }

@@ -41,12 +41,24 @@ internal static class VtdFormats
 
     public static bool IsFirstStage(TableFormat format) => format.Encoding == X86FirstStage.Encoding;
 
-    /// <summary>The last address that tables of the format translate.</summary>
+    /// <summary>The last address of those that software may choose which tables of the format translate.</summary>
+    /// <remarks>
+    /// <b>Source.</b> VT-d specification, 3.6 "First-Stage Translation": who translates I/O virtual addresses keeps them below the
+    /// smaller of MGAW and the lower canonical half (47 bits with four levels, 56 with five).
+    /// </remarks>
     public static Iova LastAddress(VtdCapabilities capabilities, TableFormat format)
     {
         // Where addresses must be canonical their uppermost bit says which half they are in.
         int tableBits = PageLog2 + IndexBits * format.LevelCount - (IsFirstStage(format) ? 1 : 0);
         return new((1UL << Math.Min(capabilities.AddressBits, tableBits)) - 1);
+    }
+
+    /// <summary>Whether the range is in one half of the addresses that first-stage tables of the format translate.</summary>
+    /// <remarks><b>Source.</b> The same: what the hardware checks is that an address is canonical, and not its width.</remarks>
+    public static bool IsCanonical(TableFormat format, IovaRange range)
+    {
+        int signBit = PageLog2 + IndexBits * format.LevelCount - 1;
+        return IsFirstStage(format) && (range.Last.Value >> signBit == 0 || range.First.Value >= ulong.MaxValue << signBit);
     }
 
     public static IPageTable Adopt<TMemory>(TMemory memory, TableFormat format, PhysAddr root)

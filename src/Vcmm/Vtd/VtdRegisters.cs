@@ -15,6 +15,11 @@ internal static class VtdRegisters
     public const uint InvalidationQueueTail = 0x88;
     public const uint InvalidationQueueAddress = 0x90;
 
+    public const uint PageRequestQueueHead = 0xC0;
+    public const uint PageRequestQueueTail = 0xC8;
+    public const uint PageRequestQueueAddress = 0xD0;
+    public const uint PageRequestStatus = 0xDC;
+
     /// <summary>GCMD and GSTS have the same bits; the ones that last are kept when another is written.</summary>
     public const uint TranslationEnable = 1u << 31;
     public const uint SetRootTablePointer = 1u << 30;
@@ -22,12 +27,16 @@ internal static class VtdRegisters
     public const uint LastingCommands = 0x96FF_FFFF;
 
     public const uint PrimaryFaultOverflow = 1u << 0;
+    public const uint PrimaryPendingFault = 1u << 1;
     public const uint InvalidationQueueError = 1u << 4;
     public const uint InvalidationCompletionError = 1u << 5;
     public const uint InvalidationTimeOutError = 1u << 6;
     public const uint InvalidationErrors = InvalidationQueueError | InvalidationCompletionError | InvalidationTimeOutError;
 
     public const uint FaultRecordBytes = 16;
+
+    public const uint PendingPageRequest = 1u << 0;
+    public const uint PageRequestOverflow = 1u << 1;
 
     /// <summary>RTADDR.TTM 01b: scalable mode. The field is 00b in legacy mode.</summary>
     public const ulong ScalableTranslation = 1UL << 10;

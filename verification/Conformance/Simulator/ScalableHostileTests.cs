@@ -19,6 +19,7 @@ public sealed class ScalableHostileTests(ITestOutputHelper output)
         VtdFaultReason.PasidInLegacyMode, VtdFaultReason.PasidBeyondSize, VtdFaultReason.ExecuteDisabled, VtdFaultReason.ScalableInterruptAddressOutput,
         VtdFaultReason.FirstStageFlagsNotUpdated, VtdFaultReason.SecondStageFlagsNotUpdated, VtdFaultReason.AddressBeyondHostWidth,
         VtdFaultReason.SecondStageFlagsNotSnooped, VtdFaultReason.FirstStageFlagsNotSnooped,
+        VtdFaultReason.DeviceTlbNotEnabled, VtdFaultReason.PageRequestNotEnabled, VtdFaultReason.PageRequestInLegacyMode,
     ];
 
     [Theory]

@@ -47,7 +47,7 @@ internal sealed partial class OperationWriter
     /// <summary>A prebuilt region, of a table that a device walks; a device of its own follows, mostly.</summary>
     private Adopt? Adopt()
     {
-        var walked = _joined.FindAll(joined => _associations.Exists(association => association.Id == joined.Association && association.Active));
+        var walked = _joined.FindAll(joined => !_deferred.Contains(joined.Vcm) && _associations.Exists(association => association.Id == joined.Association && association.Active));
         if (walked.Count == 0) return null;
         (_, ObjectId source, TableKind? kind) = Recent(walked);
         ObjectId id = Make(ObjectKind.Vcm);

@@ -16,7 +16,7 @@ internal sealed partial class OperationWriter
         ulong sizes = ChunkSizes(byteCount);
         ObjectId id = Make(ObjectKind.Memory);
         _memories.Add((id, byteCount));
-        return new(id, byteCount, sizes, _pcg.Next(3) == 0);
+        return new(id, byteCount, sizes, _pcg.Next(3) == 0) { From = From() };
     }
 
     private AllocateContiguous AllocateContiguous()
@@ -24,7 +24,7 @@ internal sealed partial class OperationWriter
         ulong byteCount = ByteCount();
         ObjectId id = Make(ObjectKind.Memory);
         _memories.Add((id, byteCount));
-        return new(id, byteCount, Rarely() ? 3 * Page : One<ulong>([Page, Page, Chunk, Large]));
+        return new(id, byteCount, Rarely() ? 3 * Page : One<ulong>([Page, Page, Chunk, Large])) { From = From() };
     }
 
     private Wrap Wrap()
@@ -98,6 +98,9 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0 || _pcg.Next(3) == 0) index = Index(_reservations.Count);
+        // A copy in a clone, whose original may be backed by the same.
+        if (_pcg.Next(12) == 0 && _reservations.FindIndex(reservation => reservation.Memory is not null && reservation.Id.In is not null) is >= 0 and var copy) index = copy;
+        NoteUnback(_reservations[index]);
         _reservations[index] = _reservations[index] with { Memory = null, Hole = null };
         return new(_reservations[index].Id);
     }
@@ -111,6 +114,7 @@ internal sealed partial class OperationWriter
         if (index < 0 || _pcg.Next(5) == 0) index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         (ulong offset, ulong byteCount) = Part(reservation.ByteCount);
+        NoteUnback(reservation);
         if (reservation.Memory is not null) _reservations[index] = reservation with { Hole = (offset, byteCount) };
         return new(reservation.Id, offset, byteCount);
     }
@@ -132,6 +136,7 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         int index = Index(_reservations.Count);
         ObjectId reservation = _reservations[index].Id;
+        NoteEnd(_reservations[index]);
         if (_pcg.Next(4) != 0) _reservations.RemoveAt(index);
         return new(reservation);
     }
@@ -144,7 +149,7 @@ internal sealed partial class OperationWriter
         ObjectId reservation = Make(ObjectKind.Reservation), memory = Make(ObjectKind.Memory);
         _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory, IsBinding = true });
         _memories.Add((memory, byteCount));
-        return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0);
+        return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0) { From = From() };
     }
 
     private Unbind? Unbind()
@@ -153,6 +158,7 @@ internal sealed partial class OperationWriter
         if (index < 0 || _pcg.Next(4) == 0) index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0) return null;
         Reserved bound = _reservations[index];
+        NoteEnd(bound);
         if (_pcg.Next(2) == 0) _reservations.RemoveAt(index);
         return new(Rarely() ? One(_vcms).Id : bound.Vcm, bound.Id, bound.Memory ?? One(_memories).Id);
     }

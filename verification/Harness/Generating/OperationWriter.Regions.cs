@@ -8,16 +8,24 @@ internal sealed partial class OperationWriter
     // Where the machines have memory: a one-to-one region spans all of it, or what is never a bank, or the start of the bank.
     private static readonly AddressRange[] OneToOneRanges = [new(0, 0x3FF_FFFF), new(0, 0x3FF_FFFF), new(0x380_0000, 0x380_FFFF), new(0x100_0000, 0x101_FFFF)];
 
+    // By region: where the first that is taken anywhere ends.
+    private readonly Dictionary<ObjectId, ulong> _topDown = [];
+
     private CreateVcm CreateVcm()
     {
-        bool isOneToOne = _pcg.Next(8) == 0;
+        bool isOneToOne = _pcg.Next(6) == 0;
         ulong first = One(Origins);
         ulong byteCount = One<ulong>([16 * Page, 4 * Large, 4 * Large, 8 * Large, 1UL << 30]);
         if (Rarely()) first += 0x800;
         AddressRange range = isOneToOne ? One(OneToOneRanges) : new(first, first + byteCount - 1);
         ObjectId id = Make(ObjectKind.Vcm);
+        // The table of a deferred region is not adopted.
+        bool isDeferred = _pcg.Next(_isScalable ? 8u : 3) == 0;
         if (range.First % Page == 0) _vcms.Add((id, range, isOneToOne));
-        return new(id, range, isOneToOne ? VcmKind.OneToOne : VcmKind.Device);
+        if (range.First % Page == 0 && isDeferred) _deferred.Add(id);
+        bool isTopDown = _pcg.Next(4) == 0;
+        if (isTopDown) _topDown[id] = range.Last;
+        return new(id, range, isOneToOne ? VcmKind.OneToOne : VcmKind.Device) { IsDeferred = isDeferred, IsTopDown = isTopDown };
     }
 
     private CloneVcm? CloneVcm()
@@ -26,6 +34,8 @@ internal sealed partial class OperationWriter
         (ObjectId source, AddressRange range, bool isOneToOne) = Recent(_vcms);
         ObjectId id = Make(ObjectKind.Vcm);
         _vcms.Add((id, range, isOneToOne));
+        if (_deferred.Contains(source)) _deferred.Add(id);
+        if (_topDown.TryGetValue(source, out ulong last)) _topDown[id] = last;
         foreach (Reserved reservation in _reservations.FindAll(candidate => candidate.Vcm == source))
             _reservations.Insert(0, reservation with { Id = reservation.Id.CopyIn(id), Vcm = id });
         foreach ((ObjectId bound, _, ulong first, ulong byteCount) in _bounds.FindAll(candidate => candidate.Vcm == source))
@@ -64,6 +74,7 @@ internal sealed partial class OperationWriter
         if (Rarely()) alignment = One<ulong>([0, 3 * Page, 2UL << 30]);
         ObjectId id = Make(ObjectKind.Reservation);
         // Where it will be is the library's choice; first fit is the likeliest.
+        if (space == vcm && _topDown.TryGetValue(vcm, out ulong last) && last - first >= byteCount) first = (last - byteCount + 1) & ~(Page - 1);
         _reservations.Add(new(id, vcm, first, byteCount));
         return new(id, space, byteCount, Permissions(), alignment);
     }
@@ -86,6 +97,7 @@ internal sealed partial class OperationWriter
         int index = Index(_reservations.Count);
         Reserved reservation = _reservations[index];
         if (reservation.Memory is null && _pcg.Next(4) != 0) _reservations.RemoveAt(index);
+        NoteEnd(reservation);
         return new(reservation.Id);
     }
 

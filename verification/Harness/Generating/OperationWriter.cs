@@ -25,6 +25,8 @@ internal sealed partial class OperationWriter
         (8, static w => w.Associate()), (2, static w => w.Deassociate()), (8, static w => w.Activate()), (5, static w => w.Deactivate()),
         (4, static w => w.Translate()), (4, static w => w.TranslateTo()), (3, static w => w.Find()), (4, static w => w.FindMappings()),
         (2, static w => w.List()), (18, static w => w.Access()),
+        (2, static w => w.Flush()), (1, static w => w.PollFlush()), (1, static w => w.AdvanceTime()), (1, static w => w.ReserveAgain()),
+        (2, static w => w.SetFaultHook()), (3, static _ => new DispatchFaults()),
     ];
 
     // The end of a 2 MiB region, of a 1 GiB one, and the edges of the interrupt range are where mistakes live.
@@ -48,6 +50,7 @@ internal sealed partial class OperationWriter
         _pcg = pcg;
         _shape = shape;
         _devices = topology.Devices;
+        _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];
         _isScalable = topology.IsScalable;
         _kinds = _isScalable ? ScalableKinds : Kinds;
         _weights = (uint)_kinds.Sum(static kind => kind.Weight);
@@ -106,6 +109,12 @@ internal sealed partial class OperationWriter
         if (_next.TryDequeue(out Operation? next)) return new(next, MishapFor(next));
         while (true)
         {
+            if (_then is { } then)
+            {
+                _then = null;
+                if (then(this) is { } following) return new(following, MishapFor(following));
+            }
+
             uint roll = _pcg.Next(_weights);
             int kind = 0;
             while (roll >= _kinds[kind].Weight) roll -= _kinds[kind++].Weight;
@@ -117,7 +126,7 @@ internal sealed partial class OperationWriter
     private Mishap? MishapFor(Operation operation)
     {
         bool backs = operation is Vcmm.Spec.Back or Vcmm.Spec.BackPart or Vcmm.Spec.Map or Vcmm.Spec.Bind or Vcmm.Spec.UnbackPart;
-        bool unbacks = operation is Vcmm.Spec.Unback or Vcmm.Spec.Unmap or Vcmm.Spec.Unbind or Vcmm.Spec.SetAttributes;
+        bool unbacks = operation is Vcmm.Spec.Unback or Vcmm.Spec.Unmap or Vcmm.Spec.Unbind or Vcmm.Spec.SetAttributes or Vcmm.Spec.Flush or Vcmm.Spec.PollFlush;
         bool canLackMemory = backs || operation is AllocateMemory or Vcmm.Spec.AllocateContiguous or Vcmm.Spec.Associate or Vcmm.Spec.Activate;
         bool canMeetHardware = _shape.HardwareFails && (backs || unbacks || operation is Vcmm.Spec.Activate or Vcmm.Spec.Deactivate);
         if ((!canLackMemory && !canMeetHardware) || _pcg.Next(1000) >= _shape.MishapsPerMille) return null;
@@ -154,7 +163,7 @@ internal sealed partial class OperationWriter
 
     private Permissions Permissions()
     {
-        if (Rarely()) return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.None, Vcmm.Spec.Permissions.Read | Vcmm.Spec.Permissions.Execute]);
+        if (_pcg.Next(20) == 0) return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.None, Vcmm.Spec.Permissions.Read | Vcmm.Spec.Permissions.Execute]);
         return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.Read, Vcmm.Spec.Permissions.Write]);
     }
 

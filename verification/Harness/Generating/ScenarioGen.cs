@@ -23,6 +23,9 @@ public sealed record ScenarioShape
     /// <summary>The machine, if it must be this one.</summary>
     public Topology? Topology { get; init; }
 
+    /// <summary>Whether, though the machine must be that one, the library is set up in different ways on it.</summary>
+    public bool VariesSetup { get; init; }
+
     /// <summary>Whether chunks of 2 MiB are used: filling them takes time on a machine that is reached through a socket.</summary>
     public bool LargeChunks { get; init; } = true;
 }
@@ -53,7 +56,8 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     {
         // From a stream of its own, so that the scenarios in legacy mode are the same whatever others there are.
         RemappingMode mode = new PCG(pcg.Stream, pcg.Seed ^ ModeStream).Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
-        Topology topology = shape.Topology ?? Topology(pcg) with { Mode = mode };
+        Topology topology = shape.Topology ?? Machine(pcg) with { Mode = mode };
+        if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
         ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();
@@ -62,7 +66,25 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         return new(topology, steps.ToImmutable());
     }
 
-    private Topology Topology(PCG pcg) => new()
+    /// <summary>How the library is set up: what it lets wait, how it gives addresses, which memory it has.</summary>
+    private static Topology SetUp(PCG pcg, Topology machine)
+    {
+        // At the first nothing ever waits.
+        int flushAtCount = pcg.Next(6) == 0 ? 1 : 2 + (int)pcg.Next(4) / 3;
+        if (pcg.Next(3) == 0) machine = machine with { Banks = Banks(pcg, machine.MemoryMiB) };
+        return machine with { RangeCache = pcg.Next(3) != 0, FlushAtCount = flushAtCount, FlushCapacity = flushAtCount + (int)pcg.Next(3) };
+    }
+
+    /// <summary>A small bank first, so that it is full soon; others of the same type or of another.</summary>
+    private static BankList Banks(PCG pcg, int memoryMiB)
+    {
+        var banks = new BankShape[1 + pcg.Next(3)];
+        for (int i = 0; i < banks.Length; i++)
+            banks[i] = new(i == 0 ? 1 : Math.Max(1, memoryMiB / banks.Length), (int)pcg.Next(2), pcg.Next(2) == 0);
+        return new(banks);
+    }
+
+    private Topology Machine(PCG pcg) => new()
     {
         Devices = 1 + (int)pcg.Next(3),
         MemoryMiB = pcg.Next(4) == 0 ? 1 : shape.LargeChunks ? 12 : 4,
@@ -73,5 +95,6 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         IotlbWays = 1 + (int)pcg.Next(4),
         WalkCache = (int)pcg.Next(6),
         ContextCache = (int)pcg.Next(4),
+        FaultRecords = pcg.Next(3) == 0 ? 1 << (int)pcg.Next(5) : 222,
     };
 }

@@ -62,6 +62,11 @@ public static partial class OperationText
             "translate" => TakeTranslate(words),
             "read" => TakeAccess(words, Permissions.Read),
             "write" => TakeAccess(words, Permissions.Write),
+            "flush" => new Flush(words.TakeId(ObjectKind.Vcm)),
+            "poll" => new PollFlush(),
+            "hook" => new SetFaultHook(words.TakeId(ObjectKind.Device), TakeHook(words)),
+            "dispatch" => new DispatchFaults(),
+            "advance" => new AdvanceTime(words.TakeMilliseconds()),
             _ => throw words.Expected("an operation"),
         };
     }
@@ -84,16 +89,20 @@ public static partial class OperationText
         ObjectId first = made[0];
         return verb switch
         {
-            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device),
+            "vcm" => new CreateVcm(first, words.TakeRange(), words.TryTake("one-to-one") ? VcmKind.OneToOne : VcmKind.Device)
+            {
+                IsDeferred = words.TryTake("deferred"),
+                IsTopDown = words.TryTake("top-down"),
+            },
             "clone" => new CloneVcm(first, words.TakeId(ObjectKind.Vcm)),
             "adopt" => new Adopt(first, words.TakeId(ObjectKind.Vcm)) { Kind = words.TryTakeKind() },
             "bound" => new CreateBound(first, words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakeSize("align")),
             "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),
             "reserve-at" => new ReserveAt(first, TakeSpace(words), words.TakeAddress(), words.TakeSize(), words.TakePermissions()),
             "map" => new Map(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Memory), words.TakePermissions(), words.TakeSize("align")),
-            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakePermissions(), TakeChunks(words), words.TryTake("scattered")),
-            "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")),
-            "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")),
+            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakePermissions(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
+            "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
+            "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
             _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
         };
@@ -111,6 +120,20 @@ public static partial class OperationText
         words.Take("of", "of");
         return words.TakeSizes();
     }
+
+    private static FaultHookKind TakeHook(Words words)
+    {
+        const string what = "refuse, retry or none";
+        string word = words.Take(what);
+        foreach (FaultHookKind kind in Enum.GetValues<FaultHookKind>())
+        {
+            if (Write(kind) == word) return kind;
+        }
+
+        throw words.Expected(what);
+    }
+
+    private static BankRequest TakeBanks(Words words) => new(words.TryTake("bank") ? words.TakeNumber("the number of a type of memory") : null, words.TryTake("coherent"));
 
     private static Operation TakeBack(Words words)
     {

@@ -15,7 +15,7 @@ public static partial class OperationText
     /// <summary>The operation on one line.</summary>
     public static string Write(Operation operation) => operation switch
     {
-        CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}",
+        CreateVcm o => $"{o.Vcm} = vcm {o.Range}{(o.Kind == VcmKind.OneToOne ? " one-to-one" : "")}{(o.IsDeferred ? " deferred" : "")}{(o.IsTopDown ? " top-down" : "")}",
         CloneVcm o => $"{o.Vcm} = clone {o.Source}",
         Adopt o => $"{o.Vcm} = adopt {o.Source}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}",
         FreeVcm o => $"free {o.Vcm}",
@@ -29,8 +29,8 @@ public static partial class OperationText
         SetAttributes o => $"protect {o.Reservation} {Write(o.Permissions)}",
         FindReservation o => $"find {o.Vcm} 0x{o.Address:x}",
         ListReservations o => $"list {o.Vcm}",
-        AllocateMemory o => $"{o.Memory} = allocate {Size(o.ByteCount)} {Chunks(o.ChunkSizes, o.Scattered)}",
-        AllocateContiguous o => $"{o.Memory} = allocate-contiguous {Size(o.ByteCount)} align {Size(o.Alignment)}",
+        AllocateMemory o => $"{o.Memory} = allocate {Size(o.ByteCount)} {Chunks(o.ChunkSizes, o.Scattered)}{Banks(o.From)}",
+        AllocateContiguous o => $"{o.Memory} = allocate-contiguous {Size(o.ByteCount)} align {Size(o.Alignment)}{Banks(o.From)}",
         Wrap o => $"{o.Memory} = wrap {o.Range}",
         FreeMemory o => $"free {o.Memory}",
         FindMappings o => $"mappings {o.Memory} at {Size(o.Offset)}",
@@ -40,7 +40,7 @@ public static partial class OperationText
         UnbackPart o => $"unback {o.Reservation} at {Size(o.Offset)} for {Size(o.ByteCount)}",
         Map o => $"{o.Reservation} = map {o.Vcm} {o.Memory} {Write(o.Permissions)} align {Size(o.Alignment)}",
         Unmap o => $"unmap {o.Reservation}",
-        Bind o => $"{o.Reservation} {o.Memory} = bind {o.Vcm} {Size(o.ByteCount)} {Write(o.Permissions)} {Chunks(o.ChunkSizes, o.Scattered)}",
+        Bind o => $"{o.Reservation} {o.Memory} = bind {o.Vcm} {Size(o.ByteCount)} {Write(o.Permissions)} {Chunks(o.ChunkSizes, o.Scattered)}{Banks(o.From)}",
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
         Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}{Pasid(o.Pasid)}",
@@ -50,6 +50,11 @@ public static partial class OperationText
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
         DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{Pasid(o.Pasid)} 0x{o.Address:x}",
+        Flush o => $"flush {o.Vcm}",
+        PollFlush => "poll",
+        SetFaultHook o => $"hook {o.Device} {Write(o.Kind)}",
+        DispatchFaults => "dispatch",
+        AdvanceTime o => string.Create(CultureInfo.InvariantCulture, $"advance {o.Milliseconds}ms"),
         _ => throw new ArgumentException($"{operation.GetType().Name} has no text", nameof(operation)),
     };
 
@@ -64,6 +69,15 @@ public static partial class OperationText
     internal static string Write(Permissions permissions) => permissions == Permissions.None
         ? "none"
         : $"{(permissions.HasFlag(Permissions.Read) ? "r" : "")}{(permissions.HasFlag(Permissions.Write) ? "w" : "")}{(permissions.HasFlag(Permissions.Execute) ? "x" : "")}";
+
+    internal static string Write(FaultHookKind kind) => kind switch
+    {
+        FaultHookKind.Refuse => "refuse",
+        FaultHookKind.Retry => "retry",
+        _ => "none",
+    };
+
+    private static string Banks(BankRequest from) => string.Create(CultureInfo.InvariantCulture, $"{(from.Type is { } type ? $" bank {type}" : "")}{(from.MustBeCoherent ? " coherent" : "")}");
 
     /// <summary><c>first-stage</c>.</summary>
     internal static string Write(TableKind kind) => kind switch

@@ -62,6 +62,16 @@ internal sealed class Words(string line)
 
     public ulong TakeSize() => TryParseSize(Take("a size"), out ulong size) ? size : throw Expected("a size such as 8K");
 
+    public int TakeNumber(string what) => int.TryParse(Take(what), NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : throw Expected(what);
+
+    public ulong TakeMilliseconds()
+    {
+        const string what = "a time such as 10ms";
+        string word = Take(what);
+        if (!word.EndsWith("ms", StringComparison.Ordinal) || !ulong.TryParse(word.AsSpan(0, word.Length - 2), NumberStyles.None, CultureInfo.InvariantCulture, out ulong count)) throw Expected(what);
+        return count;
+    }
+
     public ulong TakeSizes()
     {
         const string what = "chunk sizes such as 4K|64K";

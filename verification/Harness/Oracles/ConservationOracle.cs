@@ -26,10 +26,11 @@ public sealed class ConservationOracle : IOracle
         foreach ((ObjectId id, MemoryState memory) in look.World.Memories)
         {
             // What was wrapped is nobody's to hand out.
-            if (memory.IsFreed || memory.IsWrapped) continue;
+            if ((memory.IsFreed && !look.World.IsInQuarantine(id)) || memory.IsWrapped) continue;
             foreach (AddressRange chunk in memory.Segments) owners[new(chunk.First)] = id.ToString();
         }
 
+        foreach (PhysAddr page in look.Subject.QuarantinedTables.Pages) owners.TryAdd(page, "a table that waits for a flush");
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
             // What was adopted is its owner's.

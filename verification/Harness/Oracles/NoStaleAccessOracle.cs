@@ -4,7 +4,7 @@ using Vcmm.Spec;
 
 namespace Harness.Oracles;
 
-/// <summary>I4: what the IOTLB holds is what the model maps now. Only where the IOTLB can be looked into; elsewhere devices find out.</summary>
+/// <summary>I4: what the IOTLB holds is what the model maps now, or what waits for a flush. Only where the IOTLB can be looked into; elsewhere devices find out.</summary>
 public sealed class NoStaleAccessOracle : IOracle
 {
     /// <inheritdoc/>
@@ -28,8 +28,26 @@ public sealed class NoStaleAccessOracle : IOracle
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value),
                 new(entry.Address.Value, entry.Read && entry.User, entry.Write && entry.User, entry.Execute && entry.User && isFirstStage));
-            if (FirstStale(look.MappingsOf(vcm), cached) is { } address)
+            if (FirstStale(look, vcm, cached) is { } address)
                 return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
+        }
+
+        return null;
+    }
+
+    /// <summary>The first address of what is cached that neither means that nor waits for a flush; null: there is none.</summary>
+    private static ulong? FirstStale(Look look, ObjectId vcm, Mapping cached)
+    {
+        ulong? address = FirstStale(look.MappingsOf(vcm), cached);
+        if (address is null || look.World.Quarantine.IsEmpty) return address;
+        List<Mapping> waiting = [.. look.World.StaleOf(vcm)];
+        while (address is { } at)
+        {
+            int index = waiting.FindIndex(mapping => mapping.Range.Contains(at) && mapping.At(at) == cached.At(at));
+            if (index < 0) return at;
+            if (waiting[index].Range.Last >= cached.Range.Last) return null;
+            ulong next = waiting[index].Range.Last + 1;
+            address = FirstStale(look.MappingsOf(vcm), new(new(next, cached.Range.Last), cached.At(next)));
         }
 
         return null;

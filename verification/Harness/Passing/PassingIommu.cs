@@ -34,6 +34,12 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual bool CanTranslate(TableFormat format, IovaRange range) => inner.CanTranslate(format, range);
 
     /// <inheritdoc/>
+    public virtual bool CanShare(TableFormat format, IovaRange range) => inner.CanShare(format, range);
+
+    /// <inheritdoc/>
+    public virtual bool TracksUse(TableFormat format) => inner.TracksUse(format);
+
+    /// <inheritdoc/>
     public virtual VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(format, frames, out table);
 
     /// <inheritdoc/>

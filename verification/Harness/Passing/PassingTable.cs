@@ -24,6 +24,9 @@ public abstract class PassingTable(IPageTable inner) : IPageTable
     public bool HasDirtyBits => inner.HasDirtyBits;
 
     /// <inheritdoc/>
+    public virtual ulong LargeLeafBytes => inner.LargeLeafBytes;
+
+    /// <inheritdoc/>
     public virtual bool Covers(IovaRange range) => inner.Covers(range);
 
     /// <inheritdoc/>

@@ -68,10 +68,10 @@ public sealed class QemuBench : IBench
     public string Describe(Topology topology) => $"QEMU {QemuVtd.Version}: {topology.Outline}";
 
     /// <inheritdoc/>
-    /// <exception cref="BadInputException">The topology is not <see cref="Topology"/>, the sizes of caches apart.</exception>
+    /// <exception cref="BadInputException">The hardware is not that of <see cref="Topology"/>, the sizes of caches apart.</exception>
     public IVtdMachine Open(Topology topology)
     {
-        if (topology.Outline != Topology.Outline) throw new BadInputException($"topology is {topology.Outline}; on QEMU it is {Topology.Outline}");
+        if (topology.Hardware != Topology.Hardware) throw new BadInputException($"topology is {topology.Outline}; on QEMU it is {Topology.Outline}, however much memory of it the library has");
         return _qemu ??= QemuVtd.Start(Topology.Devices, Stamps.Token);
     }
 

@@ -31,6 +31,7 @@ public sealed class InterestingStates(RunCounts counts)
     /// <summary>Counts, after an operation that the model accepted.</summary>
     public void Note(World before, World after, Operation operation, Observation seen, Before looked)
     {
+        NoteQuarantine(before, after, operation, seen);
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
@@ -40,6 +41,8 @@ public sealed class InterestingStates(RunCounts counts)
             return;
         }
 
+        NotePlacement(after, operation);
+        NoteBanks(after, operation);
         switch (operation)
         {
             case Reserve { In.Kind: ObjectKind.Bound } or ReserveAt { In.Kind: ObjectKind.Bound }:
@@ -53,6 +56,12 @@ public sealed class InterestingStates(RunCounts counts)
                 break;
             case SetAttributes when looked.IsCached:
                 counts.Reach("a widening met a cached translation");
+                break;
+            case DispatchFaults:
+                if (!seen.Faults.IsEmpty) counts.Reach("a hook was given a fault");
+                if (seen.Faults.DistinctBy(fault => fault.Hook).Count() > 1) counts.Reach("several hooks were given faults");
+                if (seen.FaultsLost) counts.Reach("faults were lost");
+                else if (seen.FaultCount > 1) counts.Reach("every fault was there");
                 break;
             case Copy copy:
                 NoteCopy(after, copy);
@@ -81,6 +90,53 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private void NoteBanks(World world, Operation operation)
+    {
+        BankRequest from = operation switch
+        {
+            AllocateMemory o => o.From,
+            AllocateContiguous o => o.From,
+            Bind o => o.From,
+            _ => default,
+        };
+        if (from == default || world.Setup.Banks.Length < 2) return;
+        counts.Reach(from.Admits(world.Setup.Banks[0]) ? "memory of a bank was asked for" : "memory of another than the first bank was asked for");
+    }
+
+    private void NotePlacement(World world, Operation operation)
+    {
+        ObjectId? vcm = operation switch
+        {
+            Reserve { In.Kind: ObjectKind.Vcm } o => o.In,
+            Reserve o => world.Bounds[o.In].Vcm,
+            CreateBound o => o.Vcm,
+            _ => null,
+        };
+        if (vcm is not { } region) return;
+        if (world.Vcms[region].IsTopDown) counts.Reach("a range was taken from the top");
+        if (world.Setup.PlacesExactly) counts.Reach("a range was taken where it had to be");
+    }
+
+    private void NoteQuarantine(World before, World after, Operation operation, Observation seen)
+    {
+        if (before.Quarantine.IsEmpty && after.Quarantine.IsEmpty) return;
+        if (operation is ReserveAt reserve && seen.Outcome == Outcome.NoSpace && before.Quarantine.Exists(waiting =>
+            before.Reservations[waiting.Reservation] is { IsEnded: true } ended && ended.Range.Contains(reserve.First)))
+            counts.Reach("a range that waits for a flush was refused");
+        if (after.Vcms.Any(vcm => vcm.Value.IsFreed && after.Quarantine.Exists(waiting => after.Reservations[waiting.Reservation].Vcm == vcm.Key)))
+            counts.Reach("a region ended before its quarantine");
+        bool isFlushed = !before.Quarantine.IsEmpty && (after.Quarantine.IsEmpty || after.Quarantine[0].Number != before.Quarantine[0].Number);
+        if (!isFlushed) return;
+        counts.Reach(operation switch
+        {
+            Flush => "a flush on demand",
+            PollFlush => "a flush by age",
+            Back or BackPart => "a flush before addresses were backed again",
+            _ => "a flush by count, or by age, in an unback",
+        });
+        if (before.Memories.Keys.Any(memory => before.IsInQuarantine(memory))) counts.Reach("a flush gave memory back");
     }
 
     private static bool TakesFromAdopters(World before, Operation operation)

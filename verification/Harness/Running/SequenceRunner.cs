@@ -77,10 +77,10 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices);
-            _subject.Expected = access => _world.Sees(access.Device, access.Address, access.Pasid)?.Target;
+            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null });
+            _subject.Expected = access => (_world.Sees(access.Device, access.Address, access.Pasid) ?? _world.StaleAt(access.Device, access.Address, access.Pasid))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
-            _subject.InUse = () => _world.Memories.Values.Where(memory => !memory.IsFreed).SelectMany(memory => memory.Segments);
+            _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
             foreach (Step step in scenario.Steps)
             {
                 steps++;
@@ -104,7 +104,7 @@ public sealed class SequenceRunner
     {
         Operation operation = step.Operation;
         if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
-        ulong free = _subject.Frames.FreeBytes;
+        ImmutableArray<ulong> free = [.. _subject.Frames.Banks.Select(_subject.Frames.FreeBytesOf)];
         string text = step.ToString();
         Observation seen;
         World before = _world;
@@ -120,7 +120,8 @@ public sealed class SequenceRunner
             return new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code");
         }
 
-        var surroundings = new Surroundings(free, _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
+        if (_subject.QuarantineCount is var waiting && (waiting != 0 || !_world.Quarantine.IsEmpty)) seen = seen with { Quarantined = waiting };
+        var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed) { FreeInBanks = free };
         _hardwareHasFailed |= surroundings.HardwareFails;
         _subject.Mishaps.Arm(null);
         _lines.Add((text, seen.ToString()));
@@ -129,14 +130,21 @@ public sealed class SequenceRunner
         _interesting.Note(before, _world, operation, seen, interest);
         NoteProbes(operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings) return null;
-        return new Look(_subject, _world, Counts, _hardwareHasFailed).FirstViolation() ?? Probe();
+        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook or DispatchFaults) return null;
+        var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
+        _subject.QuarantinedTables.Note(before, look);
+        return look.FirstViolation() ?? Probe();
     }
 
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode) return null;
+        if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode)
+        {
+            _world = _world.Blocked((DeviceAccess)operation);
+            return null;
+        }
+
         Counts.Check(InvariantOf(operation));
         Verdict<World> verdict = _world.Judge(operation, seen, surroundings);
         if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(operation), verdict);
@@ -160,7 +168,12 @@ public sealed class SequenceRunner
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;
                 Counts.Check(Invariant.NoStaleAccess);
-                if (Judge(access, seen, default) is not { } violation) continue;
+                if (Judge(access, seen, default) is not { } violation)
+                {
+                    if (seen.Reached is { } reached && reached == _world.StaleAt(access.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
+                    continue;
+                }
+
                 _lines.Add((OperationText.Write(access), seen.ToString()));
                 return violation;
             }
@@ -247,7 +260,7 @@ public sealed class SequenceRunner
         _subject.Driver.Stop();
         Counts.Check(Invariant.Conservation);
         if (_subject.Frames.Violation is { } found) return found;
-        ulong lost = _subject.Bank.ByteCount - _subject.Frames.FreeBytes;
+        ulong lost = _subject.Frames.TotalBytes - _subject.Frames.FreeBytes;
         if (_subject.Insides is { } insides && insides.Statistics.IotlbHits != 0) Counts.Reach("the IOTLB answered");
         return lost == 0 ? null : new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0");
     }
@@ -258,6 +271,8 @@ public sealed class SequenceRunner
         Translate or TranslateTo or FindMappings => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
+        Flush or PollFlush => Invariant.NoStaleAccess,
+        SetFaultHook or DispatchFaults => Invariant.FaultExact,
         _ => Invariant.Conservation,
     };
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Harness.Foreign;
+using Harness.Scenarios;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -33,8 +34,8 @@ public sealed partial class Subject
             ? new(Outcome.None) { Ranges = [Range(found.Range)] }
             : new(Outcome.NotFound),
         ListReservations o => new(Outcome.None) { Ranges = [.. Of(_vcms, o.Vcm).Reservations.Select(reservation => Range(reservation.Range))] },
-        AllocateMemory o => Allocated(o.Memory, _manager.TryAllocate(o.ByteCount, (ChunkSizes)o.ChunkSizes, o.Scattered, out PhysicalAllocation? made), made),
-        AllocateContiguous o => Allocated(o.Memory, _manager.TryAllocateContiguous(o.ByteCount, o.Alignment, default, out PhysicalAllocation? made), made),
+        AllocateMemory o => Allocated(o.Memory, _manager.TryAllocate(o.ByteCount, MemoryOptionsOf(o.ChunkSizes, o.Scattered, o.From), out PhysicalAllocation? made), made),
+        AllocateContiguous o => Allocated(o.Memory, _manager.TryAllocateContiguous(o.ByteCount, o.Alignment, Request(o.From), out PhysicalAllocation? made), made),
         Wrap o => Do(o),
         FreeMemory o => Seen(Of(_memories, o.Memory).TryFree()),
         FindMappings o => Do(o),
@@ -54,12 +55,23 @@ public sealed partial class Subject
         Translate o => Do(o),
         TranslateTo o => Do(o),
         DeviceAccess o => Do(o),
+        Flush o => Seen(Of(_vcms, o.Vcm).TryFlush()),
+        PollFlush => Seen(_flushQueue.TryPoll()),
+        AdvanceTime o => Do(o),
+        SetFaultHook o => Do(o),
+        DispatchFaults o => Do(o),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation that can be run", nameof(operation)),
     };
 
     private Observation Do(CreateVcm create)
     {
-        VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), new VcmOptions { Kind = (VcmKind)create.Kind }, out Vcm? made);
+        var options = new VcmOptions
+        {
+            Kind = (VcmKind)create.Kind,
+            FlushQueue = create.IsDeferred ? _flushQueue : null,
+            Placement = create.IsTopDown ? Placement.TopDown : Placement.BottomUp,
+        };
+        VcmmError error = _manager.TryCreateVcm(new(new(create.Range.First), new(create.Range.Last)), options, out Vcm? made);
         if (made is not null) Put(_vcms, create.Vcm, made);
         return Seen(error);
     }
@@ -157,8 +169,7 @@ public sealed partial class Subject
 
     private Observation Do(Bind bind)
     {
-        var options = new MemoryOptions { Sizes = (ChunkSizes)bind.ChunkSizes, Scattered = bind.Scattered };
-        VcmmError error = Of(_vcms, bind.Vcm).TryBind(bind.ByteCount, (Access)bind.Permissions, options, out Binding made);
+        VcmmError error = Of(_vcms, bind.Vcm).TryBind(bind.ByteCount, (Access)bind.Permissions, MemoryOptionsOf(bind.ChunkSizes, bind.Scattered, bind.From), out Binding made);
         if (error != VcmmError.None) return Seen(error);
         Put(_reservations, bind.Reservation, made.Reservation);
         Observation memory = Allocated(bind.Memory, error, made.Memory);
@@ -259,6 +270,11 @@ public sealed partial class Subject
         if (!Machine.Memory.Contains(new(new(range.First), new(range.Last)))) yield break;
         for (ulong frame = range.First; frame < range.Last; frame += World.PageBytes) yield return frame;
     }
+
+    private static MemoryOptions MemoryOptionsOf(ulong chunkSizes, bool scattered, BankRequest from) =>
+        new() { Sizes = (ChunkSizes)chunkSizes, Scattered = scattered, From = Request(from) };
+
+    private static MemoryRequest Request(BankRequest from) => new(from.Type is { } type ? Topology.TypeOf(type) : null, from.MustBeCoherent);
 
     private static Observation Seen(VcmmError error) => new((Outcome)error);
 }

@@ -22,10 +22,10 @@ public sealed record SubjectParts
     public Func<IIommu, IIommu> Iommu { get; init; } = static iommu => iommu;
 
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
-    public Func<IFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
+    public Func<IBankedFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
 
-    /// <summary>What hands out addresses; the library's own by default.</summary>
-    public Func<IovaRange, IRangeAllocator> Ranges { get; init; } = new VcmManagerOptions().RangeAllocator;
+    /// <summary>What hands out addresses; null: the library's own, with its cache before it or without, as the topology says.</summary>
+    public Func<IovaRange, IRangeAllocator>? Ranges { get; init; }
 
     /// <summary>Given the machine's memory; what the manager copies bytes through.</summary>
     public Func<IPhysicalMemory, IPhysicalMemory> Memory { get; init; } = static memory => memory;
@@ -60,12 +60,19 @@ public sealed partial class Subject
         Mishaps = new(machine.Registers);
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
-        Bank = PhysRange.FromLength(machine.Window.First, (ulong)topology.MemoryMiB << 20);
-        Frames = new(new FrameAllocator(Bank), Mishaps, () => Hardware.Reach(this));
+        Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
         Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids });
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
-        _manager = new(parts.Frames(Frames), new() { RangeAllocator = parts.Ranges, Memory = parts.Memory(machine.Memory) });
+        _flushQueue = new(new()
+        {
+            Capacity = topology.FlushCapacity,
+            FlushAtCount = topology.FlushAtCount,
+            FlushAtAge = TimeSpan.FromMilliseconds(topology.FlushAtMilliseconds),
+            Time = Clock,
+        });
+        Func<IovaRange, IRangeAllocator> ranges = parts.Ranges ?? (topology.RangeCache ? new VcmManagerOptions().RangeAllocator : static space => new RangeAllocator(space));
+        _manager = new(parts.Frames(Frames), new() { RangeAllocator = ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
     }
 
@@ -89,9 +96,6 @@ public sealed partial class Subject
 
     /// <summary>Decodes tables.</summary>
     public TableReader Tables { get; }
-
-    /// <summary>Physical memory that the library may use.</summary>
-    public PhysRange Bank { get; }
 
     /// <summary>The driver.</summary>
     public VtdDriver<PortMemory> Driver { get; }

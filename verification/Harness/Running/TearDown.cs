@@ -50,5 +50,8 @@ public static class TearDown
         {
             if (!vcm.IsFreed && vcm.Adopted is null) yield return new FreeVcm(id);
         }
+
+        // A region may end before its quarantine does. With nobody active nothing more comes into it.
+        if (!world.Quarantine.IsEmpty) yield return new Flush(world.Vcms.First(vcm => vcm.Value.IsDeferred).Key);
     }
 }

@@ -13,7 +13,7 @@ namespace Harness.Running;
 /// <param name="mishaps">Refuses an allocation now and then.</param>
 /// <param name="reach">Everything that hardware can reach now, and how.</param>
 /// <remarks>It may be called under the library's locks, so a violation is kept until somebody asks.</remarks>
-public sealed class WatchedFrames(IContiguousFrameSource inner, Mishaps mishaps, Func<List<(PhysRange Block, string Who)>> reach) : IContiguousFrameSource
+public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Func<List<(PhysRange Block, string Who)>> reach) : IBankedFrameSource
 {
     private readonly object _gate = new();
     private readonly SortedList<ulong, ulong> _live = [];
@@ -48,21 +48,46 @@ public sealed class WatchedFrames(IContiguousFrameSource inner, Mishaps mishaps,
     public void Begin() => _reach = null;
 
     /// <inheritdoc/>
-    public VcmmError TryAllocate(ulong byteCount, out PhysAddr block)
+    public IReadOnlyList<MemoryBank> Banks => inner.Banks;
+
+    /// <inheritdoc/>
+    public ulong FreeBytesOf(MemoryBank bank) => inner.FreeBytesOf(bank);
+
+    /// <inheritdoc/>
+    public bool TryFindBank(PhysAddr address, out MemoryBank? bank) => inner.TryFindBank(address, out bank);
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocate(ulong byteCount, out PhysAddr block) => TryAllocate(byteCount, default, out block);
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, out PhysAddr block) => TryAllocateContiguous(byteCount, alignment, default, out block);
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocate(ulong byteCount, MemoryRequest request, out PhysAddr block)
     {
         block = default;
         if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
-        VcmmError error = inner.TryAllocate(byteCount, out block);
+        VcmmError error = inner.TryAllocate(byteCount, request, out block);
         if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
         return error;
     }
 
     /// <inheritdoc/>
-    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, out PhysAddr block)
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest request, out PhysAddr block)
     {
         block = default;
         if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
-        VcmmError error = inner.TryAllocateContiguous(byteCount, alignment, out block);
+        VcmmError error = inner.TryAllocateContiguous(byteCount, alignment, request, out block);
+        if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
+        return error;
+    }
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
+    {
+        block = default;
+        if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
+        VcmmError error = inner.TryAllocateWithin(byteCount, alignment, within, out block);
         if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
         return error;
     }

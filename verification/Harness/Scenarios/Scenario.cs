@@ -15,6 +15,8 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     /// <summary>Where in a page devices access memory: both ends and a place between. Frames are marked there.</summary>
     public static readonly ImmutableArray<ulong> AccessOffsets = [0, 0x808, 0xff8];
 
+    private const ulong MostMilliseconds = 3_600_000;
+
     private static readonly JsonSerializerOptions Json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
@@ -89,6 +91,8 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
             throw new BadInputException($"step \"{step}\": devices access offset 0x0, 0x808 or 0xff8 of a page");
         if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)
             throw new BadInputException($"step \"{step}\": whole words of 8 bytes are copied");
+        if (step.Operation is AdvanceTime { Milliseconds: > MostMilliseconds })
+            throw new BadInputException($"step \"{step}\": at most {MostMilliseconds} ms go by at once");
         foreach (ObjectId made in step.Operation.Makes)
         {
             if (!taken.Add(made)) throw new BadInputException($"step \"{step}\": {made} was made before");

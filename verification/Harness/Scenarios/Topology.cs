@@ -1,5 +1,9 @@
+using System.Globalization;
 using System.Text.Json.Serialization;
 using IommuSim;
+using Platform;
+using Vcmm.Allocation;
+using Vcmm.Spec;
 
 namespace Harness.Scenarios;
 
@@ -25,6 +29,9 @@ public sealed record Topology
     /// <summary>Physical memory that the library may use, in MiB: 1 … 48.</summary>
     public int MemoryMiB { get; init; } = 8;
 
+    /// <summary>The banks that it is in; null: one, coherent, of type 0. Where they are given their sum counts.</summary>
+    public BankList? Banks { get; init; }
+
     /// <summary>In which mode the IOMMU is used.</summary>
     public RemappingMode Mode { get; init; }
 
@@ -49,6 +56,25 @@ public sealed record Topology
     /// <summary>Entries of the context cache, and in scalable mode of the PASID cache: 0 … 256.</summary>
     public int ContextCache { get; init; } = 4;
 
+    /// <summary>Faults that the IOMMU keeps until somebody takes them: 1 … 222.</summary>
+    public int FaultRecords { get; init; } = 16;
+
+    /// <summary>Unbacks that may wait for a flush: 1 … 64.</summary>
+    public int FlushCapacity { get; init; } = 4;
+
+    /// <summary>With so many that wait the last of them flushes: 1 … <see cref="FlushCapacity"/>.</summary>
+    public int FlushAtCount { get; init; } = 3;
+
+    /// <summary>What has waited so long is flushed by the next unback or poll: 1 … 1000 ms.</summary>
+    public int FlushAtMilliseconds { get; init; } = 10;
+
+    /// <summary>Whether addresses go through a cache, as they do by default. Without one it is certain which are given: the first that fit.</summary>
+    public bool RangeCache { get; init; } = true;
+
+    /// <summary>How the library is set up.</summary>
+    /// <param name="firstMemory">Where the machine's memory begins.</param>
+    public Setup ToSetup(PhysAddr firstMemory) => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache, Banks = [.. LayOut(firstMemory).Select(ToModel)] };
+
     /// <summary>Whether the mode is the scalable one.</summary>
     [JsonIgnore]
     public bool IsScalable => Mode == RemappingMode.Scalable;
@@ -66,8 +92,27 @@ public sealed record Topology
         IotlbWays = IotlbWays,
         WalkCacheEntriesPerLevel = WalkCache,
         ContextCacheEntries = ContextCache,
+        FaultRecordCount = FaultRecords,
         PasidCacheEntries = ContextCache,
     };
+
+    /// <summary>The banks, one behind the other.</summary>
+    /// <param name="first">Where the first begins.</param>
+    public IReadOnlyList<MemoryBank> LayOut(PhysAddr first)
+    {
+        var banks = new List<MemoryBank>();
+        foreach (BankShape shape in Banks ?? new BankList(new BankShape(MemoryMiB)))
+        {
+            var range = PhysRange.FromLength(first, (ulong)shape.MemoryMiB << 20);
+            banks.Add(new(range, TypeOf(shape.Type), shape.Coherent));
+            first += range.ByteCount;
+        }
+
+        return banks;
+    }
+
+    /// <summary>The type of memory that a number stands for.</summary>
+    public static MemoryType TypeOf(int type) => new(type.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>Refuses a machine that cannot be built.</summary>
     /// <exception cref="BadInputException">A field is outside its range.</exception>
@@ -76,19 +121,42 @@ public sealed record Topology
         if (!Enum.IsDefined(Mode)) throw new BadInputException($"topology.mode is {(int)Mode}; expected legacy or scalable");
         Require(Devices is >= 1 and <= 8, nameof(Devices), Devices, "1 to 8");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
+        if (Banks is not null)
+        {
+            Require(Banks.Count is >= 1 and <= 8, nameof(Banks), Banks.Count, "1 to 8 banks");
+            foreach (BankShape bank in Banks)
+            {
+                Require(bank.MemoryMiB is >= 1 and <= 48, "banks.memoryMiB", bank.MemoryMiB, "1 to 48");
+                Require(bank.Type is >= 0 and <= 7, "banks.type", bank.Type, "0 to 7");
+            }
+
+            Require(Banks.Sum(bank => bank.MemoryMiB) <= 48, "banks", Banks.Sum(bank => bank.MemoryMiB), "48 MiB at most in all");
+        }
+
         Require(Levels is 3 or 4, nameof(Levels), Levels, "3 or 4");
         Require(IotlbSets is >= 0 and <= 1024 && (IotlbSets & (IotlbSets - 1)) == 0, nameof(IotlbSets), IotlbSets, "0 or a power of two to 1024");
         Require(IotlbWays is >= 0 and <= 16, nameof(IotlbWays), IotlbWays, "0 to 16");
         Require(WalkCache is >= 0 and <= 64, nameof(WalkCache), WalkCache, "0 to 64");
+        Require(FaultRecords is >= 1 and <= 222, nameof(FaultRecords), FaultRecords, "1 to 222");
+        Require(FlushCapacity is >= 1 and <= 64, nameof(FlushCapacity), FlushCapacity, "1 to 64");
+        Require(FlushAtCount >= 1 && FlushAtCount <= FlushCapacity, nameof(FlushAtCount), FlushAtCount, "1 to flushCapacity");
+        Require(FlushAtMilliseconds is >= 1 and <= 1000, nameof(FlushAtMilliseconds), FlushAtMilliseconds, "1 to 1000");
         Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
     }
 
+    /// <summary>What of it is the IOMMU and the devices, without the sizes of caches: not how much memory the library is given, nor how it is set up.</summary>
+    [JsonIgnore]
+    public string Hardware => (this with { Banks = null, MemoryMiB = 1 }).Outline;
+
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {MemoryMiB} MiB, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices} device{(Devices == 1 ? "" : "s")}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";
+
+    private static Bank ToModel(MemoryBank bank) =>
+        new(new(bank.Range.First.Value, bank.Range.Last.Value), int.Parse(bank.Type.Name, CultureInfo.InvariantCulture), bank.IsCoherent);
 
     private static void Require(bool holds, string field, int value, string expected)
     {

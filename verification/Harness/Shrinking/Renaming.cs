@@ -80,6 +80,9 @@ internal static class Renaming
         Translate o => o with { Vcm = to(o.Vcm) },
         TranslateTo o => o with { Vcm = to(o.Vcm), Other = to(o.Other) },
         DeviceAccess o => o with { Device = to(o.Device) },
+        Flush o => o with { Vcm = to(o.Vcm) },
+        PollFlush or AdvanceTime or DispatchFaults => operation,
+        SetFaultHook o => o with { Device = to(o.Device) },
         _ => throw new ArgumentException($"{operation.GetType().Name} has no names that are known", nameof(operation)),
     };
 }

@@ -65,6 +65,8 @@ internal static class Simplifications
         [
             now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
+            now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
+            now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
         ];
         return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
@@ -74,6 +76,7 @@ internal static class Simplifications
         switch (operation)
         {
             case AllocateMemory o:
+                if (o.From != default) yield return o with { From = default };
                 if (o.Scattered) yield return o with { Scattered = false };
                 if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
                 break;
@@ -83,14 +86,18 @@ internal static class Simplifications
                 break;
             case CreateVcm o:
                 if (o.Kind != VcmKind.Device) yield return o with { Kind = VcmKind.Device };
+                if (o.IsDeferred) yield return o with { IsDeferred = false };
+                if (o.IsTopDown) yield return o with { IsTopDown = false };
                 break;
             case CreateBound o:
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
                 break;
             case AllocateContiguous o:
+                if (o.From != default) yield return o with { From = default };
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
                 break;
             case Bind o:
+                if (o.From != default) yield return o with { From = default };
                 if (o.Scattered) yield return o with { Scattered = false };
                 if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
@@ -122,6 +129,12 @@ internal static class Simplifications
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
                 if (o.First != 0) yield return o with { First = 0 };
                 if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
+                break;
+            case SetFaultHook o:
+                if (o.Kind == FaultHookKind.Retry) yield return o with { Kind = FaultHookKind.Refuse };
+                break;
+            case AdvanceTime o:
+                if (o.Milliseconds > 10) yield return o with { Milliseconds = 10 };
                 break;
             case DeviceAccess o:
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };

@@ -10,7 +10,7 @@ namespace Harness.Stages;
 public sealed class ForeignStage : IStage, IReplayer
 {
     private readonly ScenarioGen _scenarios =
-        new(ScenarioShape.Any with { Topology = QemuBench.Topology, LargeChunks = false, MaxSteps = 40, HardwareFails = false });
+        new(ScenarioShape.Any with { Topology = QemuBench.Topology, VariesSetup = true, LargeChunks = false, MaxSteps = 40, HardwareFails = false });
 
     private readonly SubjectParts _parts;
 

@@ -15,6 +15,7 @@ public sealed class ContiguousFrameProperties
         Gen.Int[0, 4].Select(log2 => (Step)new TakeBlock(1 << log2)),
         Gen.Select(Gen.Int[1, 20], Gen.Int[0, 6], (frames, log2) => (Step)new Take(frames, log2)),
         Gen.Select(Gen.Int[-2, 64], Gen.Int[1, 12], (frame, frames) => (Step)new TakeAt(frame, frames)),
+        Gen.Select(Gen.Int[1, 20], Gen.Int[0, 4], Gen.Int[-2, 60], Gen.Int[1, 40], Gen.Bool, (frames, log2, low, length, cut) => (Step)new TakeWithin(frames, log2, low, length, cut)),
         Gen.Int[0, 64].Select(frame => (Step)new GiveForeign(frame)),
         Gen.Int[0, 63].Select(which => (Step)new Give(which)),
         Gen.Int[0, 63].Select(which => (Step)new Give(which)),
@@ -61,6 +62,7 @@ public sealed class ContiguousFrameProperties
         var live = new List<(PhysAddr Block, int Count)>();
         foreach (Step step in steps)
         {
+            VcmmError error;
             switch (step)
             {
                 case TakeBlock(int count):
@@ -69,6 +71,20 @@ public sealed class ContiguousFrameProperties
                 case Take(int count, int alignmentLog2):
                     ulong alignment = FrameBytes << alignmentLog2;
                     Judge(frames.TryAllocateContiguous((ulong)count * FrameBytes, alignment, out block), block, count, alignment);
+                    break;
+                case TakeWithin(int count, int alignmentLog2, int low, int span, bool isCut):
+                    ulong lowest = (ulong)((long)firstFrame + low) * FrameBytes;
+                    // A bound that cuts a frame leaves it outside.
+                    var within = new PhysRange(new(isCut ? lowest + 1 : lowest), new(lowest + (ulong)span * FrameBytes - (isCut ? 2UL : 1)));
+                    (int from, int until) = isCut ? (low + 1, low + span - 1) : (low, low + span);
+                    if (within.Last.Value < within.First.Value) break;
+                    error = frames.TryAllocateWithin((ulong)count * FrameBytes, FrameBytes << alignmentLog2, within, out block);
+                    bool fits = Enumerable.Range(Math.Max(0, from), Math.Max(0, Math.Min(until, frameCount) - Math.Max(0, from)))
+                        .Any(frame => frame + count <= Math.Min(until, frameCount) && map.IsFree(frame, count) && map.AddressOf(frame) % (FrameBytes << alignmentLog2) == 0);
+                    Assert.Equal(fits ? VcmmError.None : VcmmError.NoMemory, error);
+                    if (!fits) break;
+                    Assert.True(within.Contains(PhysRange.FromLength(block, (ulong)count * FrameBytes)) && block.IsAligned(FrameBytes << alignmentLog2));
+                    Keep(block, count);
                     break;
                 case TakeAt(int frame, int count):
                     PhysRange wanted = PhysRange.FromLength(new((ulong)((long)firstFrame + frame) * FrameBytes), (ulong)count * FrameBytes);
@@ -116,6 +132,8 @@ public sealed class ContiguousFrameProperties
     private sealed record TakeBlock(int Frames) : Step;
 
     private sealed record Take(int Frames, int AlignmentLog2) : Step;
+
+    private sealed record TakeWithin(int Frames, int AlignmentLog2, int Low, int Length, bool IsCut) : Step;
 
     private sealed record TakeAt(int Frame, int Frames) : Step;
 

@@ -30,7 +30,7 @@ public sealed class LongHolds : IDisposable
             domain.Map(new(0), memory, Access.Read);
             var errors = new VcmmError[waiterCount];
             // In the same stripe of addresses, each a page of its own.
-            Thread[] waiters = [.. Enumerable.Range(0, waiterCount).Select(i => new Thread(() => errors[i] = domain.TryMap(new((ulong)(i + 1) * Page), memory, Access.Read)))];
+            Thread[] waiters = [.. Enumerable.Range(0, waiterCount).Select(i => new Thread(() => errors[i] = domain.TryMap(new((ulong)(i + 1) * Page), memory, Access.Read)) { IsBackground = true })];
             iommu.OnCall = _ =>
             {
                 iommu.OnCall = static _ => VcmmError.None;

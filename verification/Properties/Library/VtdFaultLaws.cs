@@ -37,6 +37,25 @@ public sealed class VtdFaultLaws
         Assert.False(system.Driver.TakeFaultOverflow());
     }
 
+    /// <summary>Without a fault FSTS.FRI says nothing: a look that finds none must not move to where it points.</summary>
+    [Fact]
+    public void The_oldest_fault_comes_first_also_after_a_look_that_found_none()
+    {
+        using var system = new VtdSystem(VtdOptions.Default with { FaultRecordCount = 3 });
+        (_, _, BusMaster<Ram, NoSteps> device) = system.CreateRegion();
+        for (ulong round = 0; round < 7; round++)
+        {
+            for (ulong i = 0; i < 2; i++) device.Read(new((2 * round + i) * Page), new byte[1]);
+            for (ulong i = 0; i < 2; i++)
+            {
+                Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+                Assert.Equal(new Iova((2 * round + i) * Page), fault.Address);
+            }
+
+            Assert.False(system.Driver.TryTakeFault(out _));
+        }
+    }
+
     [Fact]
     public void Faults_are_found_where_the_hardware_begins_to_record_them()
     {

@@ -95,6 +95,56 @@ public sealed class ModelLaws
         Assert.True(Judge(world, "r1 = reserve b0 4K rw align 4K", new(Outcome.None) { Ranges = [new(0, 0xfff)] }).IsAccepted);
     }
 
+    [Theory]
+    [InlineData("", 0x10000UL, "accepted")]
+    [InlineData(" bank 0", 0x10000UL, "accepted")]
+    [InlineData(" bank 1", 0x10000UL, "refused: I6")]
+    [InlineData(" bank 1", 0x20000UL, "accepted")]
+    [InlineData(" bank 1 coherent", 0x20000UL, "refused: I6")]
+    [InlineData(" coherent", 0x10000UL, "accepted")]
+    // Beside all banks, and of two of them.
+    [InlineData("", 0x40000UL, "refused: I6")]
+    [InlineData("", 0x1f000UL, "refused: I6")]
+    public void Memory_comes_from_the_banks_that_were_asked_for(string banks, ulong first, string verdict)
+    {
+        World world = World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { Banks = [new(new(0x10000, 0x1ffff), 0, true), new(new(0x20000, 0x2ffff), 1, false)] });
+        Observation seen = new(Outcome.None) { Ranges = [new(first, first + 0x1fff)] };
+        Assert.StartsWith(verdict, Judge(world, $"m0 = allocate-contiguous 8K align 4K{banks}", seen).ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_bank_that_there_is_not_is_not_found_and_one_that_is_full_has_no_memory()
+    {
+        World world = World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { Banks = [new(new(0x10000, 0x1ffff), 0, true), new(new(0x20000, 0x2ffff), 1, false)] });
+        var surroundings = new Surroundings(0x10000) { FreeInBanks = [0, 0x10000] };
+        Assert.True(Judge(world, "m0 = allocate 4K of 4K bank 2", new(Outcome.NotFound)).IsAccepted);
+        Assert.False(Judge(world, "m0 = allocate 4K of 4K bank 1", new(Outcome.NotFound)).IsAccepted);
+        Assert.True(world.Judge(OperationText.Parse("m0 = allocate 4K of 4K bank 0").Operation, new(Outcome.NoMemory), surroundings).IsAccepted);
+        Assert.False(world.Judge(OperationText.Parse("m0 = allocate 4K of 4K bank 1").Operation, new(Outcome.NoMemory), surroundings).IsAccepted);
+    }
+
+    [Theory]
+    [InlineData("", "r1 = reserve v0 8K rw align 4K", 0x6000UL, 0x7000UL)]
+    [InlineData("", "r1 = reserve v0 4K rw align 16K", 0x4000UL, 0x8000UL)]
+    [InlineData("", "r1 = reserve b0 4K rw align 4K", 0UL, 0x1000UL)]
+    [InlineData("", "b1 = bound v0 4K align 4K", 0x4000UL, 0x6000UL)]
+    [InlineData(" top-down", "r1 = reserve v0 8K rw align 4K", 0xe000UL, 0xd000UL)]
+    [InlineData(" top-down", "r1 = reserve v0 8K rw align 16K", 0xc000UL, 0x8000UL)]
+    [InlineData(" top-down", "r1 = map v0 m0 rw align 4K", 0xf000UL, 0xe000UL)]
+    public void Where_it_is_certain_the_first_place_that_fits_is_given(string placement, string step, ulong right, ulong wrong)
+    {
+        string[] steps = [$"v0 = vcm 0x0-0xffff{placement}", "r0 = reserve-at v0 0x5000 4K rw", "m0 = wrap 0x10000-0x10fff"];
+        // The bound lies at the bottom, where a region that is filled from the top has none.
+        if (placement.Length == 0) steps = [.. steps, "b0 = bound v0 16K align 4K"];
+        World certain = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1), steps), exact = Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1, new() { PlacesExactly = true }), steps);
+        ulong length = step.Contains(" 8K ", StringComparison.Ordinal) ? 0x2000UL : 0x1000;
+        Observation At(ulong first) => new(Outcome.None) { Ranges = [new(first, first + length - 1)] };
+        Assert.True(Judge(exact, step, At(right)).IsAccepted, Judge(exact, step, At(right)).ToString());
+        Assert.Equal(Invariant.NoOverlap, Judge(exact, step, At(wrong)).Broken);
+        // Elsewhere it is free, as long as it fits.
+        Assert.True(Judge(certain, step, At(wrong)).IsAccepted);
+    }
+
     [Fact]
     public void A_one_to_one_region_maps_memory_to_its_own_addresses_only()
     {
@@ -215,10 +265,10 @@ public sealed class ModelLaws
         OtherTables = [new(TableKind.FirstStage, 0x7FFF_FFFF_FFFF) { Grantable = [Permissions.Read, Permissions.ReadWrite, Permissions.Read | Permissions.Execute] }],
     };
 
-    private static Verdict<World> Judge(World world, string line, Observation seen) => world.Judge(OperationText.Parse(line).Operation, seen, Plenty);
+    internal static Verdict<World> Judge(World world, string line, Observation seen) => world.Judge(OperationText.Parse(line).Operation, seen, Plenty);
 
     /// <summary>The one refusal that the model accepts.</summary>
-    private static Outcome Refusal(World world, string line) =>
+    internal static Outcome Refusal(World world, string line) =>
         Assert.Single(Enum.GetValues<Outcome>(), outcome => outcome != Outcome.None && Judge(world, line, new(outcome)).IsAccepted);
 
     private static ObjectId Id(string text) => ObjectId.TryParse(text, out ObjectId id) ? id : throw new ArgumentException(text);
@@ -235,11 +285,12 @@ public sealed class ModelLaws
     private static ulong Hex(string word) => Convert.ToUInt64(word, 16);
 
     /// <summary>All of it done, where it lies as low as it can.</summary>
-    private static World Start(params string[] lines) => Start(new IommuModel(0xFFFF_FFFF_FFFF, []), lines);
+    internal static World Start(params string[] lines) => Start(World.Create(new(0xFFFF_FFFF_FFFF, []), 1), lines);
 
-    private static World Start(IommuModel iommu, params string[] lines)
+    private static World Start(IommuModel iommu, params string[] lines) => Start(World.Create(iommu, 1), lines);
+
+    internal static World Start(World world, params string[] lines)
     {
-        World world = World.Create(iommu, 1);
         foreach (Operation operation in lines.Select(line => OperationText.Parse(line).Operation))
         {
             Observation seen = new(Outcome.None)

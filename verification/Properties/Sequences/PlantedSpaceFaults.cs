@@ -231,6 +231,7 @@ internal sealed class ForgetsCommands(IBench inner, Func<ulong, IReadOnlyList<ul
                 if (isLost(low, before))
                 {
                     right.Memory.Write64(queue + at, Nothing);
+                    // Where a wait has the address of its status, this one has none.
                     right.Memory.Write64(queue + at + sizeof(ulong), 0);
                 }
 

@@ -43,6 +43,18 @@ public sealed class Regressions(ITestOutputHelper output)
         },
     };
 
+    /// <summary>The hardware's records are a ring: what lies at its start may be younger than what lies at its end.</summary>
+    [Fact]
+    public void Faults_come_in_the_order_of_the_accesses()
+    {
+        string[] steps = ["hook d0 refuse", "read d0 0x0", "read d0 0x1000", "dispatch", "read d0 0x2000", "read d0 0x3000", "read d0 0x4000", "dispatch"];
+        using var bench = new SimulatorBench();
+        RunResult result = new SequenceRunner(bench, SubjectParts.Own).Run(new(new Topology { FaultRecords = 4 }, [.. steps.Select(OperationText.Parse)]));
+        output.WriteLine(result.Report());
+        Assert.Null(result.Violation);
+        Assert.Equal("3 faults: d0 Read 0x2000, d0 Read 0x3000, d0 Read 0x4000", result.Lines[^1].Seen);
+    }
+
     /// <summary>The same, in scalable mode.</summary>
     public static TheoryData<string, string, string> Scalable => new()
     {

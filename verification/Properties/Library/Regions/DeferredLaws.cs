@@ -272,6 +272,28 @@ public sealed class DeferredLaws : IDisposable
         Assert.All(addresses, address => Assert.False(device.Read(address, word).Ok));
     }
 
+    [Fact]
+    public void Addresses_in_quarantine_are_flushed_for_a_device_that_reserves_them()
+    {
+        var reserved = IovaRange.FromLength(new(64 * Page), 4 * Page);
+        var other = new LedgerIommu(_ram.Port, new Fuse(), LedgerIommu.SecondStage) { ReservedRegions = [reserved] };
+        Vcm vcm = CreateActive(new());
+        Reservation reservation = vcm.ReserveAt(reserved.First + Page, Page);
+        reservation.Back(_manager.Allocate(Page));
+        Device device = _manager.AddDevice(other, new(77));
+        Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(device, out _));
+        reservation.Unmap();
+        // If the hardware does not forget, the addresses stay where they are.
+        _fuse.Arm(1);
+        Assert.Equal(VcmmError.HardwareFailure, vcm.TryAssociate(device, out _));
+        _fuse.Disarm();
+        Assert.Equal(VcmmError.None, vcm.TryAssociate(device, out Association? association));
+        Assert.Single(_iommu.Batches);
+        Assert.Equal(VcmmError.NoSpace, vcm.TryReserveAt(reserved.First, Page, Access.Read, out _));
+        association!.Deassociate();
+        Assert.Equal(VcmmError.None, vcm.TryReserveAt(reserved.First, reserved.ByteCount, Access.Read, out _));
+    }
+
     private Vcm CreateActive(FlushQueueOptions options) => CreateActive(new FlushQueue(options with { Time = _clock }), _iommu);
 
     private Vcm CreateActive(FlushQueue queue, IIommu iommu)

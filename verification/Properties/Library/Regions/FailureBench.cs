@@ -31,6 +31,9 @@ public enum BenchKind
 
     /// <summary>The same in scalable mode: two formats, and a region that is a PASID.</summary>
     VtdScalable,
+
+    /// <summary>The same, with devices that keep translations and ask for pages.</summary>
+    VtdPageRequests,
 }
 
 /// <summary>
@@ -44,7 +47,8 @@ internal sealed class FailureBench
     private readonly Ram _memory;
     private readonly FrameAllocator _allocator;
     private readonly List<IIommu> _iommus = [];
-    private readonly List<(Association Association, BusMaster<Ram, NoSteps> Master)> _masters = [];
+    private readonly List<(Association Association, BusMaster<Ram, NoSteps> Master, AtsDevice<Ram, NoSteps>? Ats)> _masters = [];
+    private readonly bool _asksForPages;
     private readonly VtdIommu<Ram, NoSteps>? _simulator;
     private readonly VtdDriver<Ram>? _driver;
     private ulong _hardwareBytes;
@@ -56,12 +60,18 @@ internal sealed class FailureBench
         Frames = new(_allocator, Memory);
         Manager = new(Frames, new() { Memory = _memory });
         LargeBytes = kind == BenchKind.BreakBeforeMake ? 64UL << 10 : 2UL << 20;
-        IsScalable = kind == BenchKind.VtdScalable;
+        _asksForPages = kind == BenchKind.VtdPageRequests;
+        IsScalable = kind == BenchKind.VtdScalable || _asksForPages;
         if (IsScalable || kind is BenchKind.Vtd or BenchKind.VtdCachingMode)
         {
-            _simulator = new(_memory, IsScalable ? VtdOptions.Scalable : VtdOptions.Default with { CachingMode = kind == BenchKind.VtdCachingMode });
+            VtdOptions hardware = IsScalable ? VtdOptions.Scalable : VtdOptions.Default with { CachingMode = kind == BenchKind.VtdCachingMode };
+            _simulator = new(_memory, hardware with { DeviceTlbs = _asksForPages, PageRequests = _asksForPages });
             var registers = new FusedRegisters(_simulator, Hardware);
-            _driver = VtdDriver<Ram>.Start(_memory, registers, Frames, new() { WaitPolicy = registers, Scalable = IsScalable, MaximumPasidCount = 1 << 10 });
+            _driver = VtdDriver<Ram>.Start(
+                _memory,
+                registers,
+                Frames,
+                new() { WaitPolicy = registers, Scalable = IsScalable, MaximumPasidCount = 1 << 10, PageRequestQueueBytes = _asksForPages ? 4096u : 0 });
             _iommus.AddRange([_driver, _driver, _driver]);
         }
         else
@@ -152,7 +162,7 @@ internal sealed class FailureBench
     public void AssertDevicesSee(bool all)
     {
         Span<byte> word = stackalloc byte[sizeof(ulong)];
-        foreach ((Association association, BusMaster<Ram, NoSteps> master) in _masters)
+        foreach ((Association association, BusMaster<Ram, NoSteps> master, AtsDevice<Ram, NoSteps>? ats) in _masters)
         {
             PasidPrefix? prefix = association.Pasid is { } pasid ? new PasidPrefix(new(pasid.Value)) : null;
             Dictionary<ulong, Leaf> granted = [];
@@ -163,17 +173,33 @@ internal sealed class FailureBench
 
             foreach (ulong page in Probes())
             {
-                DmaResult read = master.Read(new(page), word, prefix);
+                bool wasRead = ats is null ? master.Read(new(page), word, prefix).Ok : TryRead(ats, page, word, prefix);
                 ulong seen = BitConverter.ToUInt64(word);
                 bool isGranted = granted.TryGetValue(page, out Leaf leaf);
-                Assert.False(read.Ok && !isGranted, $"{master.Source} reads 0x{page:x}, which is not backed");
-                if (read.Ok) Assert.Equal(_memory.Read64(leaf.First), seen);
+                Assert.False(wasRead && !isGranted, $"{master.Source} reads 0x{page:x}, which is not backed");
+                if (wasRead) Assert.Equal(_memory.Read64(leaf.First), seen);
                 BitConverter.TryWriteBytes(word, seen);
-                bool written = read.Ok && master.Write(new(page), word, prefix).Ok;
+                bool written = wasRead && (ats is null ? master.Write(new(page), word, prefix).Ok : Ends(ats.Write(new(page), word, prefix)));
                 Assert.False(written && (leaf.Access & Access.Write) == 0, $"{master.Source} writes 0x{page:x}, which is read-only");
-                if (all) Assert.Equal((isGranted, isGranted && (leaf.Access & Access.Write) != 0), (read.Ok, written));
+                if (all) Assert.Equal((isGranted, isGranted && (leaf.Access & Access.Write) != 0), (wasRead, written));
             }
         }
+    }
+
+    private bool TryRead(AtsDevice<Ram, NoSteps> ats, ulong page, Span<byte> word, PasidPrefix? prefix)
+    {
+        DmaTransfer transfer = ats.Read(new(page), word.Length, prefix);
+        bool completed = Ends(transfer);
+        transfer.Data.CopyTo(word);
+        return completed;
+    }
+
+    /// <summary>Whether the access is let through. One that waits is refused: no device has a hook.</summary>
+    private bool Ends(DmaTransfer transfer)
+    {
+        if (transfer.Outcome == AccessOutcome.Stalled) Manager.DispatchFaults();
+        Assert.NotEqual(AccessOutcome.Stalled, transfer.Outcome);
+        return transfer.Outcome == AccessOutcome.Completed;
     }
 
     /// <summary>Ends everything; every frame comes back.</summary>
@@ -266,9 +292,15 @@ internal sealed class FailureBench
 
     private Association Join(Vcm vcm, int iommu, uint device, AssociationOptions? options = null)
     {
+        if (_asksForPages) _driver!.EnableAts(new(device), new() { PageRequests = true });
         Association association = vcm.Associate(Manager.AddDevice(_iommus[iommu], new(device)), options);
         Associations.Add(association);
-        if (_simulator is not null) _masters.Add((association, new(_simulator, _memory, new(device))));
+        if (_simulator is not null)
+        {
+            AtsDevice<Ram, NoSteps>? ats = _asksForPages ? new(_simulator, _memory, new(device), new() { TlbEntries = 256 }) : null;
+            _masters.Add((association, new(_simulator, _memory, new(device)), ats));
+        }
+
         return association;
     }
 

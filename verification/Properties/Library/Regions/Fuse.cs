@@ -57,6 +57,12 @@ internal sealed class FusedFrames(FrameAllocator inner, Fuse fuse) : IContiguous
         return fuse.Blows() ? VcmmError.NoMemory : inner.TryAllocateContiguous(byteCount, alignment, out block);
     }
 
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
+    {
+        block = default;
+        return fuse.Blows() ? VcmmError.NoMemory : inner.TryAllocateWithin(byteCount, alignment, within, out block);
+    }
+
     public VcmmError TryAllocateAt(PhysRange range) => fuse.Blows() ? VcmmError.NoMemory : inner.TryAllocateAt(range);
 
     public VcmmError TryFree(PhysAddr block) => inner.TryFree(block);

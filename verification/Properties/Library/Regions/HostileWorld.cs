@@ -113,6 +113,7 @@ internal sealed class HostileWorld
             [typeof(PhysicalAllocation)] = [.. Receivers[typeof(PhysicalAllocation)], foreignBinding.Memory, null],
             [typeof(Reservation)] = [backed, .. Receivers[typeof(Reservation)], foreignBinding.Reservation],
             [typeof(Binding)] = Boxed<Binding>([binding, default, foreignBinding, new(free, unused), new(backed, backing), new(gone, freed), new(binding.Reservation, unused), new(binding.Reservation, null!), new(default, unused)]),
+            [typeof(ICollection<IovaRange>)] = [new List<IovaRange>(), null],
             [typeof(ICollection<Mapping>)] = [new List<Mapping>(), null],
             [typeof(Func<DeviceFault, FaultAnswer>)] = [null, (DeviceFault _) => FaultAnswer.Retry],
         };

@@ -132,6 +132,35 @@ public sealed class OneToOneLaws : IDisposable
         Assert.Equal(end - 2 * Page, vcm.Bind(2 * Page).Memory.Segments[0].First.Value);
     }
 
+    /// <summary>A source that is asked for any piece, and holds the ones that do not fit, is asked once for each frame below.</summary>
+    [Fact]
+    public void A_region_that_meets_the_memory_in_its_last_page_gets_that_page_at_once()
+    {
+        ulong end = Large + 3 * Large;
+        Vcm vcm = _manager.CreateVcm(IovaRange.FromLength(new(end - Page), 1UL << 30), new() { Kind = VcmKind.OneToOne });
+        _memory.Arm(int.MaxValue);
+        Binding binding = vcm.Bind(Page);
+        Assert.Equal((end - Page, 1), (binding.Memory.Segments[0].First.Value, _memory.Count));
+        // What is free elsewhere does not help: there is no space, not no memory.
+        Assert.Equal(VcmmError.NoSpace, vcm.TryBind(Page, Access.ReadWrite, MemoryOptions.Default, out _));
+        Assert.Equal(VcmmError.NoSpace, _manager.CreateVcm(IovaRange.FromLength(new(end), Page), new() { Kind = VcmKind.OneToOne }).TryBind(Page, Access.ReadWrite, MemoryOptions.Default, out _));
+        Assert.True(_memory.Count <= 5, $"the source was asked {_memory.Count} times");
+        _manager.Allocate(_frames.FreeBytes);
+        Assert.Equal(VcmmError.NoMemory, vcm.TryBind(Page, Access.ReadWrite, MemoryOptions.Default, out _));
+    }
+
+    [Fact]
+    public void The_same_where_memory_is_in_banks()
+    {
+        var type = new MemoryType("far");
+        MemoryBank[] banks = [new(new(new(Large), new(2 * Large - 1)), new("near"), true), new(new(new(2 * Large), new(4 * Large - 1)), type, true)];
+        var manager = new VcmManager(new BankedFrames(banks));
+        Vcm vcm = manager.CreateVcm(IovaRange.FromLength(new(2 * Large - Page), 3 * Page), new() { Kind = VcmKind.OneToOne });
+        Assert.Equal(2 * Large, vcm.Bind(2 * Page, options: new() { From = new(type) }).Memory.Segments[0].First.Value);
+        Assert.Equal(2 * Large - Page, vcm.Bind(Page).Memory.Segments[0].First.Value);
+        Assert.Equal(VcmmError.NotFound, vcm.TryBind(Page, Access.ReadWrite, new() { From = new(new MemoryType("none")) }, out _));
+    }
+
     [Fact]
     public void What_is_not_one_to_one_is_refused()
     {

@@ -294,10 +294,12 @@ public sealed class OracleLaws : IDisposable
         {
             if (!TryPick(region, out ulong key)) return true;
             (Reservation handle, int owners) = region.Live[key];
-            bool isBusy = owners == 1 && handle.IsBacked;
-            VcmmError error = handle.TryRelease();
+            bool mustBeLast = _random.Next(2) == 0;
+            bool isBusy = (owners == 1 && handle.IsBacked) || (owners > 1 && mustBeLast);
+            VcmmError error = mustBeLast ? handle.TryUnreserve() : handle.TryRelease();
             Assert.Equal(isBusy ? VcmmError.Busy : VcmmError.None, error);
             Assert.Equal(owners > 1 || isBusy, handle.IsAlive);
+            if (owners > 1 && mustBeLast) return false;
             if (owners > 1) region.Live[key] = new(handle, owners - 1);
             else if (!isBusy) region.Live.Remove(key);
             return !isBusy;

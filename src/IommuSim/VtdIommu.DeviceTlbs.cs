@@ -1,0 +1,214 @@
+using IommuSim.DeviceSide;
+using IommuSim.ScalableMode;
+using Platform;
+
+namespace IommuSim;
+
+// What devices with TLBs of their own ask for: translations, accesses by them, and pages.
+public sealed partial class VtdIommu<TMemory, TSteps>
+{
+    private readonly PageRequestQueue _pageRequests = new();
+
+    /// <summary>Whether a page request would find that requests were lost.</summary>
+    internal bool AreRequestsDropped
+    {
+        get
+        {
+            lock (_gate) return _pageRequests.IsOverflowed;
+        }
+    }
+
+    /// <summary>Puts a device with a TLB behind the unit.</summary>
+    /// <exception cref="ArgumentException">There is one with its requester id.</exception>
+    internal void Connect(DeviceTlb device)
+    {
+        lock (_gate)
+        {
+            if (!_caches.Devices.TryAdd(device.Source.Value, device))
+                throw new ArgumentException($"{device.Source} has a TLB behind this unit already", nameof(device));
+        }
+    }
+
+    internal IReadOnlyList<DeviceTlbLine> LinesOf(DeviceTlb device)
+    {
+        lock (_gate) return [.. device.Lines];
+    }
+
+    /// <summary>An access that the device translates itself, after asking where it has to.</summary>
+    /// <param name="device">Whose.</param>
+    /// <param name="address">Where the device wants to go.</param>
+    /// <param name="access">Read or write.</param>
+    /// <param name="prefix">The PASID prefix.</param>
+    /// <param name="result">Where it goes, or the reason why not.</param>
+    /// <param name="slot">For <see cref="EndAccess"/>.</param>
+    /// <param name="tag">What the unit knows of the page by, for <see cref="AskForPage"/>.</param>
+    internal AtsOutcome BeginTranslated(
+        DeviceTlb device, Iova address, DeviceAccess access, PasidPrefix? prefix, out TranslationResult result, out int slot, out CacheTag? tag)
+    {
+        tag = null;
+        ulong translated;
+        _steps.At(SimStep.DeviceTlbLookup, address.Value);
+        bool isKnown;
+        lock (_gate)
+        {
+            isKnown = device.TryFind(address.Value, access, prefix, out translated);
+            slot = isKnown ? _caches.InFlight.BeginTranslated(device.Source, access, _caches.Epoch) : NoSlot;
+            if (isKnown) _caches.Counts.DeviceTlbHits++;
+        }
+
+        while (!isKnown)
+        {
+            var completion = new TranslationCompletion();
+            result = AskForTranslation(device, address, access, prefix, completion, out int asking);
+            tag = completion.Tag;
+            if (!result.Ok) return result.Reason.IsRecoverable() ? AtsOutcome.Denied : AtsOutcome.Blocked;
+            _steps.At(SimStep.DeviceTlbFill, address.Value);
+            lock (_gate)
+            {
+                // An invalidation has come in between: what was asked for before it is out of date, and is asked for again.
+                isKnown = device.InvalidatedAt <= _caches.InFlight.Began(asking);
+                if (isKnown)
+                {
+                    device.Insert(completion.Line);
+                    slot = _caches.InFlight.BeginTranslated(device.Source, access, _caches.Epoch);
+                }
+                else
+                {
+                    _caches.Counts.DiscardedFills++;
+                }
+            }
+
+            translated = result.Address.Value;
+            EndAccess(asking);
+        }
+
+        result = CheckOrEnd(new(device.Source, new(translated), access, prefix, slot) { Type = RequestType.Translated }, ref slot);
+        return result.Ok ? AtsOutcome.Goes : AtsOutcome.Blocked;
+    }
+
+    /// <summary>A page request, on its way to the queue.</summary>
+    /// <returns>The unit's own answer; null if the request is in the queue, or was dropped and is not the last of its group.</returns>
+    internal PageResponseCode? AskForPage(in PageRequest page, CacheTag? tag)
+    {
+        int slot;
+        lock (_gate) slot = _caches.InFlight.BeginPageRequest(_caches.Epoch);
+        try
+        {
+            _steps.At(SimStep.PageRequest, page.Page.Value);
+            var request = new Request(page.Source, page.Page, DeviceAccess.Read, page.Prefix, slot) { Type = RequestType.Page };
+            VtdFaultReason fault = CheckPageRequest(request, out bool isSilenced);
+            if (fault != VtdFaultReason.None)
+            {
+                RecordFault(request, fault, isSilenced);
+                PageResponseCode refusal =
+                    fault == VtdFaultReason.PageRequestNotEnabled ? PageResponseCode.InvalidRequest : PageResponseCode.ResponseFailure;
+                return page.IsLast ? refusal : null;
+            }
+
+            lock (_gate)
+            {
+                if (tag is { } known) _caches.ForgetAskedFor(known, page.Page);
+                _caches.Counts.PageRequests++;
+                if (_pageRequests.TryAdd(_memory, page)) return null;
+                _caches.Counts.PageRequestsLost++;
+                // "Success" makes the device ask for the translation again, and then for the page.
+                return page.IsLast ? PageResponseCode.Success : null;
+            }
+        }
+        finally
+        {
+            EndAccess(slot);
+        }
+    }
+
+    private TranslationResult AskForTranslation(
+        DeviceTlb device, Iova address, DeviceAccess access, PasidPrefix? prefix, TranslationCompletion completion, out int slot)
+    {
+        lock (_gate)
+        {
+            _caches.Counts.TranslationRequests++;
+            slot = _caches.InFlight.Begin(access, _caches.Epoch);
+        }
+
+        return CheckOrEnd(new(device.Source, address, access, prefix, slot) { Type = RequestType.Translation, Completion = completion }, ref slot);
+    }
+
+    /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
+    private TranslationResult CheckOrEnd(in Request request, ref int slot)
+    {
+        bool goesOn = false;
+        try
+        {
+            TranslationResult result = Check(request);
+            goesOn = result.Ok;
+            return result;
+        }
+        finally
+        {
+            if (!goesOn)
+            {
+                EndAccess(slot);
+                slot = NoSlot;
+            }
+        }
+    }
+
+    /// <summary>From the root table on. While translation is off there are no translations to ask for: the reason is then none.</summary>
+    private TranslationResult Check(in Request request)
+    {
+        _steps.At(SimStep.ContextLookup, request.Source.Value);
+        RootPointer root;
+        bool known;
+        CachedContext context;
+        lock (_gate)
+        {
+            if (!_translationEnabled)
+                return request.Type == RequestType.Translated ? GoOn(request.Slot, request.Address.Value) : TranslationResult.Blocked(VtdFaultReason.None);
+            root = _root;
+            known = _caches.Contexts.TryFind(request.Source, root.IsScalable, out context);
+        }
+
+        TranslationResult result = TranslateFrom(request, root, known, context, out bool isSilenced);
+        bool isRecoverable = request.Type == RequestType.Translation && result.Reason.IsRecoverable();
+        if (!result.Ok && !isRecoverable) RecordFault(request, result.Reason, isSilenced);
+        return result;
+    }
+
+    private VtdFaultReason CheckPageRequest(in Request request, out bool isSilenced)
+    {
+        RootPointer root;
+        bool known;
+        CachedContext context;
+        isSilenced = false;
+        lock (_gate)
+        {
+            root = _root;
+            known = _caches.Contexts.TryFind(request.Source, root.IsScalable, out context);
+        }
+
+        VtdFaultReason fault = root.Check(_options, hasPasid: false);
+        if (fault != VtdFaultReason.None) return fault;
+        if (!root.IsScalable) return VtdFaultReason.PageRequestInLegacyMode;                             // RTA.3
+        if (!known) context = FetchContext(request, root);
+        isSilenced = context.FaultProcessingDisabled;
+        if (context.Fault != VtdFaultReason.None) return context.Fault;
+        if (!context.Scalable.IsPageRequestEnabled) return VtdFaultReason.PageRequestNotEnabled;         // SCT.8
+        return request.Prefix is { } prefix ? context.Scalable.CheckPasid(prefix.Pasid, _options) : VtdFaultReason.None;
+    }
+
+    /// <summary>Gives every device that was told to ask again the chance to.</summary>
+    private void AskAgain()
+    {
+        DeviceTlb[] devices;
+        lock (_gate) devices = [.. _caches.Devices.Values.OrderBy(static device => device.Source)];
+        foreach (DeviceTlb device in devices) device.Port.AskAgain();
+    }
+
+    /// <summary>A page group response reaches its device.</summary>
+    private void Deliver(in PageGroupResponse response)
+    {
+        DeviceTlb? device;
+        lock (_gate) _caches.Devices.TryGetValue(response.Source, out device);
+        device?.Port.Answer(response);
+    }
+}

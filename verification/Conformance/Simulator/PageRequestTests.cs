@@ -1,0 +1,252 @@
+using IommuSim;
+using static Conformance.Simulator.RawAts;
+using static Conformance.Simulator.RawScalable;
+
+namespace Conformance.Simulator;
+
+/// <summary>Recoverable Fault Reporting: the page request queue, and what the devices are answered.</summary>
+public sealed class PageRequestTests
+{
+    private const ulong Absent = 0x5000;
+    private const ulong Success = 0, InvalidRequest = 1, ResponseFailure = 15;
+    private const uint Ppr = 1, Pro = 2;
+
+    [Fact]
+    public void The_registers_hold_what_their_fields_are()
+    {
+        using var ats = new RawAts();
+        foreach ((uint offset, ulong held) in new[] { (Pqh, 0x7_FFE0UL), (Pqt, 0x7_FFE0UL), (Pqa, ~0xFF8UL), (0xE8u, ~3UL) })
+        {
+            ats.Iommu.Write64(offset, ulong.MaxValue);
+            Assert.Equal(held, ats.Iommu.Read64(offset));
+            ats.Iommu.Write64(offset, 0);
+            Assert.Equal(0UL, ats.Iommu.Read64(offset));
+        }
+
+        Assert.Equal(0x8000_0000u, ats.Iommu.Read32(Pectl));
+        ats.Iommu.Write32(Pectl, 0);
+        ats.Iommu.Write32(0xE4, 0x1234_5678);
+        Assert.Equal(0x1234_5678_0000_0000UL, ats.Iommu.Read64(Pectl));
+        Assert.Equal(0u, ats.Status);
+        using var without = new RawScalable(VtdOptions.Scalable with { DeviceTlbs = true });
+        for (uint offset = 0xC0; offset < 0xF0; offset += 8)
+        {
+            without.Iommu.Write64(offset, ulong.MaxValue);
+            Assert.Equal(0UL, without.Iommu.Read64(offset));
+        }
+    }
+
+    [Fact]
+    public void A_page_request_is_written_down_word_for_word()
+    {
+        using var ats = new RawAts();
+        ats.Vtd.SetPasid(2, FirstStage, FirstDomain | Snoop, First4 | Sre | 1 << 1 | 1 << 5);
+        ats.Read(Absent + 0x123);
+        ats.Write(Absent);
+        ats.Read(Absent, pasid: 2, privileged: true);
+        ats.Read(Absent, pasid: 2, execute: true);
+        ats.Write(Absent, pasid: 2);
+        // Type, PP, RID, PASID, EXE, PMR; RD, WR, LPIG, PRGI, ADDR.
+        Assert.Equal((0x1UL | 0x20 << 16, Absent | 1 | 1 << 2), ats.Request(0));
+        Assert.Equal((0x1UL | 0x20 << 16, Absent | 2 | 1 << 2 | 1 << 3), ats.Request(1));
+        Assert.Equal((0x1UL | 1 << 8 | 0x20 << 16 | 2UL << 32 | 1UL << 53, Absent | 1 | 1 << 2 | 2 << 3), ats.Request(2));
+        Assert.Equal((0x1UL | 1 << 8 | 0x20 << 16 | 2UL << 32 | 1UL << 52, Absent | 1 | 1 << 2 | 3 << 3), ats.Request(3));
+        Assert.Equal((0x1UL | 1 << 8 | 0x20 << 16 | 2UL << 32, Absent | 2 | 1 << 2 | 4 << 3), ats.Request(4));
+        Assert.Equal((0UL, 5 * 32UL), (ats.Head, ats.Tail));
+        Assert.False(ats.Vtd.HasRecord);
+    }
+
+    [Fact]
+    public void A_response_of_success_makes_the_device_try_again()
+    {
+        using var ats = new RawAts();
+        DmaTransfer transfer = ats.Stalls(Absent);
+        Assert.Equal((VtdFaultReason.SecondStageNotPermitted, new(Absent)), (transfer.Reason, transfer.FaultAddress));
+        // Nothing has changed: it asks again.
+        ats.Respond(Success);
+        Assert.Equal((AccessOutcome.Stalled, 2 * 32UL), (transfer.Outcome, ats.Tail));
+        ats.Vtd.SetSecond(5, FrameB | Rw);
+        ats.Respond(Success);
+        Assert.Equal((AccessOutcome.Completed, 0xBB), (transfer.Outcome, transfer.Data[0]));
+        ats.Respond(Success);
+        Assert.Equal((1, 2 * 32UL), (ats.Device.UnexpectedResponses, ats.Tail));
+    }
+
+    [Theory]
+    [InlineData(InvalidRequest, false)]
+    [InlineData(ResponseFailure, true)]
+    [InlineData(7, true)]       // reserved
+    public void Other_responses_end_the_access(ulong code, bool stops)
+    {
+        using var ats = new RawAts();
+        DmaTransfer transfer = ats.Stalls(Absent, pasid: 2);
+        ats.Respond(code, pasid: 2);
+        Assert.Equal((AccessOutcome.Failed, VtdFaultReason.FirstStageEntryNotPresent), (transfer.Outcome, transfer.Reason));
+        Assert.Equal(stops, ats.Device.HasStoppedAsking);
+        Assert.Equal(stops ? AccessOutcome.Failed : AccessOutcome.Stalled, ats.Read(Absent).Outcome);
+        Assert.False(ats.Vtd.HasRecord);
+    }
+
+    [Fact]
+    public void A_response_to_another_group_PASID_or_device_is_none()
+    {
+        using var ats = new RawAts();
+        DmaTransfer first = ats.Stalls(Absent, pasid: 2);
+        DmaTransfer second = ats.Stalls(Absent);
+        ats.Respond(InvalidRequest, group: 2, pasid: 2);
+        ats.Respond(InvalidRequest, group: 0, pasid: 3);
+        ats.Respond(InvalidRequest, group: 0);
+        ats.Respond(InvalidRequest, group: 1, pasid: 2);
+        Assert.Equal(4, ats.Device.UnexpectedResponses);
+        ats.Respond(InvalidRequest, group: 1, source: 0x21);
+        Assert.Equal(4, ats.Device.UnexpectedResponses);
+        Assert.Equal((AccessOutcome.Stalled, AccessOutcome.Stalled), (first.Outcome, second.Outcome));
+        ats.Respond(InvalidRequest, group: 1);
+        Assert.Equal((AccessOutcome.Stalled, AccessOutcome.Failed), (first.Outcome, second.Outcome));
+    }
+
+    [Fact]
+    public void A_full_queue_takes_no_request_until_the_overflow_is_cleared()
+    {
+        using var ats = new RawAts(device: new() { OutstandingGroups = 512 });
+        // 2^(PQS + 7) entries, one of which stays empty.
+        DmaTransfer[] transfers = [.. Enumerable.Range(0, 130).Select(_ => ats.Stalls(Absent))];
+        Assert.Equal((127 * 32UL, Ppr | Pro), (ats.Tail, ats.Status));
+        Assert.Equal((130, 3), (ats.Iommu.Statistics.PageRequests, ats.Iommu.Statistics.PageRequestsLost));
+        // Room alone does not help.
+        ats.Iommu.Write64(Pqh, 127 * 32);
+        Assert.Equal(127 * 32UL, ats.Tail);
+        ats.Iommu.Write32(Prs, Pro);
+        Assert.Equal((2 * 32UL, Ppr), (ats.Tail, ats.Status));
+        ats.Vtd.SetSecond(5, FrameB | Rw);
+        for (uint group = 0; group < 130; group++) ats.Respond(Success, group);
+        Assert.All(transfers, static transfer => Assert.Equal(AccessOutcome.Completed, transfer.Outcome));
+    }
+
+    [Theory]
+    [InlineData(0, 128)]
+    [InlineData(2, 512)]
+    public void The_queue_is_as_large_as_PQS_says(ulong size, int entries)
+    {
+        using var ats = new RawAts(device: new() { OutstandingGroups = 512 });
+        ats.Iommu.Write64(Pqa, PageRequests | size);
+        ats.Iommu.Write64(Pqh, 32);
+        ats.Iommu.Write64(Pqt, 32);
+        for (int i = 0; i < entries - 1; i++) ats.Stalls(Absent);
+        Assert.Equal((0UL, Ppr), (ats.Tail, ats.Status));
+        ats.Stalls(Absent);
+        Assert.Equal((0UL, Ppr | Pro), (ats.Tail, ats.Status));
+    }
+
+    [Fact]
+    public void The_event_is_pending_while_software_has_not_served_what_raised_it()
+    {
+        const uint mask = 1u << 31, pending = 1u << 30;
+        using var ats = new RawAts();
+        ats.Stalls(Absent);
+        Assert.Equal(mask | pending, ats.Iommu.Read32(Pectl));
+        ats.Iommu.Write32(Prs, Pro);
+        Assert.Equal(Ppr, ats.Status);
+        ats.Iommu.Write32(Prs, Ppr);
+        Assert.Equal((0u, mask), (ats.Status, ats.Iommu.Read32(Pectl)));
+        ats.Stalls(Absent);
+        ats.Iommu.Write32(Pectl, 0);
+        Assert.Equal(0u, ats.Iommu.Read32(Pectl));
+    }
+
+    [Fact]
+    public void A_group_is_answered_as_a_whole_and_pends_when_its_last_request_is_there()
+    {
+        using var ats = new RawAts(device: new() { PagesInGroup = 4 });
+        ats.Vtd.SetSecond(6, FrameA | Rw);
+        DmaTransfer transfer = ats.Device.Write(new(Absent + 0x800), new byte[0x3000]);
+        Assert.Equal([Absent | 2, 0x7000 | 2, 0x8000 | 2 | 1 << 2], Enumerable.Range(0, 3).Select(i => ats.Request((ulong)i).High));
+        foreach (ulong page in new ulong[] { 5, 7, 8 }) ats.Vtd.SetSecond(page, FrameB | Rw);
+        ats.Respond(Success);
+        Assert.Equal(AccessOutcome.Completed, transfer.Outcome);
+
+        // Of a group that does not fit only the beginning is queued: no page request is pending, and the device comes back.
+        ats.Iommu.Write64(Pqh, 32);
+        ats.Iommu.Write64(Pqt, 127 * 32);
+        ats.Iommu.Write32(Prs, Ppr);
+        ats.Iommu.Write64(Pqh, 32);
+        transfer = ats.Device.Write(new(0x10_5000), new byte[0x2000]);
+        Assert.Equal((0UL, Pro), (ats.Tail, ats.Status));
+        ats.Iommu.Write64(Pqh, 0);
+        ats.Iommu.Write32(Prs, Pro);
+        Assert.Equal((64UL, Ppr), (ats.Tail, ats.Status));
+        ats.Respond(InvalidRequest);
+        Assert.Equal(AccessOutcome.Failed, transfer.Outcome);
+    }
+
+    [Fact]
+    public void A_context_entry_that_does_not_let_devices_ask_is_a_fault()
+    {
+        using var ats = new RawAts();
+        ats.SetContext(Dte);
+        Assert.Equal(AccessOutcome.Failed, ats.Read(Absent, pasid: 2).Outcome);
+        // T 01b: a page request.
+        Assert.Equal(1UL << 63 | 2UL << 40 | 0x47UL << 32 | 1UL << 31 | 1UL << 28 | 0x20, ats.Iommu.Read64(Frcd + 8));
+        Assert.Equal(Absent, ats.Iommu.Read64(Frcd));
+        Assert.Equal((0UL, false), (ats.Tail, ats.Device.HasStoppedAsking));
+
+        using var legacy = new RawVtd(All);
+        legacy.SetContext(RawVtd.Device, RawVtd.Table4 | 1 | 1 << 2, 2 | RawVtd.DomainId << 8);
+        var device = new AtsDevice<Platform.Ram, Hook>(legacy.Iommu, legacy.Memory, RawVtd.Device);
+        Assert.Equal(AccessOutcome.Failed, device.Read(new(Absent), 1).Outcome);
+        Assert.Equal(0x32UL, legacy.Iommu.Read64(RawVtd.Frcd + 8) >> 32 & 0xFF);
+        Assert.True(device.HasStoppedAsking);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_wait_with_PD_lets_page_requests_on_their_way_arrive(bool drains)
+    {
+        RawAts? ats = null;
+        bool? completed = null;
+        using (ats = new RawAts(hook: OnRequest))
+        {
+            ats.Stalls(Absent);
+            Assert.Equal(!drains, completed);
+            Assert.Equal(1UL, ats.Vtd.Read(Status) & 0xFFFF_FFFF);
+            Assert.Equal(32UL, ats.Tail);
+        }
+
+        void OnRequest(SimStep step, ulong detail)
+        {
+            if (step != SimStep.PageRequest) return;
+            ats!.Vtd.Submit(0x5 | 1 << 5 | (drains ? 1UL << 7 : 0) | 1UL << 32, Status);
+            completed = (ats.Vtd.Read(Status) & 0xFFFF_FFFF) == 1;
+        }
+    }
+
+    [Fact]
+    public void Accesses_beyond_what_may_be_outstanding_wait_their_turn()
+    {
+        using var ats = new RawAts(device: new() { OutstandingGroups = 1 });
+        DmaTransfer first = ats.Stalls(Absent), second = ats.Stalls(0x6000), third = ats.Stalls(0x7000);
+        Assert.Equal(32UL, ats.Tail);
+        ats.Vtd.SetSecond(6, FrameB | Rw);
+        ats.Respond(InvalidRequest);
+        // The second needs no group any more, and so the third has it.
+        Assert.Equal((AccessOutcome.Failed, AccessOutcome.Completed, AccessOutcome.Stalled), (first.Outcome, second.Outcome, third.Outcome));
+        Assert.Equal((64UL, 0x7000UL | 1 | 1 << 2), (ats.Tail, ats.Request(1).High));
+    }
+
+    [Fact]
+    public void A_page_request_takes_the_old_translation_of_its_page_with_it()
+    {
+        using var ats = new RawAts();
+        ats.Vtd.SetSecond(5, FrameA | 1);
+        ats.Vtd.SetSecond(6, FrameA | 1);
+        ats.Vtd.Goes(Absent, FrameA);
+        ats.Vtd.Goes(0x6000, FrameA);
+        DmaTransfer transfer = ats.Write(Absent);
+        Assert.Equal(AccessOutcome.Stalled, transfer.Outcome);
+        Assert.Equal(0x6000UL, Assert.Single(ats.Iommu.Iotlb).Range.First.Value);
+        ats.Vtd.SetSecond(5, FrameB | Rw);
+        ats.Respond(Success);
+        Assert.Equal(AccessOutcome.Completed, transfer.Outcome);
+    }
+}

@@ -1,0 +1,216 @@
+using Harness.Passing;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Dma;
+using Vcmm.Invalidations;
+using Vcmm.Tables;
+
+namespace Properties.Library;
+
+/// <summary>
+/// A port that throws where it should answer: the exception comes out, everything is as it was, no lock is left held, and the next call
+/// works (I6, I12).
+/// </summary>
+public sealed class ThrowingPortLaws : IDisposable
+{
+    private const ulong Page = 4096;
+    private const ulong Large = 2UL << 20;
+
+    private readonly RamBlock _ram = new(PhysRange.FromLength(new(0), 256 * Page));
+    private readonly MemoryWatch _watch = new();
+    private readonly FrameAllocator _frames;
+    private readonly RecordingIommu _hardware;
+    private readonly IommuDomain _domain;
+    private int _callsBeforeThrow = -1;
+    private int _writesBeforeThrow = -1;
+    private VcmmError _outcome;
+
+    public ThrowingPortLaws()
+    {
+        _frames = new(_ram.Range);
+        Assert.Equal(VcmmError.None, _frames.TryAllocate(Page, out _));
+        _hardware = new(_ram.Port)
+        {
+            CachesAbsent = true,
+            OnCall = _ => _callsBeforeThrow >= 0 && _callsBeforeThrow-- == 0 ? throw new BrokenPort() : _outcome,
+        };
+        _watch.BeforeWrite = (_, _) =>
+        {
+            if (_writesBeforeThrow >= 0 && _writesBeforeThrow-- == 0) throw new BrokenPort();
+        };
+        _domain = IommuDomain.Create(new WatchedTables(_hardware, _ram.Port, _watch), new WatchedFrames(_frames, _watch));
+        _domain.Attach(new(1));
+        _domain.Map(new(2 * Large), PhysRange.FromLength(new(4 * Large), Large), Access.ReadWrite);
+        for (ulong page = 0; page < 4; page++) _domain.Map(new(page * Page), PhysRange.FromLength(new((20 - page) * Page), Page), Access.ReadWrite);
+    }
+
+    public void Dispose() => _ram.Dispose();
+
+    public static TheoryData<string> Calls => new(
+        "map", "map a large leaf over an empty table", "unmap", "unmap a large leaf", "unmap a part of a large leaf", "protect", "protect a part of a large leaf",
+        "attach", "detach", "sync");
+
+    [Theory]
+    [MemberData(nameof(Calls))]
+    public void Where_the_hardware_throws_a_call_has_changed_nothing_and_works_the_next_time(string name)
+    {
+        _domain.Map(new(Large), PhysRange.FromLength(new(Page), Page), Access.Read);
+        _domain.Unmap(IovaRange.FromLength(new(Large), Page));
+        UnmapGather gather = _domain.CreateGather();
+        if (name == "sync") Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(Page), Page), gather));
+        Func<VcmmError> call = name switch
+        {
+            "map" => () => _domain.TryMap(new(8 * Page), PhysRange.FromLength(new(7 * Page), Page), Access.Read),
+            "map a large leaf over an empty table" => () => _domain.TryMap(new(Large), PhysRange.FromLength(new(6 * Large), Large), Access.Read),
+            "unmap" => () => _domain.TryUnmap(IovaRange.FromLength(new(0), 4 * Page)),
+            "unmap a large leaf" => () => _domain.TryUnmap(IovaRange.FromLength(new(2 * Large), Large)),
+            "unmap a part of a large leaf" => () => _domain.TryUnmap(IovaRange.FromLength(new(2 * Large + Page), Page)),
+            "protect" => () => _domain.TryProtect(IovaRange.FromLength(new(0), 2 * Page), Access.Read),
+            "protect a part of a large leaf" => () => _domain.TryProtect(IovaRange.FromLength(new(2 * Large), Page), Access.Read),
+            "attach" => () => _domain.TryAttach(new(2)),
+            "detach" => () => _domain.TryDetach(new(1)),
+            _ => () => _domain.TrySync(gather),
+        };
+        string before = Mapping();
+        _callsBeforeThrow = 0;
+        Assert.Throws<BrokenPort>(() => call());
+        Assert.Equal(-1, _callsBeforeThrow);
+        Assert.Equal(before, Mapping());
+        AssertNoLockIsHeld();
+        Assert.Equal(VcmmError.None, call());
+        Assert.Equal(name is "attach" or "detach" or "sync", before == Mapping());
+        if (name == "sync") _domain.Map(new(Page), PhysRange.FromLength(new(5 * Page), Page), Access.Read);
+        _domain.TryDetach(new(1));
+        _domain.TryDetach(new(2));
+        _domain.Free();
+        Assert.Equal(_frames.TotalBytes - Page, _frames.FreeBytes);
+    }
+
+    [Fact]
+    public void Where_memory_throws_while_a_failed_sync_is_taken_back_the_next_sync_takes_it_back()
+    {
+        string before = Mapping();
+        int thrown = 0;
+        for (bool throws = true; throws; thrown++)
+        {
+            UnmapGather gather = _domain.CreateGather();
+            Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(Page), 2 * Page), gather));
+            Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(0), Page), gather));
+            Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(2 * Large), Large), gather));
+            _outcome = VcmmError.HardwareFailure;
+            _writesBeforeThrow = thrown;
+            throws = Record.Exception(() => _domain.TrySync(gather)) is BrokenPort;
+            _writesBeforeThrow = -1;
+            _outcome = VcmmError.None;
+            AssertNoLockIsHeld();
+            if (throws)
+            {
+                // The hardware answers now, and yet: a part of it is mapped again.
+                Assert.Equal(VcmmError.HardwareFailure, _domain.TrySync(gather));
+            }
+
+            Assert.Equal((0, before), (gather.Count, Mapping()));
+        }
+
+        Assert.True(thrown > 3, $"memory threw {thrown} times");
+    }
+
+    [Fact]
+    public void Where_an_IOMMU_throws_a_flush_releases_nothing_and_forgets_nothing()
+    {
+        var queue = new FlushQueue(new() { Capacity = 4, FlushAtCount = 2, Time = new Cli.FakeClock() });
+        var held = new Held();
+        PendingInvalidation[] one = [new(_hardware, new(1), IovaRange.FromLength(new(0), Page), true)];
+        Assert.Equal(VcmmError.None, queue.TryAdd(one, held));
+        _callsBeforeThrow = 0;
+        Assert.Throws<BrokenPort>(() => queue.TryFlush());
+        Assert.Equal((1, 0), (queue.Count, held.Releases));
+        Assert.Equal(VcmmError.None, queue.TryFlush());
+        Assert.Equal((0, 1), (queue.Count, held.Releases));
+
+        // One that is due is no refusal of what was added.
+        Assert.Equal(VcmmError.None, queue.TryAdd(one, held));
+        _callsBeforeThrow = 0;
+        Assert.Equal(VcmmError.None, queue.TryAdd(one, held));
+        Assert.Equal((-1, 2, 1), (_callsBeforeThrow, queue.Count, held.Releases));
+        Assert.Equal(VcmmError.None, queue.TryAdd(one, held));
+        Assert.Equal(VcmmError.None, queue.TryAdd(one, held));
+
+        // One for which there must be room is.
+        _callsBeforeThrow = 0;
+        Assert.Throws<BrokenPort>(() => queue.TryAdd(one, held));
+        Assert.Equal((4, 1), (queue.Count, held.Releases));
+        queue.Flush();
+        Assert.Equal((0, 5), (queue.Count, held.Releases));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_the_hardware_throws_a_buffer_stays_mapped_or_is_not(bool isDeferred)
+    {
+        FlushQueue? queue = isDeferred ? new(new() { Capacity = 2, FlushAtCount = 1, Time = new Cli.FakeClock() }) : null;
+        var addresses = new RangeAllocator(IovaRange.FromLength(new(16 * Page), 4 * Page));
+        var mapping = new DmaMapping<Ram>(_domain, addresses, _ram.Port, _frames, new() { Deferred = queue });
+        string before = Mapping();
+        ulong free = _frames.FreeBytes;
+        _callsBeforeThrow = 0;
+        Assert.Throws<BrokenPort>(() => mapping.TryMapSingle(new(9 * Page), Page, DmaDirection.ToDevice, out _));
+        _callsBeforeThrow = 0;
+        Assert.Throws<BrokenPort>(() => mapping.TryAllocateCoherent(Page, out _, out _));
+        Assert.Equal((0, before, free), (mapping.Count, Mapping(), _frames.FreeBytes));
+        Iova address = mapping.MapSingle(new(9 * Page), 4 * Page, DmaDirection.ToDevice);
+        var held = new Held();
+        string mapped = Mapping();
+        _callsBeforeThrow = 0;
+        if (isDeferred)
+        {
+            // The flush that is due throws; the buffer waits for the next one.
+            mapping.Unmap(address, 4 * Page, held);
+            Assert.Equal((-1, 0, 0, before), (_callsBeforeThrow, mapping.Count, held.Releases, Mapping()));
+            queue!.Flush();
+        }
+        else
+        {
+            Assert.Throws<BrokenPort>(() => mapping.TryUnmap(address, 4 * Page, held));
+            Assert.Equal((1, 0, mapped), (mapping.Count, held.Releases, Mapping()));
+            AssertNoLockIsHeld();
+            mapping.Unmap(address, 4 * Page, held);
+        }
+
+        Assert.Equal((1, before), (held.Releases, Mapping()));
+        Assert.Equal(VcmmError.None, addresses.TryAllocateAt(addresses.Space));
+    }
+
+    private string Mapping() => string.Join(' ', Regions.RegionPicture.Joined(_hardware.AdoptTable(_domain.Format, _domain.Root).Leaves()));
+
+    /// <summary>A lock that its own thread holds does not stop that thread.</summary>
+    private void AssertNoLockIsHeld()
+    {
+        VcmmError error = VcmmError.Invalid;
+        var thread = new Thread(() => error = _domain.TryUnmap(new(new(0), new((1UL << 48) - 1)))) { IsBackground = true };
+        thread.Start();
+        Assert.True(thread.Join(TimeSpan.FromSeconds(60)), "a lock was left held");
+        Assert.Equal(VcmmError.NotFound, error);
+    }
+
+    private sealed class BrokenPort : Exception;
+
+    private sealed class Held : IQuarantined
+    {
+        public int Releases { get; private set; }
+
+        public void Release() => Releases++;
+    }
+
+    private sealed class WatchedTables(IIommu inner, Ram ram, MemoryWatch watch) : PassingIommu(inner)
+    {
+        public override VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
+        {
+            VcmmError error = PageTable<VtdSecondStage, WatchedMemory>.TryCreate(new(ram, watch), frames, format, out PageTable<VtdSecondStage, WatchedMemory>? created);
+            table = created;
+            return error;
+        }
+    }
+}
