@@ -41,6 +41,14 @@ public abstract class PassingFrames(IBankedFrameSource inner) : IBankedFrameSour
         request == default ? TryAllocateContiguous(byteCount, alignment, out block) : inner.TryAllocateContiguous(byteCount, alignment, request, out block);
 
     /// <inheritdoc/>
+    public virtual VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block) =>
+        inner.TryAllocateWithin(byteCount, alignment, within, out block);
+
+    /// <inheritdoc/>
+    public virtual VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, MemoryRequest request, PhysRange within, out PhysAddr block) =>
+        request == default ? TryAllocateWithin(byteCount, alignment, within, out block) : inner.TryAllocateWithin(byteCount, alignment, request, within, out block);
+
+    /// <inheritdoc/>
     public virtual VcmmError TryAllocateAt(PhysRange range) => inner.TryAllocateAt(range);
 
     /// <inheritdoc/>

@@ -83,11 +83,15 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
     }
 
     /// <inheritdoc/>
-    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block) =>
+        TryAllocateWithin(byteCount, alignment, default, within, out block);
+
+    /// <inheritdoc/>
+    public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, MemoryRequest request, PhysRange within, out PhysAddr block)
     {
         block = default;
         if (mishaps.TakesMemoryAway()) return VcmmError.NoMemory;
-        VcmmError error = inner.TryAllocateWithin(byteCount, alignment, within, out block);
+        VcmmError error = inner.TryAllocateWithin(byteCount, alignment, request, within, out block);
         if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
         return error;
     }
