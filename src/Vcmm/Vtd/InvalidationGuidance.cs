@@ -5,7 +5,8 @@ namespace Vcmm.Vtd;
 /// <summary>What the hardware must forget after a change of the entries that lead to a table.</summary>
 /// <remarks>
 /// <para>The caches feed each other: context cache, PASID cache, IOTLB. They are emptied in this order with a fence between
-/// them, or a walk in between takes from one that is not empty yet what the next then keeps.</para>
+/// them, or a walk in between takes from one that is not empty yet what the next then keeps. A device's own TLB comes last, after
+/// the IOTLB that it would be filled from ("Device-TLB Invalidate").</para>
 /// <para><b>Source.</b> VT-d specification, "Guidance to Software for Invalidations", and for entries that were absent
 /// "Caching Mode": they are cached under domain id 0. A context entry of scalable mode has no domain id.</para>
 /// </remarks>

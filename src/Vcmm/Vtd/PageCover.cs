@@ -13,7 +13,8 @@ internal readonly record struct PageBlock(ulong Address, int Mask);
 /// which they do. Where that takes a block larger than the hardware knows, or it knows no pages, all of the domain is
 /// forgotten.</para>
 /// <para><b>Bound</b> (invariant Frugal). One range takes at most <see cref="MostBlocks"/> commands for each tag under which
-/// it can be cached: a domain for second-stage tables, a domain and a PASID for first-stage ones. If they are page-selective
+/// it can be cached (a domain for second-stage tables, a domain and a PASID for first-stage ones) and for each address space
+/// of a device that has a TLB of its own. If they are page-selective
 /// they cover less than 11/7 of the range: where blocks of four units are allowed, eight units or fewer never take more than
 /// four blocks, so at the size before the one chosen the range touched nine units, filled more than seven, and fewer than
 /// four are added. Where they are not, rounding saves no block.</para>

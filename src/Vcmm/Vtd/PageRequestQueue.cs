@@ -32,9 +32,6 @@ internal sealed class PageRequestQueue<TMemory>(
     private ulong _lastToken;
     private uint _head;
 
-    /// <summary>The frames of the queue.</summary>
-    public PhysAddr Frames => queue.First;
-
     private uint QueueMask => (uint)queue.ByteCount - 1;
 
     /// <summary>Gives the hardware the queue, before any device may ask.</summary>
