@@ -33,9 +33,6 @@ public sealed class ForeignSequences(ITestOutputHelper output)
     [QemuFact]
     public void A_bank_that_is_not_asked_is_found_on_QEMU() => IsFound("memory that comes from any bank, whichever was asked for", Invariant.Conservation);
 
-    [QemuFact]
-    public void A_fault_for_the_wrong_hook_is_found_on_QEMU() => IsFound("a fault that is given to the hook of another device", Invariant.FaultExact);
-
     /// <summary>What is flushed late, placed from the top, taken from a bank and blocked: QEMU's hardware sees the old translation until the flush.</summary>
     [QemuFact]
     public void A_deferred_region_is_seen_late_on_QEMU()
