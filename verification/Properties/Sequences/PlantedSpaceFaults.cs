@@ -47,7 +47,7 @@ internal static class PlantedSpaceFaults
             Topology = Scalable,
             Bench = static bench => new ForgetsCommands(bench, static (low, _) => (low & 0x3F) == (PasidCacheType | OnePasid)),
         },
-        new("an address space that is entered for all of a device's PASIDs", Invariant.Isolation, 5,
+        new("an address space that is entered for all of a device's PASIDs", Invariant.Isolation, 6,
             new() { Iommu = static iommu => new EntersAnother(iommu) })
         {
             Topology = Scalable,
