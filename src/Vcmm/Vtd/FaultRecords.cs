@@ -23,6 +23,10 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
     private readonly object _gate = new();
     private uint _next;
 
+    /// <summary>Whether faults were lost since somebody asked.</summary>
+    private bool _hasOverflowed;
+
+    /// <summary>Takes the oldest fault. Hardware that has lost some records no more until it is told to: it is told when all are taken.</summary>
     public bool TryTake(out DeviceFault fault)
     {
         lock (_gate)
@@ -33,7 +37,12 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
                 // The hardware may have begun elsewhere, at the record that FSTS.FRI names. It names one only while a fault is
                 // pending: without one the ring goes on where it is, or the next look could begin in the middle of what comes.
                 uint status = registers.Read32(VtdRegisters.FaultStatus);
-                if ((status & VtdRegisters.PrimaryPendingFault) == 0) return false;
+                if ((status & VtdRegisters.PrimaryPendingFault) == 0)
+                {
+                    ClearOverflow(status);
+                    return false;
+                }
+
                 _next = (status >> 8 & 0xFF) % capabilities.FaultRecordCount;
             }
 
@@ -53,10 +62,18 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
     {
         lock (_gate)
         {
-            if ((registers.Read32(VtdRegisters.FaultStatus) & VtdRegisters.PrimaryFaultOverflow) == 0) return false;
-            registers.Write32(VtdRegisters.FaultStatus, VtdRegisters.PrimaryFaultOverflow);
-            return true;
+            ClearOverflow(registers.Read32(VtdRegisters.FaultStatus));
+            bool hasOverflowed = _hasOverflowed;
+            _hasOverflowed = false;
+            return hasOverflowed;
         }
+    }
+
+    private void ClearOverflow(uint status)
+    {
+        if ((status & VtdRegisters.PrimaryFaultOverflow) == 0) return;
+        registers.Write32(VtdRegisters.FaultStatus, VtdRegisters.PrimaryFaultOverflow);
+        _hasOverflowed = true;
     }
 
     private static DeviceFault Decode(ulong low, ulong high)

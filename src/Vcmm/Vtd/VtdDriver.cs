@@ -183,7 +183,10 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     /// </remarks>
     public bool TryTakeFault(out DeviceFault fault) => _faults.TryTake(out fault) || (_pageRequests?.TryTake(out fault) ?? false);
 
-    /// <summary>Whether faults were lost because all records were full; clears that. Read the records first. Any thread may call.</summary>
+    /// <summary>
+    /// Whether faults were lost, because all records were full, since this was last asked. From then until all records have been taken
+    /// (<see cref="TryTakeFault"/>) the hardware records nothing. Any thread may call.
+    /// </summary>
     public bool TakeFaultOverflow() => _faults.TakeOverflow();
 
     /// <inheritdoc/>

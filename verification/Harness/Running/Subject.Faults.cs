@@ -23,7 +23,6 @@ public sealed partial class Subject
     {
         _given.Clear();
         int count = _manager.DispatchFaults();
-        // The records were read first; from now on there is room again.
         bool isLost = Driver.TakeFaultOverflow();
         return new(Outcome.None) { Faults = [.. _given], FaultCount = count, FaultsLost = isLost };
     }

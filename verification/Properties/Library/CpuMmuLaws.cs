@@ -236,6 +236,20 @@ public sealed class CpuMmuLaws : IDisposable
         Assert.True(_cpus.Shootdowns[^1][0].IsAll);
     }
 
+    [Theory]
+    [InlineData(16, false)]
+    [InlineData(17, true)]
+    public void The_pages_of_several_ranges_count_together(ulong pages, bool isAll)
+    {
+        Assert.Equal(VcmmError.None, _mmu.Invalidate(
+        [
+            new(new(1), IovaRange.FromLength(new(Page), 16 * Page), true),
+            new(new(1), IovaRange.FromLength(new(64 * Page), pages * Page), true),
+            new(new(2), IovaRange.FromLength(new(Page), 16 * Page), true),
+        ]));
+        Assert.Equal(isAll ? [true, false] : [false, false, false], Assert.Single(_cpus.Shootdowns).Select(flush => flush.IsAll));
+    }
+
     [Fact]
     public void Only_canonical_addresses_are_translated()
     {

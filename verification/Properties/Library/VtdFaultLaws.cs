@@ -32,7 +32,11 @@ public sealed class VtdFaultLaws
             Assert.Equal($"sid:0x20 Read iova:0x{i * Page:x} reason 0x06", fault.ToString());
         }
 
+        // When all have been taken the hardware records again, whether or not anybody asks what was lost.
         Assert.False(system.Driver.TryTakeFault(out _));
+        device.Read(new(9 * Page), new byte[1]);
+        Assert.True(system.Driver.TryTakeFault(out DeviceFault next));
+        Assert.Equal(new Iova(9 * Page), next.Address);
         Assert.True(system.Driver.TakeFaultOverflow());
         Assert.False(system.Driver.TakeFaultOverflow());
     }
