@@ -14,7 +14,7 @@ public sealed partial class Vcm
     private readonly RegionStripe[] _stripes;
 
     private RegionStripe OwnStripe =>
-        _stripes[unchecked((uint)(Manager.Options.Thread?.Invoke() ?? Environment.CurrentManagedThreadId)) % (uint)_stripes.Length];
+        _stripes[unchecked((uint)(Manager.Options.Thread?.Invoke() ?? ThreadNumber.Current)) % (uint)_stripes.Length];
 
     private static RegionStripe[] MakeStripes(int count)
     {

@@ -14,7 +14,7 @@ public sealed record VcmManagerOptions
     /// <summary>How many threads can reserve in one region without waiting for each other: 1 … 64.</summary>
     public int StripeCount { get; init; } = 16;
 
-    /// <summary>A number for the thread that calls, by which it gets its stripe; null: the runtime's.</summary>
+    /// <summary>A number for the thread that calls, by which it gets its stripe; null: threads are numbered as they come.</summary>
     public Func<int>? Thread { get; init; }
 
     /// <summary>The physical memory, for <see cref="VcmManager.TryCopy"/>; null: nothing can be copied.</summary>

@@ -39,7 +39,7 @@ public sealed class CachedRangeAllocator : IRangeAllocator
     /// <summary>Puts a cache before <paramref name="inner"/>, which nobody else uses from now on.</summary>
     /// <param name="inner">Where ranges come from; all that it has handed out so far stays out.</param>
     /// <param name="slotCount">How many threads can work without waiting for each other: a power of two, at most 32; 0: what suits the machine.</param>
-    /// <param name="thread">A number for the thread that calls; by default the runtime's.</param>
+    /// <param name="thread">A number for the thread that calls; by default threads are numbered as they come.</param>
     public CachedRangeAllocator(IRangeAllocator inner, int slotCount = 0, Func<int>? thread = null)
     {
         ArgumentNullException.ThrowIfNull(inner);
@@ -120,7 +120,7 @@ public sealed class CachedRangeAllocator : IRangeAllocator
         lock (_gate) GiveBackAll(0);
     }
 
-    private RangeSlot CallersSlot() => _slots[(_thread is null ? Environment.CurrentManagedThreadId : _thread()) & (_slots.Length - 1)];
+    private RangeSlot CallersSlot() => _slots[(_thread is null ? ThreadNumber.Current : _thread()) & (_slots.Length - 1)];
 
     /// <summary>A range that was handed out to a thread of another slot, or to nobody. From now on it is this slot's.</summary>
     private VcmmError TryFreeOfAnother(RangeSlot own, IovaRange range, ulong entry, int sizeClass)
