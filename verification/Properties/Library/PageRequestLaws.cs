@@ -166,6 +166,28 @@ public sealed class PageRequestLaws
         Assert.Empty(hardware.Tlb);
     }
 
+    /// <summary>To find what waits in the first, what waits in the second is read from the queue; it is over before anybody takes it.</summary>
+    [Fact]
+    public void What_one_deactivation_read_and_the_next_one_ended_is_given_to_nobody()
+    {
+        using var system = new PageRequestSystem();
+        (Device device, AtsDevice<Ram, StepHook> hardware) = system.AddDevice();
+        (_, Association first) = system.Activate(device, pasid: 3);
+        (Vcm region, Association second) = system.Activate(device);
+        DmaTransfer transfer = hardware.Read(region.Reserve(Page).Range.First, 1);
+        int calls = 0;
+        device.FaultHook = _ =>
+        {
+            calls++;
+            return FaultAnswer.Retry;
+        };
+        first.Deactivate();
+        Assert.Equal(AccessOutcome.Stalled, transfer.Outcome);
+        second.Deactivate();
+        Assert.Equal(AccessOutcome.Failed, transfer.Outcome);
+        Assert.Equal((0, 0), (system.Manager.DispatchFaults(), calls));
+    }
+
     [Fact]
     public void A_page_request_that_a_deactivation_overtakes_fails_too()
     {
