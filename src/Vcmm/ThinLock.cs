@@ -73,7 +73,7 @@ internal class ThinLock : CacheLineBefore
 /// </summary>
 internal abstract class CacheLineBefore
 {
-#pragma warning disable CS0169, IDE0051
+#pragma warning disable CS0169, IDE0051 // Nobody reads it: it is there for its length.
     private CacheLine _padding;
 #pragma warning restore CS0169, IDE0051
 }

@@ -16,6 +16,7 @@ internal sealed class KnownRanges
 
     private const int SmallestLog2 = 12;
     private const ulong LengthMask = (1UL << SmallestLog2) - 1;
+
     /// <summary>512 bytes: what a slot writes to all the time does not lie beside what another does.</summary>
     private const int FewestEntries = 64;
 

@@ -17,7 +17,7 @@ internal sealed class RangeSlot : ThinLock
     private Counts _counts;
 
     // Two threads' slots in one cache line would contend for it.
-#pragma warning disable CS0169, IDE0051
+#pragma warning disable CS0169, IDE0051 // Nobody reads it: it is there for its length.
     private CacheLine _padding;
 #pragma warning restore CS0169, IDE0051
 
