@@ -25,19 +25,21 @@ internal readonly record struct CachedContext(
 }
 
 /// <summary>The direct-mapped context cache, by requester id.</summary>
-/// <remarks><b>Threads.</b> Under the unit's lock.</remarks>
+/// <remarks><b>Threads.</b> Changed under the unit's lock; looked up by any number of threads without one.</remarks>
 internal sealed class ContextCache(int count)
 {
     private readonly Line[] _lines = new Line[count];
+    private ChangeCounter _changes;
 
-    /// <summary>Finds a requester's entry of the mode that the unit is in.</summary>
+    /// <summary>Finds a requester's entry of the mode that the unit is in. One that is changed meanwhile counts as not there.</summary>
     public bool TryFind(StreamId source, bool isScalable, out CachedContext context)
     {
         if (_lines.Length != 0)
         {
+            int seen = _changes.Look();
             ref readonly Line line = ref _lines[source.Value % (uint)_lines.Length];
             context = line.Context;
-            return line.Valid && line.Source == source.Value && context.IsScalable == isScalable;
+            return line.Valid && line.Source == source.Value && context.IsScalable == isScalable && _changes.IsAsSeen(seen);
         }
 
         context = default;
@@ -46,36 +48,35 @@ internal sealed class ContextCache(int count)
 
     public void Insert(StreamId source, in CachedContext context)
     {
-        if (_lines.Length != 0) _lines[source.Value % (uint)_lines.Length] = new(true, source.Value, context);
+        if (_lines.Length == 0) return;
+        _changes.Begin();
+        _lines[source.Value % (uint)_lines.Length] = new(true, source.Value, context);
+        _changes.End();
     }
 
-    public void InvalidateAll() => Array.Clear(_lines);
+    public void InvalidateAll() => Invalidate(static (in Line _) => true);
 
-    public void InvalidateDomain(VtdDomainId domain)
-    {
-        foreach (ref Line line in _lines.AsSpan())
-        {
-            if (line.Context.Tag == domain) line = default;
-        }
-    }
+    public void InvalidateDomain(VtdDomainId domain) => Invalidate((in Line line) => line.Context.Tag == domain);
 
     /// <summary>Drops the entries of <paramref name="domain"/> whose requester id equals <paramref name="source"/> but for the masked bits.</summary>
-    public void InvalidateDevice(VtdDomainId domain, ushort source, ushort ignoredBits)
-    {
-        foreach (ref Line line in _lines.AsSpan())
-        {
-            if (line.Context.Tag == domain && ((line.Source ^ source) & ~(uint)ignoredBits) == 0) line = default;
-        }
-    }
+    public void InvalidateDevice(VtdDomainId domain, ushort source, ushort ignoredBits) =>
+        Invalidate((in Line line) => line.Context.Tag == domain && ((line.Source ^ source) & ~(uint)ignoredBits) == 0);
 
     /// <summary>Scalable mode, where the cache knows no domains: the same whatever the domain.</summary>
-    public void InvalidateDevice(ushort source, ushort ignoredBits)
+    public void InvalidateDevice(ushort source, ushort ignoredBits) => Invalidate((in Line line) => ((line.Source ^ source) & ~(uint)ignoredBits) == 0);
+
+    private void Invalidate(Match matches)
     {
+        _changes.Begin();
         foreach (ref Line line in _lines.AsSpan())
         {
-            if (((line.Source ^ source) & ~(uint)ignoredBits) == 0) line = default;
+            if (matches(line)) line = default;
         }
+
+        _changes.End();
     }
+
+    private delegate bool Match(in Line line);
 
     private readonly record struct Line(bool Valid, uint Source, CachedContext Context);
 }

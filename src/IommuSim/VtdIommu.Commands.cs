@@ -17,8 +17,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private ulong _queueTail;
     private ulong _queueGeneration;
     private bool _tailRefused;
-    private bool _waitHeld;
     private bool _waitCompleted;
+
+    // Set under _gate; the end of an access looks at it without it.
+    private volatile bool _waitHeld;
 
     private ulong QueueBytes => 4096UL << (int)(_queueAddress & 7);
 
@@ -39,8 +41,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         get
         {
-            if (!_root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
-            if (!_root.IsScalable) return DescriptorSet.Legacy;
+            if (!_settings.Root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
+            if (!_settings.Root.IsScalable) return DescriptorSet.Legacy;
             return IsWide ? DescriptorSet.Scalable : DescriptorSet.None;
         }
     }
@@ -124,7 +126,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             {
                 case DescriptorKind.Context:
                     _caches.InvalidateContexts(
-                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _root.IsScalable);
+                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
                     break;
                 case DescriptorKind.PasidCache:
                     _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
@@ -169,12 +171,18 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lock (_gate)
         {
             if (generation != _queueGeneration || !IsQueueRunning) return false;
-            if (!_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest))
+            if (MustHold(descriptor))
             {
-                // Said under the same lock as the end of an access is, so that the end cannot slip past unseen.
+                // Say it, then look again: an access that ends meanwhile sees what was said, or is seen to be over.
                 _waitHeld = true;
-                _caches.Counts.WaitsHeld++;
-                return false;
+                Interlocked.MemoryBarrierProcessWide();
+                if (MustHold(descriptor))
+                {
+                    _caches.Counts.WaitsHeld++;
+                    return false;
+                }
+
+                _waitHeld = false;
             }
         }
 
@@ -200,6 +208,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             return true;
         }
     }
+
+    private bool MustHold(in InvalidationDescriptor descriptor) =>
+        !_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest);
 
     private void AdvanceHead() => _queueHead = (_queueHead + DescriptorBytes) % QueueBytes;
 

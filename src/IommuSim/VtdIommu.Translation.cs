@@ -51,19 +51,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
         if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
         _steps.At(SimStep.ContextLookup, source.Value);
-        RootPointer root;
-        bool known;
-        CachedContext context;
-        lock (_gate)
-        {
-            _caches.Counts.Translations++;
-            slot = _caches.InFlight.Begin(access, _caches.Epoch);
-            bool isInterrupt = access == DeviceAccess.Write && prefix is null && IsInterruptRange(address.Value);
-            if (!_translationEnabled || isInterrupt) return GoOn(slot, address.Value);
-            root = _root;
-            known = _caches.Contexts.TryFind(source, root.IsScalable, out context);
-        }
-
+        // In flight first, then the look: a change of what is looked at comes before the look, or waits for the access.
+        slot = _caches.InFlight.Begin(source, new(AccessPhase.Translating, access, Translator: null, _caches.Epoch));
+        _caches.InFlight.CountsOf(slot).Translations++;
+        Settings settings = _settings;
+        bool isInterrupt = access == DeviceAccess.Write && prefix is null && IsInterruptRange(address.Value);
+        if (!settings.TranslationEnabled || isInterrupt) return GoOn(slot, address.Value);
+        RootPointer root = settings.Root;
+        bool known = _caches.Contexts.TryFind(source, root.IsScalable, out CachedContext context);
         var request = new Request(source, address, access, prefix, slot);
         bool goesOn = false;
         try
@@ -86,10 +81,16 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <summary>The access is over. If a wait descriptor stood still for it, the queue goes on.</summary>
     internal void EndAccess(int slot)
     {
+        _caches.InFlight.End(slot);
+        // Seen unset, though a wait begins to stand still just now: that one looks again, and sees that the access is over.
+        if (_waitHeld) LetGo();
+    }
+
+    private void LetGo()
+    {
         bool rings;
         lock (_gate)
         {
-            _caches.InFlight.End(slot);
             rings = _waitHeld && _caches.IsDrained;
             if (rings) _waitHeld = false;
         }
@@ -114,10 +115,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (context.Fault != VtdFaultReason.None) return TranslationResult.Blocked(context.Fault);
         if (request.Type != RequestType.Untranslated && !context.IsDeviceTlbEnabled)
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.DeviceTlbNotEnabled : VtdFaultReason.TranslationTypeBlocks);
-        if (request.Type == RequestType.Translated)
-        {
-            lock (_gate) return GoOn(request.Slot, request.Address.Value);
-        }
+        if (request.Type == RequestType.Translated) return GoOn(request.Slot, request.Address.Value);
 
         return context.IsScalable
             ? TranslateScalable(request, context.Scalable, ref isSilenced)
@@ -132,18 +130,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (!space.Reaches(iova, _options)) return TranslationResult.Blocked(space.Faults.BeyondWidth);    // LGN.1, SGN.1, SGN.5
 
         _steps.At(SimStep.IotlbLookup, iova);
-        lock (_gate)
+        ref AccessCounts counts = ref _caches.InFlight.CountsOf(request.Slot);
+        if (TryFindInIotlb(space.Tag, iova, out CacheLine line) && !MustDirty(request, space, line))
         {
-            int index = FindInIotlb(space.Tag, iova);
-            if (index >= 0 && !MustDirty(request, space, _caches.Iotlb[index]))
-            {
-                _caches.Counts.IotlbHits++;
-                return Resolve(request, space, _caches.Iotlb[index]);
-            }
-
-            _caches.Counts.Walks++;
+            counts.IotlbHits++;
+            return Resolve(request, space, line);
         }
 
+        counts.Walks++;
         return space.IsFirstStage ? Walk<FirstStageEntry>(request, space) : Walk<SecondStageEntry>(request, space);
     }
 
@@ -163,15 +157,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         if (request.Completion is not null)
             Complete(request, space, new() { Level = 1, Read = true, Write = true, User = true, Execute = true }, address);
-        lock (_gate) return GoOn(request.Slot, address);
+        return GoOn(request.Slot, address);
     }
 
-    private int FindInIotlb(CacheTag tag, ulong iova)
-    {
-        int index = -1;
-        for (int level = 1; level <= 3 && index < 0; level++) index = _caches.Iotlb.Find(tag, iova, level);
-        return index;
-    }
+    private bool TryFindInIotlb(CacheTag tag, ulong iova, out CacheLine line) =>
+        _caches.Iotlb.TryFind(tag, iova, 1, out line) || _caches.Iotlb.TryFind(tag, iova, 2, out line) || _caches.Iotlb.TryFind(tag, iova, 3, out line);
 
     /// <summary>
     /// Whether the cached translation lets a write through whose dirty flag is not known to be set: the hardware then goes to

@@ -36,9 +36,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         };
         int level = space.Levels;
         _steps.At(SimStep.WalkCacheLookup, iova);
-        lock (_gate)
+        if (TryFindInWalkCaches(space, iova, ref line))
         {
-            if (FindInWalkCaches(space, iova, ref line)) level = line.Level - 1;
+            _caches.InFlight.CountsOf(request.Slot).WalkCacheHits++;
+            level = line.Level - 1;
         }
 
         if (line.Fault != VtdFaultReason.None) return TranslationResult.Blocked(line.Fault.For(request.Access));
@@ -135,15 +136,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return found == bits ? bits | flags : found;
     }
 
-    private bool FindInWalkCaches(in AddressSpace space, ulong iova, ref CacheLine line)
+    private bool TryFindInWalkCaches(in AddressSpace space, ulong iova, ref CacheLine line)
     {
-        for (int level = 2; level <= space.Levels; level++)
+        for (int level = RemappingCaches.LowestTableLevel; level <= space.Levels; level++)
         {
-            TranslationCache cache = _caches.WalkCache(space.IsFirstStage, level);
-            int index = cache.Find(space.WalkTag, iova, level);
-            if (index < 0) continue;
-            _caches.Counts.WalkCacheHits++;
-            line = cache[index];
+            if (!_caches.WalkCache(space.IsFirstStage, level).TryFind(space.WalkTag, iova, level, out CacheLine found)) continue;
+            line = found;
             return true;
         }
 

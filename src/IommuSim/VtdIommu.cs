@@ -63,7 +63,7 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
     {
         get
         {
-            lock (_gate) return _caches.Counts;
+            lock (_gate) return _caches.Statistics;
         }
     }
 
