@@ -122,7 +122,7 @@ internal sealed class InFlightAccesses
     public void Translated(int slot)
     {
         ref Cell cell = ref CellOf(slot);
-        Volatile.Write(ref cell.State, (InFlightAccess.Unpack(cell.State) with { Phase = AccessPhase.Accessing }).Pack());
+        Volatile.Write(ref cell.State, cell.State + (AccessPhase.Accessing - AccessPhase.Translating));
     }
 
     public void End(int slot) => Volatile.Write(ref CellOf(slot).State, 0);

@@ -26,7 +26,7 @@ internal sealed class RemappingCaches
 
     public RemappingCaches(VtdOptions options)
     {
-        Contexts = new(options.ContextCacheEntries);
+        Contexts = new(options);
         Pasids = new(options.ScalableMode ? options.PasidCacheEntries : 0);
         Iotlb = new(options.IotlbSets, options.IotlbWays, options.Replacement);
         int sets = options.WalkCacheEntriesPerLevel == 0 ? 0 : 1;

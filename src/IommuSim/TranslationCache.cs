@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -22,12 +24,13 @@ internal struct CacheLine
     public byte Level;
     public bool Valid;
     public bool IsFirstStage;
-    public bool Read;
-    public bool Write;
-    public bool User;
-    public bool Execute;
+    public Rights Rights;
     public bool Dirty;
     public VtdFaultReason Fault;
+
+    /// <summary>The same line for what an entry of a level translates around an address.</summary>
+    public readonly CacheLine At(CacheTag tag, Iova address, int level) =>
+        this with { Tag = tag, Level = (byte)level, Page = address.Value >> VtdEntries.Shift(level) };
 
     public readonly IovaRange Range
     {
@@ -74,7 +77,7 @@ internal readonly record struct LineFilter(ushort? Domain)
 /// </remarks>
 internal sealed class TranslationCache
 {
-    private const int HighestLevel = 5;
+    private const int HighestLevel = 5, HighestLeafLevel = 3;
 
     private readonly CacheLine[] _lines;
     private readonly int _ways;
@@ -87,6 +90,7 @@ internal sealed class TranslationCache
     private readonly uint[] _uses;
     private readonly uint[] _times;
     private uint _random = 1;
+    private int _count;
     private int _firstStageCount;
     private ChangeCounter _changes;
 
@@ -102,15 +106,18 @@ internal sealed class TranslationCache
         Array.Fill(_times, 1u);
     }
 
+    /// <summary>Whether it keeps nothing.</summary>
+    public bool IsOff => _lines.Length == 0;
+
     public ReadOnlySpan<CacheLine> Lines => _lines;
 
     /// <summary>
     /// The line for <paramref name="iova"/> at <paramref name="level"/>. One that is changed meanwhile counts as not there, as
-    /// hardware may drop any line at any time.
+    /// hardware may drop any line at any time. If there is none, <paramref name="line"/> is anything.
     /// </summary>
     public bool TryFind(CacheTag tag, ulong iova, int level, out CacheLine line)
     {
-        line = default;
+        Unsafe.SkipInit(out line);
         if (_countAtLevel[level] == 0) return false;
         int seen = _changes.Look();
         ulong page = iova >> VtdEntries.Shift(level);
@@ -129,6 +136,36 @@ internal sealed class TranslationCache
         return false;
     }
 
+    /// <summary>
+    /// Where an access goes that a second-stage line lets through; false where <see cref="TryFind"/> has to say what there is.
+    /// </summary>
+    public bool TryReach(CacheTag tag, ulong iova, bool isWrite, out ulong address)
+    {
+        Rights needed = isWrite ? Rights.Write : Rights.Read;
+        for (int level = 1; level <= HighestLeafLevel; level++)
+        {
+            if (_countAtLevel[level] == 0) continue;
+            int seen = _changes.Look();
+            int shift = VtdEntries.Shift(level);
+            ulong page = iova >> shift;
+            int set = SetOf(tag.Domain, page);
+            int index = set * _ways;
+            for (int end = index + _ways; index < end; index++)
+            {
+                ref readonly CacheLine line = ref _lines[index];
+                if (line.Page != page || line.Level != level || !line.Valid || line.Tag != tag) continue;
+                address = line.Target | (iova & ((1UL << shift) - 1));
+                bool goes = (line.Rights & needed) != 0 && line.Fault == VtdFaultReason.None;
+                if (!goes || !_changes.IsAsSeen(seen)) return false;
+                if (_replacement == CacheReplacement.LeastRecentlyUsed) Use(set, index);
+                return true;
+            }
+        }
+
+        address = 0;
+        return false;
+    }
+
     /// <summary>Keeps <paramref name="line"/>, in the place of the line of the same tag or of the one that is to be replaced.</summary>
     public void Insert(CacheLine line)
     {
@@ -139,6 +176,7 @@ internal sealed class TranslationCache
         Drop(ref _lines[victim]);
         line.Valid = true;
         _lines[victim] = line;
+        _count++;
         _countAtLevel[line.Level]++;
         if (line.IsFirstStage) _firstStageCount++;
         _changes.End();
@@ -148,7 +186,7 @@ internal sealed class TranslationCache
     /// <summary>Drops the lines that <paramref name="filter"/> says, and no other.</summary>
     public void Invalidate(in LineFilter filter)
     {
-        if (filter.IsFirstStage == true && _firstStageCount == 0) return;
+        if (_count == 0 || (filter.IsFirstStage == true && _firstStageCount == 0)) return;
         _changes.Begin();
         for (int level = 1; level <= HighestLevel; level++)
         {
@@ -211,6 +249,7 @@ internal sealed class TranslationCache
     {
         if (!line.Valid) return;
         line.Valid = false;
+        _count--;
         _countAtLevel[line.Level]--;
         if (line.IsFirstStage) _firstStageCount--;
     }

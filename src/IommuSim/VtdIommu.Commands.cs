@@ -57,16 +57,24 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// a wait descriptor has to let an access end first. In the last case the doorbell rings when it has.
     /// </returns>
     /// <remarks><b>Source.</b> Intel VT-d specification, Queued Invalidation Interface.</remarks>
-    public bool ProcessNextCommand()
+    public bool ProcessNextCommand() => Process(most: 1) == 1;
+
+    /// <summary>Consumes descriptors until <see cref="ProcessNextCommand"/> answers false.</summary>
+    /// <returns>How many were consumed.</returns>
+    public int ProcessCommands() => Process(int.MaxValue);
+
+    private int Process(int most)
     {
         lock (_commandGate)
         {
             // A step of a command that itself asks for the next one: it is not its turn.
-            if (_executing) return false;
+            if (_executing) return 0;
             _executing = true;
             try
             {
-                return FetchAndExecute();
+                int count = 0;
+                while (count < most && FetchAndExecute()) count++;
+                return count;
             }
             finally
             {
@@ -75,30 +83,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    /// <summary>Consumes descriptors until <see cref="ProcessNextCommand"/> answers false.</summary>
-    /// <returns>How many were consumed.</returns>
-    public int ProcessCommands()
-    {
-        int count = 0;
-        while (ProcessNextCommand()) count++;
-        return count;
-    }
-
     private bool FetchAndExecute()
     {
-        PhysAddr at;
-        ulong generation;
-        bool isWide;
-        DescriptorSet valid;
-        lock (_gate)
-        {
-            if (!IsQueueRunning || !IsTailValid || _queueHead == _queueTail) return false;
-            at = new((_queueAddress & VtdEntries.FrameMask) | _queueHead);
-            isWide = IsWide;
-            valid = ValidDescriptors;
-            generation = _queueGeneration;
-        }
-
+        // Without the lock: the head is moved by this thread alone, unless the generation moves, too; who moves the tail rings after it.
+        ulong generation = Volatile.Read(ref _queueGeneration);
+        if (!IsQueueRunning || !IsTailValid || _queueHead == _queueTail) return false;
+        var at = new PhysAddr((_queueAddress & VtdEntries.FrameMask) | _queueHead);
+        bool isWide = IsWide;
+        DescriptorSet valid = ValidDescriptors;
         _steps.At(SimStep.CommandFetch, at.Value);
         bool fetched = TryFetch(at, isWide, out InvalidationDescriptor descriptor);
         DescriptorKind kind = fetched ? descriptor.Classify(_options, valid) : DescriptorKind.Invalid;

@@ -82,6 +82,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             EndAccess(asking);
         }
 
+        _steps.At(SimStep.ContextLookup, device.Source.Value);
         result = CheckOrEnd(new(device.Source, new(translated), access, prefix, slot) { Type = RequestType.Translated }, ref slot);
         return result.Ok ? AtsOutcome.Goes : AtsOutcome.Blocked;
     }
@@ -133,41 +134,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             slot = _caches.InFlight.Begin(device.Source, new(AccessPhase.Translating, access, Translator: null, _caches.Epoch));
         }
 
+        _steps.At(SimStep.ContextLookup, device.Source.Value);
         return CheckOrEnd(new(device.Source, address, access, prefix, slot) { Type = RequestType.Translation, Completion = completion }, ref slot);
-    }
-
-    /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
-    private TranslationResult CheckOrEnd(in Request request, ref int slot)
-    {
-        bool goesOn = false;
-        try
-        {
-            TranslationResult result = Check(request);
-            goesOn = result.Ok;
-            return result;
-        }
-        finally
-        {
-            if (!goesOn)
-            {
-                EndAccess(slot);
-                slot = NoSlot;
-            }
-        }
-    }
-
-    /// <summary>From the root table on. While translation is off there are no translations to ask for: the reason is then none.</summary>
-    private TranslationResult Check(in Request request)
-    {
-        _steps.At(SimStep.ContextLookup, request.Source.Value);
-        Settings settings = _settings;
-        if (!settings.TranslationEnabled)
-            return request.Type == RequestType.Translated ? GoOn(request.Slot, request.Address.Value) : TranslationResult.Blocked(VtdFaultReason.None);
-        bool known = _caches.Contexts.TryFind(request.Source, settings.Root.IsScalable, out CachedContext context);
-        TranslationResult result = TranslateFrom(request, settings.Root, known, context, out bool isSilenced);
-        bool isRecoverable = request.Type == RequestType.Translation && result.Reason.IsRecoverable();
-        if (!result.Ok && !isRecoverable) RecordFault(request, result.Reason, isSilenced);
-        return result;
     }
 
     private VtdFaultReason CheckPageRequest(in Request request, out bool isSilenced)

@@ -10,7 +10,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private readonly EventRegisters _completionEvent = new();
 
     // Set under _gate; an access looks at them without it.
-    private volatile Settings _settings = new(TranslationEnabled: false, default);
+    private volatile Settings _settings = new(TranslationEnabled: false, default, IsPlain: false);
 
     // Under _gate.
     private ulong _enableChanged;
@@ -235,7 +235,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         if ((value & VtdRegisters.SetRootTablePointer) != 0)
         {
-            _settings = _settings with { Root = new(_rootTableAddress) };
+            Set(_settings.TranslationEnabled, new(_rootTableAddress));
             _rootSet = true;
             _rootChanged = _caches.EndEpoch();
         }
@@ -243,7 +243,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         SwitchQueue((value & VtdRegisters.QueuedInvalidationEnable) != 0);
         bool enabled = (value & VtdRegisters.TranslationEnable) != 0;
         if (enabled == _settings.TranslationEnabled) return;
-        _settings = _settings with { TranslationEnabled = enabled };
+        Set(enabled, _settings.Root);
         _enableChanged = _caches.EndEpoch();
         if (!enabled) _faults.ResetIndex();
     }
@@ -292,5 +292,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     }
 
     /// <summary>What software has set for all accesses; those that have begun go on with what they saw.</summary>
-    private sealed record Settings(bool TranslationEnabled, RootPointer Root);
+    /// <param name="TranslationEnabled">GSTS.TES.</param>
+    /// <param name="Root">The root table that the unit was given.</param>
+    /// <param name="IsPlain">Whether requests without PASID are translated as legacy mode does.</param>
+    private sealed record Settings(bool TranslationEnabled, RootPointer Root, bool IsPlain);
+
+    private void Set(bool translationEnabled, RootPointer root)
+    {
+        bool isPlain = translationEnabled && root.Mode == 0 && root.Check(_options, hasPasid: false) == VtdFaultReason.None;
+        _settings = new(translationEnabled, root, isPlain);
+    }
 }
