@@ -22,6 +22,9 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     /// <summary>The most memory that it takes, besides tables, to let a device translate.</summary>
     public ulong MostAttachBytes { get; init; } = World.PageBytes;
 
+    /// <summary>What each device is, in the order of their numbers; those that are not named are as <see cref="DeviceModel"/> is made.</summary>
+    public ImmutableArray<DeviceModel> Devices { get; init; } = [];
+
     /// <summary>Where there is physical memory. What is wrapped elsewhere can be mapped, and not copied.</summary>
     public AddressRange Memory { get; init; } = AddressRange.All;
 

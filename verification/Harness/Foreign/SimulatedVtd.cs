@@ -1,3 +1,4 @@
+using Harness.Scenarios;
 using IommuSim;
 using Platform;
 
@@ -11,15 +12,15 @@ public sealed class SimulatedVtd : IVtdMachine
     private readonly bool _ownsRam;
 
     /// <summary>A machine with memory at the same addresses and devices of the same ids as <see cref="QemuVtd"/> has.</summary>
-    /// <param name="deviceCount">1 ….</param>
+    /// <param name="devices">What each is.</param>
     /// <param name="options">The remapping unit.</param>
     /// <param name="ram">Memory to use, at <see cref="MemoryRange"/>, which stays the caller's; null: its own, all zero.</param>
-    public SimulatedVtd(int deviceCount, VtdOptions options, RamBlock? ram = null)
+    public SimulatedVtd(DeviceList devices, VtdOptions options, RamBlock? ram = null)
     {
         _ram = ram ?? new(Window);
         _ownsRam = ram is null;
         Iommu = new(_ram.Port, options);
-        Devices = [.. Enumerable.Range(FirstSlot, deviceCount).Select(slot => new Device(new(Iommu, _ram.Port, StreamId.Pci(0, slot, 0))))];
+        Devices = [.. devices.Select((kind, index) => Make(kind, StreamId.Pci(0, FirstSlot + index, 0)))];
     }
 
     /// <inheritdoc/>
@@ -49,6 +50,14 @@ public sealed class SimulatedVtd : IVtdMachine
         if (_ownsRam) _ram.Dispose();
     }
 
+    private IDmaDevice Make(DeviceKind kind, StreamId id) => kind switch
+    {
+        DeviceKind.Direct => new Direct(new(_ram.Port), id),
+        _ => new Device(new(Iommu, _ram.Port, id)),
+    };
+
+    private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
+
     private sealed class Device(BusMaster<Ram, NoSteps> master) : IDmaDevice
     {
         public StreamId Id => master.Source;
@@ -56,7 +65,18 @@ public sealed class SimulatedVtd : IVtdMachine
         public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
 
         public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
+    }
 
-        private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
+    /// <summary>A device without an IOMMU; the id tells it from the others, and no bus carries it.</summary>
+    private sealed class Direct(DirectDevice<Ram, NoSteps> device, StreamId id) : IDmaDevice
+    {
+        public StreamId Id => id;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => device.Read(At(address, pasid), destination).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => device.Write(At(address, pasid), source).Ok;
+
+        private static PhysAddr At(Iova address, Pasid? pasid) =>
+            pasid is null ? new(address.Value) : throw new BadInputException("a device without an IOMMU sends no PASID");
     }
 }

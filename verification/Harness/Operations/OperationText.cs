@@ -84,6 +84,7 @@ public static partial class OperationText
     {
         TableKind.FirstStage => "first-stage",
         TableKind.FirstStageFiveLevels => "first-stage-5",
+        TableKind.Identity => "identity",
         _ => "second-stage",
     };
 

@@ -53,10 +53,15 @@ public sealed class Look
     public DecodedTable? TableOf(ObjectId vcm, TableKind kind)
     {
         if (!Subject.Region(vcm).TryGetTable(Subject.FormatOf(kind), out IPageTable? table)) return null;
+        // What has no bytes is what the library remembers of it.
+        if (kind == TableKind.Identity) return new(default, [], [.. table!.Leaves().Select(ToDecoded)], []);
         PhysAddr root = table!.Root;
         if (!_tables.TryGetValue(root, out DecodedTable? decoded)) _tables[root] = decoded = Subject.Tables.Read(root, TableKinds.StageOf(kind), table.Format.LevelCount);
         return decoded;
     }
+
+    private static DecodedLeaf ToDecoded(Leaf leaf) => new(
+        leaf.Range.First, leaf.Range.ByteCount, leaf.First, leaf.Access.HasFlag(Vcmm.Access.Read), leaf.Access.HasFlag(Vcmm.Access.Write), Execute: leaf.Access.HasFlag(Vcmm.Access.Execute));
 
     /// <summary>The table at a root that a region has, decoded; null: none has one there.</summary>
     public DecodedTable? TableBelow(PhysAddr root)
@@ -65,7 +70,7 @@ public sealed class Look
         {
             foreach (TableKind kind in World.TablesOf(vcm))
             {
-                if (TableOf(vcm, kind) is { } table && table.Root == root) return table;
+                if (kind != TableKind.Identity && TableOf(vcm, kind) is { } table && table.Root == root) return table;
             }
         }
 

@@ -6,7 +6,7 @@ namespace Harness.Running;
 
 /// <summary>Sees what is worth having met: beside each law stands how often what it is about came to pass.</summary>
 /// <param name="counts">Where it is counted.</param>
-public sealed class InterestingStates(RunCounts counts)
+public sealed partial class InterestingStates(RunCounts counts)
 {
     /// <summary>What can only be seen before an operation.</summary>
     /// <param name="CutsLargeLeaf">Whether a large leaf lies across an edge of the part that is to be unbacked.</param>
@@ -35,7 +35,7 @@ public sealed class InterestingStates(RunCounts counts)
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
-            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.Iommu.Find(o.Kind ?? TableKind.SecondStage) is { } table
+            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.TableFor(o) is { } table
                 && after.ReservationsOf(o.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)))
                 counts.Reach("a table could not grant what was reserved");
             return;
@@ -163,7 +163,7 @@ public sealed class InterestingStates(RunCounts counts)
 
     private static bool CutsLargeLeaf(Subject subject, World world, ObjectId vcm, AddressRange range) => world.TablesOf(vcm).Any(kind =>
         subject.Region(vcm).TryGetTable(subject.FormatOf(kind), out IPageTable? table)
-        && subject.Tables.Read(table!.Root, TableKinds.StageOf(kind), table.Format.LevelCount).Leaves.Any(leaf =>
+        && kind != TableKind.Identity && subject.Tables.Read(table!.Root, TableKinds.StageOf(kind), table.Format.LevelCount).Leaves.Any(leaf =>
             leaf.ByteCount > World.PageBytes
             && new AddressRange(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)) is var whole
             && whole.Overlaps(range) && !range.Contains(whole)));

@@ -62,7 +62,7 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     public void Validate()
     {
         Topology.Validate();
-        HashSet<ObjectId> made = [.. Enumerable.Range(0, Topology.Devices).Select(number => new ObjectId(ObjectKind.Device, number))];
+        HashSet<ObjectId> made = [.. Enumerable.Range(0, Topology.Devices.Count).Select(number => new ObjectId(ObjectKind.Device, number))];
         foreach (Step step in Steps) Validate(step, made, made);
         var everywhere = new HashSet<ObjectId>(made);
         foreach (ImmutableArray<Step> thread in Threads)

@@ -24,7 +24,7 @@ public enum RemappingMode
 public sealed record Topology
 {
     /// <summary>Devices <c>d0</c> …: 1 … 8.</summary>
-    public int Devices { get; init; } = 1;
+    public DeviceList Devices { get; init; } = 1;
 
     /// <summary>Physical memory that the library may use, in MiB: 1 … 48.</summary>
     public int MemoryMiB { get; init; } = 8;
@@ -119,7 +119,7 @@ public sealed record Topology
     public void Validate()
     {
         if (!Enum.IsDefined(Mode)) throw new BadInputException($"topology.mode is {(int)Mode}; expected legacy or scalable");
-        Require(Devices is >= 1 and <= 8, nameof(Devices), Devices, "1 to 8");
+        Require(Devices.Count is >= 1 and <= 8, nameof(Devices), Devices.Count, "1 to 8");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
         if (Banks is not null)
         {
@@ -150,7 +150,7 @@ public sealed record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";

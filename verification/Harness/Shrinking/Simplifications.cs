@@ -63,12 +63,13 @@ internal static class Simplifications
         int devices = 1 + scenario.Steps.SelectMany(step => step.Operation.Uses).Where(id => id.Kind == ObjectKind.Device).Select(id => id.Number).DefaultIfEmpty(0).Max();
         Topology[] simpler =
         [
-            now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
+            now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
         ];
-        return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
+        IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count).Select(i => now with { Devices = now.Devices.With(i, DeviceKind.Plain) });
+        return simpler.Concat(plainer).Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
 
     private static IEnumerable<Operation> Of(Operation operation)

@@ -64,7 +64,11 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             Topology = new() { CachingMode = false },
         },
         new("tables that are freed before the invalidation", Invariant.FrameSafety, 8,
-            new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) }),
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) })
+        {
+            // Where a flush is deferred they are freed once more.
+            OrElse = Invariant.Conservation,
+        },
         new("memory that is not given back", Invariant.Conservation, 3,
             new() { Frames = static frames => new LosesFrees(frames) }),
         new("a failed allocation that keeps what it had", Invariant.Conservation, 5,
@@ -117,6 +121,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. PlacementFaults.All,
         .. HookFaults.All,
         .. PlantedSpaceFaults.All,
+        .. PlantedDeviceFaults.All,
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>

@@ -1,0 +1,98 @@
+using System.Collections;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Harness.Scenarios;
+
+/// <summary>What a device is.</summary>
+public enum DeviceKind
+{
+    /// <summary>It does what it is told through the IOMMU, and keeps nothing.</summary>
+    Plain = 0,
+
+    /// <summary>There is no IOMMU before it: its addresses are the physical ones.</summary>
+    Direct,
+}
+
+/// <summary>Devices, <c>d0</c> first; two lists of the same are equal.</summary>
+[JsonConverter(typeof(Converter))]
+public sealed class DeviceList(params DeviceKind[] kinds) : IReadOnlyList<DeviceKind>, IEquatable<DeviceList>
+{
+    private static readonly (DeviceKind Kind, string Word)[] Words = [(DeviceKind.Plain, "plain"), (DeviceKind.Direct, "direct")];
+
+    /// <inheritdoc/>
+    public int Count => kinds.Length;
+
+    /// <summary>Whether all of them are <see cref="DeviceKind.Plain"/>.</summary>
+    public bool IsPlain => Array.TrueForAll(kinds, static kind => kind == DeviceKind.Plain);
+
+    /// <inheritdoc/>
+    public DeviceKind this[int index] => kinds[index];
+
+    /// <summary>So many plain ones.</summary>
+    public static implicit operator DeviceList(int count) => new(new DeviceKind[count]);
+
+    /// <summary>The first so many.</summary>
+    public DeviceList First(int count) => new(kinds[..Math.Min(count, kinds.Length)]);
+
+    /// <summary>With another at a place.</summary>
+    public DeviceList With(int index, DeviceKind kind)
+    {
+        DeviceKind[] other = [.. kinds];
+        other[index] = kind;
+        return new(other);
+    }
+
+    /// <inheritdoc/>
+    public IEnumerator<DeviceKind> GetEnumerator() => kinds.AsEnumerable().GetEnumerator();
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    /// <inheritdoc/>
+    public bool Equals(DeviceList? other) => other is not null && this.SequenceEqual(other);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as DeviceList);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => kinds.Aggregate(0, HashCode.Combine);
+
+    /// <summary><c>2 devices</c>, <c>3 devices (plain, direct, plain)</c>.</summary>
+    public override string ToString() =>
+        $"{Count} device{(Count == 1 ? "" : "s")}{(IsPlain ? "" : $" ({string.Join(", ", kinds.Select(WordOf))})")}";
+
+    private static string WordOf(DeviceKind kind) => Array.Find(Words, pair => pair.Kind == kind).Word;
+
+    /// <summary>A number of plain ones, or the kind of each.</summary>
+    private sealed class Converter : JsonConverter<DeviceList>
+    {
+        public override DeviceList Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            if (reader.TokenType == JsonTokenType.Number) return reader.TryGetInt32(out int count) && count is >= 0 and <= byte.MaxValue ? count : throw Expected();
+            if (reader.TokenType != JsonTokenType.StartArray) throw Expected();
+            var kinds = new List<DeviceKind>();
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            {
+                int index = reader.TokenType == JsonTokenType.String ? Array.FindIndex(Words, reader.GetString() is { } word ? pair => pair.Word == word : static _ => false) : -1;
+                kinds.Add(index >= 0 ? Words[index].Kind : throw Expected());
+            }
+
+            return new([.. kinds]);
+        }
+
+        public override void Write(Utf8JsonWriter writer, DeviceList value, JsonSerializerOptions options)
+        {
+            if (value.IsPlain)
+            {
+                writer.WriteNumberValue(value.Count);
+                return;
+            }
+
+            writer.WriteStartArray();
+            foreach (DeviceKind kind in value) writer.WriteStringValue(WordOf(kind));
+            writer.WriteEndArray();
+        }
+
+        private static JsonException Expected() => new($"topology.devices: expected their number, or a list of {string.Join(", ", Words.Select(static pair => pair.Word))}");
+    }
+}
