@@ -46,6 +46,9 @@ public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Ki
     /// <summary>The PASID of the request, below 2^20; null: it has none.</summary>
     public uint? Pasid { get; init; }
 
+    /// <summary>Whether a device that asks for pages may do so, and wait; otherwise the access fails where it is not let through.</summary>
+    public bool MayAsk { get; init; } = true;
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];
 }

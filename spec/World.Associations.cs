@@ -86,20 +86,22 @@ public sealed partial record World
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
-        World next = seen.Outcome == Outcome.Fault ? Blocked(access) : this;
+        World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
         if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
         bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
-        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(next);
+        if (seen.Reached == expected && (isGranted ? seen.Outcome == Outcome.None : IsDenial(access, seen.Outcome))) return Accept(next);
         bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && (access.Kind == Permissions.Read ? stale.Read : stale.Write) && seen.Reached == stale.Target;
         if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
         string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {
+            if (!isGranted && seen.Outcome is Outcome.Fault or Outcome.Waits)
+                return Refuse(Invariant.FaultExact, $"{what} and it came to {seen.Outcome}; {(seen.Outcome == Outcome.Waits ? "it cannot wait there" : "it asks for the page, and waits")}");
             return isGranted
-                ? Refuse(Invariant.TablesAreTruth, $"{what} and was blocked; it is mapped to {meaning}")
+                ? Refuse(Invariant.TablesAreTruth, $"{what} and {(seen.Outcome == Outcome.Waits ? "waits" : "was blocked")}; it is mapped to {meaning}")
                 : Refuse(Invariant.Isolation, $"{what} and was let through to no memory that it could tell; nothing is mapped there for it");
         }
 

@@ -5,6 +5,12 @@ public sealed record DeviceModel
 {
     /// <summary>Whether an IOMMU translates what it does. Otherwise its addresses are the physical ones, and nothing protects memory from it.</summary>
     public bool IsTranslated { get; init; } = true;
+
+    /// <summary>Whether it has a TLB of its own, so that what it may not reach is answered to it, and not recorded.</summary>
+    public bool HasTlb { get; init; }
+
+    /// <summary>Whether it asks for pages that it may not reach, and waits. Such a one has a TLB.</summary>
+    public bool AsksForPages { get; init; }
 }
 
 // What devices are. One without an IOMMU is not protected against, so that of it this much is held to the model, and no more:
@@ -28,7 +34,8 @@ public sealed partial record World
         Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped && ModelOf(association.Device).IsTranslated);
 
     private bool IsDefined(DeviceAccess access) => ModelOf(access.Device).IsTranslated
-        || (access.Pasid is null && (access.Kind == Permissions.Read || Sees(access.Device, access.Address) is not null));
+        ? HasRoom(access)
+        : access.Pasid is null && (access.Kind == Permissions.Read || Sees(access.Device, access.Address) is not null);
 
     private Verdict<World> JudgeUntranslated(DeviceAccess access, Observation seen)
     {

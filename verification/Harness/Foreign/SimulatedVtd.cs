@@ -7,7 +7,8 @@ namespace Harness.Foreign;
 /// <summary>The simulator, as a machine that can stand beside a foreign one.</summary>
 public sealed class SimulatedVtd : IVtdMachine
 {
-    private const int FirstSlot = 4;
+    // Fewer than a scenario uses pages.
+    private const int FirstSlot = 4, TlbEntries = 8;
     private readonly RamBlock _ram;
     private readonly bool _ownsRam;
 
@@ -50,9 +51,13 @@ public sealed class SimulatedVtd : IVtdMachine
         if (_ownsRam) _ram.Dispose();
     }
 
+    /// <summary>What the TLB of a device holds; nothing where it has none.</summary>
+    public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Devices[device] is Ats ats ? ats.Tlb : [];
+
     private IDmaDevice Make(DeviceKind kind, StreamId id) => kind switch
     {
         DeviceKind.Direct => new Direct(new(_ram.Port), id),
+        DeviceKind.Ats or DeviceKind.Paging => new Ats(new(Iommu, _ram.Port, id, new() { PageRequests = kind == DeviceKind.Paging, Refetches = true, TlbEntries = TlbEntries })),
         _ => new Device(new(Iommu, _ram.Port, id)),
     };
 
@@ -65,6 +70,45 @@ public sealed class SimulatedVtd : IVtdMachine
         public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
 
         public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
+    }
+
+    /// <summary>A device with a TLB. What it does at once it does without asking for pages.</summary>
+    private sealed class Ats(AtsDevice<Ram, NoSteps> device) : IPagingDevice
+    {
+        public StreamId Id => device.Source;
+
+        public IReadOnlyList<DeviceTlbEntry> Tlb => device.Tlb;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid)
+        {
+            int byteCount = destination.Length;
+            DmaTransfer transfer = AtOnce(() => BeginRead(address, byteCount, pasid));
+            transfer.Data.CopyTo(destination);
+            return transfer.Outcome == AccessOutcome.Completed;
+        }
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid)
+        {
+            byte[] bytes = source.ToArray();
+            return AtOnce(() => BeginWrite(address, bytes, pasid)).Outcome == AccessOutcome.Completed;
+        }
+
+        public DmaTransfer BeginRead(Iova address, int byteCount, Pasid? pasid) => device.Read(address, byteCount, Prefix(pasid));
+
+        public DmaTransfer BeginWrite(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => device.Write(address, source, Prefix(pasid));
+
+        private DmaTransfer AtOnce(Func<DmaTransfer> begin)
+        {
+            device.PageRequestsEnabled = false;
+            try
+            {
+                return begin();
+            }
+            finally
+            {
+                device.PageRequestsEnabled = true;
+            }
+        }
     }
 
     /// <summary>A device without an IOMMU; the id tells it from the others, and no bus carries it.</summary>

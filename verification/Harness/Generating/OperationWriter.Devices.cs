@@ -6,9 +6,12 @@ namespace Harness.Generating;
 // Devices that are not plain: what they need is seldom there by chance.
 internal sealed partial class OperationWriter
 {
+    private readonly List<(ObjectId Association, ObjectId Device, uint? Pasid, ObjectId Vcm)> _paging = [];
+
     private static IEnumerable<(uint Weight, Func<OperationWriter, Operation?> Write)> KindsOf(DeviceList devices)
     {
         if (!devices.IsPlain && devices.Count > 1) yield return (3, static w => w.HookTwo());
+        if (devices.Contains(DeviceKind.Paging)) yield return (40, static w => w.Demand());
         if (devices.Contains(DeviceKind.Direct))
         {
             yield return (6, static w => w.JoinDirect());
@@ -28,6 +31,44 @@ internal sealed partial class OperationWriter
 
         _next.Enqueue(new DispatchFaults());
         return new(new(ObjectKind.Device, first), FaultHookKind.Refuse);
+    }
+
+    /// <summary>A device that asks for a page where addresses are reserved and, mostly, nothing is behind them.</summary>
+    private Operation? Demand()
+    {
+        if (_vcms.FindLast(static vcm => !vcm.OneToOne) is not { Id.Kind: ObjectKind.Vcm } region) return null;
+        if (_paging.Count == 0 || _pcg.Next(3) == 0) JoinPaging(region.Id);
+        (ObjectId association, ObjectId device, uint? pasid, ObjectId vcm) = Recent(_paging);
+        Reserved? empty = _reservations.FindLast(reservation => reservation.Vcm == vcm && reservation.Memory is null);
+        if (empty is null || _pcg.Next(4) == 0)
+        {
+            empty = new(Make(ObjectKind.Reservation), vcm, _vcms.Find(known => known.Id == vcm).Range.First + Page * _pcg.Next(24), Page * (1 + _pcg.Next(3)));
+            _reservations.Add(empty);
+            _next.Enqueue(new Vcmm.Spec.ReserveAt(empty.Id, vcm, empty.First, empty.ByteCount, _pcg.Next(4) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.ReadWrite));
+        }
+
+        _next.Enqueue(new SetFaultHook(device, One([FaultHookKind.Back, FaultHookKind.Back, FaultHookKind.Back, FaultHookKind.Back, FaultHookKind.Retry, FaultHookKind.Refuse, FaultHookKind.None])));
+        for (uint count = 1 + _pcg.Next(2); count != 0; count--)
+        {
+            ulong address = (empty.First & ~(Page - 1)) + Page * _pcg.Next((uint)Math.Max(1, empty.ByteCount / Page)) + Scenarios.Scenario.AccessOffsets[(int)_pcg.Next(3)];
+            _next.Enqueue(new DeviceAccess(device, address, _pcg.Next(2) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.Write) { Pasid = pasid });
+        }
+
+        if (_pcg.Next(8) == 0) _next.Enqueue(new Deactivate(association));
+        else if (_pcg.Next(4) != 0) _next.Enqueue(new DispatchFaults());
+        return _next.Dequeue();
+    }
+
+    private void JoinPaging(ObjectId vcm)
+    {
+        ObjectId association = Make(ObjectKind.Association);
+        ObjectId device = new(ObjectKind.Device, One(_devices.Select((kind, number) => (kind, number)).Where(static device => device.kind == DeviceKind.Paging).Select(static device => device.number).ToArray()));
+        uint? pasid = _pcg.Next(2) == 0 ? null : 1 + _pcg.Next(3);
+        _associations.Add((association, true));
+        _spaces.Add((device, pasid));
+        _paging.Add((association, device, pasid, vcm));
+        _next.Enqueue(new Associate(association, vcm, device) { Kind = One<TableKind?>([null, TableKind.SecondStage, TableKind.FirstStage]), Pasid = pasid });
+        _next.Enqueue(new Activate(association));
     }
 
     /// <summary>A device without an IOMMU in a one-to-one region, often beside one that is translated.</summary>

@@ -70,10 +70,17 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     private static Topology WithKinds(PCG pcg, Topology machine)
     {
         if (pcg.Next(2) == 0) return machine;
-        return machine with { Devices = new([.. machine.Devices.Select(_ => OneOf(pcg, DeviceKind.Plain, DeviceKind.Direct))]) };
+        return machine with { Devices = new([.. machine.Devices.Select(_ => KindFor(pcg, machine.IsScalable))]) };
     }
 
-    private static T OneOf<T>(PCG pcg, params ReadOnlySpan<T> values) => values[(int)pcg.Next((uint)values.Length)];
+    private static DeviceKind KindFor(PCG pcg, bool isScalable) => pcg.Next(6) switch
+    {
+        0 => DeviceKind.Plain,
+        1 => DeviceKind.Direct,
+        2 => DeviceKind.Ats,
+        3 => isScalable ? DeviceKind.Paging : DeviceKind.Ats,
+        _ => isScalable ? DeviceKind.Paging : DeviceKind.Plain,
+    };
 
     /// <summary>How the library is set up: what it lets wait, how it gives addresses, which memory it has.</summary>
     private static Topology SetUp(PCG pcg, Topology machine)

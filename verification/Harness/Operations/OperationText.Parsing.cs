@@ -123,7 +123,7 @@ public static partial class OperationText
 
     private static FaultHookKind TakeHook(Words words)
     {
-        const string what = "refuse, retry or none";
+        const string what = "refuse, retry, back or none";
         string word = words.Take(what);
         foreach (FaultHookKind kind in Enum.GetValues<FaultHookKind>())
         {
@@ -160,7 +160,7 @@ public static partial class OperationText
     {
         ObjectId device = words.TakeId(ObjectKind.Device);
         uint? pasid = words.TryTakePasid();
-        return new(device, words.TakeAddress(), kind) { Pasid = pasid };
+        return new(device, words.TakeAddress(), kind) { Pasid = pasid, MayAsk = !words.TryTake("at-once") };
     }
 
     private static Operation TakeTranslate(Words words)

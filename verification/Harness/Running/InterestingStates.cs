@@ -11,27 +11,31 @@ public sealed partial class InterestingStates(RunCounts counts)
     /// <summary>What can only be seen before an operation.</summary>
     /// <param name="CutsLargeLeaf">Whether a large leaf lies across an edge of the part that is to be unbacked.</param>
     /// <param name="IsCached">Whether the IOTLB holds what is to be changed.</param>
-    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached);
+    /// <param name="IsInDeviceTlb">Whether a device's TLB holds some of it.</param>
+    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached, bool IsInDeviceTlb);
 
     /// <summary>Looks, before an operation.</summary>
     public Before Look(Subject subject, World world, Operation operation)
     {
+        bool isInDeviceTlb = IsInDeviceTlb(subject, world, operation);
         (ObjectId Id, ulong Offset, ulong ByteCount)? part = operation switch
         {
             UnbackPart o => (o.Reservation, o.Offset, o.ByteCount),
             SetAttributes o => (o.Reservation, 0, world.Reservations[o.Reservation].ByteCount),
             _ => null,
         };
-        if (part is not var (id, offset, byteCount) || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return default;
-        if (byteCount == 0 || offset >= reservation.ByteCount || byteCount > reservation.ByteCount - offset) return default;
+        if (part is not var (id, offset, byteCount) || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return new(false, false, isInDeviceTlb);
+        if (byteCount == 0 || offset >= reservation.ByteCount || byteCount > reservation.ByteCount - offset) return new(false, false, isInDeviceTlb);
         var range = new AddressRange(reservation.Range.First + offset, reservation.Range.First + (offset + byteCount - 1));
-        return new(CutsLargeLeaf(subject, world, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true);
+        return new(CutsLargeLeaf(subject, world, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true, isInDeviceTlb);
     }
 
     /// <summary>Counts, after an operation that the model accepted.</summary>
     public void Note(World before, World after, Operation operation, Observation seen, Before looked)
     {
         NoteQuarantine(before, after, operation, seen);
+        NoteWaiting(before, operation, seen);
+        if (looked.IsInDeviceTlb && seen.Outcome == Outcome.None) counts.Reach("a device's TLB held what changed");
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");

@@ -130,8 +130,9 @@ public sealed class SequenceRunner
         _interesting.Note(before, _world, operation, seen, interest);
         if (operation is DeviceAccess made) _interesting.Note(_world, made, seen);
         NoteProbes(operation);
+        foreach (HookAct act in seen.Acts) NoteProbes(act.Operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook or DispatchFaults) return null;
+        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
         return look.FirstViolation() ?? Probe();
@@ -140,9 +141,9 @@ public sealed class SequenceRunner
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (_hardwareHasFailed && operation is DeviceAccess access && _world.ModelOf(access.Device).IsTranslated && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode)
+        if (_hardwareHasFailed && operation is DeviceAccess access && _world.ModelOf(access.Device).IsTranslated && seen is { Outcome: Outcome.Fault or Outcome.Waits, Reached: null } && _subject.Options.CachingMode)
         {
-            _world = _world.Blocked(access);
+            _world = seen.Outcome == Outcome.Waits ? _world.Asks(access) : _world.Blocked(access);
             return null;
         }
 
@@ -165,7 +166,7 @@ public sealed class SequenceRunner
             Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
             foreach ((ObjectId device, uint? pasid) in spaces)
             {
-                var access = new DeviceAccess(device, address, kind) { Pasid = pasid };
+                var access = new DeviceAccess(device, address, kind) { Pasid = pasid, MayAsk = false };
                 if (!_world.IsDefined(access)) continue;
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;

@@ -43,6 +43,9 @@ public sealed partial class Subject
     // Room for a directory of one page; more would only be read again and again.
     private const uint MostPasids = 1 << 10;
 
+    // More than devices have outstanding.
+    private const uint PageRequestQueueBytes = 4096;
+
     private readonly Dictionary<ObjectId, Vcm> _vcms = [];
     private readonly Dictionary<ObjectId, Bound> _bounds = [];
     private readonly Dictionary<ObjectId, Reservation> _reservations = [];
@@ -65,7 +68,8 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids });
+        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
         _flushQueue = new(new()
@@ -121,7 +125,16 @@ public sealed partial class Subject
         MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,
     };
 
-    private static DeviceModel ToModel(DeviceKind kind) => new() { IsTranslated = kind != DeviceKind.Direct };
+    private static DeviceModel ToModel(DeviceKind kind) =>
+        new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging };
+
+    private void EnableAts(DeviceList kinds)
+    {
+        for (int i = 0; i < kinds.Count; i++)
+        {
+            if (kinds[i] is DeviceKind.Ats or DeviceKind.Paging) Driver.EnableAts(Machine.Devices[i].Id, new() { PageRequests = kinds[i] == DeviceKind.Paging });
+        }
+    }
 
     /// <summary>The format of a kind of table, also where the IOMMU has none such.</summary>
     public TableFormat FormatOf(TableKind kind)
@@ -179,7 +192,7 @@ public sealed partial class Subject
     public Observation Do(Operation operation)
     {
         Frames.Begin();
-        return _parts.Around(operation, DoNow);
+        return WithEnded(_parts.Around(operation, DoNow));
     }
 
     /// <summary>Does an operation if its objects were made; null: one was not.</summary>

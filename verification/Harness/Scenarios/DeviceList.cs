@@ -12,13 +12,19 @@ public enum DeviceKind
 
     /// <summary>There is no IOMMU before it: its addresses are the physical ones.</summary>
     Direct,
+
+    /// <summary>It has a TLB of its own, whose translations it asks the IOMMU for (ATS).</summary>
+    Ats,
+
+    /// <summary>It also asks for pages that it may not reach, and waits (PRI); in scalable mode only.</summary>
+    Paging,
 }
 
 /// <summary>Devices, <c>d0</c> first; two lists of the same are equal.</summary>
 [JsonConverter(typeof(Converter))]
 public sealed class DeviceList(params DeviceKind[] kinds) : IReadOnlyList<DeviceKind>, IEquatable<DeviceList>
 {
-    private static readonly (DeviceKind Kind, string Word)[] Words = [(DeviceKind.Plain, "plain"), (DeviceKind.Direct, "direct")];
+    private static readonly (DeviceKind Kind, string Word)[] Words = [(DeviceKind.Plain, "plain"), (DeviceKind.Direct, "direct"), (DeviceKind.Ats, "ats"), (DeviceKind.Paging, "paging")];
 
     /// <inheritdoc/>
     public int Count => kinds.Length;
@@ -31,6 +37,13 @@ public sealed class DeviceList(params DeviceKind[] kinds) : IReadOnlyList<Device
 
     /// <summary>So many plain ones.</summary>
     public static implicit operator DeviceList(int count) => new(new DeviceKind[count]);
+
+    /// <summary>Whether some have a TLB.</summary>
+    [JsonIgnore]
+    public bool HaveTlbs => Array.Exists(kinds, static kind => kind is DeviceKind.Ats or DeviceKind.Paging);
+
+    /// <summary>With others in the places of those of a kind.</summary>
+    public DeviceList Replace(DeviceKind former, DeviceKind kind) => new([.. kinds.Select(each => each == former ? kind : each)]);
 
     /// <summary>The first so many.</summary>
     public DeviceList First(int count) => new(kinds[..Math.Min(count, kinds.Length)]);
@@ -93,6 +106,6 @@ public sealed class DeviceList(params DeviceKind[] kinds) : IReadOnlyList<Device
             writer.WriteEndArray();
         }
 
-        private static JsonException Expected() => new($"topology.devices: expected their number, or a list of {string.Join(", ", Words.Select(static pair => pair.Word))}");
+        private static JsonException Expected() => new($"devices: expected their number, or a list of {string.Join(", ", Words.Select(static pair => pair.Word))}");
     }
 }

@@ -15,9 +15,12 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     /// <summary>Where in a page devices access memory: both ends and a place between. Frames are marked there.</summary>
     public static readonly ImmutableArray<ulong> AccessOffsets = [0, 0x808, 0xff8];
 
+    /// <summary>From here on the names of memory are those that hooks give.</summary>
+    public const int FirstMemoryOfHooks = 1000;
+
     private const ulong MostMilliseconds = 3_600_000;
 
-    private static readonly JsonSerializerOptions Json = new()
+    internal static readonly JsonSerializerOptions Json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
@@ -84,6 +87,7 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     {
         foreach (ObjectId id in step.Operation.Uses)
         {
+            if (id is { Kind: ObjectKind.Memory, Number: >= FirstMemoryOfHooks }) continue;
             if (!known.Contains(id.Original) || (id.Home is { } home && !known.Contains(home))) throw new BadInputException($"step \"{step}\": {id} does not exist; expected an object made by an earlier step");
         }
 
@@ -95,6 +99,7 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
             throw new BadInputException($"step \"{step}\": at most {MostMilliseconds} ms go by at once");
         foreach (ObjectId made in step.Operation.Makes)
         {
+            if (made is { Kind: ObjectKind.Memory, Number: >= FirstMemoryOfHooks }) throw new BadInputException($"step \"{step}\": {made} is a name that hooks give; expected one below m{FirstMemoryOfHooks}");
             if (!taken.Add(made)) throw new BadInputException($"step \"{step}\": {made} was made before");
             known.Add(made);
         }

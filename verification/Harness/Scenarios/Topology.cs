@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using IommuSim;
 using Platform;
@@ -71,6 +72,23 @@ public sealed record Topology
     /// <summary>Whether addresses go through a cache, as they do by default. Without one it is certain which are given: the first that fit.</summary>
     public bool RangeCache { get; init; } = true;
 
+    /// <summary>Reads a machine.</summary>
+    /// <param name="json">An object with some of the fields.</param>
+    /// <exception cref="BadInputException">It is none, or one that cannot be built.</exception>
+    public static Topology Parse(string json)
+    {
+        try
+        {
+            Topology topology = JsonSerializer.Deserialize<Topology>(json, Scenario.Json) ?? throw new BadInputException("topology is null; expected an object");
+            topology.Validate();
+            return topology;
+        }
+        catch (JsonException e)
+        {
+            throw new BadInputException($"topology: {e.Message.ReplaceLineEndings(" ")}");
+        }
+    }
+
     /// <summary>How the library is set up.</summary>
     /// <param name="firstMemory">Where the machine's memory begins.</param>
     public Setup ToSetup(PhysAddr firstMemory) => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache, Banks = [.. LayOut(firstMemory).Select(ToModel)] };
@@ -94,6 +112,8 @@ public sealed record Topology
         ContextCacheEntries = ContextCache,
         FaultRecordCount = FaultRecords,
         PasidCacheEntries = ContextCache,
+        DeviceTlbs = Devices.HaveTlbs,
+        PageRequests = Devices.Contains(DeviceKind.Paging),
     };
 
     /// <summary>The banks, one behind the other.</summary>
@@ -120,6 +140,7 @@ public sealed record Topology
     {
         if (!Enum.IsDefined(Mode)) throw new BadInputException($"topology.mode is {(int)Mode}; expected legacy or scalable");
         Require(Devices.Count is >= 1 and <= 8, nameof(Devices), Devices.Count, "1 to 8");
+        if (Devices.Contains(DeviceKind.Paging) && !IsScalable) throw new BadInputException("topology.devices has one that asks for pages; expected topology.mode scalable");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
         if (Banks is not null)
         {

@@ -68,7 +68,8 @@ internal static class Simplifications
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
         ];
-        IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count).Select(i => now with { Devices = now.Devices.With(i, DeviceKind.Plain) });
+        IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)
+            .SelectMany(i => now.Devices[i] == DeviceKind.Paging ? [DeviceKind.Plain, DeviceKind.Ats] : new[] { DeviceKind.Plain }, (i, kind) => now with { Devices = now.Devices.With(i, kind) });
         return simpler.Concat(plainer).Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
 
@@ -132,7 +133,7 @@ internal static class Simplifications
                 if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
                 break;
             case SetFaultHook o:
-                if (o.Kind == FaultHookKind.Retry) yield return o with { Kind = FaultHookKind.Refuse };
+                if (o.Kind is FaultHookKind.Retry or FaultHookKind.Back) yield return o with { Kind = FaultHookKind.Refuse };
                 break;
             case AdvanceTime o:
                 if (o.Milliseconds > 10) yield return o with { Milliseconds = 10 };

@@ -13,7 +13,10 @@ namespace Properties.Sequences;
 /// <summary>Faults that only devices meet which are not plain ones.</summary>
 internal static class PlantedDeviceFaults
 {
+    private const ulong PageGroupResponse = 9;
+
     private static readonly Topology WithDirect = new() { Devices = new(DeviceKind.Direct, DeviceKind.Plain) };
+    private static readonly Topology WithTlbs = new() { Mode = RemappingMode.Scalable, Devices = new(DeviceKind.Paging, DeviceKind.Ats) };
 
     public static IReadOnlyList<PlantedFault> All { get; } =
     [
@@ -41,6 +44,45 @@ internal static class PlantedDeviceFaults
             // Where the region has no other table.
             OrElse = Invariant.TablesAreTruth,
         },
+        new("an unback that does not reach the TLBs of devices", Invariant.NoStaleAccess, 8, SubjectParts.Own)
+        {
+            Topology = WithTlbs,
+            Bench = static bench => EditsCommands.Forgetting(bench, static (low, _) => new QueueCommand(low, 0).IsOfDevice),
+            // Where the call is a deactivation.
+            OrElse = Invariant.Isolation,
+        },
+        new("an unback that reaches the TLBs of devices before the IOTLB", Invariant.NoStaleAccess, 8, SubjectParts.Own)
+        {
+            Topology = WithTlbs,
+            Bench = EditsCommands.DevicesFirst,
+        },
+        new("a page request that is never answered", Invariant.Progress, 7,
+            new() { Iommu = static iommu => new Answers(iommu, static (_, _, _) => VcmmError.None) })
+        {
+            Topology = WithTlbs,
+        },
+        new("a page request whose answer is lost", Invariant.Progress, 7, SubjectParts.Own)
+        {
+            Topology = WithTlbs,
+            Bench = static bench => EditsCommands.Forgetting(bench, static (low, _) => new QueueCommand(low, 0).Type == PageGroupResponse),
+        },
+        new("a page request that is answered and not backed", Invariant.Progress, 8,
+            new() { Around = static (o, run) => o is BackPart { Memory.Number: >= Scenario.FirstMemoryOfHooks } ? new(Outcome.None) : run(o) })
+        {
+            Topology = WithTlbs,
+        },
+        new("a page request that is refused and tried again", Invariant.Progress, 7,
+            new() { Iommu = static iommu => new Answers(iommu, static (inner, fault, _) => inner.EndFault(fault, retry: true)) })
+        {
+            Topology = WithTlbs,
+        },
+        new("a page request that is to be tried again and fails", Invariant.FaultExact, 8,
+            new() { Iommu = static iommu => new Answers(iommu, static (inner, fault, _) => inner.EndFault(fault, retry: false)) })
+        {
+            Topology = WithTlbs,
+            // Where it was backed.
+            OrElse = Invariant.TablesAreTruth,
+        },
     ];
 
     /// <summary>Its format has another name, by which the library does not know that nothing translates.</summary>
@@ -66,6 +108,11 @@ internal static class PlantedDeviceFaults
     private sealed class KeepsMapped(IPageTable inner) : PassingTable(inner)
     {
         public override void Unmap(IovaRange range, InvalidationGather gather) => gather.Add(range);
+    }
+
+    private sealed class Answers(IIommu inner, Func<IIommu, DeviceFault, bool, VcmmError> how) : PassingIommu(inner)
+    {
+        public override VcmmError EndFault(in DeviceFault fault, bool retry) => how(Inner, fault, retry);
     }
 
     /// <summary>Machines where the bus of a device without an IOMMU begins a page further on.</summary>

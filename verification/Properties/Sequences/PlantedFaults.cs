@@ -435,7 +435,7 @@ internal sealed class WritesThrough(IBench inner, bool isOwnedUp, ulong astray =
 
         public IMmio Registers { get; } = new Forgetful(right.Registers);
 
-        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => new Device(device, right.Memory, isOwnedUp, astray))];
+        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => device is IPagingDevice ? device : new Device(device, right.Memory, isOwnedUp, astray))];
 
         public void Dispose() => right.Dispose();
     }
