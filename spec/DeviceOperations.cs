@@ -49,6 +49,9 @@ public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Ki
     /// <summary>Whether a device that asks for pages may do so, and wait; otherwise the access fails where it is not let through.</summary>
     public bool MayAsk { get; init; } = true;
 
+    /// <summary>Whether the device makes it under a requester id that no device has.</summary>
+    public bool IsStray { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];
 }

@@ -85,6 +85,7 @@ public sealed partial record World
 
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
+        access = Sent(access);
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
         World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.

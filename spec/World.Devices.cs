@@ -21,6 +21,12 @@ public sealed record DeviceModel
 // such a write means nothing.
 public sealed partial record World
 {
+    /// <summary>Whose accesses those are that are made under a requester id that no device has: nobody's, who is active nowhere and has no hook.</summary>
+    public static ObjectId Nobody { get; } = new(ObjectKind.Device, int.MaxValue);
+
+    /// <summary>The access as the IOMMU sees it.</summary>
+    private static DeviceAccess Sent(DeviceAccess access) => access.IsStray ? access with { Device = Nobody, IsStray = false } : access;
+
     /// <summary>What a device is.</summary>
     public DeviceModel ModelOf(ObjectId device) => device.Number < Iommu.Devices.Length ? Iommu.Devices[device.Number] : new();
 

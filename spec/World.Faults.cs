@@ -46,6 +46,7 @@ public sealed partial record World
     /// <summary>The world in which an access was blocked.</summary>
     public World Blocked(DeviceAccess access)
     {
+        access = Sent(access);
         bool? isAnswered = IsAnswered(access);
         if (isAnswered == true) return this;
         bool isTranslated = access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.Address));

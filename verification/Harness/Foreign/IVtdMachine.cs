@@ -22,6 +22,13 @@ public interface IVtdMachine : IDisposable
     IReadOnlyList<IDmaDevice> Devices { get; }
 }
 
+/// <summary>A device that can use a requester id that no device has.</summary>
+public interface IStrayDevice : IDmaDevice
+{
+    /// <summary>The device under that id.</summary>
+    IDmaDevice Stray { get; }
+}
+
 /// <summary>A device whose accesses may wait for a page.</summary>
 public interface IPagingDevice : IDmaDevice
 {

@@ -7,6 +7,8 @@ namespace Harness.Foreign;
 /// <summary>The simulator, as a machine that can stand beside a foreign one.</summary>
 public sealed class SimulatedVtd : IVtdMachine
 {
+    private static readonly StreamId Nobody = StreamId.Pci(0, 31, 7);
+
     // Fewer than a scenario uses pages.
     private const int FirstSlot = 4, TlbEntries = 8;
     private readonly RamBlock _ram;
@@ -58,6 +60,9 @@ public sealed class SimulatedVtd : IVtdMachine
     {
         DeviceKind.Direct => new Direct(new(_ram.Port), id),
         DeviceKind.Ats or DeviceKind.Paging => new Ats(new(Iommu, _ram.Port, id, new() { PageRequests = kind == DeviceKind.Paging, Refetches = true, TlbEntries = TlbEntries })),
+        DeviceKind.Queue => new Queued(new(new(Iommu, _ram.Port, id)), id),
+        DeviceKind.ScatterGather => new Gathering(new(new(Iommu, _ram.Port, id)), id),
+        DeviceKind.Wild => new Wild(new(Iommu, _ram.Port, id)),
         _ => new Device(new(Iommu, _ram.Port, id)),
     };
 
@@ -70,6 +75,54 @@ public sealed class SimulatedVtd : IVtdMachine
         public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
 
         public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
+    }
+
+    /// <summary>A device whose transfers go through its queue.</summary>
+    private sealed class Queued(DmaQueue<Ram, NoSteps> queue, StreamId id) : IDmaDevice
+    {
+        public StreamId Id => id;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid)
+        {
+            byte[] bytes = new byte[destination.Length];
+            bool isOk = Run(new(address, DeviceAccess.Read, bytes, Prefix(pasid)));
+            bytes.CopyTo(destination);
+            return isOk;
+        }
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => Run(new(address, DeviceAccess.Write, source.ToArray(), Prefix(pasid)));
+
+        private bool Run(DmaRequest request)
+        {
+            queue.TryPost(request);
+            queue.RunAll();
+            return request.Result!.Value.Ok;
+        }
+    }
+
+    /// <summary>A device that moves everything in two parts.</summary>
+    private sealed class Gathering(ScatterGatherEngine<Ram, NoSteps> engine, StreamId id) : IDmaDevice
+    {
+        public StreamId Id => id;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => engine.Gather(Halves(address, destination.Length), destination, Prefix(pasid)).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => engine.Scatter(Halves(address, source.Length), source, Prefix(pasid)).Ok;
+
+        private static DmaElement[] Halves(Iova address, int byteCount) =>
+            [new(address, byteCount / 2), new(new(unchecked(address.Value + (ulong)(byteCount / 2))), byteCount - byteCount / 2)];
+    }
+
+    /// <summary>A device that does what it is told, also what it must not.</summary>
+    private sealed class Wild(MisbehavingDevice<Ram, NoSteps> device) : IStrayDevice
+    {
+        public StreamId Id => device.Own.Source;
+
+        public IDmaDevice Stray { get; } = new Device(device.As(Nobody));
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => device.Own.Read(address, destination, Prefix(pasid)).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => device.Own.Write(address, source, Prefix(pasid)).Ok;
     }
 
     /// <summary>A device with a TLB. What it does at once it does without asking for pages.</summary>

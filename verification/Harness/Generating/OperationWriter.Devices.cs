@@ -12,6 +12,7 @@ internal sealed partial class OperationWriter
     {
         if (!devices.IsPlain && devices.Count > 1) yield return (3, static w => w.HookTwo());
         if (devices.Contains(DeviceKind.Paging)) yield return (40, static w => w.Demand());
+        if (devices.Contains(DeviceKind.Wild)) yield return (16, static w => w.Wild());
         if (devices.Contains(DeviceKind.Direct))
         {
             yield return (6, static w => w.JoinDirect());
@@ -31,6 +32,25 @@ internal sealed partial class OperationWriter
 
         _next.Enqueue(new DispatchFaults());
         return new(new(ObjectKind.Device, first), FaultHookKind.Refuse);
+    }
+
+    /// <summary>A device that goes where it was not told to: anywhere, to what is others', to physical addresses, under ids that are not its own.</summary>
+    private DeviceAccess Wild()
+    {
+        ulong page = _pcg.Next(6) switch
+        {
+            0 => ulong.MaxValue >> (int)_pcg.Next(52),
+            // Where the tables are, and others' data.
+            1 => 0x100_0000UL + Page * _pcg.Next(64),
+            2 => One<ulong>([1UL << 39, (1UL << 48) - Page, 1UL << 48, 0xFFFF_8000_0000_0000, ulong.MaxValue]),
+            _ => Address(),
+        } & ~(Page - 1);
+        var device = new ObjectId(ObjectKind.Device, One(_devices.Select((kind, number) => (kind, number)).Where(static device => device.kind == DeviceKind.Wild).Select(static device => device.number).ToArray()));
+        return new(device, page + Scenarios.Scenario.AccessOffsets[(int)_pcg.Next(3)], _pcg.Next(2) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.Write)
+        {
+            IsStray = _pcg.Next(3) == 0,
+            Pasid = _isScalable && _pcg.Next(3) == 0 ? One(Pasids) : null,
+        };
     }
 
     /// <summary>A device that asks for a page where addresses are reserved and, mostly, nothing is behind them.</summary>

@@ -73,12 +73,15 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         return machine with { Devices = new([.. machine.Devices.Select(_ => KindFor(pcg, machine.IsScalable))]) };
     }
 
-    private static DeviceKind KindFor(PCG pcg, bool isScalable) => pcg.Next(6) switch
+    private static DeviceKind KindFor(PCG pcg, bool isScalable) => pcg.Next(9) switch
     {
         0 => DeviceKind.Plain,
         1 => DeviceKind.Direct,
         2 => DeviceKind.Ats,
         3 => isScalable ? DeviceKind.Paging : DeviceKind.Ats,
+        4 => DeviceKind.Queue,
+        5 => DeviceKind.ScatterGather,
+        6 => DeviceKind.Wild,
         _ => isScalable ? DeviceKind.Paging : DeviceKind.Plain,
     };
 

@@ -45,6 +45,7 @@ public sealed partial class InterestingStates
     /// <summary>Counts, after a device's access that the model accepted.</summary>
     public void Note(World world, DeviceAccess access, Observation seen)
     {
+        if (access.IsStray) counts.Reach("an access was made under nobody's id");
         if (world.ModelOf(access.Device).IsTranslated) return;
         if (world.ActiveVcmOf(access.Device) is { } vcm && world.Sees(access.Device, access.Address) is not null)
         {

@@ -41,6 +41,6 @@ public sealed partial class Subject
             if (Machine.Devices[number].Id == fault.Device) return new(ObjectKind.Device, number);
         }
 
-        return new(ObjectKind.Device, int.MaxValue);
+        return World.Nobody;
     }
 }

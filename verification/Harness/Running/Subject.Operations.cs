@@ -222,6 +222,7 @@ public sealed partial class Subject
     private Observation Do(DeviceAccess access)
     {
         IDmaDevice device = Machine.Devices[access.Device.Number];
+        if (access.IsStray) device = ((IStrayDevice)device).Stray;
         if (access.MayAsk && _kinds[access.Device.Number] == DeviceKind.Paging && device is IPagingDevice paging) return Begin(paging, access);
         Pasid? pasid = access.Pasid is { } given ? new Pasid(given) : null;
         if (access.Kind == Permissions.Read)

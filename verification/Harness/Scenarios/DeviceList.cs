@@ -18,13 +18,26 @@ public enum DeviceKind
 
     /// <summary>It also asks for pages that it may not reach, and waits (PRI); in scalable mode only.</summary>
     Paging,
+
+    /// <summary>It works off a queue of transfers.</summary>
+    Queue,
+
+    /// <summary>It moves what it reads and writes in several parts.</summary>
+    ScatterGather,
+
+    /// <summary>It misbehaves: it goes to addresses that it was not given, and under requester ids that are not its own.</summary>
+    Wild,
 }
 
 /// <summary>Devices, <c>d0</c> first; two lists of the same are equal.</summary>
 [JsonConverter(typeof(Converter))]
 public sealed class DeviceList(params DeviceKind[] kinds) : IReadOnlyList<DeviceKind>, IEquatable<DeviceList>
 {
-    private static readonly (DeviceKind Kind, string Word)[] Words = [(DeviceKind.Plain, "plain"), (DeviceKind.Direct, "direct"), (DeviceKind.Ats, "ats"), (DeviceKind.Paging, "paging")];
+    private static readonly (DeviceKind Kind, string Word)[] Words =
+    [
+        (DeviceKind.Plain, "plain"), (DeviceKind.Direct, "direct"), (DeviceKind.Ats, "ats"), (DeviceKind.Paging, "paging"),
+        (DeviceKind.Queue, "queue"), (DeviceKind.ScatterGather, "scatter-gather"), (DeviceKind.Wild, "wild"),
+    ];
 
     /// <inheritdoc/>
     public int Count => kinds.Length;

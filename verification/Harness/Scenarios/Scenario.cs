@@ -83,7 +83,7 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Topology, Steps.Length, Threads.Length);
 
-    private static void Validate(Step step, HashSet<ObjectId> known, HashSet<ObjectId> taken)
+    private void Validate(Step step, HashSet<ObjectId> known, HashSet<ObjectId> taken)
     {
         foreach (ObjectId id in step.Operation.Uses)
         {
@@ -93,6 +93,8 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
 
         if (step.Operation is DeviceAccess access && !AccessOffsets.Contains(access.Address % World.PageBytes))
             throw new BadInputException($"step \"{step}\": devices access offset 0x0, 0x808 or 0xff8 of a page");
+        if (step.Operation is DeviceAccess { IsStray: true } stray && Topology.Devices[stray.Device.Number] != DeviceKind.Wild)
+            throw new BadInputException($"step \"{step}\": {stray.Device} keeps to its own requester id; expected a device of kind wild");
         if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)
             throw new BadInputException($"step \"{step}\": whole words of 8 bytes are copied");
         if (step.Operation is AdvanceTime { Milliseconds: > MostMilliseconds })

@@ -70,6 +70,7 @@ internal static class Simplifications
         ];
         IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)
             .SelectMany(i => now.Devices[i] == DeviceKind.Paging ? [DeviceKind.Plain, DeviceKind.Ats] : new[] { DeviceKind.Plain }, (i, kind) => now with { Devices = now.Devices.With(i, kind) });
+        if (scenario.Steps.Any(static step => step.Operation is DeviceAccess { IsStray: true })) plainer = plainer.Where(topology => topology.Devices.Count(static kind => kind == DeviceKind.Wild) == now.Devices.Count(static kind => kind == DeviceKind.Wild));
         return simpler.Concat(plainer).Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
 
@@ -139,6 +140,7 @@ internal static class Simplifications
                 if (o.Milliseconds > 10) yield return o with { Milliseconds = 10 };
                 break;
             case DeviceAccess o:
+                if (o.IsStray) yield return o with { IsStray = false };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
         }

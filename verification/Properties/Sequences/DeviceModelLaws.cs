@@ -100,6 +100,18 @@ public sealed class DeviceModelLaws
         AssertBroken(Invariant.FaultExact, unsure.Next, "poll", new(Outcome.None) { Ended = [second] });
     }
 
+    [Fact]
+    public void An_access_under_an_id_that_nobody_has_reaches_nothing_and_is_counted_and_told_to_nobody()
+    {
+        World world = Paging();
+        AssertBroken(Invariant.Isolation, world, "read d0 as-nobody 0x1000", new(Outcome.None) { Reached = 0x11000 });
+        AssertBroken(Invariant.FaultExact, world, "read d0 as-nobody 0x2000", new(Outcome.Waits));
+        World blocked = Judge(world, "write d0 as-nobody 0x1000", new(Outcome.Fault)).Next;
+        Assert.True(Judge(blocked, "dispatch", new(Outcome.None) { FaultCount = 1 }).IsAccepted);
+        AssertBroken(Invariant.FaultExact, blocked, "dispatch", new(Outcome.None));
+        AssertBroken(Invariant.FaultExact, blocked, "dispatch", new(Outcome.None) { FaultCount = 1, Faults = [new(D0, D0, 0x1000, Permissions.Write)] });
+    }
+
     private static readonly ObjectId D0 = new(ObjectKind.Device, 0);
 
     private static Verdict<World> Dispatch(World world, GivenFault[]? given = null, EndedAccess[]? ended = null) =>

@@ -56,6 +56,13 @@ internal static class PlantedDeviceFaults
             Topology = WithTlbs,
             Bench = EditsCommands.DevicesFirst,
         },
+        new("hardware that takes a stranger for a device", Invariant.Isolation, 7, SubjectParts.Own)
+        {
+            Topology = new() { Devices = new(DeviceKind.Wild, DeviceKind.Plain) },
+            Bench = static bench => new TakesStrangers(bench),
+            // Where it is blocked: the record names the device.
+            OrElse = Invariant.FaultExact,
+        },
         new("a page request that is never answered", Invariant.Progress, 7,
             new() { Iommu = static iommu => new Answers(iommu, static (_, _, _) => VcmmError.None) })
         {
@@ -108,6 +115,46 @@ internal static class PlantedDeviceFaults
     private sealed class KeepsMapped(IPageTable inner) : PassingTable(inner)
     {
         public override void Unmap(IovaRange range, InvalidationGather gather) => gather.Add(range);
+    }
+
+    /// <summary>Machines that let an access under an id that nobody has through as one of the device that made it.</summary>
+    private sealed class TakesStrangers(IBench inner) : IBench
+    {
+        public string Describe(Topology topology) => inner.Describe(topology);
+
+        public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology));
+
+        public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean) => inner.Close(((Machine)machine).Right, touched, isClean);
+
+        public void Dispose() => inner.Dispose();
+
+        private sealed class Machine(IVtdMachine right) : IVtdMachine
+        {
+            public IVtdMachine Right => right;
+
+            public string Name => right.Name;
+
+            public PhysRange Window => right.Window;
+
+            public IPhysicalMemory Memory => right.Memory;
+
+            public IMmio Registers => right.Registers;
+
+            public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(static device => device is IStrayDevice stray ? new Device(stray) : device)];
+
+            public void Dispose() => right.Dispose();
+        }
+
+        private sealed class Device(IStrayDevice right) : IStrayDevice
+        {
+            public StreamId Id => right.Id;
+
+            public IDmaDevice Stray => right;
+
+            public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => right.Read(address, destination, pasid);
+
+            public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => right.Write(address, source, pasid);
+        }
     }
 
     private sealed class Answers(IIommu inner, Func<IIommu, DeviceFault, bool, VcmmError> how) : PassingIommu(inner)
