@@ -46,6 +46,12 @@ public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Ki
     /// <summary>The PASID of the request, below 2^20; null: it has none.</summary>
     public uint? Pasid { get; init; }
 
+    /// <summary>Whether a device that asks for pages may do so, and wait; otherwise the access fails where it is not let through.</summary>
+    public bool MayAsk { get; init; } = true;
+
+    /// <summary>Whether the device makes it under a requester id that no device has.</summary>
+    public bool IsStray { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];
 }

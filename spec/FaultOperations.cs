@@ -11,6 +11,12 @@ public enum FaultHookKind
 
     /// <summary>The access is tried again, if it waits; one that has failed already cannot be.</summary>
     Retry,
+
+    /// <summary>
+    /// Memory of one page is put behind what an access waits for, where there is a reservation, and then it is tried again. What cannot
+    /// be backed is refused; what is backed is tried again.
+    /// </summary>
+    Back,
 }
 
 /// <summary>Gives a device a fault hook, or takes it away.</summary>

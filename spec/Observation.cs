@@ -31,6 +31,9 @@ public enum Outcome
 
     /// <summary>The address is not mapped; the device's access was blocked.</summary>
     Fault,
+
+    /// <summary>The device's access waits for a page that it has asked for.</summary>
+    Waits = 100,
 }
 
 /// <summary>A place where memory is mapped.</summary>
@@ -85,19 +88,28 @@ public sealed record Observation(Outcome Outcome)
     /// <summary>Whether the hardware said that it lost some, for want of room.</summary>
     public bool FaultsLost { get; init; }
 
+    /// <summary>The accesses that are over and had waited when the operation began, or its hooks were called.</summary>
+    public ImmutableArray<EndedAccess> Ended { get; init; } = [];
+
+    /// <summary>What hooks did, in order.</summary>
+    public ImmutableArray<HookAct> Acts { get; init; } = [];
+
     /// <summary>How many unbacks wait for a flush afterwards; null: nobody looked.</summary>
     public int? Quarantined { get; init; }
 
     /// <inheritdoc/>
     public bool Equals(Observation? other) =>
         other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && Address == other.Address
-        && Quarantined == other.Quarantined && FaultCount == other.FaultCount && FaultsLost == other.FaultsLost && Faults.SequenceEqual(other.Faults) && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves);
+        && Quarantined == other.Quarantined && FaultCount == other.FaultCount && FaultsLost == other.FaultsLost && Faults.SequenceEqual(other.Faults) && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves)
+        && Ended.SequenceEqual(other.Ended) && Acts.SequenceEqual(other.Acts);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Outcome, Translation, Reached, Ranges.Length);
 
     /// <summary>What was seen, on one line.</summary>
-    public override string ToString()
+    public override string ToString() => Ended.IsEmpty ? Text() : $"{Text()}; what had waited came to {Text(Ended)}";
+
+    private string Text()
     {
         if (Outcome != Outcome.None) return Outcome.ToString();
         if (Translation is { } translation) return translation.ToString();

@@ -6,19 +6,21 @@ public sealed partial record World
     private Verdict<World> Judge(Associate associate, Observation seen, Surroundings surroundings)
     {
         VcmState vcm = Vcms[associate.Vcm];
-        TableKind kind = associate.Kind ?? TableKind.SecondStage;
-        if (Iommu.Find(kind) is not { } table)
+        if (TableFor(associate) is not { } table)
             return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "the IOMMU walks no such tables").Judge(this, seen.Outcome, () => Accept(this));
+        TableKind kind = table.Kind;
+        bool isTranslated = ModelOf(associate.Device).IsTranslated;
         IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
-        ulong tables = 1 + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
+        ulong tables = (isTranslated ? 1UL : 0) + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
             .Aggregate(0UL, (sum, reservation) => sum + MostTables(table, reservation.Range));
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
             .Must(Outcome.Invalid, associate.Pasid == 0, Invariant.Isolation, "PASID 0 is kept for requests without one")
-            .Must(Outcome.Invalid, associate.Pasid >= Iommu.PasidCount, Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
+            .Must(Outcome.Invalid, associate.Pasid >= (isTranslated ? Iommu.PasidCount : 0), Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
+            .Must(Outcome.Invalid, !isTranslated && vcm.Kind != VcmKind.OneToOne, Invariant.TablesAreTruth, "the device has no IOMMU, and the region is not one-to-one")
             .Must(Outcome.Invalid, vcm.Adopted is { } adopted && adopted.Kind != kind, Invariant.SharedTable, "the region is prebuilt, of another format")
             .Must(Outcome.Invalid, vcm.Range.Last > table.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the tables translate")
-            .Must(Outcome.Invalid, Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
+            .Must(Outcome.Invalid, isTranslated && Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what the tables cannot")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyond(table, Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what the tables lead to")
             .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device && association.Pasid == associate.Pasid), Invariant.SharedTable, "the two are associated under that PASID")
@@ -41,7 +43,7 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
             .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device, association.Pasid) is not null, Invariant.Isolation, "the device's address space is active")
-            .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes)
+            .May(Outcome.NoMemory, ModelOf(association.Device).IsTranslated && (surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes))
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(With(activate.Association, association with { IsActive = true })));
     }
@@ -83,20 +85,24 @@ public sealed partial record World
 
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
-        World next = seen.Outcome == Outcome.Fault ? Blocked(access) : this;
+        access = Sent(access);
+        if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
+        World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
         if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
         bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
-        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(next);
+        if (seen.Reached == expected && (isGranted ? seen.Outcome == Outcome.None : IsDenial(access, seen.Outcome))) return Accept(next);
         bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && (access.Kind == Permissions.Read ? stale.Read : stale.Write) && seen.Reached == stale.Target;
         if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
         string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {
+            if (!isGranted && seen.Outcome is Outcome.Fault or Outcome.Waits)
+                return Refuse(Invariant.FaultExact, $"{what} and it came to {seen.Outcome}; {(seen.Outcome == Outcome.Waits ? "it cannot wait there" : "it asks for the page, and waits")}");
             return isGranted
-                ? Refuse(Invariant.TablesAreTruth, $"{what} and was blocked; it is mapped to {meaning}")
+                ? Refuse(Invariant.TablesAreTruth, $"{what} and {(seen.Outcome == Outcome.Waits ? "waits" : "was blocked")}; it is mapped to {meaning}")
                 : Refuse(Invariant.Isolation, $"{what} and was let through to no memory that it could tell; nothing is mapped there for it");
         }
 

@@ -23,8 +23,15 @@ public readonly record struct GivenFault(ObjectId Hook, ObjectId Device, ulong P
     /// <summary>In which address space of the device; null: without a PASID.</summary>
     public uint? Pasid { get; init; }
 
+    /// <summary>Whether the access waits.</summary>
+    public bool Waits { get; init; }
+
+    /// <summary>Whether the hook wants one that waits tried again.</summary>
+    public bool IsRetried { get; init; }
+
     /// <summary><c>d0 Read 0x1000</c>.</summary>
-    public override string ToString() => $"{(Hook == Device ? "" : $"{Hook} was given ")}{Device} {(Pasid is { } pasid ? $"pasid {pasid} " : "")}{Access} 0x{Page:x}";
+    public override string ToString() =>
+        $"{(Hook == Device ? "" : $"{Hook} was given ")}{Device} {(Pasid is { } pasid ? $"pasid {pasid} " : "")}{Access} 0x{Page:x}{(Waits ? IsRetried ? " (again)" : " (refused)" : "")}";
 }
 
 // Faults: each blocked access gives one, to the hook of its device; hardware that has no room for it says so.
@@ -37,29 +44,36 @@ public sealed partial record World
     public ImmutableSortedSet<ObjectId> Hooked { get; private init; } = [];
 
     /// <summary>The world in which an access was blocked.</summary>
-    public World Blocked(DeviceAccess access) => this with
+    public World Blocked(DeviceAccess access)
     {
-        Faults = Faults.Add(new(access.Device, access.Address & ~(PageBytes - 1), access.Kind, access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.Address))) { Pasid = access.Pasid }),
-    };
+        access = Sent(access);
+        bool? isAnswered = IsAnswered(access);
+        if (isAnswered == true) return this;
+        bool isTranslated = access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.Address));
+        // A device with a TLB asks for the translation first, which is a read.
+        Permissions kind = isTranslated && ModelOf(access.Device).HasTlb ? Permissions.Read : access.Kind;
+        return this with { Faults = Faults.Add(new(access.Device, access.Address & ~(PageBytes - 1), kind, isTranslated && isAnswered == false) { Pasid = access.Pasid }) };
+    }
 
     private Verdict<World> Judge(SetFaultHook set, Observation seen) => new Refusals()
         .Judge(this, seen.Outcome, () => Accept(this with { Hooked = set.Kind == FaultHookKind.None ? Hooked.Remove(set.Device) : Hooked.Add(set.Device) }));
 
-    private Verdict<World> Judge(DispatchFaults _, Observation seen)
+    private Verdict<World> Judge(DispatchFaults _, Observation seen, Surroundings surroundings)
     {
+        GivenFault[] told = [.. seen.Faults.Where(static fault => !fault.Waits)];
         // What was lost, because there was no room for it, is not given.
         bool mustBeAll = Setup.FaultsAreExact && !seen.FaultsLost;
         int given = 0;
         foreach (PendingFault pending in Faults.Where(fault => Hooked.Contains(fault.Device)))
         {
-            if (given < seen.Faults.Length && seen.Faults[given] == new GivenFault(pending.Device, pending.Device, pending.Page, pending.Access) { Pasid = pending.Pasid }) given++;
+            if (given < told.Length && told[given] == new GivenFault(pending.Device, pending.Device, pending.Page, pending.Access) { Pasid = pending.Pasid }) given++;
             else if (mustBeAll && pending.IsCertain) return Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {pending.Device} {pending.Access} 0x{pending.Page:x} was blocked and is not there, and nothing was lost");
         }
 
-        if (given != seen.Faults.Length) return Refuse(Invariant.FaultExact, $"it gave {seen.Faults[given]}; no such access was blocked since, or its device has no hook");
-        int least = mustBeAll ? Faults.Count(static fault => fault.IsCertain) : given;
-        return seen.FaultCount >= least && seen.FaultCount <= Faults.Count
-            ? Accept(this with { Faults = [] })
-            : Refuse(Invariant.FaultExact, $"it counted {seen.FaultCount} faults; {least} to {Faults.Count} accesses were blocked");
+        if (given != told.Length) return Refuse(Invariant.FaultExact, $"it gave {told[given]}; no such access was blocked since, or its device has no hook");
+        int least = (mustBeAll ? Faults.Count(static fault => fault.IsCertain) : given) + Waiting.Count(static waiting => !waiting.MayBeOver), most = Faults.Count + Waiting.Count;
+        return seen.FaultCount >= least && seen.FaultCount <= most
+            ? (this with { Faults = [] }).JudgeTold(seen, surroundings.HardwareFails)
+            : Refuse(Invariant.FaultExact, $"it counted {seen.FaultCount} faults; {least} to {most} accesses were blocked or wait");
     }
 }

@@ -5,13 +5,15 @@ public sealed partial record World
 {
     /// <summary>
     /// Whether the contract says what the call comes to. It does not where the table of a prebuilt region ends before the region
-    /// does, which is its owner's to see to; there is no table to adopt where no device walks one; and whoever adopts the table of
-    /// a deferred region would have to be told at the flush.
+    /// does, which is its owner's to see to; there is no table to adopt where no device walks one; whoever adopts the table of
+    /// a deferred region would have to be told at the flush; and what a device without an IOMMU writes where it was given nothing
+    /// stops nobody.
     /// </summary>
     /// <param name="operation">Its objects are known.</param>
     public bool IsDefined(Operation operation) => operation switch
     {
-        Adopt adopt => !Vcms[OwnerOf(adopt.Source)].IsDeferred && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
+        Adopt adopt => adopt.Kind != TableKind.Identity && !Vcms[OwnerOf(adopt.Source)].IsDeferred && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
+        DeviceAccess access => IsDefined(access),
         Deassociate deassociate => !EndsAdoptedTable(deassociate.Association),
         _ => true,
     };

@@ -197,7 +197,7 @@ public sealed partial record World
     private IEnumerable<AddressRange> Taken(ObjectId space)
     {
         if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range).Concat(HeldBack(space)).OrderBy(range => range.First);
-        return HasTable(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
+        return IsTranslatedFrom(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
     }
 
     private bool Fits(ObjectId space, ulong byteCount, ulong alignment) => PlaceOf(space, byteCount, alignment) is not null;

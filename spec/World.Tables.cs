@@ -26,7 +26,7 @@ public sealed partial record World
         .Distinct()
         .Order();
 
-    private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(kind => Iommu.Find(kind)!);
+    private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(kind => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind)!);
 
     /// <summary>Whether the memory lies beyond what a table of the region leads to.</summary>
     private bool IsBeyondTables(ObjectId vcm, MemoryState memory) => TableModelsOf(vcm).Any(table => IsBeyond(table, memory));
@@ -44,11 +44,12 @@ public sealed partial record World
     private static ulong MostTables(TableModel table, AddressRange range)
     {
         ulong count = 0;
+        if (table.Levels == 0) return 0;
         for (int shift = 21; shift <= (table.Levels == 5 ? 48 : 39); shift += 9) count += (range.Last >> shift) - (range.First >> shift) + 1;
         return count;
     }
 
     /// <summary>An upper bound for the tables below the roots that a range of this length can need, wherever it is in the region.</summary>
     private ulong MostTablesAnywhere(ObjectId vcm, ulong byteCount) => TableModelsOf(vcm).Aggregate(
-        0UL, (sum, table) => sum + (byteCount >> 21) + (byteCount >> 30) + (byteCount >> 39) + (table.Levels == 5 ? 8UL : 6UL));
+        0UL, (sum, table) => sum + (table.Levels == 0 ? 0 : (byteCount >> 21) + (byteCount >> 30) + (byteCount >> 39) + (table.Levels == 5 ? 8UL : 6UL)));
 }

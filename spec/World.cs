@@ -22,6 +22,9 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     /// <summary>The most memory that it takes, besides tables, to let a device translate.</summary>
     public ulong MostAttachBytes { get; init; } = World.PageBytes;
 
+    /// <summary>What each device is, in the order of their numbers; those that are not named are as <see cref="DeviceModel"/> is made.</summary>
+    public ImmutableArray<DeviceModel> Devices { get; init; } = [];
+
     /// <summary>Where there is physical memory. What is wrapped elsewhere can be mapped, and not copied.</summary>
     public AddressRange Memory { get; init; } = AddressRange.All;
 
@@ -119,6 +122,8 @@ public sealed partial record World
     public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings)
     {
         Verdict<World> verdict = JudgeCall(operation, seen, surroundings);
+        bool mayEnd = verdict.IsAccepted && operation is not DispatchFaults && (!Waiting.IsEmpty || !seen.Ended.IsEmpty);
+        if (mayEnd) verdict = verdict.Next.JudgeWaiting(operation, seen);
         bool isSettled = !verdict.IsAccepted || (verdict.Next.Quarantine.IsEmpty && seen.Quarantined is null or 0);
         return isSettled ? verdict : verdict.Next.Settle(this, operation, seen, surroundings);
     }
@@ -164,7 +169,7 @@ public sealed partial record World
         PollFlush poll => Judge(poll, seen, surroundings),
         AdvanceTime advance => Judge(advance, seen),
         SetFaultHook set => Judge(set, seen),
-        DispatchFaults dispatch => Judge(dispatch, seen),
+        DispatchFaults dispatch => Judge(dispatch, seen, surroundings),
         _ => throw new ArgumentException($"{operation.GetType().Name} is not an operation of the model", nameof(operation)),
     };
 

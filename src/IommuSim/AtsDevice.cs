@@ -12,6 +12,12 @@ public sealed record AtsDeviceOptions
     /// <summary>Whether it asks for pages (PRI) that it may not reach; otherwise such an access fails.</summary>
     public bool PageRequests { get; init; } = true;
 
+    /// <summary>
+    /// Whether it asks for a translation again as soon as an invalidation of some pages has taken it, as a device does that goes on to
+    /// use them. What an invalidation of everything takes it leaves alone.
+    /// </summary>
+    public bool Refetches { get; init; }
+
     /// <summary>Groups of page requests that it has outstanding at most: 1 … 512. Further accesses wait their turn.</summary>
     public int OutstandingGroups { get; init; } = 32;
 
@@ -53,6 +59,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     private readonly AtsDeviceOptions _options;
     private readonly DeviceTlb _tlb;
     private readonly PageRequestInterface _requests;
+    private bool _pageRequestsEnabled = true;
 
     /// <summary>A device behind <paramref name="iommu"/>.</summary>
     /// <param name="iommu">What translates its addresses.</param>
@@ -73,7 +80,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
         _iommu = iommu;
         _memory = memory;
         _steps = iommu.Steps;
-        _tlb = new(source, _options.TlbEntries, this);
+        _tlb = new(source, _options.TlbEntries, this) { KeepsLost = _options.Refetches };
         _requests = new(_options.OutstandingGroups);
         iommu.Connect(_tlb);
     }
@@ -87,6 +94,16 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
         .. _iommu.LinesOf(_tlb).Select(static line => new DeviceTlbEntry(
             line.Range, new(line.Target), line.Read, line.Write, line.Pasid == CacheTag.NoPasid ? null : new(line.Pasid))),
     ];
+
+    /// <summary>
+    /// Enable, in the Page Request Control Register: software may clear it at any time. Meanwhile the device asks for no page, and
+    /// accesses fail that would. What waits goes on to wait. At first it is set.
+    /// </summary>
+    public bool PageRequestsEnabled
+    {
+        get => Volatile.Read(ref _pageRequestsEnabled);
+        set => Volatile.Write(ref _pageRequestsEnabled, value);
+    }
 
     /// <summary>Page group responses that it did not wait for: of another group, or of another PASID.</summary>
     public int UnexpectedResponses => _requests.UnexpectedResponses;
@@ -120,6 +137,13 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     {
         foreach (DmaTransfer transfer in _requests.TakeDropped()) Continue(transfer);
         TakeTurns();
+    }
+
+    void IAtsPort.Refetch(in DeviceTlbLine line)
+    {
+        PasidPrefix? prefix = line.Pasid == CacheTag.NoPasid ? null : new(new(line.Pasid), line.Privileged, line.Execute);
+        DeviceAccess access = line.Write ? DeviceAccess.Write : DeviceAccess.Read;
+        if (_iommu.BeginTranslated(_tlb, line.Range.First, access, prefix, out _, out int slot, out _) == AtsOutcome.Goes) _iommu.EndAccess(slot);
     }
 
     private static Iova PageOf(Iova address) => new(address.Value & ~(PageBytes - 1));
@@ -177,7 +201,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
         {
             case AtsOutcome.Goes:
                 return TryMoveBytes(transfer, at, result.Address, slot);
-            case AtsOutcome.Denied when _options.PageRequests && !_requests.HasStopped:
+            case AtsOutcome.Denied when _options.PageRequests && PageRequestsEnabled && !_requests.HasStopped:
                 Stall(transfer, result.Reason, tag);
                 return false;
             default:

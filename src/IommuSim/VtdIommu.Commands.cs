@@ -151,6 +151,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         // The device may at once do what it was waiting for, and that takes the unit's locks.
         if (kind == DescriptorKind.PageGroupResponse) Deliver(descriptor.Response);
+        else if (kind == DescriptorKind.DeviceTlb) LetRefetch(descriptor.Source);
+        else if (kind == DescriptorKind.PasidDeviceTlb) LetRefetch(descriptor.PasidDevice);
         return true;
     }
 

@@ -161,6 +161,19 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         foreach (DeviceTlb device in devices) device.Port.AskAgain();
     }
 
+    /// <summary>Lets a device ask again for what an invalidation took, if it is such a one.</summary>
+    private void LetRefetch(ushort source)
+    {
+        DeviceTlb? device;
+        DeviceTlbLine[] lost = [];
+        lock (_gate)
+        {
+            if (_caches.Devices.TryGetValue(source, out device)) lost = device.TakeLost();
+        }
+
+        foreach (DeviceTlbLine line in lost) device!.Port.Refetch(line);
+    }
+
     /// <summary>A page group response reaches its device.</summary>
     private void Deliver(in PageGroupResponse response)
     {

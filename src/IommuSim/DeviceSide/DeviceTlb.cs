@@ -49,7 +49,10 @@ internal readonly record struct DeviceTlbLine(
 /// </remarks>
 internal sealed class DeviceTlb(StreamId source, int capacity, IAtsPort port)
 {
+    private static readonly IovaRange Everything = new(default, new(ulong.MaxValue));
+
     private readonly List<DeviceTlbLine> _lines = [];
+    private readonly List<DeviceTlbLine> _lost = [];
     private ulong _clock;
 
     public StreamId Source => source;
@@ -58,6 +61,9 @@ internal sealed class DeviceTlb(StreamId source, int capacity, IAtsPort port)
     public IAtsPort Port => port;
 
     public IReadOnlyList<DeviceTlbLine> Lines => _lines;
+
+    /// <summary>Whether the device asks again for what invalidations take.</summary>
+    public bool KeepsLost { get; init; }
 
     /// <summary>The epoch of the last invalidation: translations asked for before it are not kept, and accesses by older ones drain.</summary>
     public ulong InvalidatedAt { get; private set; }
@@ -92,7 +98,22 @@ internal sealed class DeviceTlb(StreamId source, int capacity, IAtsPort port)
     public void Invalidate(uint pasid, bool isOfAllPasids, IovaRange range, ulong epoch)
     {
         InvalidatedAt = epoch;
-        _lines.RemoveAll(line => (line.Pasid == pasid || (isOfAllPasids && line.Pasid != CacheTag.NoPasid)) && line.Range.Overlaps(range));
+        bool isOfPages = range != Everything;
+        _lines.RemoveAll(line =>
+        {
+            bool isLost = (line.Pasid == pasid || (isOfAllPasids && line.Pasid != CacheTag.NoPasid)) && line.Range.Overlaps(range);
+            if (isLost && isOfPages && KeepsLost) _lost.Add(line);
+            return isLost;
+        });
+    }
+
+    /// <summary>What invalidations of some pages have taken since this was last asked.</summary>
+    public DeviceTlbLine[] TakeLost()
+    {
+        if (_lost.Count == 0) return [];
+        DeviceTlbLine[] lost = [.. _lost];
+        _lost.Clear();
+        return lost;
     }
 
     private static bool IsFor(in DeviceTlbLine line, PasidPrefix? prefix) => prefix is { } present
@@ -119,4 +140,7 @@ internal interface IAtsPort
 
     /// <summary>Software has made room in the page request queue: what was told to ask again does so.</summary>
     void AskAgain();
+
+    /// <summary>An invalidation of some pages has taken a translation, of a device that wants it again.</summary>
+    void Refetch(in DeviceTlbLine line);
 }

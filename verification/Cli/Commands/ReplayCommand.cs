@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using Harness;
 using Harness.Failures;
 using Harness.Stages;
@@ -23,7 +22,7 @@ internal static class ReplayCommand
 
     private static int Replay(string path, Surroundings here)
     {
-        FailureFile file = Read(path, here);
+        FailureFile file = InputFile.Read(path, here, "a failure file", FailureFile.Parse);
         IReplayer[] replayers = [.. here.Stages.OfType<IReplayer>()];
         IReplayer replayer = replayers.FirstOrDefault(candidate => candidate.Name == file.Stage)
             ?? throw new BadInputException($"{path}: stage: \"{file.Stage}\" replays no files; expected {RunPlan.OneOf(replayers.Select(candidate => candidate.Name))}");
@@ -52,31 +51,6 @@ internal static class ReplayCommand
         catch (Exception e)
         {
             throw new EnvironmentException($"stage {file.Stage} broke: {e.GetType().Name}: {e.Message}", e);
-        }
-    }
-
-    private static FailureFile Read(string path, Surroundings here)
-    {
-        try
-        {
-            byte[] bytes = File.ReadAllBytes(here.Resolve(path));
-            return FailureFile.Parse(new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(bytes));
-        }
-        catch (BadInputException e)
-        {
-            throw new BadInputException($"{path}: {e.Message}");
-        }
-        catch (DecoderFallbackException)
-        {
-            throw new BadInputException($"{path}: not a failure file: it is not text; expected JSON in UTF-8");
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new BadInputException($"{path}: it does not exist; expected a failure file");
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw new BadInputException($"{path}: it cannot be read: {e.Message.TrimEnd('.')}; expected a failure file");
         }
     }
 }

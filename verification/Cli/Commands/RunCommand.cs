@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Harness;
+using Harness.Scenarios;
 using Harness.Stages;
 using Verify.Output;
 using Verify.Running;
@@ -38,10 +40,11 @@ internal static class RunCommand
             HelpName = "DIR",
             DefaultValueFactory = _ => "failures",
         };
+        Option<string?> topology = new("--topology") { Description = "Run generated scenarios on the machine in this file alone.", HelpName = "FILE" };
         Option<bool> strict = new("--strict") { Description = "Run nothing and exit with 3 if a stage lacks what it needs." };
         var command = new Command("run", "Run the stages: generate, explore, hold recorded and foreign behaviour to the specification.")
         {
-            time, seed, json, names, failures, strict,
+            time, seed, json, names, topology, failures, strict,
         };
         command.SetAction(parsed =>
         {
@@ -49,11 +52,26 @@ internal static class RunCommand
             JsonReport? report = parsed.GetValue(json) is { } file ? new JsonReport(here, file) : null;
             store.Check();
             report?.Check();
+            IReadOnlyList<IStage> stages = parsed.GetValue(topology) is { } machine ? On(machine, parsed.GetValue(names) ?? [], here) : here.Stages;
             RunPlan plan = RunPlan.Of(
-                here.Stages, parsed.GetValue(names) ?? [], parsed.GetValue(strict), parsed.GetValue(seed), TimeSpan.FromSeconds(parsed.GetValue(time)));
+                stages, parsed.GetValue(names) ?? [], parsed.GetValue(strict), parsed.GetValue(seed), TimeSpan.FromSeconds(parsed.GetValue(time)));
             return Run(plan, store, report, here, parsed.GetValue<bool>(CommandTree.Verbose));
         });
         return command;
+    }
+
+    /// <summary>The stages that run on a machine of the user's, each on that one.</summary>
+    private static IStage[] On(string path, IReadOnlyCollection<string> names, Surroundings here)
+    {
+        Topology topology = InputFile.Read(path, here, "a topology", Topology.Parse);
+        ITopologyStage[] able = [.. here.Stages.OfType<ITopologyStage>()];
+        foreach (string name in names)
+        {
+            if (here.Stages.Any(stage => stage.Name == name) && !Array.Exists(able, stage => stage.Name == name))
+                throw new BadInputException($"--topology: stage {name} has machines of its own; expected {RunPlan.OneOf(able.Select(stage => stage.Name))}");
+        }
+
+        return [.. able.Select(stage => stage.On(topology))];
     }
 
     private static int Run(RunPlan plan, FailureStore store, JsonReport? report, Surroundings here, bool verbose)

@@ -41,6 +41,46 @@ public sealed class DeviceTlbTests
         Assert.Equal([new DeviceTlbEntry(IovaRange.FromLength(new(Page1), 4096), new(FrameB), true, true, null)], ats.Device.Tlb);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData(2u)]
+    public void A_device_that_refetches_asks_again_for_the_pages_that_an_invalidation_took(uint? pasid)
+    {
+        using var ats = new RawAts(device: new() { Refetches = true });
+        ats.Reads(Page1, 0xAA, pasid);
+        Set(FrameB);
+        // The unit itself has not forgotten: what the device asks for too early is out of date.
+        Invalidate(Page1, size: false);
+        Assert.Equal(FrameA, Assert.Single(ats.Device.Tlb).Address.Value);
+        ats.Vtd.InvalidateAll();
+        Invalidate(Page1, size: false);
+        Assert.Equal(FrameB, Assert.Single(ats.Device.Tlb).Address.Value);
+        Assert.Equal(3, ats.Iommu.Statistics.TranslationRequests);
+        // What is absent now is not recorded, and not kept.
+        Set(null);
+        ats.Vtd.InvalidateAll();
+        Invalidate(Page1, size: false);
+        Assert.Empty(ats.Device.Tlb);
+        Assert.Equal(0, ats.Iommu.Statistics.Faults);
+        Set(FrameA);
+        ats.Vtd.InvalidateAll();
+        ats.Reads(Page1, 0xAA, pasid);
+        Invalidate(Everything, size: true);
+        Assert.Empty(ats.Device.Tlb);
+
+        void Set(ulong? frame)
+        {
+            if (pasid is null) ats.Vtd.SetSecond(1, frame is { } second ? second | Rw : 0);
+            else ats.Vtd.SetFirst(1, frame is { } first ? first | Pwu : 0);
+        }
+
+        void Invalidate(ulong address, bool size)
+        {
+            if (pasid is { } named) ats.InvalidateDevice(named, address, size);
+            else ats.InvalidateDevice(address, size);
+        }
+    }
+
     [Fact]
     public void In_legacy_mode_translation_type_01b_lets_a_device_ask()
     {

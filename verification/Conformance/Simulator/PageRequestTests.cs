@@ -180,6 +180,21 @@ public sealed class PageRequestTests
     }
 
     [Fact]
+    public void A_device_whose_page_requests_are_disabled_fails_where_it_would_wait_and_asks_when_they_are_enabled()
+    {
+        using var ats = new RawAts();
+        const ulong absent = 0x7000;
+        DmaTransfer waiting = ats.Stalls(absent);
+        ats.Device.PageRequestsEnabled = false;
+        Assert.Equal(AccessOutcome.Failed, ats.Read(absent).Outcome);
+        Assert.Equal((1L, 0L), (ats.Iommu.Statistics.PageRequests, ats.Iommu.Statistics.Faults));
+        Assert.Equal(AccessOutcome.Stalled, waiting.Outcome);
+        ats.Device.PageRequestsEnabled = true;
+        ats.Stalls(absent);
+        Assert.Equal(2, ats.Iommu.Statistics.PageRequests);
+    }
+
+    [Fact]
     public void A_context_entry_that_does_not_let_devices_ask_is_a_fault()
     {
         using var ats = new RawAts();

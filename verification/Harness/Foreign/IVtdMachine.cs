@@ -1,3 +1,4 @@
+using IommuSim;
 using Platform;
 
 namespace Harness.Foreign;
@@ -19,6 +20,31 @@ public interface IVtdMachine : IDisposable
 
     /// <summary>The devices, each with a requester id of its own.</summary>
     IReadOnlyList<IDmaDevice> Devices { get; }
+}
+
+/// <summary>A device that can use a requester id that no device has.</summary>
+public interface IStrayDevice : IDmaDevice
+{
+    /// <summary>The device under that id.</summary>
+    IDmaDevice Stray { get; }
+}
+
+/// <summary>A device whose accesses may wait for a page.</summary>
+public interface IPagingDevice : IDmaDevice
+{
+    /// <summary>The device begins to read.</summary>
+    /// <param name="address">Translated by the IOMMU.</param>
+    /// <param name="byteCount">At most 2048.</param>
+    /// <param name="pasid">The PASID of its requests; null: they have none.</param>
+    /// <returns>What is over or has stalled.</returns>
+    DmaTransfer BeginRead(Iova address, int byteCount, Pasid? pasid);
+
+    /// <summary>The device begins to write.</summary>
+    /// <param name="address">Translated by the IOMMU.</param>
+    /// <param name="source">What to write.</param>
+    /// <param name="pasid">The PASID of its requests; null: they have none.</param>
+    /// <returns>What is over or has stalled.</returns>
+    DmaTransfer BeginWrite(Iova address, ReadOnlySpan<byte> source, Pasid? pasid);
 }
 
 /// <summary>A device that does DMA on command.</summary>

@@ -1,3 +1,4 @@
+using Harness.Scenarios;
 using IommuSim;
 using Platform;
 
@@ -6,20 +7,23 @@ namespace Harness.Foreign;
 /// <summary>The simulator, as a machine that can stand beside a foreign one.</summary>
 public sealed class SimulatedVtd : IVtdMachine
 {
-    private const int FirstSlot = 4;
+    private static readonly StreamId Nobody = StreamId.Pci(0, 31, 7);
+
+    // Fewer than a scenario uses pages.
+    private const int FirstSlot = 4, TlbEntries = 8;
     private readonly RamBlock _ram;
     private readonly bool _ownsRam;
 
     /// <summary>A machine with memory at the same addresses and devices of the same ids as <see cref="QemuVtd"/> has.</summary>
-    /// <param name="deviceCount">1 ….</param>
+    /// <param name="devices">What each is.</param>
     /// <param name="options">The remapping unit.</param>
     /// <param name="ram">Memory to use, at <see cref="MemoryRange"/>, which stays the caller's; null: its own, all zero.</param>
-    public SimulatedVtd(int deviceCount, VtdOptions options, RamBlock? ram = null)
+    public SimulatedVtd(DeviceList devices, VtdOptions options, RamBlock? ram = null)
     {
         _ram = ram ?? new(Window);
         _ownsRam = ram is null;
         Iommu = new(_ram.Port, options);
-        Devices = [.. Enumerable.Range(FirstSlot, deviceCount).Select(slot => new Device(new(Iommu, _ram.Port, StreamId.Pci(0, slot, 0))))];
+        Devices = [.. devices.Select((kind, index) => Make(kind, StreamId.Pci(0, FirstSlot + index, 0)))];
     }
 
     /// <inheritdoc/>
@@ -49,6 +53,21 @@ public sealed class SimulatedVtd : IVtdMachine
         if (_ownsRam) _ram.Dispose();
     }
 
+    /// <summary>What the TLB of a device holds; nothing where it has none.</summary>
+    public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Devices[device] is Ats ats ? ats.Tlb : [];
+
+    private IDmaDevice Make(DeviceKind kind, StreamId id) => kind switch
+    {
+        DeviceKind.Direct => new Direct(new(_ram.Port), id),
+        DeviceKind.Ats or DeviceKind.Paging => new Ats(new(Iommu, _ram.Port, id, new() { PageRequests = kind == DeviceKind.Paging, Refetches = true, TlbEntries = TlbEntries })),
+        DeviceKind.Queue => new Queued(new(new(Iommu, _ram.Port, id)), id),
+        DeviceKind.ScatterGather => new Gathering(new(new(Iommu, _ram.Port, id)), id),
+        DeviceKind.Wild => new Wild(new(Iommu, _ram.Port, id)),
+        _ => new Device(new(Iommu, _ram.Port, id)),
+    };
+
+    private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
+
     private sealed class Device(BusMaster<Ram, NoSteps> master) : IDmaDevice
     {
         public StreamId Id => master.Source;
@@ -56,7 +75,105 @@ public sealed class SimulatedVtd : IVtdMachine
         public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
 
         public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
+    }
 
-        private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
+    /// <summary>A device whose transfers go through its queue.</summary>
+    private sealed class Queued(DmaQueue<Ram, NoSteps> queue, StreamId id) : IDmaDevice
+    {
+        public StreamId Id => id;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid)
+        {
+            byte[] bytes = new byte[destination.Length];
+            bool isOk = Run(new(address, DeviceAccess.Read, bytes, Prefix(pasid)));
+            bytes.CopyTo(destination);
+            return isOk;
+        }
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => Run(new(address, DeviceAccess.Write, source.ToArray(), Prefix(pasid)));
+
+        private bool Run(DmaRequest request)
+        {
+            queue.TryPost(request);
+            queue.RunAll();
+            return request.Result!.Value.Ok;
+        }
+    }
+
+    /// <summary>A device that moves everything in two parts.</summary>
+    private sealed class Gathering(ScatterGatherEngine<Ram, NoSteps> engine, StreamId id) : IDmaDevice
+    {
+        public StreamId Id => id;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => engine.Gather(Halves(address, destination.Length), destination, Prefix(pasid)).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => engine.Scatter(Halves(address, source.Length), source, Prefix(pasid)).Ok;
+
+        private static DmaElement[] Halves(Iova address, int byteCount) =>
+            [new(address, byteCount / 2), new(new(unchecked(address.Value + (ulong)(byteCount / 2))), byteCount - byteCount / 2)];
+    }
+
+    /// <summary>A device that does what it is told, also what it must not.</summary>
+    private sealed class Wild(MisbehavingDevice<Ram, NoSteps> device) : IStrayDevice
+    {
+        public StreamId Id => device.Own.Source;
+
+        public IDmaDevice Stray { get; } = new Device(device.As(Nobody));
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => device.Own.Read(address, destination, Prefix(pasid)).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => device.Own.Write(address, source, Prefix(pasid)).Ok;
+    }
+
+    /// <summary>A device with a TLB. What it does at once it does without asking for pages.</summary>
+    private sealed class Ats(AtsDevice<Ram, NoSteps> device) : IPagingDevice
+    {
+        public StreamId Id => device.Source;
+
+        public IReadOnlyList<DeviceTlbEntry> Tlb => device.Tlb;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid)
+        {
+            int byteCount = destination.Length;
+            DmaTransfer transfer = AtOnce(() => BeginRead(address, byteCount, pasid));
+            transfer.Data.CopyTo(destination);
+            return transfer.Outcome == AccessOutcome.Completed;
+        }
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid)
+        {
+            byte[] bytes = source.ToArray();
+            return AtOnce(() => BeginWrite(address, bytes, pasid)).Outcome == AccessOutcome.Completed;
+        }
+
+        public DmaTransfer BeginRead(Iova address, int byteCount, Pasid? pasid) => device.Read(address, byteCount, Prefix(pasid));
+
+        public DmaTransfer BeginWrite(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => device.Write(address, source, Prefix(pasid));
+
+        private DmaTransfer AtOnce(Func<DmaTransfer> begin)
+        {
+            device.PageRequestsEnabled = false;
+            try
+            {
+                return begin();
+            }
+            finally
+            {
+                device.PageRequestsEnabled = true;
+            }
+        }
+    }
+
+    /// <summary>A device without an IOMMU; the id tells it from the others, and no bus carries it.</summary>
+    private sealed class Direct(DirectDevice<Ram, NoSteps> device, StreamId id) : IDmaDevice
+    {
+        public StreamId Id => id;
+
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => device.Read(At(address, pasid), destination).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => device.Write(At(address, pasid), source).Ok;
+
+        private static PhysAddr At(Iova address, Pasid? pasid) =>
+            pasid is null ? new(address.Value) : throw new BadInputException("a device without an IOMMU sends no PASID");
     }
 }

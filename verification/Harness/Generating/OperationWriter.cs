@@ -34,7 +34,7 @@ internal sealed partial class OperationWriter
 
     private readonly PCG _pcg;
     private readonly ScenarioShape _shape;
-    private readonly int _devices;
+    private readonly DeviceList _devices;
     private readonly bool _isScalable;
     private readonly (uint Weight, Func<OperationWriter, Operation?> Write)[] _kinds;
     private readonly uint _weights;
@@ -52,7 +52,7 @@ internal sealed partial class OperationWriter
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];
         _isScalable = topology.IsScalable;
-        _kinds = _isScalable ? ScalableKinds : Kinds;
+        _kinds = [.. _isScalable ? ScalableKinds : Kinds, .. KindsOf(_devices)];
         _weights = (uint)_kinds.Sum(static kind => kind.Weight);
     }
 
@@ -167,7 +167,7 @@ internal sealed partial class OperationWriter
         return One<Vcmm.Spec.Permissions>([Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.ReadWrite, Vcmm.Spec.Permissions.Read, Vcmm.Spec.Permissions.Write]);
     }
 
-    private ObjectId Device() => new(ObjectKind.Device, (int)_pcg.Next((uint)_devices));
+    private ObjectId Device() => new(ObjectKind.Device, (int)_pcg.Next((uint)_devices.Count));
 
     private ObjectId Make(ObjectKind kind)
     {

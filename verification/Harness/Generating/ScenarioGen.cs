@@ -34,7 +34,7 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
-    private const ulong ModeStream = 0x5CA1_AB1E;
+    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE;
 
     /// <summary>Whether scenarios have different machines.</summary>
     public bool VariesMachine => shape.Topology is null;
@@ -56,7 +56,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     {
         // From a stream of its own, so that the scenarios in legacy mode are the same whatever others there are.
         RemappingMode mode = new PCG(pcg.Stream, pcg.Seed ^ ModeStream).Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
-        Topology topology = shape.Topology ?? Machine(pcg) with { Mode = mode };
+        Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode });
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
@@ -65,6 +65,25 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         while (steps.Count < count) steps.Add(writer.Next());
         return new(topology, steps.ToImmutable());
     }
+
+    /// <summary>What the devices are: in half of the machines nothing but plain ones.</summary>
+    private static Topology WithKinds(PCG pcg, Topology machine)
+    {
+        if (pcg.Next(2) == 0) return machine;
+        return machine with { Devices = new([.. machine.Devices.Select(_ => KindFor(pcg, machine.IsScalable))]) };
+    }
+
+    private static DeviceKind KindFor(PCG pcg, bool isScalable) => pcg.Next(9) switch
+    {
+        0 => DeviceKind.Plain,
+        1 => DeviceKind.Direct,
+        2 => DeviceKind.Ats,
+        3 => isScalable ? DeviceKind.Paging : DeviceKind.Ats,
+        4 => DeviceKind.Queue,
+        5 => DeviceKind.ScatterGather,
+        6 => DeviceKind.Wild,
+        _ => isScalable ? DeviceKind.Paging : DeviceKind.Plain,
+    };
 
     /// <summary>How the library is set up: what it lets wait, how it gives addresses, which memory it has.</summary>
     private static Topology SetUp(PCG pcg, Topology machine)

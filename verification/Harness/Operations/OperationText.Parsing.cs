@@ -123,7 +123,7 @@ public static partial class OperationText
 
     private static FaultHookKind TakeHook(Words words)
     {
-        const string what = "refuse, retry or none";
+        const string what = "refuse, retry, back or none";
         string word = words.Take(what);
         foreach (FaultHookKind kind in Enum.GetValues<FaultHookKind>())
         {
@@ -159,8 +159,9 @@ public static partial class OperationText
     private static DeviceAccess TakeAccess(Words words, Permissions kind)
     {
         ObjectId device = words.TakeId(ObjectKind.Device);
+        bool isStray = words.TryTake("as-nobody");
         uint? pasid = words.TryTakePasid();
-        return new(device, words.TakeAddress(), kind) { Pasid = pasid };
+        return new(device, words.TakeAddress(), kind) { IsStray = isStray, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
     }
 
     private static Operation TakeTranslate(Words words)

@@ -49,7 +49,7 @@ public static partial class OperationText
         Deactivate o => $"deactivate {o.Association}",
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
-        DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{Pasid(o.Pasid)} 0x{o.Address:x}",
+        DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{(o.IsStray ? " as-nobody" : "")}{Pasid(o.Pasid)} 0x{o.Address:x}{(o.MayAsk ? "" : " at-once")}",
         Flush o => $"flush {o.Vcm}",
         PollFlush => "poll",
         SetFaultHook o => $"hook {o.Device} {Write(o.Kind)}",
@@ -74,6 +74,7 @@ public static partial class OperationText
     {
         FaultHookKind.Refuse => "refuse",
         FaultHookKind.Retry => "retry",
+        FaultHookKind.Back => "back",
         _ => "none",
     };
 
@@ -84,6 +85,7 @@ public static partial class OperationText
     {
         TableKind.FirstStage => "first-stage",
         TableKind.FirstStageFiveLevels => "first-stage-5",
+        TableKind.Identity => "identity",
         _ => "second-stage",
     };
 

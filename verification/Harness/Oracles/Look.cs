@@ -53,10 +53,15 @@ public sealed class Look
     public DecodedTable? TableOf(ObjectId vcm, TableKind kind)
     {
         if (!Subject.Region(vcm).TryGetTable(Subject.FormatOf(kind), out IPageTable? table)) return null;
+        // What has no bytes is what the library remembers of it.
+        if (kind == TableKind.Identity) return new(default, [], [.. table!.Leaves().Select(ToDecoded)], []);
         PhysAddr root = table!.Root;
         if (!_tables.TryGetValue(root, out DecodedTable? decoded)) _tables[root] = decoded = Subject.Tables.Read(root, TableKinds.StageOf(kind), table.Format.LevelCount);
         return decoded;
     }
+
+    private static DecodedLeaf ToDecoded(Leaf leaf) => new(
+        leaf.Range.First, leaf.Range.ByteCount, leaf.First, leaf.Access.HasFlag(Vcmm.Access.Read), leaf.Access.HasFlag(Vcmm.Access.Write), Execute: leaf.Access.HasFlag(Vcmm.Access.Execute));
 
     /// <summary>The table at a root that a region has, decoded; null: none has one there.</summary>
     public DecodedTable? TableBelow(PhysAddr root)
@@ -65,7 +70,7 @@ public sealed class Look
         {
             foreach (TableKind kind in World.TablesOf(vcm))
             {
-                if (TableOf(vcm, kind) is { } table && table.Root == root) return table;
+                if (kind != TableKind.Identity && TableOf(vcm, kind) is { } table && table.Root == root) return table;
             }
         }
 
@@ -106,7 +111,7 @@ public sealed class Look
 
     /// <summary>All oracles, by the number of their invariant.</summary>
     public static IReadOnlyList<IOracle> Oracles { get; } =
-        [new NoOverlapOracle(), new TablesAreTruthOracle(), new SharedTableOracle(), new NoStaleAccessOracle(), new FrameSafetyOracle(), new ConservationOracle()];
+        [new NoOverlapOracle(), new TablesAreTruthOracle(), new SharedTableOracle(), new NoStaleAccessOracle(), new DeviceTlbOracle(), new FrameSafetyOracle(), new ConservationOracle()];
 
     /// <summary>Asks every oracle.</summary>
     public Violation? FirstViolation()

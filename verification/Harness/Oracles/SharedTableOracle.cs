@@ -8,7 +8,7 @@ namespace Harness.Oracles;
 
 /// <summary>
 /// I3 and I8: the address spaces of devices that are active in a region walk its one table of their format, or that of the table's owner
-/// if it is prebuilt, under one domain id; and no other address space walks anything.
+/// if it is prebuilt, under one domain id; and no other address space walks anything, least of all one of a device without an IOMMU.
 /// </summary>
 public sealed class SharedTableOracle : IOracle
 {
@@ -23,7 +23,7 @@ public sealed class SharedTableOracle : IOracle
             List<DecodedSpace> spaces = look.SpacesOf(number);
             foreach (AssociationState association in look.World.Associations.Values)
             {
-                if (association.IsActive && association.Device == device && !spaces.Exists(space => space.Pasid == association.Pasid))
+                if (association.IsActive && association.Device == device && association.Kind != TableKind.Identity && !spaces.Exists(space => space.Pasid == association.Pasid))
                     return new(Invariant.SharedTable, $"{Name(device, association.Pasid)} has no usable entry", $"it is active in {association.Vcm}");
             }
 
@@ -40,6 +40,7 @@ public sealed class SharedTableOracle : IOracle
     {
         string name = Name(device, space.Pasid);
         DecodedTranslation entry = space.Translation;
+        if (!look.World.ModelOf(device).IsTranslated) return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} has no IOMMU");
         if (look.World.ActiveAssociationOf(device, space.Pasid) is not { } association)
             return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} is not active: no entry leads to a table");
         look.Counts.Check(Invariant.SharedTable);

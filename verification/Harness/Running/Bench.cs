@@ -72,7 +72,7 @@ public sealed class QemuBench : IBench
     public IVtdMachine Open(Topology topology)
     {
         if (topology.Hardware != Topology.Hardware) throw new BadInputException($"topology is {topology.Outline}; on QEMU it is {Topology.Outline}, however much memory of it the library has");
-        return _qemu ??= QemuVtd.Start(Topology.Devices, Stamps.Token);
+        return _qemu ??= QemuVtd.Start(Topology.Devices.Count, Stamps.Token);
     }
 
     /// <inheritdoc/>

@@ -60,6 +60,12 @@ public static class Hardware
         foreach (PasidCacheEntry entry in subject.Insides?.PasidCache ?? [])
             reach.Add((PhysRange.FromLength(entry.Root, World.PageBytes), $"the PASID cache points at it for {entry.Source} and {entry.Pasid}"));
 
+        for (int device = 0; device < subject.Machine.Devices.Count; device++)
+        {
+            foreach (DeviceTlbEntry entry in subject.TlbOf(device))
+                reach.Add((PhysRange.FromLength(entry.Address, entry.Range.ByteCount), $"the TLB of d{device} holds it for {entry.Range}"));
+        }
+
         var memory = new Snapshot(subject.Machine.Memory);
         ulong root = RootPointer(subject);
         var seen = new HashSet<PhysAddr>();

@@ -6,36 +6,40 @@ namespace Harness.Running;
 
 /// <summary>Sees what is worth having met: beside each law stands how often what it is about came to pass.</summary>
 /// <param name="counts">Where it is counted.</param>
-public sealed class InterestingStates(RunCounts counts)
+public sealed partial class InterestingStates(RunCounts counts)
 {
     /// <summary>What can only be seen before an operation.</summary>
     /// <param name="CutsLargeLeaf">Whether a large leaf lies across an edge of the part that is to be unbacked.</param>
     /// <param name="IsCached">Whether the IOTLB holds what is to be changed.</param>
-    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached);
+    /// <param name="IsInDeviceTlb">Whether a device's TLB holds some of it.</param>
+    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached, bool IsInDeviceTlb);
 
     /// <summary>Looks, before an operation.</summary>
     public Before Look(Subject subject, World world, Operation operation)
     {
+        bool isInDeviceTlb = IsInDeviceTlb(subject, world, operation);
         (ObjectId Id, ulong Offset, ulong ByteCount)? part = operation switch
         {
             UnbackPart o => (o.Reservation, o.Offset, o.ByteCount),
             SetAttributes o => (o.Reservation, 0, world.Reservations[o.Reservation].ByteCount),
             _ => null,
         };
-        if (part is not var (id, offset, byteCount) || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return default;
-        if (byteCount == 0 || offset >= reservation.ByteCount || byteCount > reservation.ByteCount - offset) return default;
+        if (part is not var (id, offset, byteCount) || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return new(false, false, isInDeviceTlb);
+        if (byteCount == 0 || offset >= reservation.ByteCount || byteCount > reservation.ByteCount - offset) return new(false, false, isInDeviceTlb);
         var range = new AddressRange(reservation.Range.First + offset, reservation.Range.First + (offset + byteCount - 1));
-        return new(CutsLargeLeaf(subject, world, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true);
+        return new(CutsLargeLeaf(subject, world, reservation.Vcm, range), subject.Insides?.Iotlb.Any(entry => IsOf(entry, world, reservation.Vcm, range)) == true, isInDeviceTlb);
     }
 
     /// <summary>Counts, after an operation that the model accepted.</summary>
     public void Note(World before, World after, Operation operation, Observation seen, Before looked)
     {
         NoteQuarantine(before, after, operation, seen);
+        NoteWaiting(before, operation, seen);
+        if (looked.IsInDeviceTlb && seen.Outcome == Outcome.None) counts.Reach("a device's TLB held what changed");
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
-            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.Iommu.Find(o.Kind ?? TableKind.SecondStage) is { } table
+            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.TableFor(o) is { } table
                 && after.ReservationsOf(o.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)))
                 counts.Reach("a table could not grant what was reserved");
             return;
@@ -163,7 +167,7 @@ public sealed class InterestingStates(RunCounts counts)
 
     private static bool CutsLargeLeaf(Subject subject, World world, ObjectId vcm, AddressRange range) => world.TablesOf(vcm).Any(kind =>
         subject.Region(vcm).TryGetTable(subject.FormatOf(kind), out IPageTable? table)
-        && subject.Tables.Read(table!.Root, TableKinds.StageOf(kind), table.Format.LevelCount).Leaves.Any(leaf =>
+        && kind != TableKind.Identity && subject.Tables.Read(table!.Root, TableKinds.StageOf(kind), table.Format.LevelCount).Leaves.Any(leaf =>
             leaf.ByteCount > World.PageBytes
             && new AddressRange(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)) is var whole
             && whole.Overlaps(range) && !range.Contains(whole)));

@@ -35,7 +35,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         try
         {
             subject = new(machine, scenario.Topology, parts);
-            World world = World.Create(subject.Model, scenario.Topology.Devices);
+            World world = World.Create(subject.Model, scenario.Topology.Devices.Count);
             foreach (Step step in scenario.Steps)
             {
                 if (!step.Operation.Uses.All(world.Knows) || !world.IsDefined(step.Operation)) continue;

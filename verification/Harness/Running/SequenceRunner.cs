@@ -77,7 +77,7 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null });
+            _world = World.Create(_subject.Model, scenario.Topology.Devices.Count, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null });
             _subject.Expected = access => (_world.Sees(access.Device, access.Address, access.Pasid) ?? _world.StaleAt(access.Device, access.Address, access.Pasid))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
@@ -128,9 +128,11 @@ public sealed class SequenceRunner
         Count(operation, seen, surroundings);
         if (Judge(operation, seen, surroundings) is { } violation) return violation;
         _interesting.Note(before, _world, operation, seen, interest);
+        if (operation is DeviceAccess made) _interesting.Note(_world, made, seen);
         NoteProbes(operation);
+        foreach (HookAct act in seen.Acts) NoteProbes(act.Operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook or DispatchFaults) return null;
+        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
         return look.FirstViolation() ?? Probe();
@@ -139,9 +141,9 @@ public sealed class SequenceRunner
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (_hardwareHasFailed && operation is DeviceAccess && seen is { Outcome: Outcome.Fault, Reached: null } && _subject.Options.CachingMode)
+        if (_hardwareHasFailed && operation is DeviceAccess access && _world.ModelOf(access.Device).IsTranslated && seen is { Outcome: Outcome.Fault or Outcome.Waits, Reached: null } && _subject.Options.CachingMode)
         {
-            _world = _world.Blocked((DeviceAccess)operation);
+            _world = seen.Outcome == Outcome.Waits ? _world.Asks(access) : _world.Blocked(access);
             return null;
         }
 
@@ -164,12 +166,14 @@ public sealed class SequenceRunner
             Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
             foreach ((ObjectId device, uint? pasid) in spaces)
             {
-                var access = new DeviceAccess(device, address, kind) { Pasid = pasid };
+                var access = new DeviceAccess(device, address, kind) { Pasid = pasid, MayAsk = false };
+                if (!_world.IsDefined(access)) continue;
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;
                 Counts.Check(Invariant.NoStaleAccess);
                 if (Judge(access, seen, default) is not { } violation)
                 {
+                    _interesting.Note(_world, access, seen);
                     if (seen.Reached is { } reached && reached == _world.StaleAt(access.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
                     continue;
                 }

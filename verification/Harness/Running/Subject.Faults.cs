@@ -10,11 +10,17 @@ public sealed partial class Subject
 
     private Observation Do(SetFaultHook set)
     {
-        FaultAnswer answer = set.Kind == FaultHookKind.Retry ? FaultAnswer.Retry : FaultAnswer.Refuse;
         _devices[set.Device.Number].FaultHook = set.Kind == FaultHookKind.None ? null : fault =>
         {
-            _given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access) { Pasid = fault.Pasid?.Value });
-            return answer;
+            NoteEnded();
+            bool isRetried = set.Kind == FaultHookKind.Back && fault.IsStalled ? TryBackFor(set.Device, fault) : set.Kind != FaultHookKind.Refuse;
+            _given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access)
+            {
+                Pasid = fault.Pasid?.Value,
+                Waits = fault.IsStalled,
+                IsRetried = fault.IsStalled && isRetried,
+            });
+            return isRetried ? FaultAnswer.Retry : FaultAnswer.Refuse;
         };
         return new(Outcome.None);
     }
@@ -22,9 +28,10 @@ public sealed partial class Subject
     private Observation Do(DispatchFaults _)
     {
         _given.Clear();
+        _acts.Clear();
         int count = _manager.DispatchFaults();
         bool isLost = Driver.TakeFaultOverflow();
-        return new(Outcome.None) { Faults = [.. _given], FaultCount = count, FaultsLost = isLost };
+        return new(Outcome.None) { Faults = [.. _given], FaultCount = count, FaultsLost = isLost, Acts = _acts.ToImmutable() };
     }
 
     private ObjectId NameOf(in DeviceFault fault)
@@ -34,6 +41,6 @@ public sealed partial class Subject
             if (Machine.Devices[number].Id == fault.Device) return new(ObjectKind.Device, number);
         }
 
-        return new(ObjectKind.Device, int.MaxValue);
+        return World.Nobody;
     }
 }

@@ -222,6 +222,8 @@ public sealed partial class Subject
     private Observation Do(DeviceAccess access)
     {
         IDmaDevice device = Machine.Devices[access.Device.Number];
+        if (access.IsStray) device = ((IStrayDevice)device).Stray;
+        if (access.MayAsk && _kinds[access.Device.Number] == DeviceKind.Paging && device is IPagingDevice paging) return Begin(paging, access);
         Pasid? pasid = access.Pasid is { } given ? new Pasid(given) : null;
         if (access.Kind == Permissions.Read)
         {
@@ -229,7 +231,12 @@ public sealed partial class Subject
             return device.Read(new(access.Address), word, pasid) ? new(Outcome.None) { Reached = Stamps.WhereRead(word) } : new(Outcome.Fault);
         }
 
-        bool wasDone = device.Write(new(access.Address), Stamps.Token, pasid);
+        return Written(access, device.Write(new(access.Address), Stamps.Token, pasid));
+    }
+
+    /// <summary>Looks for what a device wrote, and says so.</summary>
+    private Observation Written(DeviceAccess access, bool wasDone)
+    {
         if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
         return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
     }

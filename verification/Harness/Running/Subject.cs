@@ -21,6 +21,9 @@ public sealed record SubjectParts
     /// <summary>Given the driver; what the manager uses as the IOMMU.</summary>
     public Func<IIommu, IIommu> Iommu { get; init; } = static iommu => iommu;
 
+    /// <summary>Given what stands where devices without an IOMMU have none; what the manager uses.</summary>
+    public Func<IIommu, IIommu> NoIommu { get; init; } = static none => none;
+
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
     public Func<IBankedFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
 
@@ -40,6 +43,9 @@ public sealed partial class Subject
     // Room for a directory of one page; more would only be read again and again.
     private const uint MostPasids = 1 << 10;
 
+    // More than devices have outstanding.
+    private const uint PageRequestQueueBytes = 4096;
+
     private readonly Dictionary<ObjectId, Vcm> _vcms = [];
     private readonly Dictionary<ObjectId, Bound> _bounds = [];
     private readonly Dictionary<ObjectId, Reservation> _reservations = [];
@@ -47,6 +53,7 @@ public sealed partial class Subject
     private readonly Dictionary<ObjectId, Association> _associations = [];
     private readonly List<PhysRange> _wrapped = [];
     private readonly Device[] _devices;
+    private readonly DeviceList _kinds;
     private readonly SubjectParts _parts;
     private readonly VcmManager _manager;
     private readonly object _gate = new();
@@ -61,7 +68,8 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids });
+        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
         _flushQueue = new(new()
@@ -73,7 +81,9 @@ public sealed partial class Subject
         });
         Func<IovaRange, IRangeAllocator> ranges = parts.Ranges ?? (topology.RangeCache ? new VcmManagerOptions().RangeAllocator : static space => new RangeAllocator(space));
         _manager = new(parts.Frames(Frames), new() { RangeAllocator = ranges, Memory = parts.Memory(machine.Memory) });
-        _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
+        IIommu none = parts.NoIommu(new NoIommu());
+        _devices = [.. machine.Devices.Zip(topology.Devices, (device, kind) => _manager.AddDevice(kind == DeviceKind.Direct ? none : iommu, device.Id))];
+        _kinds = topology.Devices;
     }
 
     /// <summary>The machine.</summary>
@@ -107,6 +117,7 @@ public sealed partial class Subject
     public IommuModel Model => new(
         Driver.LastAddress.Value, [.. Driver.ReservedRegions.Select(region => new AddressRange(region.First.Value, region.Last.Value))])
     {
+        Devices = [.. _kinds.Select(ToModel)],
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
         PasidCount = Driver.PasidCount,
         OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
@@ -114,9 +125,21 @@ public sealed partial class Subject
         MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,
     };
 
+    private static DeviceModel ToModel(DeviceKind kind) =>
+        new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging };
+
+    private void EnableAts(DeviceList kinds)
+    {
+        for (int i = 0; i < kinds.Count; i++)
+        {
+            if (kinds[i] is DeviceKind.Ats or DeviceKind.Paging) Driver.EnableAts(Machine.Devices[i].Id, new() { PageRequests = kinds[i] == DeviceKind.Paging });
+        }
+    }
+
     /// <summary>The format of a kind of table, also where the IOMMU has none such.</summary>
     public TableFormat FormatOf(TableKind kind)
     {
+        if (kind == TableKind.Identity) return IdentityTable.Format;
         foreach (TableFormat format in Driver.Formats)
         {
             if (TableKinds.Of(format) == kind) return format;
@@ -169,7 +192,7 @@ public sealed partial class Subject
     public Observation Do(Operation operation)
     {
         Frames.Begin();
-        return _parts.Around(operation, DoNow);
+        return WithEnded(_parts.Around(operation, DoNow));
     }
 
     /// <summary>Does an operation if its objects were made; null: one was not.</summary>

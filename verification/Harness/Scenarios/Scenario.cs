@@ -15,9 +15,12 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     /// <summary>Where in a page devices access memory: both ends and a place between. Frames are marked there.</summary>
     public static readonly ImmutableArray<ulong> AccessOffsets = [0, 0x808, 0xff8];
 
+    /// <summary>From here on the names of memory are those that hooks give.</summary>
+    public const int FirstMemoryOfHooks = 1000;
+
     private const ulong MostMilliseconds = 3_600_000;
 
-    private static readonly JsonSerializerOptions Json = new()
+    internal static readonly JsonSerializerOptions Json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
@@ -62,7 +65,7 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     public void Validate()
     {
         Topology.Validate();
-        HashSet<ObjectId> made = [.. Enumerable.Range(0, Topology.Devices).Select(number => new ObjectId(ObjectKind.Device, number))];
+        HashSet<ObjectId> made = [.. Enumerable.Range(0, Topology.Devices.Count).Select(number => new ObjectId(ObjectKind.Device, number))];
         foreach (Step step in Steps) Validate(step, made, made);
         var everywhere = new HashSet<ObjectId>(made);
         foreach (ImmutableArray<Step> thread in Threads)
@@ -80,21 +83,25 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Topology, Steps.Length, Threads.Length);
 
-    private static void Validate(Step step, HashSet<ObjectId> known, HashSet<ObjectId> taken)
+    private void Validate(Step step, HashSet<ObjectId> known, HashSet<ObjectId> taken)
     {
         foreach (ObjectId id in step.Operation.Uses)
         {
+            if (id is { Kind: ObjectKind.Memory, Number: >= FirstMemoryOfHooks }) continue;
             if (!known.Contains(id.Original) || (id.Home is { } home && !known.Contains(home))) throw new BadInputException($"step \"{step}\": {id} does not exist; expected an object made by an earlier step");
         }
 
         if (step.Operation is DeviceAccess access && !AccessOffsets.Contains(access.Address % World.PageBytes))
             throw new BadInputException($"step \"{step}\": devices access offset 0x0, 0x808 or 0xff8 of a page");
+        if (step.Operation is DeviceAccess { IsStray: true } stray && Topology.Devices[stray.Device.Number] != DeviceKind.Wild)
+            throw new BadInputException($"step \"{step}\": {stray.Device} keeps to its own requester id; expected a device of kind wild");
         if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)
             throw new BadInputException($"step \"{step}\": whole words of 8 bytes are copied");
         if (step.Operation is AdvanceTime { Milliseconds: > MostMilliseconds })
             throw new BadInputException($"step \"{step}\": at most {MostMilliseconds} ms go by at once");
         foreach (ObjectId made in step.Operation.Makes)
         {
+            if (made is { Kind: ObjectKind.Memory, Number: >= FirstMemoryOfHooks }) throw new BadInputException($"step \"{step}\": {made} is a name that hooks give; expected one below m{FirstMemoryOfHooks}");
             if (!taken.Add(made)) throw new BadInputException($"step \"{step}\": {made} was made before");
             known.Add(made);
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using IommuSim;
 using Platform;
@@ -24,7 +25,7 @@ public enum RemappingMode
 public sealed record Topology
 {
     /// <summary>Devices <c>d0</c> …: 1 … 8.</summary>
-    public int Devices { get; init; } = 1;
+    public DeviceList Devices { get; init; } = 1;
 
     /// <summary>Physical memory that the library may use, in MiB: 1 … 48.</summary>
     public int MemoryMiB { get; init; } = 8;
@@ -71,6 +72,23 @@ public sealed record Topology
     /// <summary>Whether addresses go through a cache, as they do by default. Without one it is certain which are given: the first that fit.</summary>
     public bool RangeCache { get; init; } = true;
 
+    /// <summary>Reads a machine.</summary>
+    /// <param name="json">An object with some of the fields.</param>
+    /// <exception cref="BadInputException">It is none, or one that cannot be built.</exception>
+    public static Topology Parse(string json)
+    {
+        try
+        {
+            Topology topology = JsonSerializer.Deserialize<Topology>(json, Scenario.Json) ?? throw new BadInputException("topology is null; expected an object");
+            topology.Validate();
+            return topology;
+        }
+        catch (JsonException e)
+        {
+            throw new BadInputException($"topology: {e.Message.ReplaceLineEndings(" ")}");
+        }
+    }
+
     /// <summary>How the library is set up.</summary>
     /// <param name="firstMemory">Where the machine's memory begins.</param>
     public Setup ToSetup(PhysAddr firstMemory) => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache, Banks = [.. LayOut(firstMemory).Select(ToModel)] };
@@ -94,6 +112,8 @@ public sealed record Topology
         ContextCacheEntries = ContextCache,
         FaultRecordCount = FaultRecords,
         PasidCacheEntries = ContextCache,
+        DeviceTlbs = Devices.HaveTlbs,
+        PageRequests = Devices.Contains(DeviceKind.Paging),
     };
 
     /// <summary>The banks, one behind the other.</summary>
@@ -119,7 +139,8 @@ public sealed record Topology
     public void Validate()
     {
         if (!Enum.IsDefined(Mode)) throw new BadInputException($"topology.mode is {(int)Mode}; expected legacy or scalable");
-        Require(Devices is >= 1 and <= 8, nameof(Devices), Devices, "1 to 8");
+        Require(Devices.Count is >= 1 and <= 8, nameof(Devices), Devices.Count, "1 to 8");
+        if (Devices.Contains(DeviceKind.Paging) && !IsScalable) throw new BadInputException("topology.devices has one that asks for pages; expected topology.mode scalable");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
         if (Banks is not null)
         {
@@ -150,7 +171,7 @@ public sealed record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";

@@ -18,7 +18,11 @@ internal static class Renaming
             foreach (ObjectId id in step.Operation.Makes) Name(id);
         }
 
-        return scenario with { Steps = [.. scenario.Steps.Select(step => step with { Operation = Rename(step.Operation, To) })] };
+        return scenario with
+        {
+            Topology = scenario.Topology with { Devices = Renamed(scenario.Topology.Devices, names) },
+            Steps = [.. scenario.Steps.Select(step => step with { Operation = Rename(step.Operation, To) })],
+        };
 
         ObjectId To(ObjectId id) => id.Home is { } home ? names[id.Original].CopyIn(names[home]) : names[id];
 
@@ -31,6 +35,14 @@ internal static class Renaming
             next[id.Kind] = number + 1;
         }
     }
+
+    /// <summary>The devices in the order of their new names; those without one come after.</summary>
+    private static DeviceList Renamed(DeviceList devices, Dictionary<ObjectId, ObjectId> names) => new(
+    [
+        .. Enumerable.Range(0, devices.Count)
+            .OrderBy(number => names.TryGetValue(new(ObjectKind.Device, number), out ObjectId name) ? name.Number : int.MaxValue)
+            .Select(number => devices[number]),
+    ]);
 
     /// <summary>The same scenario without a clone: what is done with it, and with what it holds, is done with what it is a copy of.</summary>
     public static Scenario WithoutClone(Scenario scenario, CloneVcm clone)

@@ -63,12 +63,15 @@ internal static class Simplifications
         int devices = 1 + scenario.Steps.SelectMany(step => step.Operation.Uses).Where(id => id.Kind == ObjectKind.Device).Select(id => id.Number).DefaultIfEmpty(0).Max();
         Topology[] simpler =
         [
-            now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
+            now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
         ];
-        return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
+        IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)
+            .SelectMany(i => now.Devices[i] == DeviceKind.Paging ? [DeviceKind.Plain, DeviceKind.Ats] : new[] { DeviceKind.Plain }, (i, kind) => now with { Devices = now.Devices.With(i, kind) });
+        if (scenario.Steps.Any(static step => step.Operation is DeviceAccess { IsStray: true })) plainer = plainer.Where(topology => topology.Devices.Count(static kind => kind == DeviceKind.Wild) == now.Devices.Count(static kind => kind == DeviceKind.Wild));
+        return simpler.Concat(plainer).Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
 
     private static IEnumerable<Operation> Of(Operation operation)
@@ -131,12 +134,13 @@ internal static class Simplifications
                 if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
                 break;
             case SetFaultHook o:
-                if (o.Kind == FaultHookKind.Retry) yield return o with { Kind = FaultHookKind.Refuse };
+                if (o.Kind is FaultHookKind.Retry or FaultHookKind.Back) yield return o with { Kind = FaultHookKind.Refuse };
                 break;
             case AdvanceTime o:
                 if (o.Milliseconds > 10) yield return o with { Milliseconds = 10 };
                 break;
             case DeviceAccess o:
+                if (o.IsStray) yield return o with { IsStray = false };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
         }

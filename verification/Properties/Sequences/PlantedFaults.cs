@@ -64,7 +64,11 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             Topology = new() { CachingMode = false },
         },
         new("tables that are freed before the invalidation", Invariant.FrameSafety, 8,
-            new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) }),
+            new() { Iommu = static iommu => new OtherTables(iommu, static table => new EarlyRelease(table)) })
+        {
+            // Where a flush is deferred they are freed once more.
+            OrElse = Invariant.Conservation,
+        },
         new("memory that is not given back", Invariant.Conservation, 3,
             new() { Frames = static frames => new LosesFrees(frames) }),
         new("a failed allocation that keeps what it had", Invariant.Conservation, 5,
@@ -117,6 +121,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. PlacementFaults.All,
         .. HookFaults.All,
         .. PlantedSpaceFaults.All,
+        .. PlantedDeviceFaults.All,
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>
@@ -430,7 +435,7 @@ internal sealed class WritesThrough(IBench inner, bool isOwnedUp, ulong astray =
 
         public IMmio Registers { get; } = new Forgetful(right.Registers);
 
-        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => new Device(device, right.Memory, isOwnedUp, astray))];
+        public IReadOnlyList<IDmaDevice> Devices { get; } = [.. right.Devices.Select(device => device is IPagingDevice ? device : new Device(device, right.Memory, isOwnedUp, astray))];
 
         public void Dispose() => right.Dispose();
     }

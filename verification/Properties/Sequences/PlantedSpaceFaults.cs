@@ -40,12 +40,12 @@ internal static class PlantedSpaceFaults
         new("an invalidation that goes to the first of two PASIDs", Invariant.NoStaleAccess, 10, SubjectParts.Own)
         {
             Topology = Scalable,
-            Bench = static bench => new ForgetsCommands(bench, FirstPasidOnly),
+            Bench = static bench => EditsCommands.Forgetting(bench, FirstPasidOnly),
         },
         new("a PASID that is detached and stays in the PASID cache", Invariant.Isolation, 11, SubjectParts.Own)
         {
             Topology = Scalable,
-            Bench = static bench => new ForgetsCommands(bench, static (low, _) => (low & 0x3F) == (PasidCacheType | OnePasid)),
+            Bench = static bench => EditsCommands.Forgetting(bench, static (low, _) => (low & 0x3F) == (PasidCacheType | OnePasid)),
         },
         new("an address space that is entered for all of a device's PASIDs", Invariant.Isolation, 6,
             new() { Iommu = static iommu => new EntersAnother(iommu) })
@@ -169,74 +169,4 @@ internal sealed class ForgetsAdopters(IIommu inner) : PassingIommu(inner)
 
     public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) =>
         Inner.Invalidate([.. commands.ToArray().Where(command => !_domains.Contains(command.Domain))]);
-}
-
-/// <summary>Machines whose invalidation queue loses some commands: what a driver would do that forgets to give them.</summary>
-/// <param name="inner">The machines.</param>
-/// <param name="isLost">Given the low half of a descriptor, and those of the descriptors before it that came with it.</param>
-internal sealed class ForgetsCommands(IBench inner, Func<ulong, IReadOnlyList<ulong>, bool> isLost) : IBench
-{
-    public string Describe(Topology topology) => inner.Describe(topology);
-
-    public IVtdMachine Open(Topology topology) => new Machine(inner.Open(topology), isLost);
-
-    public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean) => inner.Close(((Machine)machine).Right, touched, isClean);
-
-    public void Dispose() => inner.Dispose();
-
-    private sealed class Machine(IVtdMachine right, Func<ulong, IReadOnlyList<ulong>, bool> isLost) : IVtdMachine
-    {
-        public IVtdMachine Right => right;
-
-        public string Name => right.Name;
-
-        public PhysRange Window => right.Window;
-
-        public IPhysicalMemory Memory => right.Memory;
-
-        public IMmio Registers { get; } = new Queue(right, isLost);
-
-        public IReadOnlyList<IDmaDevice> Devices => right.Devices;
-
-        public void Dispose() => right.Dispose();
-    }
-
-    private sealed class Queue(IVtdMachine right, Func<ulong, IReadOnlyList<ulong>, bool> isLost) : IMmio
-    {
-        private const uint Head = 0x80, Tail = 0x88, Address = 0x90;
-        private const ulong QueueBytes = 4096, DescriptorBytes = 32;
-
-        // A wait that neither writes nor interrupts does nothing.
-        private const ulong Nothing = 5;
-
-        public uint Read32(uint offset) => right.Registers.Read32(offset);
-
-        public ulong Read64(uint offset) => right.Registers.Read64(offset);
-
-        public void Write32(uint offset, uint value) => right.Registers.Write32(offset, value);
-
-        public void Write64(uint offset, ulong value)
-        {
-            if (offset == Tail) Lose(value);
-            right.Registers.Write64(offset, value);
-        }
-
-        private void Lose(ulong tail)
-        {
-            PhysAddr queue = new(Read64(Address) & ~0xFFFUL);
-            var before = new List<ulong>();
-            for (ulong at = Read64(Head); at != tail; at = (at + DescriptorBytes) % QueueBytes)
-            {
-                ulong low = right.Memory.Read64(queue + at);
-                if (isLost(low, before))
-                {
-                    right.Memory.Write64(queue + at, Nothing);
-                    // Where a wait has the address of its status, this one has none.
-                    right.Memory.Write64(queue + at + sizeof(ulong), 0);
-                }
-
-                before.Add(low);
-            }
-        }
-    }
 }

@@ -76,7 +76,7 @@ public sealed class ScenarioText
     [InlineData("unback r0 r1", "\"r1\" stands where the end")]
     [InlineData("m0 = allocate 8K of 4K bank x", "\"x\" stands where the number of a type of memory")]
     [InlineData("m0 = allocate 8K of 4K coherent bank 1", "\"bank\" stands where the end")]
-    [InlineData("hook d0 later", "\"later\" stands where refuse, retry or none")]
+    [InlineData("hook d0 later", "\"later\" stands where refuse, retry, back or none")]
     [InlineData("hook v0 refuse", "\"v0\" stands where a name that begins with d")]
     [InlineData("advance 10", "\"10\" stands where a time such as 10ms")]
     [InlineData("advance ms", "\"ms\" stands where a time such as 10ms")]

@@ -82,7 +82,12 @@ public sealed class SequenceStrength(ITestOutputHelper output)
     {
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
-        for (uint index = 0; index < 600; index++) Assert.Null(runner.Run(Scenarios.Generate(Seed, index)).Violation);
+        for (uint index = 0; index < 600; index++)
+        {
+            RunResult result = runner.Run(Scenarios.Generate(Seed, index));
+            if (result.Violation is not null) Assert.Fail($"sequence {index}\n{result.Report()}");
+        }
+
         (string State, int Least)[] sometimes =
         [
             ("Back done", 200), ("Back refused: Busy", 50), ("Back refused: Invalid", 50), ("Unback done", 200), ("Unback refused: NotFound", 50),
@@ -107,6 +112,10 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a region ended before its quarantine", 5),
             ("a region had tables of several formats", 200), ("two PASIDs share a table", 50), ("a device had an address space with a PASID", 100),
             ("a device walked a table of another region's", 30), ("what devices of a prebuilt region had was taken away", 4),
+            ("a device without an IOMMU reached memory of its region", 60), ("devices with and without an IOMMU shared memory", 40),
+            ("a device without an IOMMU reached what nobody gave it", 5),
+            ("an access was made under nobody's id", 20), ("a device's TLB held what changed", 30), ("an access waited for a page", 35), ("an access went on that had waited", 4), ("an access was refused that had waited", 10),
+            ("an access that was tried again waits again", 3), ("a hook backed a page", 3), ("a deactivation ended what waited", 5),
         ];
         var seldom = new List<string>();
         foreach ((string state, int least) in sometimes)

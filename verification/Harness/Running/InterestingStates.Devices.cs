@@ -1,0 +1,60 @@
+using Vcmm.Spec;
+
+namespace Harness.Running;
+
+// What devices that are not plain ones have met.
+public sealed partial class InterestingStates
+{
+    /// <summary>Counts, after an operation that the model accepted, what became of accesses that wait.</summary>
+    private void NoteWaiting(World before, Operation operation, Observation seen)
+    {
+        if (seen.Outcome == Outcome.Waits) counts.Reach("an access waited for a page");
+        foreach (EndedAccess end in seen.Ended)
+        {
+            counts.Reach(operation is Deactivate ? "a deactivation ended what waited" : end.Outcome == Outcome.None ? "an access went on that had waited" : "an access was refused that had waited");
+        }
+
+        if (operation is DispatchFaults && seen.Faults.Any(fault => fault.IsRetried && before.Waiting.Any(waiting => waiting.Access.Device == fault.Device)) && seen.Ended.Length < before.Waiting.Count)
+            counts.Reach("an access that was tried again waits again");
+        if (seen.Acts.Any(static act => act is { Operation: BackPart, Seen.Outcome: Outcome.None })) counts.Reach("a hook backed a page");
+    }
+
+    private static bool IsInDeviceTlb(Subject subject, World world, Operation operation)
+    {
+        ObjectId? taken = operation switch
+        {
+            Unback o => o.Reservation,
+            UnbackPart o => o.Reservation,
+            Unmap o => o.Reservation,
+            Unbind o => o.Reservation,
+            SetAttributes o => o.Reservation,
+            _ => null,
+        };
+        if (taken is not { } id || world.Reservations[id] is not { IsBacked: true, IsEnded: false } reservation) return false;
+        for (int device = 0; device < world.Devices.Length; device++)
+        {
+            foreach (IommuSim.DeviceTlbEntry entry in subject.TlbOf(device))
+            {
+                if (reservation.Range.Contains(entry.Range.First.Value) && world.ActiveVcmOf(world.Devices[device], entry.Pasid?.Value) is { } vcm && world.OwnerOf(vcm) == reservation.Vcm) return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Counts, after a device's access that the model accepted.</summary>
+    public void Note(World world, DeviceAccess access, Observation seen)
+    {
+        if (access.IsStray) counts.Reach("an access was made under nobody's id");
+        if (world.ModelOf(access.Device).IsTranslated) return;
+        if (world.ActiveVcmOf(access.Device) is { } vcm && world.Sees(access.Device, access.Address) is not null)
+        {
+            counts.Reach("a device without an IOMMU reached memory of its region");
+            if (world.Associations.Values.Any(other => other.IsActive && other.Vcm == vcm && other.Kind != TableKind.Identity)) counts.Reach("devices with and without an IOMMU shared memory");
+        }
+        else if (seen.Outcome == Outcome.None)
+        {
+            counts.Reach("a device without an IOMMU reached what nobody gave it");
+        }
+    }
+}
