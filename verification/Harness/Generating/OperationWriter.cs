@@ -53,6 +53,8 @@ internal sealed partial class OperationWriter
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];
         _isScalable = topology.IsScalable;
         _kinds = _isScalable ? ScalableKinds : Kinds;
+        (_cores, _processes) = (topology.Cores, topology.Processes);
+        if (_cores != 0 && _processes != 0) _kinds = [.. _kinds, .. CpuKinds];
         _weights = (uint)_kinds.Sum(static kind => kind.Weight);
     }
 

@@ -1,6 +1,7 @@
 using Harness.Foreign;
 using Harness.Scenarios;
 using IommuSim;
+using IommuSim.Cpu;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -23,6 +24,12 @@ public sealed record SubjectParts
 
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
     public Func<IBankedFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
+
+    /// <summary>Given the machine's memory and the options of its cores; the cores.</summary>
+    public Func<Ram, CpuOptions, SimulatedCpus> Cpus { get; init; } = static (memory, options) => new(memory, options);
+
+    /// <summary>Given the CPU as a user of regions; what the manager uses as it.</summary>
+    public Func<IIommu, IIommu> CpuIommu { get; init; } = static iommu => iommu;
 
     /// <summary>What hands out addresses; null: the library's own, with its cache before it or without, as the topology says.</summary>
     public Func<IovaRange, IRangeAllocator>? Ranges { get; init; }
@@ -74,6 +81,7 @@ public sealed partial class Subject
         Func<IovaRange, IRangeAllocator> ranges = parts.Ranges ?? (topology.RangeCache ? new VcmManagerOptions().RangeAllocator : static space => new RangeAllocator(space));
         _manager = new(parts.Frames(Frames), new() { RangeAllocator = ranges, Memory = parts.Memory(machine.Memory) });
         _devices = [.. machine.Devices.Select(device => _manager.AddDevice(iommu, device.Id))];
+        StartCpu(topology);
     }
 
     /// <summary>The machine.</summary>
@@ -122,7 +130,7 @@ public sealed partial class Subject
             if (TableKinds.Of(format) == kind) return format;
         }
 
-        return new(X86FirstStage.Encoding, TableKinds.LevelsOf(kind), 0b1110);
+        return Cpus is not null && kind == TableKinds.Of(Cpus.Format) ? Cpus.Format : new(X86FirstStage.Encoding, TableKinds.LevelsOf(kind), 0b1110);
     }
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>

@@ -8,7 +8,11 @@ namespace Harness.Stages;
 /// <summary>Generated sequences of operations, run on the library over the simulator and held to the model.</summary>
 public sealed class SequenceStage : IStage, IReplayer
 {
+    // One of so many has a CPU; the others are what they are without those.
+    private const uint Turn = 4;
+
     private readonly ScenarioGen _scenarios = new(ScenarioShape.Any);
+    private readonly ScenarioGen _withCpu = new(ScenarioShape.WithCpu);
     private readonly SubjectParts _parts;
 
     /// <summary>The stage for the library, or for parts of it that stand in.</summary>
@@ -24,8 +28,10 @@ public sealed class SequenceStage : IStage, IReplayer
     public StageReport Run(StageContext context)
     {
         using var bench = new SimulatorBench();
-        return SequenceLoop.Run(Name, context, _scenarios, new(bench, _parts), static () => []);
+        return SequenceLoop.Run(Name, context, Generate, variesMachine: true, new(bench, _parts), static () => []);
     }
+
+    private Scenario Generate(ulong seed, uint index) => index % Turn == Turn - 1 ? _withCpu.Generate(seed, index / Turn) : _scenarios.Generate(seed, index - index / Turn);
 
     /// <inheritdoc/>
     public StageFailure? Replay(FailureFile file)

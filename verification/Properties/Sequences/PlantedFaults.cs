@@ -117,6 +117,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. PlacementFaults.All,
         .. HookFaults.All,
         .. PlantedSpaceFaults.All,
+        .. PlantedCpuFaults.All,
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>
