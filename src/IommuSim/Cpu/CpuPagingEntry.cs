@@ -19,16 +19,16 @@ internal readonly record struct CpuPagingEntry(ulong Bits)
 
     public bool IsPresent => Fields.IsPresent;
 
-    public bool Write => Fields.Write;
+    public bool Write => (Fields.Rights & Rights.Write) != 0;
 
-    public bool User => Fields.User;
+    public bool User => (Fields.Rights & Rights.User) != 0;
 
     public bool IsGlobal => (Bits & GlobalBit) != 0;
 
     public bool IsDirty => Fields.IsDirty;
 
     /// <summary>Where XD does not count a set bit is reserved, so that it is never seen here.</summary>
-    public bool Execute => Fields.Execute;
+    public bool Execute => (Fields.Rights & Rights.Execute) != 0;
 
     public bool IsLeaf(int level) => Fields.IsLeaf(level);
 
