@@ -18,10 +18,11 @@ internal sealed partial class OperationWriter
     private readonly int _processes;
     private readonly List<(ObjectId Process, ObjectId Vcm)> _users = [];
 
-    /// <summary>A process in the region that the scenario begins with.</summary>
+    /// <summary>A process in the region that the scenario begins with, or in one of its own, so that the other costs the CPU nothing.</summary>
     public IEnumerable<Step> BeginCpu()
     {
         if (_cores == 0 || _processes == 0 || _vcms.Count == 0 || _pcg.Next(4) == 0) yield break;
+        if (_pcg.Next(2) == 0) yield return new(CreateVcm());
         yield return new(AssociateProcess()!);
         yield return new(Activate()!);
     }

@@ -124,7 +124,7 @@ public sealed class CpuSequences(ITestOutputHelper output)
 
         (string State, int Least)[] sometimes =
         [
-            ("CoreAccess done", 50), ("CoreAccess refused: Fault", 200), ("GoIdle done", 50), ("cores were made to forget", 60), ("a core kept what it is to forget later", 10),
+            ("CoreAccess done", 15), ("CoreAccess refused: Fault", 200), ("GoIdle done", 50), ("cores were made to forget", 60), ("a core kept what it is to forget later", 2),
             ("a region without a process was worked on beside a CPU", 60), ("a process and a device shared a table", 10),
         ];
         var seldom = new List<string>();

@@ -24,7 +24,7 @@ internal static class PlantedCpuFaults
             // Where the call ends the memory, or a table, too.
             OrElse = Invariant.FrameSafety,
         },
-        new("an idle core that never forgets", Invariant.NoStaleAccess, 8,
+        new("an idle core that never forgets", Invariant.NoStaleAccess, 10,
             new() { Cpus = static (memory, options) => new KeepsWhenIdle(memory, options) })
         {
             Topology = TwoCores,
@@ -32,14 +32,14 @@ internal static class PlantedCpuFaults
         },
         new("a process that keeps its table", Invariant.Isolation, 4,
             new() { Cpus = static (memory, options) => new StaysLoaded(memory, options) }) { Topology = TwoCores },
-        new("a shootdown of the first page only", Invariant.NoStaleAccess, 7,
+        new("a shootdown of the first page only", Invariant.NoStaleAccess, 8,
             new() { CpuIommu = static iommu => new FirstPages(iommu) })
         {
             Topology = TwoCores,
             OrElse = Invariant.FrameSafety,
         },
-        new("a back for devices that writes the table of the CPU", Invariant.OneSided, 8, TouchesCpu(writesTable: true)) { Topology = TwoCores },
-        new("an unback for devices that makes cores forget", Invariant.OneSided, 7, TouchesCpu(writesTable: false)) { Topology = TwoCores },
+        new("a back for devices that writes the table of the CPU", Invariant.OneSided, 8, TouchesCpu(writesTable: true)) { Topology = TwoCores with { Devices = 2 } },
+        new("an unback for devices that makes cores forget", Invariant.OneSided, 11, TouchesCpu(writesTable: false)) { Topology = TwoCores with { Devices = 2 } },
     ];
 
     private static SubjectParts TouchesCpu(bool writesTable)
