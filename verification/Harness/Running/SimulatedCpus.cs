@@ -21,6 +21,7 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
 
     private readonly object _gate = new();
     private readonly Dictionary<uint, (Pcid Tag, PhysAddr Root)> _loaded = [];
+    private readonly List<CpuShootdown> _late = [];
 
     /// <summary>The cores.</summary>
     public CpuCluster<Ram, NoSteps> Cluster { get; } = new(memory, options);
@@ -52,17 +53,21 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
     /// <inheritdoc/>
     public virtual VcmmError LoadRoot(StreamId addressSpace, DomainId tag, PhysAddr root)
     {
-        var pcid = new Pcid((ushort)tag.Value);
-        Cluster.Load(addressSpace.Value, root, pcid);
-        lock (_gate) _loaded.Add(addressSpace.Value, (pcid, root));
+        if (!IsSettled()) return VcmmError.HardwareFailure;
+        Load(addressSpace.Value, new((ushort)tag.Value), root);
         return VcmmError.None;
     }
 
     /// <inheritdoc/>
     public virtual VcmmError UnloadRoot(StreamId addressSpace, DomainId tag)
     {
-        lock (_gate) _loaded.Remove(addressSpace.Value);
-        return Wait(Cluster.Unload(addressSpace.Value));
+        if (!IsSettled()) return VcmmError.HardwareFailure;
+        (Pcid Tag, PhysAddr Root) table;
+        lock (_gate) _loaded.Remove(addressSpace.Value, out table);
+        VcmmError error = Wait(Cluster.Unload(addressSpace.Value));
+        // The process keeps its table; nothing more is done before the core that is late has answered.
+        if (error != VcmmError.None) Load(addressSpace.Value, table.Tag, table.Root);
+        return error;
     }
 
     /// <inheritdoc/>
@@ -78,18 +83,40 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
     /// <summary>Makes some cores forget, and waits for them.</summary>
     protected VcmmError Shootdown(ReadOnlySpan<CpuFlush> flushes, CoreSet targets)
     {
+        if (!IsSettled()) return VcmmError.HardwareFailure;
         var all = new TlbFlush[flushes.Length];
         for (int i = 0; i < all.Length; i++)
             all[i] = new(new((ushort)flushes[i].Tag.Value), flushes[i].IsAll ? null : flushes[i].Range, flushes[i].LeavesOnly);
         return Wait(Cluster.Send(all, targets));
     }
 
-    private static VcmmError Wait(CpuShootdown shootdown)
+    private void Load(uint process, Pcid tag, PhysAddr root)
+    {
+        Cluster.Load(process, root, tag);
+        lock (_gate) _loaded.Add(process, (tag, root));
+    }
+
+    /// <summary>Whether every core has answered what it was not waited for to the end.</summary>
+    private bool IsSettled()
+    {
+        lock (_gate)
+        {
+            _late.RemoveAll(static shootdown => shootdown.IsComplete);
+            return _late.Count == 0;
+        }
+    }
+
+    private VcmmError Wait(CpuShootdown shootdown)
     {
         var wait = default(SpinWait);
         while (!shootdown.IsComplete)
         {
-            if (wait.Count == MostSpins) return VcmmError.HardwareFailure;
+            if (wait.Count == MostSpins)
+            {
+                lock (_gate) _late.Add(shootdown);
+                return VcmmError.HardwareFailure;
+            }
+
             wait.SpinOnce(sleep1Threshold: -1);
         }
 

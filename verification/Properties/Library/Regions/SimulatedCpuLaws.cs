@@ -116,7 +116,7 @@ public sealed class SimulatedCpuLaws : IDisposable
     public void A_core_that_does_not_answer_keeps_the_memory_in_use()
     {
         (SimulatedCpus cpus, CpuMmu<X86FirstStage, Ram> mmu) = Start(new() { CoreCount = 2 });
-        (Vcm process, _) = CreateProcess(mmu);
+        (Vcm process, Association association) = CreateProcess(mmu);
         PhysicalAllocation memory = _manager.Allocate(Page);
         Reservation view = process.Map(memory);
         for (int core = 0; core < 2; core++) Reaches(cpus, core, view.Range.First);
@@ -127,6 +127,18 @@ public sealed class SimulatedCpuLaws : IDisposable
         cpus.Cluster.Cores[1].InterruptsEnabled = true;
         view.Unback();
         for (int core = 0; core < 2; core++) Assert.Null(Reaches(cpus, core, view.Range.First));
+
+        // Likewise of a process that ends: it goes on until all have left it.
+        view.Back(memory);
+        Reaches(cpus, 1, view.Range.First);
+        cpus.Cluster.Cores[1].InterruptsEnabled = false;
+        Assert.Equal(VcmmError.HardwareFailure, association.TryDeactivate());
+        Assert.Equal(memory.AddressAt(0), Reaches(cpus, 0, view.Range.First));
+        Assert.Equal(VcmmError.HardwareFailure, view.TryUnback());
+        cpus.Cluster.Cores[1].InterruptsEnabled = true;
+        association.Deactivate();
+        for (int core = 0; core < 2; core++) Assert.Null(Reaches(cpus, core, view.Range.First));
+        view.Unmap();
         memory.Free();
     }
 
