@@ -23,6 +23,12 @@ public enum ObjectKind
 
     /// <summary>A region joined with a device.</summary>
     Association = 'a',
+
+    /// <summary>An address space of the CPU.</summary>
+    Process = 'p',
+
+    /// <summary>A core of the CPU.</summary>
+    Core = 'c',
 }
 
 /// <summary>The name of an object: <c>v0</c>, <c>r3</c>; <c>r3@v1</c> is the copy of <c>r3</c> in the clone <c>v1</c>.</summary>

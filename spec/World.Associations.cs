@@ -7,26 +7,30 @@ public sealed partial record World
     {
         VcmState vcm = Vcms[associate.Vcm];
         if (TableFor(associate) is not { } table)
-            return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "the IOMMU walks no such tables").Judge(this, seen.Outcome, () => Accept(this));
+            return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "no such tables are walked for it").Judge(this, seen.Outcome, () => Accept(this));
         TableKind kind = table.Kind;
-        bool isTranslated = ModelOf(associate.Device).IsTranslated;
+        bool isDirect = !ModelOf(associate.Device).IsTranslated, isBehindIommu = IsBehindIommu(associate.Device);
         IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
-        ulong tables = (isTranslated ? 1UL : 0) + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
+        ulong tables = (isDirect ? 0 : 1UL) + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
             .Aggregate(0UL, (sum, reservation) => sum + MostTables(table, reservation.Range));
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
             .Must(Outcome.Invalid, associate.Pasid == 0, Invariant.Isolation, "PASID 0 is kept for requests without one")
-            .Must(Outcome.Invalid, associate.Pasid >= (isTranslated ? Iommu.PasidCount : 0), Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
-            .Must(Outcome.Invalid, !isTranslated && vcm.Kind != VcmKind.OneToOne, Invariant.TablesAreTruth, "the device has no IOMMU, and the region is not one-to-one")
+            .Must(Outcome.Invalid, associate.Pasid >= (isBehindIommu ? Iommu.PasidCount : 0), Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
+            .Must(Outcome.Invalid, isDirect && vcm.Kind != VcmKind.OneToOne, Invariant.TablesAreTruth, "the device has no IOMMU, and the region is not one-to-one")
             .Must(Outcome.Invalid, vcm.Adopted is { } adopted && adopted.Kind != kind, Invariant.SharedTable, "the region is prebuilt, of another format")
             .Must(Outcome.Invalid, vcm.Range.Last > table.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the tables translate")
-            .Must(Outcome.Invalid, isTranslated && Held(associate.Vcm).Any(range => Iommu.Untranslated.Any(range.Overlaps)), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
+            .Must(Outcome.Invalid, isBehindIommu && HeldNow(associate.Vcm).Any(IsUntranslated), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what the tables cannot")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyond(table, Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what the tables lead to")
             .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device && association.Pasid == associate.Pasid), Invariant.SharedTable, "the two are associated under that PASID")
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
+            // What waits for a flush there is flushed first.
+            .May(Outcome.HardwareFailure, isBehindIommu && surroundings.HardwareFails && HeldBack(associate.Vcm).Any(IsUntranslated))
             .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = kind, Pasid = associate.Pasid })));
     }
+
+    private bool IsUntranslated(AddressRange range) => Iommu.Untranslated.Any(range.Overlaps);
 
     private Verdict<World> Judge(Deassociate deassociate, Observation seen)
     {
@@ -89,14 +93,14 @@ public sealed partial record World
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
         World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
-        if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
+        if (access.Pasid is null && access.Device.Kind == ObjectKind.Device && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
-        bool isGranted = meaning is { } granted && (access.Kind == Permissions.Read ? granted.Read : granted.Write);
+        bool isGranted = meaning is { } granted && Grants(granted, access.Kind);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
         if (seen.Reached == expected && (isGranted ? seen.Outcome == Outcome.None : IsDenial(access, seen.Outcome))) return Accept(next);
-        bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && (access.Kind == Permissions.Read ? stale.Read : stale.Write) && seen.Reached == stale.Target;
+        bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && Grants(stale, access.Kind) && seen.Reached == stale.Target;
         if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
-        string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";
+        string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind switch { Permissions.Read => "read", Permissions.Write => "wrote", _ => "fetched" })} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {
             if (!isGranted && seen.Outcome is Outcome.Fault or Outcome.Waits)
@@ -115,7 +119,7 @@ public sealed partial record World
     {
         bool wasOnce = Former.Exists(former =>
             former.Device == access.Device && former.Pasid == access.Pasid && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address) is var then
-            && then.Target == reached && (access.Kind == Permissions.Read ? then.Read : then.Write));
+            && then.Target == reached && Grants(then, access.Kind));
         if (meaning?.Target == reached) return wasOnce ? Invariant.NoStaleAccess : Invariant.Permission;
         if (wasOnce) return ActiveVcmOf(access.Device, access.Pasid) is null ? Invariant.Isolation : Invariant.NoStaleAccess;
         bool isItsOwn = ActiveVcmOf(access.Device, access.Pasid) is { } vcm

@@ -27,17 +27,22 @@ public sealed partial record World
     /// <summary>The access as the IOMMU sees it.</summary>
     private static DeviceAccess Sent(DeviceAccess access) => access.IsStray ? access with { Device = Nobody, IsStray = false } : access;
 
-    /// <summary>What a device is.</summary>
-    public DeviceModel ModelOf(ObjectId device) => device.Number < Iommu.Devices.Length ? Iommu.Devices[device.Number] : new();
+    /// <summary>What a device is. A process is none; what it does is translated.</summary>
+    public DeviceModel ModelOf(ObjectId user) => user.Kind == ObjectKind.Device && user.Number < Iommu.Devices.Length ? Iommu.Devices[user.Number] : new();
 
-    /// <summary>The tables that an association would have; null: the IOMMU walks none such.</summary>
-    public TableModel? TableFor(Associate associate) => ModelOf(associate.Device).IsTranslated
-        ? Iommu.Find(associate.Kind ?? TableKind.SecondStage)
-        : associate.Kind is null or TableKind.Identity ? TableModel.Identity : null;
+    /// <summary>The tables that an association would have; null: none such are walked for it.</summary>
+    public TableModel? TableFor(Associate associate)
+    {
+        if (associate.Device.Kind == ObjectKind.Process) return associate.Kind is null || associate.Kind == Cpu.Table.Kind ? Cpu.Table : null;
+        if (IsBehindIommu(associate.Device)) return Iommu.Find(associate.Kind ?? TableKind.SecondStage);
+        return associate.Kind is null or TableKind.Identity ? TableModel.Identity : null;
+    }
+
+    private bool IsBehindIommu(ObjectId user) => user.Kind == ObjectKind.Device && ModelOf(user).IsTranslated;
 
     /// <summary>Whether some of what is done in the region an IOMMU translates: then addresses that it never translates are not handed out.</summary>
     private bool IsTranslatedFrom(ObjectId vcm) =>
-        Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped && ModelOf(association.Device).IsTranslated);
+        Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped && IsBehindIommu(association.Device));
 
     private bool IsDefined(DeviceAccess access) => ModelOf(access.Device).IsTranslated
         ? HasRoom(access)

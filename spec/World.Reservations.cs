@@ -187,11 +187,12 @@ public sealed partial record World
     private bool IsEnded(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].IsFreed : Vcms[space].IsFreed;
 
     /// <summary>What is taken out of the region itself: bounds, reservations that are in none, and what waits for a flush. In the order of addresses.</summary>
-    private IEnumerable<AddressRange> Held(ObjectId vcm) => ReservationsOf(vcm)
+    private IEnumerable<AddressRange> Held(ObjectId vcm) => HeldNow(vcm).Concat(HeldBack(vcm)).OrderBy(range => range.First);
+
+    /// <summary>What is somebody's of the region itself: bounds, and reservations that are in none.</summary>
+    private IEnumerable<AddressRange> HeldNow(ObjectId vcm) => ReservationsOf(vcm)
         .Where(reservation => reservation.Bound is null).Select(reservation => reservation.Range)
-        .Concat(BoundsOf(vcm).Select(bound => bound.Range))
-        .Concat(HeldBack(vcm))
-        .OrderBy(range => range.First);
+        .Concat(BoundsOf(vcm).Select(bound => bound.Range));
 
     /// <summary>What cannot be reserved of a region or bound. In the order of addresses.</summary>
     private IEnumerable<AddressRange> Taken(ObjectId space)

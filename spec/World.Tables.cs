@@ -26,7 +26,7 @@ public sealed partial record World
         .Distinct()
         .Order();
 
-    private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(kind => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind)!);
+    private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(kind => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind) ?? Cpu.Table);
 
     /// <summary>Whether the memory lies beyond what a table of the region leads to.</summary>
     private bool IsBeyondTables(ObjectId vcm, MemoryState memory) => TableModelsOf(vcm).Any(table => IsBeyond(table, memory));

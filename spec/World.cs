@@ -112,6 +112,8 @@ public sealed partial record World
         ObjectKind.Memory => Memories.ContainsKey(id),
         ObjectKind.Association => Associations.ContainsKey(id),
         ObjectKind.Device => Devices.Contains(id),
+        ObjectKind.Process => id.Number < Cpu.ProcessCount,
+        ObjectKind.Core => id.Number < Cpu.CoreCount,
         _ => false,
     };
 
@@ -165,6 +167,8 @@ public sealed partial record World
         Translate translate => Judge(translate, seen),
         TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),
+        CoreAccess access => Judge(access, seen),
+        GoIdle idle => Judge(idle, seen),
         Flush flush => Judge(flush, seen, surroundings),
         PollFlush poll => Judge(poll, seen, surroundings),
         AdvanceTime advance => Judge(advance, seen),

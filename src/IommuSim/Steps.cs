@@ -65,6 +65,27 @@ public enum SimStep
 
     /// <summary>A wait descriptor writes its status. Detail: the physical address.</summary>
     StatusWrite,
+
+    /// <summary>A core looks into its TLB. Detail: the linear address.</summary>
+    TlbLookup,
+
+    /// <summary>A translation is put into a core's TLB. Detail: the linear address.</summary>
+    TlbFill,
+
+    /// <summary>A core is given another table or address space. Detail: the table, or the core's number.</summary>
+    RootLoad,
+
+    /// <summary>A core is interrupted. Detail: its number.</summary>
+    InterruptSend,
+
+    /// <summary>A core takes an interrupt and forgets what it was told to. Detail: its number.</summary>
+    InterruptTake,
+
+    /// <summary>A core says that it has forgotten. Detail: its number.</summary>
+    InterruptAcknowledge,
+
+    /// <summary>A broadcast reaches the caches of a core. Detail: its number.</summary>
+    BroadcastReceive,
 }
 
 /// <summary>

@@ -52,7 +52,8 @@ internal sealed partial class OperationWriter
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];
         _isScalable = topology.IsScalable;
-        _kinds = [.. _isScalable ? ScalableKinds : Kinds, .. KindsOf(_devices)];
+        (_cores, _processes) = (topology.Cores, topology.Processes);
+        _kinds = [.. _isScalable ? ScalableKinds : Kinds, .. KindsOf(_devices), .. _cores != 0 && _processes != 0 ? CpuKinds : []];
         _weights = (uint)_kinds.Sum(static kind => kind.Weight);
     }
 

@@ -11,6 +11,9 @@ public sealed record ScenarioShape
     /// <summary>What the simulator is generated: any machine.</summary>
     public static ScenarioShape Any { get; } = new();
 
+    /// <summary>The same, with a CPU.</summary>
+    public static ScenarioShape WithCpu { get; } = Any with { HasCpu = true };
+
     /// <summary>The most steps that a scenario has.</summary>
     public int MaxSteps { get; init; } = 60;
 
@@ -23,6 +26,9 @@ public sealed record ScenarioShape
     /// <summary>The machine, if it must be this one.</summary>
     public Topology? Topology { get; init; }
 
+    /// <summary>Whether every machine has a CPU. The others have the scenarios that they have without this.</summary>
+    public bool HasCpu { get; init; }
+
     /// <summary>Whether, though the machine must be that one, the library is set up in different ways on it.</summary>
     public bool VariesSetup { get; init; }
 
@@ -34,10 +40,7 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
-    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE;
-
-    /// <summary>Whether scenarios have different machines.</summary>
-    public bool VariesMachine => shape.Topology is null;
+    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5;
 
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
@@ -57,11 +60,13 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         // From a stream of its own, so that the scenarios in legacy mode are the same whatever others there are.
         RemappingMode mode = new PCG(pcg.Stream, pcg.Seed ^ ModeStream).Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
         Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode });
+        if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
         ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();
         steps.AddRange(writer.Begin());
+        steps.AddRange(writer.BeginCpu());
         while (steps.Count < count) steps.Add(writer.Next());
         return new(topology, steps.ToImmutable());
     }
@@ -102,6 +107,16 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
             banks[i] = new(i == 0 ? 1 : Math.Max(1, memoryMiB / banks.Length), (int)pcg.Next(2), pcg.Next(2) == 0);
         return new(banks);
     }
+
+    private static Topology AddCpu(PCG pcg, Topology machine) => machine with
+    {
+        Cores = 1 + (int)pcg.Next(3),
+        Processes = 1 + (int)pcg.Next(2),
+        TlbSets = pcg.Next(8) == 0 ? 0 : 1 << (int)pcg.Next(4),
+        TlbWays = 1 + (int)pcg.Next(4),
+        Pcids = pcg.Next(4) != 0,
+        BroadcastShootdown = pcg.Next(4) == 0,
+    };
 
     private Topology Machine(PCG pcg) => new()
     {

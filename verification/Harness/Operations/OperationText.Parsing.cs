@@ -62,6 +62,8 @@ public static partial class OperationText
             "translate" => TakeTranslate(words),
             "read" => TakeAccess(words, Permissions.Read),
             "write" => TakeAccess(words, Permissions.Write),
+            "fetch" => TakeCoreAccess(words, words.TakeId(ObjectKind.Core), Permissions.Execute),
+            "idle" => new GoIdle(words.TakeId(ObjectKind.Core)),
             "flush" => new Flush(words.TakeId(ObjectKind.Vcm)),
             "poll" => new PollFlush(),
             "hook" => new SetFaultHook(words.TakeId(ObjectKind.Device), TakeHook(words)),
@@ -104,7 +106,7 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
-            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Device)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
+            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
         };
     }
 
@@ -156,12 +158,28 @@ public static partial class OperationText
         return new(source, sourceOffset, words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"));
     }
 
-    private static DeviceAccess TakeAccess(Words words, Permissions kind)
+    private static Operation TakeAccess(Words words, Permissions kind)
     {
-        ObjectId device = words.TakeId(ObjectKind.Device);
+        const string what = "a device (d…) or a core (c…)";
+        ObjectId device = words.TakeId(what);
+        if (device.Kind == ObjectKind.Core) return TakeCoreAccess(words, device, kind);
+        if (device.Kind != ObjectKind.Device) throw words.Expected(what);
         bool isStray = words.TryTake("as-nobody");
         uint? pasid = words.TryTakePasid();
-        return new(device, words.TakeAddress(), kind) { IsStray = isStray, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
+        return new DeviceAccess(device, words.TakeAddress(), kind) { IsStray = isStray, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
+    }
+
+    private static CoreAccess TakeCoreAccess(Words words, ObjectId core, Permissions kind)
+    {
+        ObjectId process = words.TakeId(ObjectKind.Process);
+        return new(core, process, words.TakeAddress(), kind);
+    }
+
+    private static ObjectId TakeUser(Words words)
+    {
+        const string what = "a device (d…) or a process (p…)";
+        ObjectId user = words.TakeId(what);
+        return user.Kind is ObjectKind.Device or ObjectKind.Process ? user : throw words.Expected(what);
     }
 
     private static Operation TakeTranslate(Words words)

@@ -36,7 +36,7 @@ public sealed class NoStaleAccessOracle : IOracle
     }
 
     /// <summary>The first address of what is cached that neither means that nor waits for a flush; null: there is none.</summary>
-    private static ulong? FirstStale(Look look, ObjectId vcm, Mapping cached)
+    internal static ulong? FirstStale(Look look, ObjectId vcm, Mapping cached)
     {
         ulong? address = FirstStale(look.MappingsOf(vcm), cached);
         if (address is null || look.World.Quarantine.IsEmpty) return address;

@@ -1,4 +1,5 @@
 using IommuSim;
+using IommuSim.Cpu;
 using Platform;
 using Vcmm.Spec;
 
@@ -89,6 +90,38 @@ public static class Hardware
             }
         }
 
+        AddCpu(subject, reach);
         return reach;
+    }
+
+    /// <summary>What cores can reach: not what they forget before they use it.</summary>
+    private static void AddCpu(Subject subject, List<(PhysRange Block, string Who)> reach)
+    {
+        if (subject.Cpus is not { } cpus) return;
+        foreach ((uint process, (Pcid tag, PhysAddr root)) in cpus.Loaded)
+        {
+            DecodedTable table = subject.Tables.Read(root, TranslationStage.FirstStage, cpus.Format.LevelCount);
+            reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), $"p{process} has it as a table")));
+            reach.AddRange(table.Leaves.Select(leaf => (PhysRange.FromLength(leaf.Address, leaf.ByteCount), $"p{process} has it mapped")));
+        }
+
+        foreach (CpuCore<Ram, NoSteps> core in cpus.Cluster.Cores)
+        {
+            (PhysAddr Root, Pcid Pcid)? cr3 = core.Cr3;
+            if (cr3 is { } current) reach.Add((PhysRange.FromLength(current.Root, World.PageBytes), $"CR3 of c{core.Number} points at it"));
+            foreach (TlbEntry entry in core.Tlb)
+            {
+                if (!Owes(entry.Pcid)) reach.Add((PhysRange.FromLength(entry.Address, entry.Range.ByteCount), $"the TLB of c{core.Number} holds it for {entry.Range} under {entry.Pcid}"));
+            }
+
+            foreach (PagingStructureEntry entry in core.PagingStructures)
+            {
+                // A core may walk, at any time, what is cached under the tag in its CR3.
+                if (entry.Pcid == cr3?.Pcid || !Owes(entry.Pcid)) reach.Add((PhysRange.FromLength(entry.Table, World.PageBytes), $"a paging-structure cache of c{core.Number} points at it for {entry.Range} under {entry.Pcid}"));
+            }
+
+            // Without tags what is cached is of the process that the core is in.
+            bool Owes(Pcid pcid) => cpus.Loaded.Values.Any(table => (cpus.Cluster.Options.ProcessContextIds ? table.Tag == pcid : table.Root == cr3?.Root) && cpus.Cluster.OwesFlush(core.Number, table.Tag));
+        }
     }
 }

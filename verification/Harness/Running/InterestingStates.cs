@@ -39,7 +39,7 @@ public sealed partial class InterestingStates(RunCounts counts)
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
-            if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.TableFor(o) is { } table
+            if (operation is Associate { Device.Kind: ObjectKind.Device } o && seen.Outcome == Outcome.Invalid && after.TableFor(o) is { } table
                 && after.ReservationsOf(o.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)))
                 counts.Reach("a table could not grant what was reserved");
             return;

@@ -77,7 +77,7 @@ public sealed class SequenceRunner
         try
         {
             _subject = new(machine, scenario.Topology, _parts);
-            _world = World.Create(_subject.Model, scenario.Topology.Devices.Count, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null });
+            _world = World.Create(_subject.Model, scenario.Topology.Devices.Count, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null }).With(scenario.Topology.ToCpuModel());
             _subject.Expected = access => (_world.Sees(access.Device, access.Address, access.Pasid) ?? _world.StaleAt(access.Device, access.Address, access.Pasid))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
@@ -109,6 +109,7 @@ public sealed class SequenceRunner
         Observation seen;
         World before = _world;
         InterestingStates.Before interest = _interesting.Look(_subject, before, operation);
+        CpuLedger ledger = CpuLedger.Open(_subject, before, operation);
         _subject.Mishaps.Arm(step.Mishap);
         try
         {
@@ -127,12 +128,13 @@ public sealed class SequenceRunner
         _lines.Add((text, seen.ToString()));
         Count(operation, seen, surroundings);
         if (Judge(operation, seen, surroundings) is { } violation) return violation;
+        if (JudgeCost(before, operation, ledger.Close(_subject)) is { } costly) return costly;
         _interesting.Note(before, _world, operation, seen, interest);
         if (operation is DeviceAccess made) _interesting.Note(_world, made, seen);
         NoteProbes(operation);
         foreach (HookAct act in seen.Acts) NoteProbes(act.Operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
+        if (operation is DeviceAccess or CoreAccess or GoIdle or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
         return look.FirstViolation() ?? Probe();
@@ -164,17 +166,20 @@ public sealed class SequenceRunner
         foreach (ulong address in _probes)
         {
             Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
-            foreach ((ObjectId device, uint? pasid) in spaces)
+            foreach (Operation access in spaces.SelectMany(space => AccessesIn(space.Device, space.Pasid, address, kind)))
             {
-                var access = new DeviceAccess(device, address, kind) { Pasid = pasid, MayAsk = false };
                 if (!_world.IsDefined(access)) continue;
                 Observation seen = _subject.Do(access);
                 Counts.DeviceAccesses++;
                 Counts.Check(Invariant.NoStaleAccess);
                 if (Judge(access, seen, default) is not { } violation)
                 {
-                    _interesting.Note(_world, access, seen);
-                    if (seen.Reached is { } reached && reached == _world.StaleAt(access.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
+                    if (access is DeviceAccess byDevice)
+                    {
+                        _interesting.Note(_world, byDevice, seen);
+                        if (seen.Reached is { } reached && reached == _world.StaleAt(byDevice.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
+                    }
+
                     continue;
                 }
 
@@ -184,6 +189,26 @@ public sealed class SequenceRunner
         }
 
         return null;
+    }
+
+    /// <summary>By the device; of a process, by every core.</summary>
+    private IEnumerable<Operation> AccessesIn(ObjectId device, uint? pasid, ulong address, Permissions kind) => device.Kind == ObjectKind.Process
+        ? _world.Cores.Select(core => new CoreAccess(core, device, address, kind))
+        : [new DeviceAccess(device, address, kind) { Pasid = pasid, MayAsk = false }];
+
+    /// <summary>I9: what an operation has cost the CPU.</summary>
+    private Violation? JudgeCost(World before, Operation operation, CpuCost cost)
+    {
+        if (_subject.Cpus is null) return null;
+        if (!before.MayCostCpu(operation))
+        {
+            Counts.Check(Invariant.OneSided);
+            if (operation is Back or BackPart or Unback or UnbackPart or Map or Unmap) Counts.Reach("a region without a process was worked on beside a CPU");
+        }
+        else if (cost.Shootdowns != 0) Counts.Reach("cores were made to forget");
+
+        Verdict<World> verdict = before.JudgeCost(operation, cost);
+        return verdict.IsAccepted ? null : Violation.Of(OperationText.Write(operation), verdict);
     }
 
     private void NoteProbes(Operation operation)
@@ -244,7 +269,7 @@ public sealed class SequenceRunner
 
     private void Count(Operation operation, Observation seen, Surroundings surroundings)
     {
-        if (operation is DeviceAccess) Counts.DeviceAccesses++;
+        if (operation is DeviceAccess or CoreAccess) Counts.DeviceAccesses++;
         else Counts.Operations++;
         Counts.Reach(seen.Outcome == Outcome.None ? $"{operation.GetType().Name} done" : $"{operation.GetType().Name} refused: {seen.Outcome}");
         if (surroundings.MemoryFails) Counts.Reach("memory was taken away");
@@ -273,7 +298,7 @@ public sealed class SequenceRunner
     {
         Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
         Translate or TranslateTo or FindMappings => Invariant.TablesAreTruth,
-        SetAttributes or DeviceAccess => Invariant.Permission,
+        SetAttributes or DeviceAccess or CoreAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,
         SetFaultHook or DispatchFaults => Invariant.FaultExact,

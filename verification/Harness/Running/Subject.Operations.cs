@@ -55,6 +55,8 @@ public sealed partial class Subject
         Translate o => Do(o),
         TranslateTo o => Do(o),
         DeviceAccess o => Do(o),
+        CoreAccess o => Do(o),
+        GoIdle o => Do(o),
         Flush o => Seen(Of(_vcms, o.Vcm).TryFlush()),
         PollFlush => Seen(_flushQueue.TryPoll()),
         AdvanceTime o => Do(o),
@@ -196,7 +198,7 @@ public sealed partial class Subject
     private Observation Do(Associate associate)
     {
         Vcm vcm = Of(_vcms, associate.Vcm);
-        Device device = _devices[associate.Device.Number];
+        Device device = DeviceOf(associate.Device);
         var options = new AssociationOptions { Format = associate.Kind is { } kind ? FormatOf(kind) : null, Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null };
         VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);

@@ -19,8 +19,7 @@ public sealed partial class Subject
         Vcmm.Tables.TableFormat format = FormatOf(adopt.Kind ?? TableKind.SecondStage);
         Association walked;
         lock (_gate) walked = _associations.Values.First(association => association.Vcm == source && association.Format == format && association.IsActive);
-        List<DecodedSpace> spaces = Hardware.SpacesOf(this, new(Machine.Memory), Array.IndexOf(_devices, walked.Device));
-        PhysAddr root = spaces.Single(space => space.Pasid == walked.Pasid?.Value).Translation.Root;
+        PhysAddr root = RootOf(walked);
         VcmmError error = _manager.TryAdoptVcm(source.Range, format, root, out Vcm? made);
         if (made is null) return Seen(error);
         Put(_vcms, adopt.Vcm, made);

@@ -1,6 +1,7 @@
 using Harness.Foreign;
 using Harness.Scenarios;
 using IommuSim;
+using IommuSim.Cpu;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -26,6 +27,12 @@ public sealed record SubjectParts
 
     /// <summary>Given the allocator, which is under watch; what the manager uses.</summary>
     public Func<IBankedFrameSource, IFrameSource> Frames { get; init; } = static frames => frames;
+
+    /// <summary>Given the machine's memory and the options of its cores; the cores.</summary>
+    public Func<Ram, CpuOptions, SimulatedCpus> Cpus { get; init; } = static (memory, options) => new(memory, options);
+
+    /// <summary>Given the CPU as a user of regions; what the manager uses as it.</summary>
+    public Func<IIommu, IIommu> CpuIommu { get; init; } = static iommu => iommu;
 
     /// <summary>What hands out addresses; null: the library's own, with its cache before it or without, as the topology says.</summary>
     public Func<IovaRange, IRangeAllocator>? Ranges { get; init; }
@@ -84,6 +91,7 @@ public sealed partial class Subject
         IIommu none = parts.NoIommu(new NoIommu());
         _devices = [.. machine.Devices.Zip(topology.Devices, (device, kind) => _manager.AddDevice(kind == DeviceKind.Direct ? none : iommu, device.Id))];
         _kinds = topology.Devices;
+        StartCpu(topology);
     }
 
     /// <summary>The machine.</summary>
@@ -145,7 +153,7 @@ public sealed partial class Subject
             if (TableKinds.Of(format) == kind) return format;
         }
 
-        return new(X86FirstStage.Encoding, TableKinds.LevelsOf(kind), 0b1110);
+        return Cpus is not null && kind == TableKinds.Of(Cpus.Format) ? Cpus.Format : new(X86FirstStage.Encoding, TableKinds.LevelsOf(kind), 0b1110);
     }
 
     /// <summary>Where a write is looked for first, so that memory is searched only after one that went astray.</summary>

@@ -66,6 +66,8 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
     {
         Topology.Validate();
         HashSet<ObjectId> made = [.. Enumerable.Range(0, Topology.Devices.Count).Select(number => new ObjectId(ObjectKind.Device, number))];
+        made.UnionWith(Enumerable.Range(0, Topology.Processes).Select(static number => new ObjectId(ObjectKind.Process, number)));
+        made.UnionWith(Enumerable.Range(0, Topology.Cores).Select(static number => new ObjectId(ObjectKind.Core, number)));
         foreach (Step step in Steps) Validate(step, made, made);
         var everywhere = new HashSet<ObjectId>(made);
         foreach (ImmutableArray<Step> thread in Threads)
@@ -91,8 +93,9 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
             if (!known.Contains(id.Original) || (id.Home is { } home && !known.Contains(home))) throw new BadInputException($"step \"{step}\": {id} does not exist; expected an object made by an earlier step");
         }
 
-        if (step.Operation is DeviceAccess access && !AccessOffsets.Contains(access.Address % World.PageBytes))
-            throw new BadInputException($"step \"{step}\": devices access offset 0x0, 0x808 or 0xff8 of a page");
+        ulong? accessed = step.Operation switch { DeviceAccess access => access.Address, CoreAccess access => access.Address, _ => null };
+        if (accessed is { } address && !AccessOffsets.Contains(address % World.PageBytes))
+            throw new BadInputException($"step \"{step}\": devices and cores access offset 0x0, 0x808 or 0xff8 of a page");
         if (step.Operation is DeviceAccess { IsStray: true } stray && Topology.Devices[stray.Device.Number] != DeviceKind.Wild)
             throw new BadInputException($"step \"{step}\": {stray.Device} keeps to its own requester id; expected a device of kind wild");
         if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)

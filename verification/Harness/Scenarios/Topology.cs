@@ -22,7 +22,7 @@ public enum RemappingMode
 }
 
 /// <summary>The machine that a scenario runs on.</summary>
-public sealed record Topology
+public sealed partial record Topology
 {
     /// <summary>Devices <c>d0</c> …: 1 … 8.</summary>
     public DeviceList Devices { get; init; } = 1;
@@ -163,6 +163,7 @@ public sealed record Topology
         Require(FlushAtCount >= 1 && FlushAtCount <= FlushCapacity, nameof(FlushAtCount), FlushAtCount, "1 to flushCapacity");
         Require(FlushAtMilliseconds is >= 1 and <= 1000, nameof(FlushAtMilliseconds), FlushAtMilliseconds, "1 to 1000");
         Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
+        ValidateCpu();
     }
 
     /// <summary>What of it is the IOMMU and the devices, without the sizes of caches: not how much memory the library is given, nor how it is set up.</summary>
@@ -171,10 +172,10 @@ public sealed record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{CpuOutline}";
 
     /// <summary>The machine in a few words.</summary>
-    public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";
+    public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}{(Cores == 0 ? "" : $", TLB {TlbSets}x{TlbWays}")}";
 
     private static Bank ToModel(MemoryBank bank) =>
         new(new(bank.Range.First.Value, bank.Range.Last.Value), int.Parse(bank.Type.Name, CultureInfo.InvariantCulture), bank.IsCoherent);

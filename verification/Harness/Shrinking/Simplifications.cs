@@ -60,18 +60,22 @@ internal static class Simplifications
     public static IEnumerable<Scenario> OfTopology(Scenario scenario)
     {
         Topology now = scenario.Topology;
-        int devices = 1 + scenario.Steps.SelectMany(step => step.Operation.Uses).Where(id => id.Kind == ObjectKind.Device).Select(id => id.Number).DefaultIfEmpty(0).Max();
+        int devices = Math.Max(1, CountOf(ObjectKind.Device)), processes = CountOf(ObjectKind.Process);
+        int cores = Math.Max(CountOf(ObjectKind.Core), processes == 0 ? 0 : 1);
         Topology[] simpler =
         [
             now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
+            now with { Cores = cores, Processes = processes }, now with { TlbSets = 4, TlbWays = 2 }, now with { Pcids = true }, now with { BroadcastShootdown = false },
         ];
         IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)
             .SelectMany(i => now.Devices[i] == DeviceKind.Paging ? [DeviceKind.Plain, DeviceKind.Ats] : new[] { DeviceKind.Plain }, (i, kind) => now with { Devices = now.Devices.With(i, kind) });
         if (scenario.Steps.Any(static step => step.Operation is DeviceAccess { IsStray: true })) plainer = plainer.Where(topology => topology.Devices.Count(static kind => kind == DeviceKind.Wild) == now.Devices.Count(static kind => kind == DeviceKind.Wild));
         return simpler.Concat(plainer).Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
+
+        int CountOf(ObjectKind kind) => 1 + scenario.Steps.SelectMany(step => step.Operation.Uses).Where(id => id.Kind == kind).Select(id => id.Number).DefaultIfEmpty(-1).Max();
     }
 
     private static IEnumerable<Operation> Of(Operation operation)
@@ -143,6 +147,10 @@ internal static class Simplifications
                 if (o.IsStray) yield return o with { IsStray = false };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
+            case CoreAccess o:
+                if (o.Kind != Permissions.Read) yield return o with { Kind = Permissions.Read };
+                if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
+                break;
         }
     }
 
@@ -160,6 +168,7 @@ internal static class Simplifications
             TranslateTo o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             FindReservation o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             DeviceAccess o => o with { Address = Moved(o.Address) },
+            CoreAccess o => o with { Address = Moved(o.Address) },
             _ => operation,
         };
 

@@ -28,7 +28,7 @@ public sealed class ForeignStage : IStage, IReplayer
     {
         using var bench = new QemuBench();
         return SequenceLoop.Run(
-            Name, context, _scenarios, new(bench, _parts), () => [("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
+            Name, context, _scenarios.Generate, variesMachine: false, new(bench, _parts), () => [("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
     }
 
     /// <inheritdoc/>

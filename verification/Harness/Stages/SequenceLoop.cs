@@ -1,5 +1,4 @@
 using Harness.Failures;
-using Harness.Generating;
 using Harness.Running;
 using Harness.Scenarios;
 using Harness.Shrinking;
@@ -9,9 +8,9 @@ namespace Harness.Stages;
 /// <summary>What the stages share that run generated scenarios one after the other.</summary>
 internal static class SequenceLoop
 {
-    /// <summary>Runs scenario after scenario until the budget is spent, one fails, or the user wants to stop.</summary>
+    /// <summary>Runs scenario after scenario, by their numbers, until the budget is spent, one fails, or the user wants to stop.</summary>
     public static StageReport Run(
-        string stage, StageContext context, ScenarioGen scenarios, SequenceRunner runner, Func<IEnumerable<(string, long)>> more)
+        string stage, StageContext context, Func<ulong, uint, Scenario> scenarios, bool variesMachine, SequenceRunner runner, Func<IEnumerable<(string, long)>> more)
     {
         long start = context.Time.GetTimestamp();
         var failures = new List<StageFailure>();
@@ -21,9 +20,9 @@ internal static class SequenceLoop
             TimeSpan elapsed = context.Time.GetElapsedTime(start);
             if (elapsed >= context.Budget) break;
             if (index % 16 == 0) context.Progress(new(elapsed / context.Budget, $"{index} sequences"));
-            RunResult result = runner.Run(scenarios.Generate(context.Seed, index++));
+            RunResult result = runner.Run(scenarios(context.Seed, index++));
             if (result.Violation is null) continue;
-            RunResult shrunk = new ScenarioShrinker(runner.Run, scenarios.VariesMachine).Shrink(result, context.Stop);
+            RunResult shrunk = new ScenarioShrinker(runner.Run, variesMachine).Shrink(result, context.Stop);
             failures.Add(Describe(stage, shrunk)!);
         }
 

@@ -8,19 +8,25 @@ namespace Harness.Stages;
 /// <summary>Generated sequences of operations, run on the library over the simulator and held to the model.</summary>
 public sealed class SequenceStage : ITopologyStage, IReplayer
 {
+    // One of so many has a CPU; the others are what they are without those.
+    private const uint Turn = 4;
+
+    private readonly Topology? _topology;
     private readonly ScenarioGen _scenarios;
+    private readonly ScenarioGen _withCpu = new(ScenarioShape.WithCpu);
     private readonly SubjectParts _parts;
 
     /// <summary>The stage for the library, or for parts of it that stand in.</summary>
     public SequenceStage(SubjectParts? parts = null)
-        : this(parts ?? SubjectParts.Own, ScenarioShape.Any)
+        : this(parts ?? SubjectParts.Own, topology: null)
     {
     }
 
-    private SequenceStage(SubjectParts parts, ScenarioShape shape)
+    private SequenceStage(SubjectParts parts, Topology? topology)
     {
         _parts = parts;
-        _scenarios = new(shape);
+        _topology = topology;
+        _scenarios = new(ScenarioShape.Any with { Topology = topology });
     }
 
     /// <inheritdoc/>
@@ -30,13 +36,19 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     public string? Missing => null;
 
     /// <inheritdoc/>
-    public IStage On(Topology topology) => new SequenceStage(_parts, ScenarioShape.Any with { Topology = topology });
+    public IStage On(Topology topology) => new SequenceStage(_parts, topology);
 
     /// <inheritdoc/>
     public StageReport Run(StageContext context)
     {
         using var bench = new SimulatorBench();
-        return SequenceLoop.Run(Name, context, _scenarios, new(bench, _parts), static () => []);
+        return SequenceLoop.Run(Name, context, Generate, variesMachine: _topology is null, new(bench, _parts), static () => []);
+    }
+
+    private Scenario Generate(ulong seed, uint index)
+    {
+        if (_topology is not null) return _scenarios.Generate(seed, index);
+        return index % Turn == Turn - 1 ? _withCpu.Generate(seed, index / Turn) : _scenarios.Generate(seed, index - index / Turn);
     }
 
     /// <inheritdoc/>

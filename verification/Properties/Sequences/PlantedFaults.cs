@@ -122,6 +122,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. HookFaults.All,
         .. PlantedSpaceFaults.All,
         .. PlantedDeviceFaults.All,
+        .. PlantedCpuFaults.All,
     ];
 
     /// <summary>The machine on which this invariant names it; null: any.</summary>

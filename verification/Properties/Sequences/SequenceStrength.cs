@@ -136,6 +136,8 @@ public sealed class SequenceStrength(ITestOutputHelper output)
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
         for (uint index = 0; index < 150; index++) runner.Run(Scenarios.Generate(Seed, index));
+        var withCpu = new ScenarioGen(ScenarioShape.WithCpu);
+        for (uint index = 0; index < 30; index++) runner.Run(withCpu.Generate(Seed, index));
         foreach (Type operation in operations)
             Assert.True(runner.Counts.Sometimes.ContainsKey($"{operation.Name} done"), $"{operation.Name} was never done");
     }

@@ -1,0 +1,28 @@
+namespace IommuSim.Cpu;
+
+/// <summary>Some of the cores.</summary>
+/// <param name="Bits">Bit n: core n.</param>
+public readonly record struct CoreSet(ulong Bits)
+{
+    /// <summary>The most cores that there can be.</summary>
+    public const int Most = 64;
+
+    /// <summary>The first cores.</summary>
+    /// <param name="count">How many: 0 … 64.</param>
+    public static CoreSet First(int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)count, (uint)Most, nameof(count));
+        return new(count == 0 ? 0 : ulong.MaxValue >> (Most - count));
+    }
+
+    /// <summary>Whether a core is one of them.</summary>
+    /// <param name="core">Its number, 0 … 63.</param>
+    public bool Contains(int core) => (Bits >> core & 1) != 0;
+
+    /// <summary>All of them but one.</summary>
+    /// <param name="core">Its number, 0 … 63.</param>
+    public CoreSet Without(int core) => new(Bits & ~(1UL << core));
+
+    /// <summary><c>cores:0x3</c>.</summary>
+    public override string ToString() => $"cores:0x{Bits:x}";
+}

@@ -1,0 +1,278 @@
+using IommuSim;
+using IommuSim.Cpu;
+using Platform;
+using static Conformance.Simulator.RawCpu;
+
+namespace Conformance.Simulator;
+
+/// <summary>
+/// Intel SDM, volume 3A, "Propagation of Paging-Structure Changes to Multiple Processors": a shootdown is complete when no core uses what was
+/// taken away, and interrupts no core that cannot.
+/// </summary>
+public sealed class CpuShootdownTests
+{
+    private const ulong Other = 0x50000;
+    private static readonly Pcid Tag = new(7);
+
+    private static RawCpu Started(CpuOptions? options = null, Action<SimStep, ulong>? hook = null)
+    {
+        var cpu = new RawCpu(options ?? CpuOptions.Default with { CoreCount = 3 }, hook);
+        cpu.SetPage(0, FrameA | All);
+        cpu.SetPage(1, FrameB | All);
+        cpu.Cluster.Load(0, new(cpu.Root), Tag);
+        return cpu;
+    }
+
+    private static TlbFlush Page(ulong page = 0) => new(Tag, IovaRange.FromLength(new(page << 12), 4096), LeavesOnly: true);
+
+    private static bool Reads(RawCpu cpu, int core, ulong page = 0) => cpu.Cluster.Cores[core].Read(new(page << 12), new byte[8]).Ok;
+
+    private static void EnterAll(RawCpu cpu)
+    {
+        foreach (CpuCore<Ram, Hook> core in cpu.Cluster.Cores)
+        {
+            Assert.True(cpu.Cluster.Enter(core.Number, 0));
+            Assert.True(Reads(cpu, core.Number));
+        }
+    }
+
+    [Theory]
+    [InlineData(ShootdownMethod.Interrupt, true)]
+    [InlineData(ShootdownMethod.Interrupt, false)]
+    [InlineData(ShootdownMethod.Broadcast, true)]
+    [InlineData(ShootdownMethod.Broadcast, false)]
+    public void When_a_shootdown_is_complete_no_core_has_the_page(ShootdownMethod method, bool hasTags)
+    {
+        using RawCpu cpu = Started(CpuOptions.Default with { CoreCount = 3, Shootdown = method, ProcessContextIds = hasTags });
+        EnterAll(cpu);
+        cpu.SetPage(0, 0);
+        Assert.All(cpu.Cluster.Cores, core => Assert.True(Reads(cpu, core.Number)));
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.All(cpu.Cluster.Cores, core => Assert.False(Reads(cpu, core.Number)));
+        CpuStatistics counts = cpu.Cluster.Statistics;
+        Assert.Equal(method == ShootdownMethod.Interrupt ? (3L, 3L, 0L) : (0L, 0L, 3L), (counts.Interrupts, counts.Acknowledgements, counts.Broadcasts));
+        Assert.Equal((1L, 1L, 3L), (counts.Shootdowns, counts.Flushes, counts.PageInvalidations));
+    }
+
+    [Fact]
+    public void However_many_flushes_are_one_interrupt_for_each_core()
+    {
+        using RawCpu cpu = Started();
+        EnterAll(cpu);
+        cpu.SetPage(0, 0);
+        cpu.SetPage(1, 0);
+        Assert.True(cpu.Cluster.Send([Page(0), Page(1), Page(5)]).IsComplete);
+        Assert.Equal((3, 9, 3), (cpu.Cluster.Statistics.Interrupts, cpu.Cluster.Statistics.PageInvalidations, cpu.Cluster.Statistics.Flushes));
+        Assert.False(Reads(cpu, 0, 0) || Reads(cpu, 1, 1));
+    }
+
+    [Fact]
+    public void A_core_that_is_elsewhere_is_not_interrupted_and_forgets_when_it_comes_back()
+    {
+        using RawCpu cpu = Started();
+        cpu.Cluster.Load(1, new(Other), new(8));
+        EnterAll(cpu);
+        cpu.Cluster.Enter(1, 1);
+        cpu.SetPage(0, 0);
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.Equal((2, 1), (cpu.Cluster.Statistics.Interrupts, cpu.Cluster.Statistics.Deferrals));
+        Assert.True(cpu.Cluster.OwesFlush(1, Tag));
+        Assert.Contains(cpu.Cluster.Cores[1].Tlb, entry => entry.Pcid == Tag);
+        cpu.Cluster.Enter(1, 0);
+        Assert.False(cpu.Cluster.OwesFlush(1, Tag));
+        Assert.False(Reads(cpu, 1));
+        Assert.Equal(1, cpu.Cluster.Statistics.SwitchFlushes);
+
+        // Nothing was taken away meanwhile: what it had is kept.
+        Assert.True(Reads(cpu, 1, 1));
+        long walks = cpu.Cluster.Cores[1].Statistics.Walks;
+        cpu.Cluster.Enter(1, 1);
+        cpu.Cluster.Enter(1, 0);
+        Assert.True(Reads(cpu, 1, 1));
+        Assert.Equal(walks, cpu.Cluster.Cores[1].Statistics.Walks);
+    }
+
+    [Fact]
+    public void An_idle_core_is_interrupted_only_if_a_table_ends()
+    {
+        using RawCpu cpu = Started();
+        EnterAll(cpu);
+        cpu.Cluster.GoIdle(2);
+        cpu.SetPage(0, 0);
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.Equal(2, cpu.Cluster.Statistics.Interrupts);
+        Assert.True(cpu.Cluster.OwesFlush(2, Tag));
+        Assert.NotEmpty(cpu.Cluster.Cores[2].Tlb);
+
+        cpu.Write(Table2, 0);
+        Assert.True(cpu.Cluster.Send([Page(1) with { LeavesOnly = false }]).IsComplete);
+        Assert.Equal(5, cpu.Cluster.Statistics.Interrupts);
+        // It was behind, so that it forgot all.
+        Assert.Empty(cpu.Cluster.Cores[2].Tlb);
+        Assert.Empty(cpu.Cluster.Cores[2].PagingStructures);
+        Assert.False(cpu.Cluster.OwesFlush(2, Tag));
+
+        cpu.Cluster.Enter(2, 0);
+        Assert.False(Reads(cpu, 2));
+    }
+
+    [Fact]
+    public void An_idle_core_that_missed_a_shootdown_forgets_when_it_enters_again()
+    {
+        using RawCpu cpu = Started();
+        EnterAll(cpu);
+        cpu.Cluster.GoIdle(2);
+        cpu.SetPage(0, 0);
+        cpu.Cluster.Send([Page()]);
+        cpu.Cluster.Enter(2, 0);
+        Assert.False(Reads(cpu, 2));
+        Assert.Equal(1, cpu.Cluster.Statistics.SwitchFlushes);
+    }
+
+    [Fact]
+    public void An_address_space_that_ends_leaves_nothing_on_any_core()
+    {
+        using RawCpu cpu = Started();
+        cpu.Cluster.Load(1, new(Other), new(8));
+        EnterAll(cpu);
+        cpu.Cluster.GoIdle(1);
+        cpu.Cluster.Enter(2, 1);
+        Assert.True(cpu.Cluster.Unload(0).IsComplete);
+        Assert.All(cpu.Cluster.Cores, core => Assert.Empty(core.Tlb));
+        Assert.All(cpu.Cluster.Cores, core => Assert.Empty(core.PagingStructures));
+        Assert.Null(cpu.Cluster.Cores[0].Cr3);
+        Assert.Null(cpu.Cluster.Cores[1].Cr3);
+        Assert.Equal((new PhysAddr(Other), new Pcid(8)), cpu.Cluster.Cores[2].Cr3);
+        Assert.False(Reads(cpu, 0));
+        Assert.False(cpu.Cluster.Enter(0, 0));
+        Assert.Throws<InvalidOperationException>(() => cpu.Cluster.Unload(0));
+
+        // The tag is another's now.
+        cpu.Cluster.Load(2, new(Table4), Tag);
+        Assert.Throws<InvalidOperationException>(() => cpu.Cluster.Load(3, new(Other), Tag));
+        Assert.Throws<InvalidOperationException>(() => cpu.Cluster.Load(2, new(Table4), new(9)));
+        cpu.Cluster.Enter(0, 2);
+        Assert.True(Reads(cpu, 0));
+    }
+
+    [Fact]
+    public void Two_address_spaces_may_have_one_table_under_one_tag()
+    {
+        using RawCpu cpu = Started();
+        cpu.Cluster.Load(1, new(Table4), Tag);
+        EnterAll(cpu);
+        cpu.Cluster.Enter(1, 1);
+        Assert.True(Reads(cpu, 1));
+        Assert.Equal(1, cpu.Cluster.Cores[1].Statistics.Walks);
+        Assert.True(cpu.Cluster.Unload(0).IsComplete);
+        Assert.Equal([false, true, false], Enumerable.Range(0, 3).Select(core => Reads(cpu, core)));
+        cpu.SetPage(0, 0);
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.False(Reads(cpu, 1));
+    }
+
+    [Fact]
+    public void A_core_that_takes_no_interrupts_holds_the_shootdown_up()
+    {
+        using RawCpu cpu = Started();
+        EnterAll(cpu);
+        cpu.Cluster.Cores[1].InterruptsEnabled = false;
+        cpu.SetPage(0, 0);
+        CpuShootdown first = cpu.Cluster.Send([Page()]), second = cpu.Cluster.Send([Page(1)]);
+        Assert.False(first.IsComplete || second.IsComplete);
+        Assert.Equal(2, cpu.Cluster.Cores[1].PendingInterrupts);
+        Assert.True(Reads(cpu, 1));
+        Assert.False(Reads(cpu, 0));
+        // Two of each of the others', and one of its own: it was pending still.
+        Assert.Equal(5, cpu.Cluster.Statistics.Interrupts);
+        cpu.Cluster.Cores[1].InterruptsEnabled = true;
+        Assert.True(first.IsComplete && second.IsComplete);
+        Assert.False(Reads(cpu, 1));
+    }
+
+    /// <summary>A core in the middle of an access acknowledges when that is over: whoever waited may give the page to others.</summary>
+    [Theory]
+    [InlineData(ShootdownMethod.Interrupt, SimStep.WalkCacheLookup)]
+    [InlineData(ShootdownMethod.Interrupt, SimStep.TlbFill)]
+    [InlineData(ShootdownMethod.Interrupt, SimStep.MemoryAccess)]
+    [InlineData(ShootdownMethod.Broadcast, SimStep.WalkCacheLookup)]
+    [InlineData(ShootdownMethod.Broadcast, SimStep.TlbFill)]
+    [InlineData(ShootdownMethod.Broadcast, SimStep.MemoryAccess)]
+    public void An_access_under_way_is_over_when_the_shootdown_is_complete(ShootdownMethod method, SimStep at)
+    {
+        RawCpu? cpu = null;
+        CpuShootdown? sent = null;
+        bool isArmed = false;
+        using RawCpu made = cpu = Started(CpuOptions.Default with { Shootdown = method }, (step, _) =>
+        {
+            if (step != at || !isArmed) return;
+            isArmed = false;
+            cpu!.SetPage(0, 0);
+            sent = cpu.Cluster.Send([Page()]);
+            Assert.False(sent.IsComplete);
+        });
+        cpu.Cluster.Enter(0, 0);
+        isArmed = true;
+        Reads(cpu, 0);
+        Assert.True(sent!.IsComplete);
+        // What was read before is not kept.
+        Assert.Empty(cpu.Cluster.Cores[0].Tlb);
+        Assert.False(Reads(cpu, 0));
+        Assert.Equal(method == ShootdownMethod.Broadcast && at == SimStep.TlbFill, cpu.Cluster.Statistics.DiscardedFills == 1);
+    }
+
+    [Fact]
+    public void An_interrupt_is_sent_taken_and_acknowledged_in_steps()
+    {
+        var seen = new List<(SimStep, ulong)>();
+        using RawCpu cpu = Started(CpuOptions.Default with { DeliversAtOnce = false }, (step, detail) => seen.Add((step, detail)));
+        EnterAll(cpu);
+        seen.Clear();
+        cpu.SetPage(0, 0);
+        CpuShootdown sent = cpu.Cluster.Send([Page()]);
+        Assert.Equal([(SimStep.InterruptSend, 0UL), (SimStep.InterruptSend, 1UL)], seen);
+        cpu.Cluster.Cores[1].TakeInterrupts();
+        Assert.False(sent.IsComplete);
+        seen.Clear();
+        // A core takes them before it goes on.
+        Assert.False(Reads(cpu, 0));
+        Assert.Equal([(SimStep.InterruptTake, 0UL), (SimStep.InterruptAcknowledge, 0UL), (SimStep.TlbLookup, 0UL)], seen.Take(3));
+        Assert.True(sent.IsComplete);
+    }
+
+    [Fact]
+    public void A_core_that_is_left_out_goes_on_with_what_it_has()
+    {
+        using RawCpu cpu = Started();
+        EnterAll(cpu);
+        cpu.SetPage(0, 0);
+        Assert.True(cpu.Cluster.Send([Page()], cpu.Cluster.AllCores.Without(1)).IsComplete);
+        Assert.Equal([false, true, false], Enumerable.Range(0, 3).Select(core => Reads(cpu, core)));
+        // The next one that it hears of tells it that it has missed something.
+        cpu.Cluster.Send([Page(1)]);
+        Assert.False(Reads(cpu, 1));
+    }
+
+    [Fact]
+    public void A_core_executes_on_one_thread()
+    {
+        RawCpu? cpu = null;
+        int refused = 0;
+        using RawCpu made = cpu = Started(null, (step, _) =>
+        {
+            if (step != SimStep.WalkRead || refused != 0) return;
+            refused = 1;
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].Invlpg(new(0)));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].LoadCr3(new(Table4)));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Enter(0, 0));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.GoIdle(0));
+        });
+        cpu.Cluster.Enter(0, 0);
+        Assert.True(Reads(cpu, 0));
+        Assert.Equal(1, refused);
+        // A step that throws does not leave the core executing for ever.
+        refused = 0;
+        cpu.Core.InvpcidAll(globals: true);
+        Assert.True(Reads(cpu, 0));
+    }
+}
