@@ -203,7 +203,8 @@ public sealed partial record World
     /// <summary>What a reservation maps, in the order of device addresses.</summary>
     public IEnumerable<Mapping> MappingsOf(ReservationState reservation)
     {
-        Permissions granted = reservation.Permissions;
+        Attributes attributes = reservation.Attributes;
+        Permissions granted = attributes.Permissions;
         foreach (BackedPart part in reservation.Parts)
         {
             ulong first = reservation.Range.First + part.Offset;
@@ -212,7 +213,7 @@ public sealed partial record World
                 ulong last = first + (chunk.Last - chunk.First);
                 yield return new(
                     new(first, last),
-                    new(chunk.First, granted.HasFlag(Permissions.Read), granted.HasFlag(Permissions.Write), granted.HasFlag(Permissions.Execute)));
+                    new(chunk.First, granted.HasFlag(Permissions.Read), granted.HasFlag(Permissions.Write), granted.HasFlag(Permissions.Execute), attributes.SupervisorOnly, attributes.Cache));
                 first = unchecked(last + 1);
             }
         }
@@ -269,8 +270,8 @@ public sealed record BoundState(ObjectId Vcm, AddressRange Range, bool IsFreed =
 /// <summary>A reservation.</summary>
 /// <param name="Vcm">Its region.</param>
 /// <param name="Range">Its addresses.</param>
-/// <param name="Permissions">What devices may do.</param>
-public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Permissions Permissions)
+/// <param name="Attributes">What it grants, and how it uses caches.</param>
+public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Attributes Attributes)
 {
     /// <summary>The bound that it was taken from; null: the region itself.</summary>
     public ObjectId? Bound { get; init; }

@@ -90,6 +90,9 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IPagingEntry<Seco
     /// <summary>The second stage knows no privilege, and here no execute permission.</summary>
     public bool User => true;
 
+    /// <summary>Memory types of the second stage are not offered.</summary>
+    public int PatIndex(int level) => 0;
+
     public bool Execute => true;
 
     public bool IsDirty => (Bits & 1 << 9) != 0;

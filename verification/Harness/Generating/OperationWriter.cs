@@ -48,6 +48,7 @@ internal sealed partial class OperationWriter
     public OperationWriter(PCG pcg, Topology topology, ScenarioShape shape)
     {
         _pcg = pcg;
+        _attributes = new(pcg.Stream, pcg.Seed ^ AttributeStream);
         _shape = shape;
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];

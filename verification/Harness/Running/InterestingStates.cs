@@ -36,7 +36,7 @@ public sealed class InterestingStates(RunCounts counts)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
             if (operation is Associate && seen.Outcome == Outcome.Invalid && operation is Associate o && after.Iommu.Find(o.Kind ?? TableKind.SecondStage) is { } table
-                && after.ReservationsOf(o.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)))
+                && after.ReservationsOf(o.Vcm).Any(reservation => !table.Protects(reservation.Attributes)))
                 counts.Reach("a table could not grant what was reserved");
             return;
         }
@@ -51,7 +51,7 @@ public sealed class InterestingStates(RunCounts counts)
             case UnbackPart when looked.CutsLargeLeaf:
                 counts.Reach("a large leaf was split");
                 break;
-            case SetAttributes set when (before.Reservations[set.Reservation].Permissions & ~set.Permissions) != 0:
+            case SetAttributes set when Narrows(before.Reservations[set.Reservation].Attributes, set.Attributes):
                 if (looked.IsCached) counts.Reach("a narrowing met a cached translation");
                 break;
             case SetAttributes when looked.IsCached:
@@ -91,6 +91,9 @@ public sealed class InterestingStates(RunCounts counts)
                 break;
         }
     }
+
+    private static bool Narrows(Attributes former, Attributes next) =>
+        (former.Permissions & ~next.Permissions) != 0 || (next.SupervisorOnly && !former.SupervisorOnly);
 
     private void NoteBanks(World world, Operation operation)
     {

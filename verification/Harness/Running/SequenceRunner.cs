@@ -170,6 +170,7 @@ public sealed class SequenceRunner
                 Counts.Check(Invariant.NoStaleAccess);
                 if (Judge(access, seen, default) is not { } violation)
                 {
+                    if (_world.Sees(device, address, pasid) is { SupervisorOnly: true }) Counts.Reach("a supervisor-only page kept a device out");
                     if (seen.Reached is { } reached && reached == _world.StaleAt(access.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
                     continue;
                 }

@@ -30,5 +30,19 @@ public static class TableKinds
         {
             Levels = LevelsOf(kind),
             Grantable = [Permissions.Read, Permissions.ReadWrite, Permissions.Read | Permissions.Execute, Permissions.ReadWriteExecute],
+            HasPrivilege = true,
+            CachePolicies = [CachePolicy.WriteBackWriteAllocate, CachePolicy.WriteThrough, CachePolicy.NotCached],
         };
+
+    /// <summary>The cache policy that PAT, PCD and PWT of a first-stage leaf stand for.</summary>
+    /// <remarks>
+    /// <b>Source.</b> Intel 64 and IA-32 Architectures Software Developer's Manual, volume 3A, "Programming the PAT": after power-on the
+    /// eight entries are WB, WT, UC-, UC, and the same again. Write-back without write-allocate is none of them.
+    /// </remarks>
+    public static CachePolicy CacheOf(int patIndex) => (patIndex & 3) switch
+    {
+        0 => CachePolicy.WriteBackWriteAllocate,
+        1 => CachePolicy.WriteThrough,
+        _ => CachePolicy.NotCached,
+    };
 }

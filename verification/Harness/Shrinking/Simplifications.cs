@@ -82,7 +82,7 @@ internal static class Simplifications
                 break;
             case Reserve o:
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 break;
             case CreateVcm o:
                 if (o.Kind != VcmKind.Device) yield return o with { Kind = VcmKind.Device };
@@ -100,11 +100,11 @@ internal static class Simplifications
                 if (o.From != default) yield return o with { From = default };
                 if (o.Scattered) yield return o with { Scattered = false };
                 if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 break;
             case Map o:
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 break;
             case BackPart o:
                 if (o.Offset != 0) yield return o with { Offset = 0 };
@@ -126,9 +126,13 @@ internal static class Simplifications
                 if (o.ByteCount > Page) yield return o with { ByteCount = Page };
                 break;
             case ReserveAt o:
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 if (o.First != 0) yield return o with { First = 0 };
                 if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
+                break;
+            case SetAttributes o:
+                // What is asked for last need not be all that was.
+                foreach (Attributes plainer in Plainer(o.Attributes).Where(plainer => plainer != Permissions.ReadWrite)) yield return o with { Attributes = plainer };
                 break;
             case SetFaultHook o:
                 if (o.Kind == FaultHookKind.Retry) yield return o with { Kind = FaultHookKind.Refuse };
@@ -140,6 +144,16 @@ internal static class Simplifications
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
         }
+    }
+
+    /// <summary>Each with less that is not the default.</summary>
+    private static IEnumerable<Attributes> Plainer(Attributes attributes)
+    {
+        if (attributes != Permissions.ReadWrite) yield return Permissions.ReadWrite;
+        if (attributes.Cache != default) yield return attributes with { Cache = default };
+        if (attributes.Secure) yield return attributes with { Secure = false };
+        if (attributes.SupervisorOnly) yield return attributes with { SupervisorOnly = false };
+        if (attributes.Permissions != Permissions.ReadWrite) yield return attributes with { Permissions = Permissions.ReadWrite };
     }
 
     private static Scenario Replace(Scenario scenario, Func<Operation, Operation> with) =>

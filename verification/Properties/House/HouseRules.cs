@@ -142,6 +142,7 @@ public sealed class HouseRules
     {
         Assert.Equal(Enum.GetValues<Vcmm.VcmmError>().Select(error => $"{(int)error} {error}"), Enum.GetValues<Outcome>().Select(outcome => $"{(int)outcome} {outcome}"));
         Assert.Equal(Enum.GetValues<Vcmm.Access>().Select(access => $"{(int)access} {access}"), Enum.GetValues<Permissions>().Select(granted => $"{(int)granted} {granted}"));
+        Assert.Equal(Enum.GetValues<Vcmm.CachePolicy>().Select(policy => $"{(int)policy} {policy}"), Enum.GetValues<CachePolicy>().Select(policy => $"{(int)policy} {policy}"));
         Assert.Equal(Enum.GetValues<Vcmm.VcmKind>().Select(kind => $"{(int)kind} {kind}"), Enum.GetValues<VcmKind>().Select(kind => $"{(int)kind} {kind}"));
     }
 

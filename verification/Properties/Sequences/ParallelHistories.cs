@@ -69,7 +69,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
                 if (operation is not Vcmm.Spec.Reserve reserve) return run(operation);
                 ulong first = run(new ListReservations(reserve.In)).Ranges.Select(range => range.Last + 1).DefaultIfEmpty(0UL).Max();
                 meeting.SignalAndWait();
-                run(new ReserveAt(reserve.Reservation, reserve.In, first, reserve.ByteCount, reserve.Permissions));
+                run(new ReserveAt(reserve.Reservation, reserve.In, first, reserve.ByteCount, reserve.Attributes));
                 return new(Outcome.None) { Ranges = [new(first, first + reserve.ByteCount - 1)] };
             },
         });

@@ -116,6 +116,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. FlushFaults.All,
         .. PlacementFaults.All,
         .. HookFaults.All,
+        .. AttributeFaults.All,
         .. PlantedSpaceFaults.All,
     ];
 

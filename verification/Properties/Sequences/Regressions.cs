@@ -84,6 +84,21 @@ public sealed class Regressions(ITestOutputHelper output)
             "Invalid"
         },
         {
+            "a supervisor-only page keeps devices out",
+            "v0 = vcm 0x0-0xffff; r0 m0 = bind v0 8K rw supervisor not-cached of 4K; a0 = associate v0 d0 first-stage; activate a0; protect r0 rw; read d0 0x0; protect r0 rw supervisor; read d0 0x0",
+            "Fault"
+        },
+        {
+            "a supervisor-only page keeps second-stage tables away",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 first-stage; r0 = reserve v0 4K rw supervisor align 4K; a1 = associate v0 d0 pasid 1",
+            "Invalid"
+        },
+        {
+            "of caches a second-stage table says nothing, and need not",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 m0 = bind v0 4K rw write-through of 4K; a1 = associate v0 d0 first-stage pasid 1; protect r0 rw not-cached",
+            "ok"
+        },
+        {
             "what first-stage tables cannot grant keeps them away",
             "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 = reserve v0 4K w align 4K; a1 = associate v0 d0 first-stage pasid 1",
             "Invalid"

@@ -57,6 +57,8 @@ public sealed class ScenarioText
     [InlineData("r0 = reserve v0 8Q rw align 4K", "\"8Q\" stands where a size")]
     [InlineData("r0 = reserve v0 99999999999G rw align 4K", "\"99999999999G\" stands where a size")]
     [InlineData("r0 = reserve v0 8K wr align 4K", "\"wr\" stands where some of r, w and x")]
+    [InlineData("r0 = reserve v0 8K rw not-cached secure align 4K", "\"secure\" stands where align")]
+    [InlineData("protect r0 rw uncached", "\"uncached\" stands where the end")]
     [InlineData("r0 = reserve m0 8K rw align 4K", "\"m0\" stands where a region (v…) or a bound (b…)")]
     [InlineData("r0@v1 = reserve v0 8K rw align 4K", "\"r0@v1\" stands where a name")]
     [InlineData("unreserve r0@r1", "\"r0@r1\" stands where a name")]
