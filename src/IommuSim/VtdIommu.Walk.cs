@@ -192,7 +192,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     /// <summary>
     /// The walk found its leaf. Only what lets the access through is cached, unless caching mode is on, which does not count
-    /// for the first stage.
+    /// for the first stage. Nor does it where flags are kept: a leaf that does not permit the access has no Accessed flag set, and
+    /// an access that it permits would find it in the IOTLB and set none (Accessed and Dirty Flags).
     /// </summary>
     private TranslationResult Complete(in Request request, in AddressSpace space, CacheLine line)
     {
@@ -201,7 +202,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lock (_gate)
         {
             TranslationResult result = Resolve(request, space, line);
-            bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage);
+            bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
             if (isCached && _caches.MayFill(request.Slot)) _caches.Iotlb.Insert(line);
             return result;
         }
