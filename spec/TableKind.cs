@@ -29,6 +29,9 @@ public sealed record TableModel(TableKind Kind, ulong LastAddress)
     /// <summary>Whether they can keep requests without supervisor privilege out.</summary>
     public bool HasPrivilege { get; init; }
 
+    /// <summary>Whether the hardware notes in them what devices use and write to.</summary>
+    public bool NotesUse { get; init; }
+
     /// <summary>What they can say of caches. Of anything else they say the first.</summary>
     public ImmutableArray<CachePolicy> CachePolicies { get; init; } = [CachePolicy.WriteBackWriteAllocate];
 

@@ -84,13 +84,13 @@ public sealed partial record World
 
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
     {
-        World next = seen.Outcome == Outcome.Fault ? Blocked(access) : this;
+        World next = seen.Outcome == Outcome.Fault ? Blocked(access).Noted(access, isDone: false) : this;
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
         if (access.Pasid is null && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
         bool isGranted = meaning is { } granted && granted.Grants(access.Kind);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
-        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(next);
+        if (seen.Reached == expected && (seen.Outcome == Outcome.None) == isGranted) return Accept(isGranted ? next.Noted(access, isDone: true) : next);
         bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && stale.Grants(access.Kind) && seen.Reached == stale.Target;
         if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
         string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind == Permissions.Read ? "read" : "wrote")} at 0x{access.Address:x}";

@@ -49,7 +49,7 @@ public sealed partial record World
             .Must(Outcome.NotFound, !reservation.IsEnded && !reservation.IsBacked, Invariant.TablesAreTruth, "the reservation is not backed")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).Defer(unback.Reservation, 0, reservation.ByteCount).With(unback.Reservation, reservation with { Parts = [] })));
+                Remember(reservation.Vcm, reservation.Range).Defer(unback.Reservation, 0, reservation.ByteCount).With(unback.Reservation, reservation.Without(0, reservation.ByteCount))));
     }
 
     private Verdict<World> Judge(UnbackPart unback, Observation seen, Surroundings surroundings)

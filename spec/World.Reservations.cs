@@ -29,7 +29,7 @@ public sealed partial record World
                     where reservation.Value.Vcm == clone.Source && !reservation.Value.IsEnded
                     select KeyValuePair.Create(
                         reservation.Key.CopyIn(clone.Vcm),
-                        reservation.Value with { Vcm = clone.Vcm, Bound = reservation.Value.Bound?.CopyIn(clone.Vcm), OwnerCount = 1 })),
+                        reservation.Value with { Vcm = clone.Vcm, Bound = reservation.Value.Bound?.CopyIn(clone.Vcm), OwnerCount = 1, Written = NotedUse.None, Accessed = NotedUse.None })),
             }));
     }
 

@@ -49,6 +49,7 @@ internal sealed partial class OperationWriter
     {
         _pcg = pcg;
         _attributes = new(pcg.Stream, pcg.Seed ^ AttributeStream);
+        _use = new(pcg.Stream, pcg.Seed ^ UseStream);
         _shape = shape;
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];

@@ -55,14 +55,20 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     private Scenario Generate(PCG pcg)
     {
         // From a stream of its own, so that the scenarios in legacy mode are the same whatever others there are.
-        RemappingMode mode = new PCG(pcg.Stream, pcg.Seed ^ ModeStream).Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
-        Topology topology = shape.Topology ?? Machine(pcg) with { Mode = mode };
+        var modes = new PCG(pcg.Stream, pcg.Seed ^ ModeStream);
+        RemappingMode mode = modes.Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
+        Topology topology = shape.Topology ?? Machine(pcg) with { Mode = mode, TracksUse = mode == RemappingMode.Scalable && modes.Next(3) != 0 };
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
         ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();
         steps.AddRange(writer.Begin());
-        while (steps.Count < count) steps.Add(writer.Next());
+        while (steps.Count < count)
+        {
+            steps.Add(writer.Next());
+            if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
+        }
+
         return new(topology, steps.ToImmutable());
     }
 

@@ -56,6 +56,8 @@ public static partial class OperationText
             "unmap" => new Unmap(words.TakeId(ObjectKind.Reservation)),
             "unbind" => new Unbind(words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Reservation), words.TakeId(ObjectKind.Memory)),
             "copy" => TakeCopy(words),
+            "dirty" => TakeCollect(words, Use.Written),
+            "accessed" => TakeCollect(words, Use.Accessed),
             "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => new Deactivate(words.TakeId(ObjectKind.Association)),
@@ -155,6 +157,9 @@ public static partial class OperationText
         words.Take("to", "to");
         return new(source, sourceOffset, words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"));
     }
+
+    private static CollectUse TakeCollect(Words words, Use use) =>
+        new(words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"), use, words.TryTake("clear"));
 
     private static DeviceAccess TakeAccess(Words words, Permissions kind)
     {

@@ -43,6 +43,7 @@ public static partial class OperationText
         Bind o => $"{o.Reservation} {o.Memory} = bind {o.Vcm} {Size(o.ByteCount)} {Write(o.Attributes)} {Chunks(o.ChunkSizes, o.Scattered)}{Banks(o.From)}",
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
+        CollectUse o => $"{(o.Use == Use.Written ? "dirty" : "accessed")} {o.Reservation} at {Size(o.Offset)} for {Size(o.ByteCount)}{(o.Clears ? " clear" : "")}",
         Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}{Pasid(o.Pasid)}",
         Deassociate o => $"deassociate {o.Association}",
         Activate o => $"activate {o.Association}",

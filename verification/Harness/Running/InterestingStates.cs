@@ -66,6 +66,9 @@ public sealed class InterestingStates(RunCounts counts)
             case Copy copy:
                 NoteCopy(after, copy);
                 break;
+            case CollectUse { Use: Use.Written } collect when !seen.Ranges.IsEmpty:
+                NoteWritten(after, collect, seen);
+                break;
             case CloneVcm clone:
                 if (after.BoundsOf(clone.Vcm).Any()) counts.Reach("a clone had bounds");
                 if (after.MappingsOf(clone.Vcm).Any()) counts.Reach("a clone was backed");
@@ -90,6 +93,17 @@ public sealed class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private void NoteWritten(World world, CollectUse collect, Observation seen)
+    {
+        ReservationState reservation = world.Reservations[collect.Reservation];
+        ulong first = reservation.Range.First + collect.Offset;
+        RangeSet part = RangeSet.Empty.With(new(first, first + (collect.ByteCount - 1)));
+        RangeSet told = RangeSet.Of(seen.Ranges);
+        counts.Reach("what was written was told");
+        if (part.FirstNotIn(told) is not null) counts.Reach("what nobody wrote to was not told");
+        if (told.FirstNotIn(part) is not null) counts.Reach("a leaf was told as a whole");
     }
 
     private static bool Narrows(Attributes former, Attributes next) =>

@@ -269,7 +269,7 @@ public sealed class SequenceRunner
     private static Invariant InvariantOf(Operation operation) => operation switch
     {
         Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
-        Translate or TranslateTo or FindMappings => Invariant.TablesAreTruth,
+        Translate or TranslateTo or FindMappings or CollectUse => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,

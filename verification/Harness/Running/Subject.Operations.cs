@@ -48,6 +48,7 @@ public sealed partial class Subject
         Bind o => Do(o),
         Unbind o => Seen(Of(_vcms, o.Vcm).TryUnbind(new(Of(_reservations, o.Reservation), Of(_memories, o.Memory)))),
         Copy o => Do(o),
+        CollectUse o => Do(o),
         Associate o => Do(o),
         Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
         Activate o => Seen(Of(_associations, o.Association).TryActivate()),

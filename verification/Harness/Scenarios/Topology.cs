@@ -71,6 +71,9 @@ public sealed record Topology
     /// <summary>Whether addresses go through a cache, as they do by default. Without one it is certain which are given: the first that fit.</summary>
     public bool RangeCache { get; init; } = true;
 
+    /// <summary>Whether in scalable mode the IOMMU is told to note in second-stage tables, too, what devices use and write to. In first-stage tables it always does.</summary>
+    public bool TracksUse { get; init; }
+
     /// <summary>How the library is set up.</summary>
     /// <param name="firstMemory">Where the machine's memory begins.</param>
     public Setup ToSetup(PhysAddr firstMemory) => new() { Flush = new(FlushCapacity, FlushAtCount, (ulong)FlushAtMilliseconds), PlacesExactly = !RangeCache, Banks = [.. LayOut(firstMemory).Select(ToModel)] };
@@ -150,7 +153,7 @@ public sealed record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices} device{(Devices == 1 ? "" : "s")}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}";
+        $"{Devices} device{(Devices == 1 ? "" : "s")}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(TracksUse ? ", notes use" : "")}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}";

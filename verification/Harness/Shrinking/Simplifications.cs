@@ -66,7 +66,7 @@ internal static class Simplifications
             now with { Devices = devices }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
-            now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
+            now with { RangeCache = true }, now with { Banks = null }, now with { TracksUse = false }, now with { FaultRecords = 16 },
         ];
         return simpler.Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
     }
@@ -124,6 +124,12 @@ internal static class Simplifications
                 if (o.DestinationOffset != 0) yield return o with { DestinationOffset = 0 };
                 if (o.ByteCount > 8) yield return o with { ByteCount = 8 };
                 if (o.ByteCount > Page) yield return o with { ByteCount = Page };
+                break;
+            case CollectUse o:
+                if (o.Offset != 0) yield return o with { Offset = 0 };
+                if (o.ByteCount > Page) yield return o with { ByteCount = Page };
+                if (o.Use != Use.Written) yield return o with { Use = Use.Written };
+                if (o.Clears) yield return o with { Clears = false };
                 break;
             case ReserveAt o:
                 foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };

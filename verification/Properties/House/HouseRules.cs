@@ -98,9 +98,8 @@ public sealed class HouseRules
         ["Reservation.TryUnback/0"] = typeof(Unback),
         ["Reservation.TryUnback/2"] = typeof(UnbackPart),
         ["Reservation.TrySetAttributes"] = typeof(SetAttributes),
-        // What devices of a sequence wrote to is noted by scalable mode's tables alone: DirtyLaws.
-        ["Reservation.TryCollectDirty"] = null,
-        ["Reservation.TryCollectAccessed"] = null,
+        ["Reservation.TryCollectDirty"] = typeof(CollectUse),
+        ["Reservation.TryCollectAccessed"] = typeof(CollectUse),
         ["Reservation.TryAcquire"] = typeof(Acquire),
         ["Reservation.TryRelease"] = typeof(Release),
         ["Reservation.TryUnreserve"] = typeof(Unreserve),

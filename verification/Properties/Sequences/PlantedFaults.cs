@@ -117,6 +117,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. PlacementFaults.All,
         .. HookFaults.All,
         .. AttributeFaults.All,
+        .. UseFaults.All,
         .. PlantedSpaceFaults.All,
     ];
 

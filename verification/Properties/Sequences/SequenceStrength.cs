@@ -107,6 +107,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a region ended before its quarantine", 5),
             ("a region had tables of several formats", 200), ("two PASIDs share a table", 50), ("a device had an address space with a PASID", 100),
             ("a supervisor-only page is in a table", 50), ("a cache policy is in a table", 60), ("a supervisor-only page kept a device out", 20),
+            ("CollectUse done", 100), ("CollectUse refused: Invalid", 40), ("what was written was told", 25), ("what nobody wrote to was not told", 12),
             ("a device walked a table of another region's", 30), ("what devices of a prebuilt region had was taken away", 4),
         ];
         var seldom = new List<string>();
