@@ -211,3 +211,51 @@ public class RangesCycleBenchmark() : RowBenchmark("E7 ranges cycle", 2 * TwoThr
     [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
     public void OneThread() => Baseline.Batch();
 }
+
+/// <summary>Row <c>S1 hit</c>.</summary>
+public class SimulatorHitBenchmark() : RowBenchmark("S1 hit", Translations.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Translations.Operations)]
+    public void Simulator() => Workload.Batch();
+}
+
+/// <summary>Row <c>S2 warm walk</c>.</summary>
+public class SimulatorWarmWalkBenchmark() : RowBenchmark("S2 warm walk", Translations.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Translations.Operations)]
+    public void Simulator() => Workload.Batch();
+}
+
+/// <summary>Row <c>S2 walk</c>.</summary>
+public class SimulatorWalkBenchmark() : RowBenchmark("S2 walk", Translations.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Translations.Operations)]
+    public void Simulator() => Workload.Batch();
+}
+
+/// <summary>Row <c>S3 dma</c>.</summary>
+public class SimulatorDmaBenchmark() : RowBenchmark("S3 dma", PageDma.Operations)
+{
+    [Benchmark(OperationsPerInvoke = PageDma.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = PageDma.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>S4 sync</c>.</summary>
+public class SimulatorSyncBenchmark() : RowBenchmark("S4 sync", Syncs.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Syncs.Operations)]
+    public void Simulator() => Workload.Batch();
+}
+
+/// <summary>Row <c>S5 devices</c>.</summary>
+public class SimulatorDevicesBenchmark() : RowBenchmark("S5 devices", 2 * TwoThreads.OperationsOfEach, TwoThreads.OperationsOfEach)
+{
+    [Benchmark(OperationsPerInvoke = 2 * TwoThreads.OperationsOfEach)]
+    public void Both() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.OperationsOfEach)]
+    public void OneThread() => Baseline.Batch();
+}

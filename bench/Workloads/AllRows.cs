@@ -58,6 +58,15 @@ public static class AllRows
         TwoRow("E7 regions cycle", "two threads do E4, a region each", TwoThreads.CallInTwoRegions, OneCall, 1.8),
         TwoRow("E7 ranges back", "two threads back and unback, one region", TwoThreads.BackInOneRegion, OneBack, 1.5),
         TwoRow("E7 ranges cycle", "two threads do E4, one region", TwoThreads.CallInOneRegion, OneCall, 1.5),
+        new TimedRow("S1 hit", "simulator: an access that the IOTLB knows", Translations.Hits) { LimitNanoseconds = 12 },
+        new TimedRow("S2 warm walk", "simulator: a walk, paging-structure caches warm", Translations.WarmWalks) { LimitNanoseconds = 40 },
+        new TimedRow("S2 walk", "simulator: a walk of four levels, no caches", Translations.Walks) { LimitNanoseconds = 80 },
+        new TimedRow("S3 dma", "simulator: a device reads 4 KiB", static () => new PageDma())
+        {
+            Baseline = static () => new PageDma(isBare: true), BaselineWhat = "translation and a bare copy", RatioLimit = 1.2,
+        },
+        new TimedRow("S4 sync", "simulator: 100 page invalidations and a wait", static () => new Syncs()) { LimitNanoseconds = 5000 },
+        TwoRow("S5 devices", "simulator: two threads, a device each, one unit", Translations.OnTwoThreads, Translations.OfOneDevice, 1.7),
     ];
 
     private static RangeAllocator Allocator(Platform.IovaRange space) => new(space);

@@ -1,93 +1,208 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Platform;
 
 namespace IommuSim;
+
+/// <summary>How far an access has come.</summary>
+internal enum AccessPhase : byte
+{
+    /// <summary>There is none.</summary>
+    Free,
+    Translating,
+    Accessing,
+
+    /// <summary>A page request that is not in the queue yet.</summary>
+    Asking,
+}
+
+/// <summary>An access that has begun and not ended.</summary>
+/// <param name="Phase">How far it has come.</param>
+/// <param name="Access">Read or write.</param>
+/// <param name="Translator">The device whose TLB has translated it; null if the unit does.</param>
+/// <param name="Epoch">In which it began.</param>
+internal readonly record struct InFlightAccess(AccessPhase Phase, DeviceAccess Access, uint? Translator, ulong Epoch)
+{
+    // From the lowest bit: the phase, whether it is a write, whether a device has translated it, which, and the epoch.
+    private const int WriteBit = 2, TranslatedBit = 3, TranslatorShift = 4, EpochShift = 20;
+
+    public long Pack() =>
+        (long)(Epoch << EpochShift) | (long)(Translator ?? 0) << TranslatorShift
+        | (Translator is null ? 0L : 1L << TranslatedBit) | (Access == DeviceAccess.Write ? 1L << WriteBit : 0) | (long)Phase;
+
+    public static InFlightAccess Unpack(long bits) => new(
+        (AccessPhase)(bits & 3),
+        (bits & 1L << WriteBit) != 0 ? DeviceAccess.Write : DeviceAccess.Read,
+        (bits & 1L << TranslatedBit) != 0 ? (uint)(bits >> TranslatorShift & 0xFFFF) : null,
+        (ulong)bits >> EpochShift);
+}
+
+/// <summary>What is counted without a lock, by the access that it belongs to.</summary>
+internal struct AccessCounts
+{
+    public long Translations;
+    public long IotlbHits;
+    public long Walks;
+    public long WalkCacheHits;
+    public long PasidCacheHits;
+
+    public void Add(in AccessCounts other)
+    {
+        Translations += other.Translations;
+        IotlbHits += other.IotlbHits;
+        Walks += other.Walks;
+        WalkCacheHits += other.WalkCacheHits;
+        PasidCacheHits += other.PasidCacheHits;
+    }
+}
 
 /// <summary>
 /// The accesses that have begun and not ended, each with the epoch in which it began, so that an invalidation can tell
 /// which ones may have seen what it invalidates.
 /// </summary>
-/// <remarks><b>Threads.</b> Under the unit's lock.</remarks>
+/// <remarks>
+/// <b>Threads.</b> Any number at once, without a lock. <see cref="Begin"/> is a full fence: what the access reads afterwards is
+/// not older than its place here. <see cref="End"/> is a release only; who must not miss an end calls
+/// <see cref="Interlocked.MemoryBarrierProcessWide"/> between saying that it waits and looking again.
+/// </remarks>
 internal sealed class InFlightAccesses
 {
-    /// <summary>No requester id: an access that the unit itself translates.</summary>
-    private const uint Untranslated = uint.MaxValue;
-    private Slot[] _slots = new Slot[8];
+    private const int CellsLog2 = 5;
+    private const int CellCount = 1 << CellsLog2;
 
-    private enum Phase : byte
+    private readonly object _growing = new();
+    private readonly Cell[] _first = new Cell[CellCount];
+
+    // The first block and those for which it was too small; replaced as a whole.
+    private Cell[][] _blocks;
+
+    public InFlightAccesses() => _blocks = [_first];
+
+    /// <summary>What all accesses so far have counted; of those that go on, about what they have.</summary>
+    public AccessCounts Counts
     {
-        Free,
-        Translating,
-        Accessing,
+        get
+        {
+            var sum = default(AccessCounts);
+            foreach (Cell[] block in _blocks)
+            {
+                foreach (ref readonly Cell cell in block.AsSpan()) sum.Add(cell.Counts);
+            }
 
-        /// <summary>A page request that is not in the queue yet.</summary>
-        Asking,
+            return sum;
+        }
     }
 
-    /// <summary>Begins an access; the slot returned names it until <see cref="End"/>.</summary>
-    public int Begin(DeviceAccess access, ulong epoch) => Begin(new(Phase.Translating, access, epoch, Untranslated));
+    public bool AnyPageRequest
+    {
+        get
+        {
+            foreach (InFlightAccess access in this)
+            {
+                if (access.Phase == AccessPhase.Asking) return true;
+            }
 
-    /// <summary>Begins an access by a translation that the device has; what may it reach is looked at all the same.</summary>
-    public int BeginTranslated(StreamId source, DeviceAccess access, ulong epoch) => Begin(new(Phase.Translating, access, epoch, source.Value));
+            return false;
+        }
+    }
 
-    /// <summary>Begins a page request.</summary>
-    public int BeginPageRequest(ulong epoch) => Begin(new(Phase.Asking, DeviceAccess.Read, epoch, Untranslated));
+    /// <summary>Begins an access of a device; the slot returned names it until <see cref="End"/>.</summary>
+    public int Begin(StreamId source, in InFlightAccess access)
+    {
+        // A device finds its own place free but for accesses beside or inside one another.
+        int home = unchecked((int)(source.Value * 0x9E37_79B1u >> (32 - CellsLog2)));
+        long state = access.Pack();
+        return Interlocked.CompareExchange(ref _first[home].State, state, 0) == 0 ? home : BeginElsewhere(home, state);
+    }
 
     /// <summary>The epoch in which the access began.</summary>
-    public ulong Began(int slot) => _slots[slot].Epoch;
+    public ulong Began(int slot) => InFlightAccess.Unpack(CellOf(slot).State).Epoch;
 
     /// <summary>The access has its translation and goes to memory.</summary>
-    public void Translated(int slot) => _slots[slot].Phase = Phase.Accessing;
-
-    public void End(int slot) => _slots[slot].Phase = Phase.Free;
-
-    public bool AnyBefore(ulong epoch) => Any(epoch, static _ => true);
-
-    public bool AnyTranslatingBefore(ulong epoch) => Any(epoch, static slot => slot.Phase == Phase.Translating);
-
-    public bool AnyReadBefore(ulong epoch) =>
-        Any(epoch, static slot => slot is { Access: DeviceAccess.Read, Translator: Untranslated, Phase: not Phase.Asking });
-
-    public bool AnyWriteBefore(ulong epoch) => Any(epoch, static slot => slot is { Access: DeviceAccess.Write, Translator: Untranslated });
-
-    /// <summary>Accesses of one device by translations of its own.</summary>
-    public bool AnyTranslatedBefore(ulong epoch, StreamId source)
+    public void Translated(int slot)
     {
-        foreach (Slot slot in _slots)
+        ref Cell cell = ref CellOf(slot);
+        Volatile.Write(ref cell.State, cell.State + (AccessPhase.Accessing - AccessPhase.Translating));
+    }
+
+    public void End(int slot) => Volatile.Write(ref CellOf(slot).State, 0);
+
+    /// <summary>Where the access counts, until it ends.</summary>
+    public ref AccessCounts CountsOf(int slot) => ref CellOf(slot).Counts;
+
+    /// <summary>Whether any began before <paramref name="epoch"/>.</summary>
+    public bool AnyBefore(ulong epoch)
+    {
+        foreach (InFlightAccess access in this)
         {
-            if (slot.Phase != Phase.Free && slot.Epoch < epoch && slot.Translator == source.Value) return true;
+            if (access.Epoch < epoch) return true;
         }
 
         return false;
     }
 
-    public bool AnyPageRequest => Any(ulong.MaxValue, static slot => slot.Phase == Phase.Asking);
+    public Enumerator GetEnumerator() => new(Volatile.Read(ref _blocks));
 
-    private int Begin(Slot slot)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ref Cell CellOf(int slot)
     {
-        int index = 0;
-        while (index < _slots.Length && _slots[index].Phase != Phase.Free) index++;
-        if (index == _slots.Length) Array.Resize(ref _slots, index * 2);
-        _slots[index] = slot;
-        return index;
+        if ((uint)slot < CellCount) return ref _first[slot];
+        return ref Volatile.Read(ref _blocks)[slot >> CellsLog2][slot & (CellCount - 1)];
     }
 
-    private bool Any(ulong epoch, Func<Slot, bool> matches)
+    private int BeginElsewhere(int home, long state)
     {
-        foreach (Slot slot in _slots)
+        while (true)
         {
-            if (slot.Phase != Phase.Free && slot.Epoch < epoch && matches(slot)) return true;
+            Cell[][] blocks = Volatile.Read(ref _blocks);
+            for (int i = 1; i < blocks.Length * CellCount; i++)
+            {
+                int slot = (home + i) % (blocks.Length * CellCount);
+                ref Cell cell = ref blocks[slot >> CellsLog2][slot & (CellCount - 1)];
+                if (cell.State == 0 && Interlocked.CompareExchange(ref cell.State, state, 0) == 0) return slot;
+            }
+
+            lock (_growing)
+            {
+                if (ReferenceEquals(blocks, _blocks)) Volatile.Write(ref _blocks, [.. blocks, new Cell[CellCount]]);
+            }
+        }
+    }
+
+    // Two cells share no cache line, wherever the first begins.
+    [StructLayout(LayoutKind.Sequential, Size = 128)]
+    internal struct Cell
+    {
+        /// <summary>0: nobody's.</summary>
+        public long State;
+        public AccessCounts Counts;
+    }
+
+    /// <summary>Goes through those that are in flight; each is looked at once.</summary>
+    public ref struct Enumerator
+    {
+        private readonly Cell[][] _blocks;
+        private int _slot;
+
+        internal Enumerator(Cell[][] blocks)
+        {
+            _blocks = blocks;
+            _slot = -1;
         }
 
-        return false;
-    }
+        public InFlightAccess Current { get; private set; }
 
-    private struct Slot(Phase phase, DeviceAccess access, ulong epoch, uint translator)
-    {
-        public readonly DeviceAccess Access = access;
-        public readonly ulong Epoch = epoch;
+        public bool MoveNext()
+        {
+            while (++_slot < _blocks.Length * CellCount)
+            {
+                long state = _blocks[_slot >> CellsLog2][_slot & (CellCount - 1)].State;
+                if (state == 0) continue;
+                Current = InFlightAccess.Unpack(state);
+                return true;
+            }
 
-        /// <summary>The device whose TLB has translated it.</summary>
-        public readonly uint Translator = translator;
-        public Phase Phase = phase;
+            return false;
+        }
     }
 }

@@ -8,35 +8,37 @@ namespace IommuSim;
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, Caching Translation Information. Software relies on an invalidation
 /// covering what it names; it must not rely on it covering more. So every invalidation here covers exactly what it names.</para>
-/// <para><b>Epochs.</b> Each invalidation begins an epoch. What was read from memory in an earlier epoch is not put into a
-/// cache, and a wait descriptor lets the accesses of earlier epochs end (see <see cref="IsDrained"/>).</para>
-/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// <para><b>Epochs.</b> Each invalidation ends an epoch. What was read from memory in an earlier epoch is not put into a
+/// cache, and a wait descriptor lets the accesses of earlier epochs end (see <see cref="IsDrained"/>). Since look-ups take no
+/// lock, an invalidation drops first and ends the epoch then: who begins in the new one finds nothing of what was dropped.</para>
+/// <para><b>Threads.</b> Under the unit's lock, but for <see cref="Epoch"/>, the look-ups, and <see cref="InFlight"/>.</para>
 /// </remarks>
 internal sealed class RemappingCaches
 {
     public const int LowestTableLevel = 2;
     public const int HighestTableLevel = 5;
-    private readonly TranslationCache[] _walkCaches = new TranslationCache[HighestTableLevel + 1];
-    private readonly TranslationCache[] _firstStageWalkCaches = new TranslationCache[HighestTableLevel + 1];
+    private readonly TranslationCache[] _walkCaches = new TranslationCache[HighestTableLevel - LowestTableLevel + 1];
+    private readonly TranslationCache[] _firstStageWalkCaches = new TranslationCache[HighestTableLevel - LowestTableLevel + 1];
+    private ulong _epoch;
     private ulong _invalidated;
     private ulong _readsDrainedTo;
     private ulong _writesDrainedTo;
 
     public RemappingCaches(VtdOptions options)
     {
-        Contexts = new(options.ContextCacheEntries);
+        Contexts = new(options);
         Pasids = new(options.ScalableMode ? options.PasidCacheEntries : 0);
-        Iotlb = new(options.IotlbSets, options.IotlbWays);
+        Iotlb = new(options.IotlbSets, options.IotlbWays, options.Replacement);
         int sets = options.WalkCacheEntriesPerLevel == 0 ? 0 : 1;
-        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        for (int i = 0; i < _walkCaches.Length; i++)
         {
-            _walkCaches[level] = new(sets, options.WalkCacheEntriesPerLevel);
-            _firstStageWalkCaches[level] = new(options.HasFirstStage ? sets : 0, options.WalkCacheEntriesPerLevel);
+            _walkCaches[i] = new(sets, options.WalkCacheEntriesPerLevel, options.Replacement);
+            _firstStageWalkCaches[i] = new(options.HasFirstStage ? sets : 0, options.WalkCacheEntriesPerLevel, options.Replacement);
         }
     }
 
-    /// <summary>Goes up with each invalidation and each change of the global settings.</summary>
-    public ulong Epoch { get; private set; }
+    /// <summary>Goes up with each invalidation and each change of the global settings. Read without a lock, too.</summary>
+    public ulong Epoch => Volatile.Read(ref _epoch);
 
     public ContextCache Contexts { get; }
 
@@ -49,10 +51,28 @@ internal sealed class RemappingCaches
     /// <summary>The TLBs of the devices, by requester id.</summary>
     public Dictionary<uint, DeviceTlb> Devices { get; } = [];
 
+    /// <summary>What is counted under the lock.</summary>
     public VtdStatistics Counts;
 
+    /// <summary>All that is counted.</summary>
+    public VtdStatistics Statistics
+    {
+        get
+        {
+            AccessCounts accesses = InFlight.Counts;
+            return Counts with
+            {
+                Translations = accesses.Translations,
+                IotlbHits = accesses.IotlbHits,
+                Walks = accesses.Walks,
+                WalkCacheHits = accesses.WalkCacheHits,
+                PasidCacheHits = accesses.PasidCacheHits,
+            };
+        }
+    }
+
     /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 5, of one stage that point to tables.</summary>
-    public TranslationCache WalkCache(bool isFirstStage, int level) => (isFirstStage ? _firstStageWalkCaches : _walkCaches)[level];
+    public TranslationCache WalkCache(bool isFirstStage, int level) => (isFirstStage ? _firstStageWalkCaches : _walkCaches)[level - LowestTableLevel];
 
     /// <summary>Whether what the access read is still good to be cached: no invalidation came since it began.</summary>
     public bool MayFill(int slot)
@@ -62,12 +82,16 @@ internal sealed class RemappingCaches
         return false;
     }
 
-    public ulong BeginEpoch() => Epoch = unchecked(Epoch + 1);
+    /// <summary>Ends the epoch, after all that was to change has changed; the new one.</summary>
+    public ulong EndEpoch()
+    {
+        Volatile.Write(ref _epoch, _epoch + 1);
+        return _epoch;
+    }
 
     /// <summary>Context-cache invalidation. In scalable mode the cache is not tagged by domain, so that a domain is all.</summary>
     public void InvalidateContexts(Granularity granularity, VtdDomainId domain, ushort source, int functionMask, bool isScalable)
     {
-        _invalidated = BeginEpoch();
         Counts.ContextInvalidations++;
         // FM: 0 no bit of the function number masked, 1 bit 2, 2 bits 2:1, 3 bits 2:0.
         ushort ignoredBits = (ushort)(functionMask switch { 0 => 0, 1 => 4, 2 => 6, _ => 7 });
@@ -87,12 +111,13 @@ internal sealed class RemappingCaches
                 Contexts.InvalidateDevice(domain, source, ignoredBits);
                 break;
         }
+
+        _invalidated = EndEpoch();
     }
 
     /// <summary>PASID-cache invalidation.</summary>
     public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, VtdPasid pasid)
     {
-        _invalidated = BeginEpoch();
         Counts.PasidCacheInvalidations++;
         switch (granularity)
         {
@@ -106,6 +131,8 @@ internal sealed class RemappingCaches
                 Pasids.InvalidatePasid(domain, pasid);
                 break;
         }
+
+        _invalidated = EndEpoch();
     }
 
     /// <summary>
@@ -114,18 +141,17 @@ internal sealed class RemappingCaches
     /// </summary>
     public void InvalidatePasidIotlb(Granularity granularity, CacheTag tag, PageSelection pages)
     {
-        _invalidated = BeginEpoch();
-        _readsDrainedTo = _writesDrainedTo = Epoch;
         Counts.PasidIotlbInvalidations++;
         bool isPasid = granularity == Granularity.Domain;
-        if (isPasid) Iotlb.InvalidateTag(tag);
-        else Iotlb.InvalidateFirstStageRange(tag, pages.Range);
-        if (!isPasid && pages.LeafOnly) return;
-        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        LineFilter filter = LineFilter.Of(tag);
+        if (!isPasid) filter = filter with { IsFirstStage = true, Range = pages.Range };
+        Iotlb.Invalidate(filter);
+        if (isPasid || !pages.LeafOnly)
         {
-            if (isPasid) _firstStageWalkCaches[level].InvalidateTag(tag);
-            else _firstStageWalkCaches[level].InvalidateFirstStageRange(tag, pages.Range);
+            foreach (TranslationCache cache in _firstStageWalkCaches) cache.Invalidate(filter);
         }
+
+        _invalidated = _readsDrainedTo = _writesDrainedTo = EndEpoch();
     }
 
     /// <summary>
@@ -135,40 +161,33 @@ internal sealed class RemappingCaches
     /// </summary>
     public void InvalidateIotlb(Granularity granularity, VtdDomainId domain, PageSelection pages, bool drainReads, bool drainWrites)
     {
-        _invalidated = BeginEpoch();
-        if (drainReads) _readsDrainedTo = Epoch;
-        if (drainWrites) _writesDrainedTo = Epoch;
+        LineFilter ofFirstStage = granularity == Granularity.Global ? LineFilter.All : new(domain.Value);
+        LineFilter filter = ofFirstStage;
         switch (granularity)
         {
             case Granularity.Global:
                 Counts.IotlbGlobalInvalidations++;
-                Iotlb.InvalidateAll();
                 break;
             case Granularity.Domain:
                 Counts.IotlbDomainInvalidations++;
-                Iotlb.InvalidateDomain(domain.Value);
                 break;
             case Granularity.Selective:
                 Counts.IotlbPageInvalidations++;
-                Iotlb.InvalidateRange(domain.Value, pages.Range);
-                Iotlb.InvalidateFirstStage(domain.Value);
+                filter = filter with { IsFirstStage = false, Range = pages.Range };
+                Iotlb.Invalidate(ofFirstStage with { IsFirstStage = true });
                 break;
         }
 
-        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
+        Iotlb.Invalidate(filter);
+        foreach (TranslationCache cache in _firstStageWalkCaches) cache.Invalidate(ofFirstStage);
+        if (granularity != Granularity.Selective || !pages.LeafOnly)
         {
-            if (granularity == Granularity.Global) _firstStageWalkCaches[level].InvalidateAll();
-            else _firstStageWalkCaches[level].InvalidateDomain(domain.Value);
+            foreach (TranslationCache cache in _walkCaches) cache.Invalidate(filter);
         }
 
-        if (granularity == Granularity.Selective && pages.LeafOnly) return;
-        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
-        {
-            TranslationCache cache = _walkCaches[level];
-            if (granularity == Granularity.Global) cache.InvalidateAll();
-            else if (granularity == Granularity.Domain) cache.InvalidateDomain(domain.Value);
-            else cache.InvalidateRange(domain.Value, pages.Range);
-        }
+        _invalidated = EndEpoch();
+        if (drainReads) _readsDrainedTo = Epoch;
+        if (drainWrites) _writesDrainedTo = Epoch;
     }
 
     /// <summary>
@@ -177,7 +196,7 @@ internal sealed class RemappingCaches
     /// </summary>
     public void InvalidateDeviceTlb(ushort source, uint pasid, bool isOfAllPasids, IovaRange range)
     {
-        BeginEpoch();
+        EndEpoch();
         Counts.DeviceTlbInvalidations++;
         if (Devices.TryGetValue(source, out DeviceTlb? device)) device.Invalidate(pasid, isOfAllPasids, range, Epoch);
     }
@@ -189,14 +208,12 @@ internal sealed class RemappingCaches
     /// <remarks><b>Source.</b> Intel VT-d specification, Handling of Page Requests.</remarks>
     public void ForgetAskedFor(CacheTag tag, Iova page)
     {
-        BeginEpoch();
-        var range = IovaRange.FromLength(page, 4096);
-        Iotlb.InvalidateTagRange(tag, range);
-        for (int level = LowestTableLevel; level <= HighestTableLevel; level++)
-        {
-            _firstStageWalkCaches[level].InvalidateTagRange(tag, range);
-            _walkCaches[level].InvalidateRange(tag.Domain, range);
-        }
+        LineFilter ofDomain = new(tag.Domain) { Range = IovaRange.FromLength(page, 4096) };
+        LineFilter filter = ofDomain with { Pasid = tag.Pasid };
+        Iotlb.Invalidate(filter);
+        foreach (TranslationCache cache in _firstStageWalkCaches) cache.Invalidate(filter);
+        foreach (TranslationCache cache in _walkCaches) cache.Invalidate(ofDomain);
+        EndEpoch();
     }
 
     /// <summary>
@@ -205,22 +222,24 @@ internal sealed class RemappingCaches
     /// are drained by the invalidation of their TLB.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Draining of Requests to Memory; Handling of Device-TLB Invalidations.</remarks>
-    public bool IsDrained =>
-        !InFlight.AnyTranslatingBefore(_invalidated)
-        && !InFlight.AnyReadBefore(_readsDrainedTo)
-        && !InFlight.AnyWriteBefore(_writesDrainedTo)
-        && AreDevicesDrained;
-
-    private bool AreDevicesDrained
+    public bool IsDrained
     {
         get
         {
-            foreach (DeviceTlb device in Devices.Values)
+            foreach (InFlightAccess access in InFlight)
             {
-                if (InFlight.AnyTranslatedBefore(device.InvalidatedAt, device.Source)) return false;
+                if (MustDrain(access)) return false;
             }
 
             return true;
         }
+    }
+
+    private bool MustDrain(in InFlightAccess access)
+    {
+        if (access.Phase == AccessPhase.Translating && access.Epoch < _invalidated) return true;
+        if (access.Translator is { } source) return Devices.TryGetValue(source, out DeviceTlb? device) && access.Epoch < device.InvalidatedAt;
+        if (access.Phase == AccessPhase.Asking) return false;
+        return access.Epoch < (access.Access == DeviceAccess.Read ? _readsDrainedTo : _writesDrainedTo);
     }
 }

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -18,17 +20,17 @@ internal struct CacheLine
 {
     public ulong Page;
     public ulong Target;
-    public ulong LastUse;
     public CacheTag Tag;
     public byte Level;
     public bool Valid;
     public bool IsFirstStage;
-    public bool Read;
-    public bool Write;
-    public bool User;
-    public bool Execute;
+    public Rights Rights;
     public bool Dirty;
     public VtdFaultReason Fault;
+
+    /// <summary>The same line for what an entry of a level translates around an address.</summary>
+    public readonly CacheLine At(CacheTag tag, Iova address, int level) =>
+        this with { Tag = tag, Level = (byte)level, Page = address.Value >> VtdEntries.Shift(level) };
 
     public readonly IovaRange Range
     {
@@ -40,145 +42,227 @@ internal struct CacheLine
     }
 }
 
+/// <summary>Which lines an invalidation drops: those that are all that is named here.</summary>
+/// <param name="Domain">Of this domain; null: of any.</param>
+internal readonly record struct LineFilter(ushort? Domain)
+{
+    /// <summary>With this PASID, or with none (<see cref="CacheTag.NoPasid"/>); null: with any.</summary>
+    public uint? Pasid { get; init; }
+
+    /// <summary>Of the first stage, or not; null: of either.</summary>
+    public bool? IsFirstStage { get; init; }
+
+    /// <summary>That share a byte with this; null: wherever.</summary>
+    public IovaRange? Range { get; init; }
+
+    public static LineFilter All => default;
+
+    public static LineFilter Of(CacheTag tag) => new(tag.Domain) { Pasid = tag.Pasid };
+
+    public bool Matches(in CacheLine line) =>
+        line.Valid
+        && (Domain is not { } domain || line.Tag.Domain == domain)
+        && (Pasid is not { } pasid || line.Tag.Pasid == pasid)
+        && (IsFirstStage is not { } isFirstStage || line.IsFirstStage == isFirstStage)
+        && (Range is not { } range || line.Range.Overlaps(range));
+}
+
 /// <summary>
-/// A set-associative cache of lines tagged by domain id, PASID, level and page number; the least recently used line of a set is
-/// replaced. The IOTLB is one, and so is the paging-structure cache of each level (with a single set).
+/// A set-associative cache of lines tagged by domain id, PASID, level and page number. The IOTLB is one, and so is the
+/// paging-structure cache of each level (with a single set).
 /// </summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, Caching Translation Information, Tagging of Cached Translations.</para>
-/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// <para><b>Threads.</b> Changed under the unit's lock; looked up by any number of threads without one.</para>
 /// </remarks>
 internal sealed class TranslationCache
 {
+    private const int HighestLevel = 5, HighestLeafLevel = 3;
+
     private readonly CacheLine[] _lines;
     private readonly int _ways;
     private readonly int _setMask;
-    private readonly int[] _countAtLevel = new int[6];
-    private ulong _clock;
+    private readonly CacheReplacement _replacement;
+    private readonly int[] _countAtLevel = new int[HighestLevel + 1];
+
+    // By line and by set: when a line was last used, or in FIFO filled. Each set has a time of its own, which goes on when another
+    // of its lines is used. Look-ups write both without a lock: what that may get wrong is which line is replaced.
+    private readonly uint[] _uses;
+    private readonly uint[] _times;
+    private uint _random = 1;
+    private int _count;
+    private int _firstStageCount;
+    private ChangeCounter _changes;
 
     /// <summary>A cache of <paramref name="sets"/> (a power of two) times <paramref name="ways"/> lines; 0 of either is no cache.</summary>
-    public TranslationCache(int sets, int ways)
+    public TranslationCache(int sets, int ways, CacheReplacement replacement)
     {
         _lines = new CacheLine[sets * ways];
         _ways = ways;
         _setMask = sets - 1;
+        _replacement = replacement;
+        _uses = new uint[_lines.Length];
+        _times = new uint[sets];
+        Array.Fill(_times, 1u);
     }
+
+    /// <summary>Whether it keeps nothing.</summary>
+    public bool IsOff => _lines.Length == 0;
 
     public ReadOnlySpan<CacheLine> Lines => _lines;
 
-    public ref CacheLine this[int index] => ref _lines[index];
-
-    /// <summary>The index of the line for <paramref name="iova"/> at <paramref name="level"/>, now the most recently used; -1 if there is none.</summary>
-    public int Find(CacheTag tag, ulong iova, int level)
+    /// <summary>
+    /// The line for <paramref name="iova"/> at <paramref name="level"/>. One that is changed meanwhile counts as not there, as
+    /// hardware may drop any line at any time. If there is none, <paramref name="line"/> is anything.
+    /// </summary>
+    public bool TryFind(CacheTag tag, ulong iova, int level, out CacheLine line)
     {
-        if (_countAtLevel[level] == 0) return -1;
+        Unsafe.SkipInit(out line);
+        if (_countAtLevel[level] == 0) return false;
+        int seen = _changes.Look();
         ulong page = iova >> VtdEntries.Shift(level);
-        int first = FirstOfSet(tag, page);
-        for (int i = first; i < first + _ways; i++)
+        int set = SetOf(tag.Domain, page);
+        int index = set * _ways;
+        for (int end = index + _ways; index < end; index++)
         {
-            ref CacheLine line = ref _lines[i];
-            if (line.Page != page || !line.Valid || line.Tag != tag || line.Level != level) continue;
-            line.LastUse = ++_clock;
-            return i;
+            ref readonly CacheLine found = ref _lines[index];
+            if (found.Page != page || !found.Valid || found.Tag != tag || found.Level != level) continue;
+            line = found;
+            if (!_changes.IsAsSeen(seen)) return false;
+            if (_replacement == CacheReplacement.LeastRecentlyUsed) Use(set, index);
+            return true;
         }
 
-        return -1;
+        return false;
     }
 
-    /// <summary>Keeps <paramref name="line"/>, in the place of the line of the same tag or of the least recently used.</summary>
+    /// <summary>
+    /// Where an access goes that a second-stage line lets through; false where <see cref="TryFind"/> has to say what there is.
+    /// </summary>
+    public bool TryReach(CacheTag tag, ulong iova, bool isWrite, out ulong address)
+    {
+        Rights needed = isWrite ? Rights.Write : Rights.Read;
+        for (int level = 1; level <= HighestLeafLevel; level++)
+        {
+            if (_countAtLevel[level] == 0) continue;
+            int seen = _changes.Look();
+            int shift = VtdEntries.Shift(level);
+            ulong page = iova >> shift;
+            int set = SetOf(tag.Domain, page);
+            int index = set * _ways;
+            for (int end = index + _ways; index < end; index++)
+            {
+                ref readonly CacheLine line = ref _lines[index];
+                if (line.Page != page || line.Level != level || !line.Valid || line.Tag != tag) continue;
+                address = line.Target | (iova & ((1UL << shift) - 1));
+                bool goes = (line.Rights & needed) != 0 && line.Fault == VtdFaultReason.None;
+                if (!goes || !_changes.IsAsSeen(seen)) return false;
+                if (_replacement == CacheReplacement.LeastRecentlyUsed) Use(set, index);
+                return true;
+            }
+        }
+
+        address = 0;
+        return false;
+    }
+
+    /// <summary>Keeps <paramref name="line"/>, in the place of the line of the same tag or of the one that is to be replaced.</summary>
     public void Insert(CacheLine line)
     {
         if (_lines.Length == 0) return;
-        int first = FirstOfSet(line.Tag, line.Page);
+        int set = SetOf(line.Tag.Domain, line.Page);
+        int victim = VictimFor(line, set);
+        _changes.Begin();
+        Drop(ref _lines[victim]);
+        line.Valid = true;
+        _lines[victim] = line;
+        _count++;
+        _countAtLevel[line.Level]++;
+        if (line.IsFirstStage) _firstStageCount++;
+        _changes.End();
+        Use(set, victim);
+    }
+
+    /// <summary>Drops the lines that <paramref name="filter"/> says, and no other.</summary>
+    public void Invalidate(in LineFilter filter)
+    {
+        if (_count == 0 || (filter.IsFirstStage == true && _firstStageCount == 0)) return;
+        _changes.Begin();
+        for (int level = 1; level <= HighestLevel; level++)
+        {
+            if (_countAtLevel[level] != 0) Invalidate(filter, level);
+        }
+
+        _changes.End();
+    }
+
+    private void Invalidate(in LineFilter filter, int level)
+    {
+        if (filter is { Domain: { } domain, Range: { } range })
+        {
+            ulong page = range.First.Value >> VtdEntries.Shift(level);
+            ulong count = (range.Last.Value >> VtdEntries.Shift(level)) - page + 1;
+            if (count <= (ulong)_setMask)
+            {
+                for (; count != 0; count--) Invalidate(filter, level, SetOf(domain, page++) * _ways, _ways);
+                return;
+            }
+        }
+
+        Invalidate(filter, level, 0, _lines.Length);
+    }
+
+    private void Invalidate(in LineFilter filter, int level, int first, int count)
+    {
+        foreach (ref CacheLine line in _lines.AsSpan(first, count))
+        {
+            if (line.Level == level && filter.Matches(line)) Drop(ref line);
+        }
+    }
+
+    private int VictimFor(in CacheLine line, int set)
+    {
+        int first = set * _ways;
         int victim = first;
+        long oldest = long.MaxValue;
         for (int i = first; i < first + _ways; i++)
         {
             ref readonly CacheLine other = ref _lines[i];
-            if (other.Valid && other.Page == line.Page && other.Tag == line.Tag && other.Level == line.Level)
-            {
-                victim = i;
-                break;
-            }
-
-            if (Age(other) < Age(_lines[victim])) victim = i;
+            if (other.Valid && other.Page == line.Page && other.Tag == line.Tag && other.Level == line.Level) return i;
+            long use = other.Valid ? _uses[i] : -1;
+            if (use >= oldest) continue;
+            oldest = use;
+            victim = i;
         }
 
-        Drop(ref _lines[victim]);
-        line.Valid = true;
-        line.LastUse = ++_clock;
-        _lines[victim] = line;
-        _countAtLevel[line.Level]++;
+        bool isFull = oldest >= 0;
+        return isFull && _replacement == CacheReplacement.Random ? first + NextRandom() % _ways : victim;
     }
 
-    public void InvalidateAll()
+    private void Use(int set, int index)
     {
-        foreach (ref CacheLine line in _lines.AsSpan()) Drop(ref line);
+        uint now = _times[set];
+        if (_uses[index] != now) _uses[index] = _times[set] = unchecked(now + 1);
     }
-
-    public void InvalidateDomain(ushort domain)
-    {
-        foreach (ref CacheLine line in _lines.AsSpan())
-        {
-            if (line.Tag.Domain == domain) Drop(ref line);
-        }
-    }
-
-    /// <summary>Drops the domain's second-stage lines that share a byte with <paramref name="range"/>, and no other.</summary>
-    public void InvalidateRange(ushort domain, IovaRange range)
-    {
-        foreach (ref CacheLine line in _lines.AsSpan())
-        {
-            if (line.Valid && !line.IsFirstStage && line.Tag.Domain == domain && line.Range.Overlaps(range)) Drop(ref line);
-        }
-    }
-
-    /// <summary>Drops the domain's first-stage lines.</summary>
-    public void InvalidateFirstStage(ushort domain)
-    {
-        foreach (ref CacheLine line in _lines.AsSpan())
-        {
-            if (line.IsFirstStage && line.Tag.Domain == domain) Drop(ref line);
-        }
-    }
-
-    /// <summary>Drops the lines of one PASID in one domain.</summary>
-    public void InvalidateTag(CacheTag tag)
-    {
-        foreach (ref CacheLine line in _lines.AsSpan())
-        {
-            if (line.Tag == tag) Drop(ref line);
-        }
-    }
-
-    /// <summary>Drops the first-stage lines of one PASID in one domain that share a byte with <paramref name="range"/>.</summary>
-    public void InvalidateFirstStageRange(CacheTag tag, IovaRange range)
-    {
-        foreach (ref CacheLine line in _lines.AsSpan())
-        {
-            if (line.Valid && line.IsFirstStage && line.Tag == tag && line.Range.Overlaps(range)) Drop(ref line);
-        }
-    }
-
-    /// <summary>Drops the lines of one tag that share a byte with <paramref name="range"/>.</summary>
-    public void InvalidateTagRange(CacheTag tag, IovaRange range)
-    {
-        foreach (ref CacheLine line in _lines.AsSpan())
-        {
-            if (line.Valid && line.Tag == tag && line.Range.Overlaps(range)) Drop(ref line);
-        }
-    }
-
-    private static ulong Age(in CacheLine line) => line.Valid ? line.LastUse : 0;
 
     private void Drop(ref CacheLine line)
     {
         if (!line.Valid) return;
         line.Valid = false;
+        _count--;
         _countAtLevel[line.Level]--;
+        if (line.IsFirstStage) _firstStageCount--;
     }
 
-    // Neighbouring pages fall into neighbouring sets; domain id and PASID only shift them, so that sharing a set is easy to
-    // provoke. Without a PASID nothing is added.
-    private int FirstOfSet(CacheTag tag, ulong page) =>
-        ((int)(page & 0x3FFF_FFFF) + tag.Domain + (int)(unchecked(tag.Pasid + 1) & VtdPasid.Largest) & _setMask) * _ways;
+    /// <summary>Marsaglia's xorshift: always the same from the start.</summary>
+    private int NextRandom()
+    {
+        _random ^= _random << 13;
+        _random ^= _random >> 17;
+        _random ^= _random << 5;
+        return (int)(_random >> 1);
+    }
+
+    // Neighbouring pages fall into neighbouring sets; the domain id only shifts them, so that sharing a set is easy to provoke.
+    private int SetOf(ushort domain, ulong page) => (int)(page + domain & (uint)_setMask);
 }

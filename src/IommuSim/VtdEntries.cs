@@ -81,19 +81,13 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IPagingEntry<Seco
 
     public static SecondStageEntry From(ulong bits) => new(bits);
 
-    public bool Read => (Bits & 1) != 0;
-
-    public bool Write => (Bits & 2) != 0;
-
     public bool IsPresent => (Bits & 3) != 0;
 
-    /// <summary>The second stage knows no privilege, and here no execute permission.</summary>
-    public bool User => true;
+    /// <summary>R is bit 0, W bit 1. The second stage knows no privilege, and here no execute permission.</summary>
+    public Rights Rights => (Rights)(Bits & 3) | Rights.User | Rights.Execute;
 
     /// <summary>Memory types of the second stage are not offered.</summary>
     public int PatIndex(int level) => 0;
-
-    public bool Execute => true;
 
     public bool IsDirty => (Bits & 1 << 9) != 0;
 

@@ -17,8 +17,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private ulong _queueTail;
     private ulong _queueGeneration;
     private bool _tailRefused;
-    private bool _waitHeld;
     private bool _waitCompleted;
+
+    // Set under _gate; the end of an access looks at it without it.
+    private volatile bool _waitHeld;
 
     private ulong QueueBytes => 4096UL << (int)(_queueAddress & 7);
 
@@ -39,8 +41,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         get
         {
-            if (!_root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
-            if (!_root.IsScalable) return DescriptorSet.Legacy;
+            if (!_settings.Root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
+            if (!_settings.Root.IsScalable) return DescriptorSet.Legacy;
             return IsWide ? DescriptorSet.Scalable : DescriptorSet.None;
         }
     }
@@ -55,16 +57,24 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// a wait descriptor has to let an access end first. In the last case the doorbell rings when it has.
     /// </returns>
     /// <remarks><b>Source.</b> Intel VT-d specification, Queued Invalidation Interface.</remarks>
-    public bool ProcessNextCommand()
+    public bool ProcessNextCommand() => Process(most: 1) == 1;
+
+    /// <summary>Consumes descriptors until <see cref="ProcessNextCommand"/> answers false.</summary>
+    /// <returns>How many were consumed.</returns>
+    public int ProcessCommands() => Process(int.MaxValue);
+
+    private int Process(int most)
     {
         lock (_commandGate)
         {
             // A step of a command that itself asks for the next one: it is not its turn.
-            if (_executing) return false;
+            if (_executing) return 0;
             _executing = true;
             try
             {
-                return FetchAndExecute();
+                int count = 0;
+                while (count < most && FetchAndExecute()) count++;
+                return count;
             }
             finally
             {
@@ -73,30 +83,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    /// <summary>Consumes descriptors until <see cref="ProcessNextCommand"/> answers false.</summary>
-    /// <returns>How many were consumed.</returns>
-    public int ProcessCommands()
-    {
-        int count = 0;
-        while (ProcessNextCommand()) count++;
-        return count;
-    }
-
     private bool FetchAndExecute()
     {
-        PhysAddr at;
-        ulong generation;
-        bool isWide;
-        DescriptorSet valid;
-        lock (_gate)
-        {
-            if (!IsQueueRunning || !IsTailValid || _queueHead == _queueTail) return false;
-            at = new((_queueAddress & VtdEntries.FrameMask) | _queueHead);
-            isWide = IsWide;
-            valid = ValidDescriptors;
-            generation = _queueGeneration;
-        }
-
+        // Without the lock: the head is moved by this thread alone, unless the generation moves, too; who moves the tail rings after it.
+        ulong generation = Volatile.Read(ref _queueGeneration);
+        if (!IsQueueRunning || !IsTailValid || _queueHead == _queueTail) return false;
+        var at = new PhysAddr((_queueAddress & VtdEntries.FrameMask) | _queueHead);
+        bool isWide = IsWide;
+        DescriptorSet valid = ValidDescriptors;
         _steps.At(SimStep.CommandFetch, at.Value);
         bool fetched = TryFetch(at, isWide, out InvalidationDescriptor descriptor);
         DescriptorKind kind = fetched ? descriptor.Classify(_options, valid) : DescriptorKind.Invalid;
@@ -124,7 +118,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             {
                 case DescriptorKind.Context:
                     _caches.InvalidateContexts(
-                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _root.IsScalable);
+                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
                     break;
                 case DescriptorKind.PasidCache:
                     _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
@@ -169,12 +163,18 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lock (_gate)
         {
             if (generation != _queueGeneration || !IsQueueRunning) return false;
-            if (!_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest))
+            if (MustHold(descriptor))
             {
-                // Said under the same lock as the end of an access is, so that the end cannot slip past unseen.
+                // Say it, then look again: an access that ends meanwhile sees what was said, or is seen to be over.
                 _waitHeld = true;
-                _caches.Counts.WaitsHeld++;
-                return false;
+                Interlocked.MemoryBarrierProcessWide();
+                if (MustHold(descriptor))
+                {
+                    _caches.Counts.WaitsHeld++;
+                    return false;
+                }
+
+                _waitHeld = false;
             }
         }
 
@@ -200,6 +200,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             return true;
         }
     }
+
+    private bool MustHold(in InvalidationDescriptor descriptor) =>
+        !_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest);
 
     private void AdvanceHead() => _queueHead = (_queueHead + DescriptorBytes) % QueueBytes;
 

@@ -52,7 +52,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lock (_gate)
         {
             isKnown = device.TryFind(address.Value, access, prefix, out translated);
-            slot = isKnown ? _caches.InFlight.BeginTranslated(device.Source, access, _caches.Epoch) : NoSlot;
+            slot = isKnown ? BeginByDevice(device.Source, access) : NoSlot;
             if (isKnown) _caches.Counts.DeviceTlbHits++;
         }
 
@@ -70,7 +70,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 if (isKnown)
                 {
                     device.Insert(completion.Line);
-                    slot = _caches.InFlight.BeginTranslated(device.Source, access, _caches.Epoch);
+                    slot = BeginByDevice(device.Source, access);
                 }
                 else
                 {
@@ -82,6 +82,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             EndAccess(asking);
         }
 
+        _steps.At(SimStep.ContextLookup, device.Source.Value);
         result = CheckOrEnd(new(device.Source, new(translated), access, prefix, slot) { Type = RequestType.Translated }, ref slot);
         return result.Ok ? AtsOutcome.Goes : AtsOutcome.Blocked;
     }
@@ -90,8 +91,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <returns>The unit's own answer; null if the request is in the queue, or was dropped and is not the last of its group.</returns>
     internal PageResponseCode? AskForPage(in PageRequest page, CacheTag? tag)
     {
-        int slot;
-        lock (_gate) slot = _caches.InFlight.BeginPageRequest(_caches.Epoch);
+        int slot = _caches.InFlight.Begin(page.Source, new(AccessPhase.Asking, DeviceAccess.Read, Translator: null, _caches.Epoch));
         try
         {
             _steps.At(SimStep.PageRequest, page.Page.Value);
@@ -121,71 +121,28 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
+    /// <summary>Begins an access by a translation that the device has; what may it reach is looked at all the same.</summary>
+    private int BeginByDevice(StreamId source, DeviceAccess access) =>
+        _caches.InFlight.Begin(source, new(AccessPhase.Translating, access, source.Value, _caches.Epoch));
+
     private TranslationResult AskForTranslation(
         DeviceTlb device, Iova address, DeviceAccess access, PasidPrefix? prefix, TranslationCompletion completion, out int slot)
     {
         lock (_gate)
         {
             _caches.Counts.TranslationRequests++;
-            slot = _caches.InFlight.Begin(access, _caches.Epoch);
+            slot = _caches.InFlight.Begin(device.Source, new(AccessPhase.Translating, access, Translator: null, _caches.Epoch));
         }
 
+        _steps.At(SimStep.ContextLookup, device.Source.Value);
         return CheckOrEnd(new(device.Source, address, access, prefix, slot) { Type = RequestType.Translation, Completion = completion }, ref slot);
-    }
-
-    /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
-    private TranslationResult CheckOrEnd(in Request request, ref int slot)
-    {
-        bool goesOn = false;
-        try
-        {
-            TranslationResult result = Check(request);
-            goesOn = result.Ok;
-            return result;
-        }
-        finally
-        {
-            if (!goesOn)
-            {
-                EndAccess(slot);
-                slot = NoSlot;
-            }
-        }
-    }
-
-    /// <summary>From the root table on. While translation is off there are no translations to ask for: the reason is then none.</summary>
-    private TranslationResult Check(in Request request)
-    {
-        _steps.At(SimStep.ContextLookup, request.Source.Value);
-        RootPointer root;
-        bool known;
-        CachedContext context;
-        lock (_gate)
-        {
-            if (!_translationEnabled)
-                return request.Type == RequestType.Translated ? GoOn(request.Slot, request.Address.Value) : TranslationResult.Blocked(VtdFaultReason.None);
-            root = _root;
-            known = _caches.Contexts.TryFind(request.Source, root.IsScalable, out context);
-        }
-
-        TranslationResult result = TranslateFrom(request, root, known, context, out bool isSilenced);
-        bool isRecoverable = request.Type == RequestType.Translation && result.Reason.IsRecoverable();
-        if (!result.Ok && !isRecoverable) RecordFault(request, result.Reason, isSilenced);
-        return result;
     }
 
     private VtdFaultReason CheckPageRequest(in Request request, out bool isSilenced)
     {
-        RootPointer root;
-        bool known;
-        CachedContext context;
         isSilenced = false;
-        lock (_gate)
-        {
-            root = _root;
-            known = _caches.Contexts.TryFind(request.Source, root.IsScalable, out context);
-        }
-
+        RootPointer root = _settings.Root;
+        bool known = _caches.Contexts.TryFind(request.Source, root.IsScalable, out CachedContext context);
         VtdFaultReason fault = root.Check(_options, hasPasid: false);
         if (fault != VtdFaultReason.None) return fault;
         if (!root.IsScalable) return VtdFaultReason.PageRequestInLegacyMode;                             // RTA.3

@@ -9,10 +9,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private const ulong HighHalf = ~LowHalf;
     private readonly EventRegisters _completionEvent = new();
 
+    // Set under _gate; an access looks at them without it.
+    private volatile Settings _settings = new(TranslationEnabled: false, default, IsPlain: false);
+
     // Under _gate.
-    private bool _translationEnabled;
     private ulong _enableChanged;
-    private RootPointer _root;
     private bool _rootSet;
     private ulong _rootChanged;
     private ulong _rootTableAddress;
@@ -107,7 +108,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         get
         {
             bool isSettled = !_caches.InFlight.AnyBefore(_enableChanged);
-            bool enabled = isSettled ? _translationEnabled : !_translationEnabled;
+            bool enabled = _settings.TranslationEnabled == isSettled;
             bool rootSet = _rootSet && !_caches.InFlight.AnyBefore(_rootChanged);
             return (enabled ? VtdRegisters.TranslationEnable : 0)
                 | (rootSet ? VtdRegisters.SetRootTablePointer : 0)
@@ -234,16 +235,16 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         if ((value & VtdRegisters.SetRootTablePointer) != 0)
         {
-            _root = new(_rootTableAddress);
+            Set(_settings.TranslationEnabled, new(_rootTableAddress));
             _rootSet = true;
-            _rootChanged = _caches.BeginEpoch();
+            _rootChanged = _caches.EndEpoch();
         }
 
         SwitchQueue((value & VtdRegisters.QueuedInvalidationEnable) != 0);
         bool enabled = (value & VtdRegisters.TranslationEnable) != 0;
-        if (enabled == _translationEnabled) return;
-        _translationEnabled = enabled;
-        _enableChanged = _caches.BeginEpoch();
+        if (enabled == _settings.TranslationEnabled) return;
+        Set(enabled, _settings.Root);
+        _enableChanged = _caches.EndEpoch();
         if (!enabled) _faults.ResetIndex();
     }
 
@@ -254,7 +255,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private void CommandContexts()
     {
         var granularity = (Granularity)(_contextCommand >> 61 & 3);
-        if (_queueEnabled || _root.Mode != 0) granularity = Granularity.Reserved;
+        if (_queueEnabled || _settings.Root.Mode != 0) granularity = Granularity.Reserved;
         if (granularity != Granularity.Reserved)
         {
             _caches.InvalidateContexts(
@@ -274,7 +275,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         var granularity = (Granularity)(_invalidateCommand >> 60 & 3);
         var pages = new PageSelection(_invalidateAddress);
         bool isMaskTooLarge = granularity == Granularity.Selective && pages.AddressMask > _options.MaximumAddressMask;
-        if (_queueEnabled || _root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
+        if (_queueEnabled || _settings.Root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
         if (granularity == Granularity.Reserved)
         {
             _invalidateCommand = Merge(_invalidateCommand, 0, VtdRegisters.Bit63 | 3UL << 57);
@@ -288,5 +289,17 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             drainReads: (_invalidateCommand & 1UL << 49) != 0,
             drainWrites: (_invalidateCommand & 1UL << 48) != 0);
         _invalidateCommand = Merge(_invalidateCommand, (ulong)granularity << 57, 3UL << 57);
+    }
+
+    /// <summary>What software has set for all accesses; those that have begun go on with what they saw.</summary>
+    /// <param name="TranslationEnabled">GSTS.TES.</param>
+    /// <param name="Root">The root table that the unit was given.</param>
+    /// <param name="IsPlain">Whether requests without PASID are translated as legacy mode does.</param>
+    private sealed record Settings(bool TranslationEnabled, RootPointer Root, bool IsPlain);
+
+    private void Set(bool translationEnabled, RootPointer root)
+    {
+        bool isPlain = translationEnabled && root.Mode == 0 && root.Check(_options, hasPasid: false) == VtdFaultReason.None;
+        _settings = new(translationEnabled, root, isPlain);
     }
 }

@@ -36,13 +36,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private CachedPasid FindPasid(in Request request, PhysAddr directory, VtdPasid pasid)
     {
         _steps.At(SimStep.PasidLookup, pasid.Value);
-        lock (_gate)
+        if (_caches.Pasids.TryFind(request.Source, pasid, out CachedPasid known))
         {
-            if (_caches.Pasids.TryFind(request.Source, pasid, out CachedPasid known))
-            {
-                _caches.Counts.PasidCacheHits++;
-                return known;
-            }
+            _caches.InFlight.CountsOf(request.Slot).PasidCacheHits++;
+            return known;
         }
 
         CachedPasid read = ScalableStructures.ReadPasid(_memory, _steps, _options, directory, pasid);

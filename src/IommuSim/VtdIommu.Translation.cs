@@ -51,26 +51,35 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
         if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
         _steps.At(SimStep.ContextLookup, source.Value);
-        RootPointer root;
-        bool known;
-        CachedContext context;
-        lock (_gate)
+        // In flight first, then the look: a change of what is looked at comes before the look, or waits for the access.
+        slot = _caches.InFlight.Begin(source, new(AccessPhase.Translating, access, Translator: null, _caches.Epoch));
+        ref AccessCounts counts = ref _caches.InFlight.CountsOf(slot);
+        counts.Translations++;
+        bool isLookedUp = false;
+        if (_settings.IsPlain && prefix is null && _caches.Contexts.TryFindPlain(source, out PlainTables tables)
+            && (address.Value & tables.Beyond) == 0 && !IsInterruptRange(address.Value))
         {
-            _caches.Counts.Translations++;
-            slot = _caches.InFlight.Begin(access, _caches.Epoch);
-            bool isInterrupt = access == DeviceAccess.Write && prefix is null && IsInterruptRange(address.Value);
-            if (!_translationEnabled || isInterrupt) return GoOn(slot, address.Value);
-            root = _root;
-            known = _caches.Contexts.TryFind(source, root.IsScalable, out context);
+            // What nearly every access is. Anything out of the ordinary is found once more, and then dealt with, below.
+            _steps.At(SimStep.IotlbLookup, address.Value);
+            isLookedUp = true;
+            if (_caches.Iotlb.TryReach(tables.Tag, address.Value, access == DeviceAccess.Write, out ulong reached) && !IsInterruptRange(reached))
+            {
+                counts.IotlbHits++;
+                return GoOn(slot, reached);
+            }
         }
 
-        var request = new Request(source, address, access, prefix, slot);
+        return CheckOrEnd(new(source, address, access, prefix, slot) { IsLookedUp = isLookedUp }, ref slot);
+    }
+
+    /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
+    private TranslationResult CheckOrEnd(in Request request, ref int slot)
+    {
         bool goesOn = false;
         try
         {
-            TranslationResult result = TranslateFrom(request, root, known, context, out bool isSilenced);
+            TranslationResult result = Check(request);
             goesOn = result.Ok;
-            if (!result.Ok) RecordFault(request, result.Reason, isSilenced);
             return result;
         }
         finally
@@ -83,13 +92,37 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
+    /// <summary>
+    /// From the root table on. While translation is off requests go where they want, but there are no translations to ask for:
+    /// the reason is then none.
+    /// </summary>
+    private TranslationResult Check(in Request request)
+    {
+        Settings settings = _settings;
+        bool isUntranslated = request.Type == RequestType.Untranslated;
+        bool isInterrupt = isUntranslated && request.Access == DeviceAccess.Write && request.Prefix is null && IsInterruptRange(request.Address.Value);
+        if (!settings.TranslationEnabled && request.Type == RequestType.Translation) return TranslationResult.Blocked(VtdFaultReason.None);
+        if (!settings.TranslationEnabled || isInterrupt) return GoOn(request.Slot, request.Address.Value);
+        bool known = _caches.Contexts.TryFind(request.Source, settings.Root.IsScalable, out CachedContext context);
+        TranslationResult result = TranslateFrom(request, settings.Root, known, context, out bool isSilenced);
+        bool isRecoverable = request.Type == RequestType.Translation && result.Reason.IsRecoverable();
+        if (!result.Ok && !isRecoverable) RecordFault(request, result.Reason, isSilenced);
+        return result;
+    }
+
     /// <summary>The access is over. If a wait descriptor stood still for it, the queue goes on.</summary>
     internal void EndAccess(int slot)
+    {
+        _caches.InFlight.End(slot);
+        // Seen unset, though a wait begins to stand still just now: that one looks again, and sees that the access is over.
+        if (_waitHeld) LetGo();
+    }
+
+    private void LetGo()
     {
         bool rings;
         lock (_gate)
         {
-            _caches.InFlight.End(slot);
             rings = _waitHeld && _caches.IsDrained;
             if (rings) _waitHeld = false;
         }
@@ -114,10 +147,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (context.Fault != VtdFaultReason.None) return TranslationResult.Blocked(context.Fault);
         if (request.Type != RequestType.Untranslated && !context.IsDeviceTlbEnabled)
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.DeviceTlbNotEnabled : VtdFaultReason.TranslationTypeBlocks);
-        if (request.Type == RequestType.Translated)
-        {
-            lock (_gate) return GoOn(request.Slot, request.Address.Value);
-        }
+        if (request.Type == RequestType.Translated) return GoOn(request.Slot, request.Address.Value);
 
         return context.IsScalable
             ? TranslateScalable(request, context.Scalable, ref isSilenced)
@@ -131,19 +161,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         ulong iova = request.Address.Value;
         if (!space.Reaches(iova, _options)) return TranslationResult.Blocked(space.Faults.BeyondWidth);    // LGN.1, SGN.1, SGN.5
 
-        _steps.At(SimStep.IotlbLookup, iova);
-        lock (_gate)
+        if (!request.IsLookedUp) _steps.At(SimStep.IotlbLookup, iova);
+        ref AccessCounts counts = ref _caches.InFlight.CountsOf(request.Slot);
+        if (TryFindInIotlb(space.Tag, iova, out CacheLine line) && !MustDirty(request, space, line))
         {
-            int index = FindInIotlb(space.Tag, iova);
-            if (index >= 0 && !MustDirty(request, space, _caches.Iotlb[index]))
-            {
-                _caches.Counts.IotlbHits++;
-                return Resolve(request, space, _caches.Iotlb[index]);
-            }
-
-            _caches.Counts.Walks++;
+            counts.IotlbHits++;
+            return Resolve(request, space, line);
         }
 
+        counts.Walks++;
         return space.IsFirstStage ? Walk<FirstStageEntry>(request, space) : Walk<SecondStageEntry>(request, space);
     }
 
@@ -162,16 +188,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
 
         if (request.Completion is not null)
-            Complete(request, space, new() { Level = 1, Read = true, Write = true, User = true, Execute = true }, address);
-        lock (_gate) return GoOn(request.Slot, address);
+            Complete(request, space, new() { Level = 1, Rights = Rights.All }, address);
+        return GoOn(request.Slot, address);
     }
 
-    private int FindInIotlb(CacheTag tag, ulong iova)
-    {
-        int index = -1;
-        for (int level = 1; level <= 3 && index < 0; level++) index = _caches.Iotlb.Find(tag, iova, level);
-        return index;
-    }
+    private bool TryFindInIotlb(CacheTag tag, ulong iova, out CacheLine line) =>
+        _caches.Iotlb.TryFind(tag, iova, 1, out line) || _caches.Iotlb.TryFind(tag, iova, 2, out line) || _caches.Iotlb.TryFind(tag, iova, 3, out line);
 
     /// <summary>
     /// Whether the cached translation lets a write through whose dirty flag is not known to be set: the hardware then goes to
@@ -179,7 +201,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// </summary>
     private static bool MustDirty(in Request request, in AddressSpace space, in CacheLine line) =>
         space.KeepsFlags && request.Access == DeviceAccess.Write && !line.Dirty
-        && line.Fault == VtdFaultReason.None && Denial(request, space, line) == VtdFaultReason.None;
+        && line.Fault == VtdFaultReason.None && Denial(request, space, line.Rights) == VtdFaultReason.None;
 
     /// <summary>
     /// Applies a cached or walked translation to the access. A cached one without the permission is final: software that
@@ -188,7 +210,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private TranslationResult Resolve(in Request request, in AddressSpace space, in CacheLine line)
     {
         if (line.Fault != VtdFaultReason.None) return TranslationResult.Blocked(line.Fault.For(request.Access));
-        VtdFaultReason denial = Denial(request, space, line);
+        VtdFaultReason denial = Denial(request, space, line.Rights);
         if (denial != VtdFaultReason.None) return TranslationResult.Blocked(denial);
         ulong address = line.Target | (request.Address.Value & VtdEntries.PageMask(line.Level));
         if (IsInterruptRange(address)) return TranslationResult.Blocked(space.Faults.InterruptOutput);    // LGN.4, SGN.8
@@ -203,33 +225,33 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private static void Complete(in Request request, in AddressSpace space, in CacheLine line, ulong address)
     {
         ulong mask = VtdEntries.PageMask(line.Level);
-        bool permitsWrite = Denial(request with { Access = DeviceAccess.Write }, space, line) == VtdFaultReason.None;
+        bool permitsWrite = Denial(request with { Access = DeviceAccess.Write }, space, line.Rights) == VtdFaultReason.None;
         Request reads = request with { Access = DeviceAccess.Read };
         request.Completion!.Line = new(
             request.Prefix?.Pasid.Value ?? CacheTag.NoPasid,
             request.Prefix is { Privileged: true },
             new(new(request.Address.Value & ~mask), new(request.Address.Value | mask)),
             address & ~mask,
-            Read: Denial(reads, space, line) == VtdFaultReason.None,
+            Read: Denial(reads, space, line.Rights) == VtdFaultReason.None,
             Write: permitsWrite && (!space.KeepsFlags || line.Dirty || request.Access == DeviceAccess.Write),
             Execute: reads.Execute);
     }
 
     /// <summary>The fault of an access that the entries of the walk together do not permit; None if they do.</summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Access Rights of first-stage and of second-stage translation.</remarks>
-    private static VtdFaultReason Denial(in Request request, in AddressSpace space, in CacheLine line)
+    private static VtdFaultReason Denial(in Request request, in AddressSpace space, Rights rights)
     {
         bool isWrite = request.Access == DeviceAccess.Write;
         if (space.IsFirstStage)
         {
-            if (!request.Privileged && !line.User) return VtdFaultReason.UserPrivilege;                  // SGN.2
-            if (request.Execute && !line.Execute) return VtdFaultReason.ExecuteDisabled;                 // SGN.3
+            if (!request.Privileged && (rights & Rights.User) == 0) return VtdFaultReason.UserPrivilege;                  // SGN.2
+            if (request.Execute && (rights & Rights.Execute) == 0) return VtdFaultReason.ExecuteDisabled;                 // SGN.3
             bool needsWrite = isWrite && (!request.Privileged || space.IsWriteProtected);
-            return needsWrite && !line.Write ? space.Faults.Write : VtdFaultReason.None;                 // SGN.6
+            return needsWrite && (rights & Rights.Write) == 0 ? space.Faults.Write : VtdFaultReason.None;                 // SGN.6
         }
 
-        if (!line.Read && !line.Write) return space.Faults.Absent(request.Access);                       // SSS.2
-        bool permitted = isWrite ? line.Write : line.Read;
+        if ((rights & (Rights.Read | Rights.Write)) == 0) return space.Faults.Absent(request.Access);                       // SSS.2
+        bool permitted = (rights & (isWrite ? Rights.Write : Rights.Read)) != 0;
         return permitted ? VtdFaultReason.None : space.Faults.Denied(request.Access);                    // LGN.2, LGN.3, SGN.6, SGN.7
     }
 
@@ -258,6 +280,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         StreamId Source, Iova Address, DeviceAccess Access, PasidPrefix? Prefix, int Slot, bool Privileged = false)
     {
         public RequestType Type { get; init; }
+
+        /// <summary>Whether it has come to the look-up in the IOTLB before.</summary>
+        public bool IsLookedUp { get; init; }
 
         /// <summary>What a translation request has found out.</summary>
         public TranslationCompletion? Completion { get; init; }

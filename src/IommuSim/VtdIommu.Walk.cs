@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using IommuSim.ScalableMode;
 using Platform;
 
@@ -30,95 +31,66 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         where TEntry : struct, IPagingEntry<TEntry>
     {
         ulong iova = request.Address.Value;
-        var line = new CacheLine
-        {
-            IsFirstStage = space.IsFirstStage, Target = space.Table.Value, Read = true, Write = true, User = true, Execute = true,
-        };
-        int level = space.Levels;
+        var step = new WalkStep(space.Levels, space.Table, Rights.All);
         _steps.At(SimStep.WalkCacheLookup, iova);
-        lock (_gate)
+        if (TryFindInWalkCaches(space, iova, out CacheLine known))
         {
-            if (FindInWalkCaches(space, iova, ref line)) level = line.Level - 1;
+            _caches.InFlight.CountsOf(request.Slot).WalkCacheHits++;
+            if (known.Fault != VtdFaultReason.None) return TranslationResult.Blocked(known.Fault.For(request.Access));
+            step = new(known.Level - 1, new(known.Target), known.Rights);
         }
 
-        if (line.Fault != VtdFaultReason.None) return TranslationResult.Blocked(line.Fault.For(request.Access));
         while (true)
         {
-            line.Tag = space.WalkTag;
-            line.Level = (byte)level;
-            line.Page = iova >> VtdEntries.Shift(level);
-            TEntry entry = ReadEntry<TEntry>(request, space, ref line);
-            if (line.Fault != VtdFaultReason.None) return BlockedByEntry(request, space, line);
-            line.Target = entry.Target(level).Value;
-            if (entry.IsLeaf(level)) return Complete(request, space, line);
-            FillWalkCache(request, line);
-            level--;
+            VtdFaultReason fault = ReadEntry(request, space, step, out TEntry entry);
+            if (fault != VtdFaultReason.None) return BlockedByEntry(request, space, step, fault);
+            Rights rights = step.Rights & entry.Rights;
+            PhysAddr target = entry.Target(step.Level);
+            if (entry.IsLeaf(step.Level)) return Complete(request, space, step.Level, target, rights, entry.IsDirty);
+            FillWalkCache(request, space, step.Level, target, rights);
+            step = new(step.Level - 1, target, rights);
         }
     }
 
-    /// <summary>
-    /// Reads the entry that <paramref name="line"/>, which comes from the level above, leads to; sets the flags that its use
-    /// calls for; adds its permissions to the line, or its fault.
-    /// </summary>
-    private TEntry ReadEntry<TEntry>(in Request request, in AddressSpace space, ref CacheLine line)
+    /// <summary>Reads the entry that a walk has come to and sets the flags that its use calls for.</summary>
+    /// <returns>The fault that there is in it.</returns>
+    private VtdFaultReason ReadEntry<TEntry>(in Request request, in AddressSpace space, in WalkStep step, out TEntry entry)
+        where TEntry : struct, IPagingEntry<TEntry>
+    {
+        PhysAddr at = VtdEntries.EntryAddress(step.Table, request.Address.Value, step.Level);
+        _steps.At(SimStep.WalkRead, at.Value);
+        if (!_memory.TryRead64(at, out ulong bits))
+        {
+            entry = default;
+            return step.Level == space.Levels ? space.Faults.TopUnreachable : space.Faults.NextUnreachable;
+        }
+
+        entry = TEntry.From(bits);
+        VtdFaultReason fault = Check(entry, space, step.Level, request.Access);
+        return fault == VtdFaultReason.None && space.KeepsFlags ? KeepFlags(request, space, step, at, ref entry, bits) : fault;
+    }
+
+    /// <summary>Sets the flags that an entry must have for this use. A leaf that does not permit the access is not used.</summary>
+    private VtdFaultReason KeepFlags<TEntry>(
+        in Request request, in AddressSpace space, in WalkStep step, PhysAddr at, ref TEntry entry, ulong bits)
         where TEntry : struct, IPagingEntry<TEntry>
     {
         // Software that changes the entry again and again makes the hardware give up (SFS.10, SSS.6).
         const int Attempts = 8;
-        PhysAddr at = VtdEntries.EntryAddress(new(line.Target), request.Address.Value, line.Level);
-        _steps.At(SimStep.WalkRead, at.Value);
-        if (!_memory.TryRead64(at, out ulong bits))
-        {
-            line.Fault = line.Level == space.Levels ? space.Faults.TopUnreachable : space.Faults.NextUnreachable;
-            return default;
-        }
-
         for (int attempt = 0; attempt < Attempts; attempt++)
         {
-            TEntry entry = TEntry.From(bits);
-            line.Fault = Check(entry, space, line.Level, request.Access);
-            if (line.Fault != VtdFaultReason.None) return entry;
-            CacheLine combined = WithPermissions(line, entry);
-            ulong wanted = WantedFlags(request, space, entry, combined);
-            if ((bits & wanted) == wanted)
-            {
-                combined.Dirty = entry.IsDirty;
-                line = combined;
-                return entry;
-            }
-
-            if (!space.IsWalkSnooped)
-            {
-                line.Fault = space.Faults.FlagsNotSnooped;                                               // SFS.9, SSS.5
-                return entry;
-            }
-
+            bool isLeaf = entry.IsLeaf(step.Level);
+            if (isLeaf && Denial(request, space, step.Rights & entry.Rights) != VtdFaultReason.None) return VtdFaultReason.None;
+            ulong wanted = entry.FlagsFor(space, dirties: isLeaf && request.Access == DeviceAccess.Write);
+            if ((bits & wanted) == wanted) return VtdFaultReason.None;
+            if (!space.IsWalkSnooped) return space.Faults.FlagsNotSnooped;                               // SFS.9, SSS.5
             bits = SetFlags(at, bits, wanted);
+            entry = TEntry.From(bits);
+            VtdFaultReason fault = Check(entry, space, step.Level, request.Access);
+            if (fault != VtdFaultReason.None) return fault;
         }
 
-        line.Fault = space.Faults.FlagsNotUpdated;
-        return default;
-    }
-
-    /// <summary>Permission is what every entry on the way grants.</summary>
-    private static CacheLine WithPermissions<TEntry>(CacheLine line, TEntry entry)
-        where TEntry : struct, IPagingEntry<TEntry>
-    {
-        line.Read &= entry.Read;
-        line.Write &= entry.Write;
-        line.User &= entry.User;
-        line.Execute &= entry.Execute;
-        return line;
-    }
-
-    /// <summary>The flags that the entry must have for this use. A leaf that does not permit the access is not used.</summary>
-    private static ulong WantedFlags<TEntry>(in Request request, in AddressSpace space, TEntry entry, in CacheLine combined)
-        where TEntry : struct, IPagingEntry<TEntry>
-    {
-        if (!space.KeepsFlags) return 0;
-        bool isLeaf = entry.IsLeaf(combined.Level);
-        if (isLeaf && Denial(request, space, combined) != VtdFaultReason.None) return 0;
-        return entry.FlagsFor(space, dirties: isLeaf && request.Access == DeviceAccess.Write);
+        return space.Faults.FlagsNotUpdated;
     }
 
     /// <summary>Sets flags in an entry if it still is what was read; what it is now.</summary>
@@ -135,16 +107,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return found == bits ? bits | flags : found;
     }
 
-    private bool FindInWalkCaches(in AddressSpace space, ulong iova, ref CacheLine line)
+    private bool TryFindInWalkCaches(in AddressSpace space, ulong iova, out CacheLine line)
     {
-        for (int level = 2; level <= space.Levels; level++)
+        Unsafe.SkipInit(out line);
+        for (int level = RemappingCaches.LowestTableLevel; level <= space.Levels; level++)
         {
-            TranslationCache cache = _caches.WalkCache(space.IsFirstStage, level);
-            int index = cache.Find(space.WalkTag, iova, level);
-            if (index < 0) continue;
-            _caches.Counts.WalkCacheHits++;
-            line = cache[index];
-            return true;
+            if (_caches.WalkCache(space.IsFirstStage, level).TryFind(space.WalkTag, iova, level, out line)) return true;
         }
 
         return false;
@@ -162,31 +130,30 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// above the last level, in the paging-structure cache for all that it should have translated. Of the first stage nothing
     /// is (Details of IOTLB Use).
     /// </summary>
-    private TranslationResult BlockedByEntry(in Request request, in AddressSpace space, CacheLine line)
+    private TranslationResult BlockedByEntry(in Request request, in AddressSpace space, in WalkStep step, VtdFaultReason reason)
     {
-        VtdFaultReason reason = line.Fault;
         if (!_options.CachingMode || space.IsFirstStage || !reason.IsLasting()) return TranslationResult.Blocked(reason);
         _steps.At(SimStep.IotlbFill, request.Address.Value);
+        var line = new CacheLine { Fault = reason, Rights = step.Rights };
         lock (_gate)
         {
             if (!_caches.MayFill(request.Slot)) return TranslationResult.Blocked(reason);
-            if (line.Level > 1) _caches.WalkCache(isFirstStage: false, line.Level).Insert(line);
-            line.Tag = space.Tag;
-            line.Level = 1;
-            line.Page = request.Address.Value >> VtdEntries.Shift(1);
-            _caches.Iotlb.Insert(line);
+            if (step.Level > 1) _caches.WalkCache(isFirstStage: false, step.Level).Insert(line.At(space.WalkTag, request.Address, step.Level));
+            _caches.Iotlb.Insert(line.At(space.Tag, request.Address, level: 1));
         }
 
         return TranslationResult.Blocked(reason);
     }
 
-    private void FillWalkCache(in Request request, in CacheLine line)
+    private void FillWalkCache(in Request request, in AddressSpace space, int level, PhysAddr table, Rights rights)
     {
-        if (_options.WalkCacheEntriesPerLevel == 0) return;
+        TranslationCache cache = _caches.WalkCache(space.IsFirstStage, level);
+        if (cache.IsOff) return;
         _steps.At(SimStep.WalkCacheFill, request.Address.Value);
+        CacheLine line = new CacheLine { Target = table.Value, Rights = rights, IsFirstStage = space.IsFirstStage }.At(space.WalkTag, request.Address, level);
         lock (_gate)
         {
-            if (_caches.MayFill(request.Slot)) _caches.WalkCache(line.IsFirstStage, line.Level).Insert(line);
+            if (_caches.MayFill(request.Slot)) cache.Insert(line);
         }
     }
 
@@ -195,16 +162,24 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// for the first stage. Nor does it where flags are kept: a leaf that does not permit the access has no Accessed flag set, and
     /// an access that it permits would find it in the IOTLB and set none (Accessed and Dirty Flags).
     /// </summary>
-    private TranslationResult Complete(in Request request, in AddressSpace space, CacheLine line)
+    private TranslationResult Complete(in Request request, in AddressSpace space, int level, PhysAddr target, Rights rights, bool isDirty)
     {
         _steps.At(SimStep.IotlbFill, request.Address.Value);
-        line.Tag = space.Tag;
+        CacheLine line = new CacheLine { Target = target.Value, Rights = rights, Dirty = isDirty, IsFirstStage = space.IsFirstStage }.At(space.Tag, request.Address, level);
+        TranslationResult result = Resolve(request, space, line);
+        bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
+        if (!isCached || _caches.Iotlb.IsOff) return result;
         lock (_gate)
         {
-            TranslationResult result = Resolve(request, space, line);
-            bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
-            if (isCached && _caches.MayFill(request.Slot)) _caches.Iotlb.Insert(line);
-            return result;
+            if (_caches.MayFill(request.Slot)) _caches.Iotlb.Insert(line);
         }
+
+        return result;
     }
+
+    /// <summary>Where a walk is.</summary>
+    /// <param name="Level">Of the entry that comes next.</param>
+    /// <param name="Table">The table that it is in.</param>
+    /// <param name="Rights">What the entries before it grant together.</param>
+    private readonly record struct WalkStep(int Level, PhysAddr Table, Rights Rights);
 }

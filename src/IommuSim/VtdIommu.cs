@@ -1,3 +1,4 @@
+using IommuSim.ScalableMode;
 using Platform;
 
 namespace IommuSim;
@@ -63,7 +64,7 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
     {
         get
         {
-            lock (_gate) return _caches.Counts;
+            lock (_gate) return _caches.Statistics;
         }
     }
 
@@ -121,13 +122,13 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
         new(line.Tag.Domain),
         line.Range,
         new(line.Target),
-        line.Read,
-        line.Write,
+        line.Rights.HasFlag(Rights.Read),
+        line.Rights.HasFlag(Rights.Write),
         line.Fault,
         line.Tag.PasidOrNull,
         line.IsFirstStage ? TranslationStage.FirstStage : TranslationStage.SecondStage,
-        line.User,
-        line.Execute);
+        line.Rights.HasFlag(Rights.User),
+        line.Rights.HasFlag(Rights.Execute));
 
     private static void AddEntries(List<WalkCacheEntry> entries, TranslationCache cache)
     {

@@ -13,6 +13,19 @@ public enum CommandMode
     Manual,
 }
 
+/// <summary>Which line of a full set of a cache of translations makes room for a new one.</summary>
+public enum CacheReplacement
+{
+    /// <summary>The one that was not used for the longest time.</summary>
+    LeastRecentlyUsed,
+
+    /// <summary>The one that came first, however often it was used.</summary>
+    FirstInFirstOut,
+
+    /// <summary>Any; the same in each run.</summary>
+    Random,
+}
+
 /// <summary>What a simulated VT-d unit can do and how large its caches are. The capability registers are computed from it.</summary>
 /// <remarks><b>Source.</b> Intel VT-d specification, Capability Register and Extended Capability Register.</remarks>
 public sealed record VtdOptions
@@ -31,6 +44,9 @@ public sealed record VtdOptions
 
     /// <summary>Entries of the paging-structure cache of each level (page directory and up), fully associative; 0 for none.</summary>
     public int WalkCacheEntriesPerLevel { get; init; } = 8;
+
+    /// <summary>Which line is replaced in the IOTLB and in the paging-structure caches.</summary>
+    public CacheReplacement Replacement { get; init; }
 
     /// <summary>Entries of the direct-mapped context cache; 0 for none.</summary>
     public int ContextCacheEntries { get; init; } = 16;
@@ -225,6 +241,7 @@ public sealed record VtdOptions
         Require(MaximumAddressMask is >= 0 and <= 63, nameof(MaximumAddressMask), "0 to 63");
         Require(PasidBits is >= 1 and <= 20, nameof(PasidBits), "1 to 20");
         Require(PasidCacheEntries >= 0, nameof(PasidCacheEntries), "0 or more");
+        Require(Enum.IsDefined(Replacement), nameof(Replacement), "a CacheReplacement");
         Require(Enum.IsDefined(Commands), nameof(Commands), "a CommandMode");
     }
 

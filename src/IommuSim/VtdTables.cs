@@ -132,7 +132,7 @@ public static partial class VtdTables
             _ => throw new ArgumentOutOfRangeException(nameof(stage), stage, "pass-through has no tables"),
         };
         if (!isKnown) throw new ArgumentOutOfRangeException(nameof(levels), levels, "tables of the stage have not so many levels");
-        return new(root, stage, levels, 0, true, true, true, true);
+        return new(root, stage, levels, 0, Rights.All);
     }
 
     /// <summary>Every present entry below a table, depth first.</summary>
@@ -178,16 +178,13 @@ public static partial class VtdTables
         {
             IsLeaf = entry.IsLeaf(table.Level),
             Target = entry.Target(table.Level),
-            Read = table.Read && entry.Read,
-            Write = table.Write && entry.Write,
-            User = table.User && entry.User,
-            Execute = table.Execute && entry.Execute,
+            Rights = table.Rights & entry.Rights,
             PatIndex = entry.IsLeaf(table.Level) ? entry.PatIndex(table.Level) : 0,
         };
     }
 
     private readonly record struct Table(
-        PhysAddr Address, TranslationStage Stage, int Level, ulong First, bool Read, bool Write, bool User, bool Execute);
+        PhysAddr Address, TranslationStage Stage, int Level, ulong First, Rights Rights);
 
     private readonly record struct Found(Table Parent, ulong First, PhysAddr At, VtdFaultReason Fault)
     {
@@ -197,18 +194,14 @@ public static partial class VtdTables
 
         public PhysAddr Target { get; init; }
 
-        public bool Read { get; init; }
-
-        public bool Write { get; init; }
-
-        public bool User { get; init; }
-
-        public bool Execute { get; init; }
+        public Rights Rights { get; init; }
 
         public int PatIndex { get; init; }
 
-        public Table ToTable() => new(Target, Parent.Stage, Level - 1, First, Read, Write, User, Execute);
+        public Table ToTable() => new(Target, Parent.Stage, Level - 1, First, Rights);
 
-        public DecodedLeaf ToLeaf() => new(new(First), 1UL << VtdEntries.Shift(Level), Target, Read, Write, User, Execute, PatIndex);
+        public DecodedLeaf ToLeaf() => new(
+            new(First), 1UL << VtdEntries.Shift(Level), Target,
+            Rights.HasFlag(Rights.Read), Rights.HasFlag(Rights.Write), Rights.HasFlag(Rights.User), Rights.HasFlag(Rights.Execute), PatIndex);
     }
 }

@@ -32,17 +32,34 @@ internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Ta
 
     public WalkFaults Faults => IsFirstStage ? WalkFaults.FirstStage : Pasid is null ? WalkFaults.Legacy : WalkFaults.SecondStage;
 
+    /// <summary>The bits of an address that second-stage tables translate: the smaller of what the unit (MGAW) and the tables (AGAW) can do.</summary>
+    public int Width(VtdOptions options) => Math.Min(options.GuestAddressWidth, VtdEntries.Width(Levels));
+
     /// <summary>
     /// Whether the tables can translate the address: in the second stage one within the smaller of what the unit (MGAW) and the
     /// tables (AGAW) can do, in the first stage a canonical one.
     /// </summary>
     public bool Reaches(ulong address, VtdOptions options)
     {
-        if (!IsFirstStage) return address >> Math.Min(options.GuestAddressWidth, VtdEntries.Width(Levels)) == 0;
+        if (!IsFirstStage) return address >> Width(options) == 0;
         // The bits from the highest translated one up are all alike.
         long sign = unchecked((long)address) >> (VtdEntries.Width(Levels) - 1);
         return sign is 0 or -1;
     }
+}
+
+/// <summary>What paging entries grant.</summary>
+[Flags]
+internal enum Rights : byte
+{
+    None = 0,
+    Read = 1,
+    Write = 2,
+
+    /// <summary>Requests without supervisor privilege.</summary>
+    User = 4,
+    Execute = 8,
+    All = Read | Write | User | Execute,
 }
 
 /// <summary>What the format of a stage's paging entries says of one entry, so that the walk is written once.</summary>
@@ -53,13 +70,8 @@ internal interface IPagingEntry<TSelf>
 
     bool IsPresent { get; }
 
-    bool Read { get; }
-
-    bool Write { get; }
-
-    bool User { get; }
-
-    bool Execute { get; }
+    /// <summary>What the entry grants; on the way to a page every entry must grant it.</summary>
+    Rights Rights { get; }
 
     /// <summary>Whether the dirty flag of a leaf is set.</summary>
     bool IsDirty { get; }

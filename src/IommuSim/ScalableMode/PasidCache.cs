@@ -16,19 +16,22 @@ internal readonly record struct CachedPasid(PasidTableEntry Entry, VtdFaultReaso
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, PASID-Cache, and the table of cache tags: looked up by source id and PASID,
 /// invalidated by PASID and domain id.</para>
-/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// <para><b>Threads.</b> Changed under the unit's lock; looked up by any number of threads without one.</para>
 /// </remarks>
 internal sealed class PasidCache(int count)
 {
     private readonly Line[] _lines = new Line[count];
+    private ChangeCounter _changes;
 
+    /// <summary>Finds the entry of a requester's PASID. One that is changed meanwhile counts as not there.</summary>
     public bool TryFind(StreamId source, VtdPasid pasid, out CachedPasid found)
     {
         if (_lines.Length != 0)
         {
+            int seen = _changes.Look();
             ref readonly Line line = ref _lines[IndexOf(source, pasid)];
             found = line.Content;
-            return line.Valid && line.Source == source && line.Pasid == pasid;
+            return line.Valid && line.Source == source && line.Pasid == pasid && _changes.IsAsSeen(seen);
         }
 
         found = default;
@@ -37,26 +40,17 @@ internal sealed class PasidCache(int count)
 
     public void Insert(StreamId source, VtdPasid pasid, in CachedPasid content)
     {
-        if (_lines.Length != 0) _lines[IndexOf(source, pasid)] = new(true, source, pasid, content);
+        if (_lines.Length == 0) return;
+        _changes.Begin();
+        _lines[IndexOf(source, pasid)] = new(true, source, pasid, content);
+        _changes.End();
     }
 
-    public void InvalidateAll() => Array.Clear(_lines);
+    public void InvalidateAll() => Invalidate(static (in Line _) => true);
 
-    public void InvalidateDomain(VtdDomainId domain)
-    {
-        foreach (ref Line line in _lines.AsSpan())
-        {
-            if (line.Content.Tag == domain) line = default;
-        }
-    }
+    public void InvalidateDomain(VtdDomainId domain) => Invalidate((in Line line) => line.Content.Tag == domain);
 
-    public void InvalidatePasid(VtdDomainId domain, VtdPasid pasid)
-    {
-        foreach (ref Line line in _lines.AsSpan())
-        {
-            if (line.Content.Tag == domain && line.Pasid == pasid) line = default;
-        }
-    }
+    public void InvalidatePasid(VtdDomainId domain, VtdPasid pasid) => Invalidate((in Line line) => line.Content.Tag == domain && line.Pasid == pasid);
 
     public void AddTo(List<PasidCacheEntry> entries)
     {
@@ -70,6 +64,19 @@ internal sealed class PasidCache(int count)
 
     // Neighbouring PASIDs fall into neighbouring lines; the requester only shifts them, so that sharing a line is easy to provoke.
     private uint IndexOf(StreamId source, VtdPasid pasid) => (source.Value + pasid.Value) % (uint)_lines.Length;
+
+    private void Invalidate(Match matches)
+    {
+        _changes.Begin();
+        foreach (ref Line line in _lines.AsSpan())
+        {
+            if (matches(line)) line = default;
+        }
+
+        _changes.End();
+    }
+
+    private delegate bool Match(in Line line);
 
     private readonly record struct Line(bool Valid, StreamId Source, VtdPasid Pasid, CachedPasid Content);
 }

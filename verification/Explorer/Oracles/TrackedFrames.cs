@@ -23,7 +23,7 @@ public sealed class TrackedFrames(IFrameSource inner, Attempt attempt, Func<Phys
     public ulong FreeBytes => inner.FreeBytes;
 
     /// <summary>Whether the address lies in a block that is handed out.</summary>
-    public bool IsLive(PhysAddr address) => _live.Any(block => address.Value - block.Key < block.Value && address.Value >= block.Key);
+    public bool IsLive(PhysAddr address) => _live.Any(block => address.Value >= block.Key && address.Value - block.Key < block.Value);
 
     /// <inheritdoc/>
     public VcmmError TryAllocate(ulong byteCount, out PhysAddr block)

@@ -25,7 +25,7 @@ public sealed class HouseRules
         { SpecRoom.Location, [] },
         { LibraryRoom.Location, ["Platform"] },
         { SimulatorRoom.Location, ["Platform"] },
-        { typeof(Workloads.AllRows).Assembly.Location, ["Platform", "Vcmm"] },
+        { typeof(Workloads.AllRows).Assembly.Location, ["Platform", "Vcmm", "IommuSim"] },
     };
 
     public static TheoryData<string> ShippedRooms => [PlatformRoom.Location, SpecRoom.Location, LibraryRoom.Location, SimulatorRoom.Location];
