@@ -1,10 +1,13 @@
 namespace IommuSim;
 
 /// <summary>
-/// Lets readers look at what one writer at a time changes, without a lock: who has read counts before and after, and drops what it
-/// read if the count was odd or has moved. What is read must have no references in it, since it may be torn until then.
+/// Lets readers look at what writers change, without a lock: who has read counts before and after, and drops what it read if
+/// the count was odd or has moved. What is read must have no references in it, since it may be torn until then. Writers keep
+/// each other out by the same count.
 /// </summary>
-/// <remarks><b>Threads.</b> Writers under a lock of their own; any number of readers.</remarks>
+/// <remarks>
+/// <b>Threads.</b> Any number. Between <see cref="Begin"/> and <see cref="End"/> a writer waits for nothing.
+/// </remarks>
 internal struct ChangeCounter
 {
     private int _count;
@@ -19,13 +22,25 @@ internal struct ChangeCounter
         return _count == count && (count & 1) == 0;
     }
 
+    /// <summary>Before a change that need not be made: false while another writer is at work.</summary>
+    public bool TryBegin()
+    {
+        int count = _count;
+        return (count & 1) == 0 && Interlocked.CompareExchange(ref _count, unchecked(count + 1), count) == count;
+    }
+
     /// <summary>Before a change.</summary>
     public void Begin()
     {
-        _count = unchecked(_count + 1);
-        Volatile.WriteBarrier();
+        var spin = new SpinWait();
+        while (!TryBegin()) spin.SpinOnce(sleep1Threshold: -1);
     }
 
     /// <summary>After it.</summary>
-    public void End() => Volatile.Write(ref _count, unchecked(_count + 1));
+    public void End()
+    {
+        // Not Volatile.Write: a controlled schedule could stop before it, and others would spin.
+        Volatile.WriteBarrier();
+        _count = unchecked(_count + 1);
+    }
 }

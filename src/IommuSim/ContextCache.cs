@@ -100,6 +100,9 @@ internal sealed class ContextCache(VtdOptions options)
         return (lineCount & (lineCount - 1)) == 0 ? source.Value & (lineCount - 1) : source.Value % lineCount;
     }
 
+    /// <summary>Drops each line or not.</summary>
+    public void Evict(Xorshift random) => Invalidate((in Line _) => random.Next(2) == 0);
+
     private void Invalidate(Match matches)
     {
         _changes.Begin();

@@ -45,6 +45,7 @@ internal struct AccessCounts
     public long Walks;
     public long WalkCacheHits;
     public long PasidCacheHits;
+    public long DiscardedFills;
 
     public void Add(in AccessCounts other)
     {
@@ -53,6 +54,7 @@ internal struct AccessCounts
         Walks += other.Walks;
         WalkCacheHits += other.WalkCacheHits;
         PasidCacheHits += other.PasidCacheHits;
+        DiscardedFills += other.DiscardedFills;
     }
 }
 

@@ -9,9 +9,10 @@ namespace IommuSim;
 /// <para><b>Source.</b> Intel VT-d specification, Caching Translation Information. Software relies on an invalidation
 /// covering what it names; it must not rely on it covering more. So every invalidation here covers exactly what it names.</para>
 /// <para><b>Epochs.</b> Each invalidation ends an epoch. What was read from memory in an earlier epoch is not put into a
-/// cache, and a wait descriptor lets the accesses of earlier epochs end (see <see cref="IsDrained"/>). Since look-ups take no
-/// lock, an invalidation drops first and ends the epoch then: who begins in the new one finds nothing of what was dropped.</para>
-/// <para><b>Threads.</b> Under the unit's lock, but for <see cref="Epoch"/>, the look-ups, and <see cref="InFlight"/>.</para>
+/// cache, and a wait descriptor lets the accesses of earlier epochs end (see <see cref="IsDrained"/>).</para>
+/// <para><b>Threads.</b> Under the unit's lock, but for <see cref="Epoch"/>, look-ups, fills, and <see cref="InFlight"/>. An
+/// invalidation is therefore no instant: it has an epoch of its own, an odd one, while it drops. Who begins in that may find what
+/// is about to be dropped: it fills nothing, and has to be waited for. Who begins later finds nothing of it.</para>
 /// </remarks>
 internal sealed class RemappingCaches
 {
@@ -67,6 +68,7 @@ internal sealed class RemappingCaches
                 Walks = accesses.Walks,
                 WalkCacheHits = accesses.WalkCacheHits,
                 PasidCacheHits = accesses.PasidCacheHits,
+                DiscardedFills = Counts.DiscardedFills + accesses.DiscardedFills,
             };
         }
     }
@@ -74,25 +76,34 @@ internal sealed class RemappingCaches
     /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 5, of one stage that point to tables.</summary>
     public TranslationCache WalkCache(bool isFirstStage, int level) => (isFirstStage ? _firstStageWalkCaches : _walkCaches)[level - LowestTableLevel];
 
-    /// <summary>Whether what the access read is still good to be cached: no invalidation came since it began.</summary>
-    public bool MayFill(int slot)
-    {
-        if (InFlight.Began(slot) == Epoch) return true;
-        Counts.DiscardedFills++;
-        return false;
-    }
+    /// <summary>Whether what the access read is still good to be cached; for the caches of structures, under the lock.</summary>
+    public bool MayFill(int slot) => Discard(slot, new FillGuard(in _epoch, InFlight.Began(slot)).IsGood);
 
-    /// <summary>Ends the epoch, after all that was to change has changed; the new one.</summary>
-    public ulong EndEpoch()
+    /// <summary>Puts what the access read into a cache, if it is still good. Needs no lock.</summary>
+    public void Fill(TranslationCache cache, int slot, in CacheLine line) =>
+        Discard(slot, cache.TryInsert(line, new FillGuard(in _epoch, InFlight.Began(slot))));
+
+    /// <summary>Before something is dropped, or set anew.</summary>
+    public void BeginChange() => Volatile.Write(ref _epoch, _epoch + 1);
+
+    /// <summary>After it: accesses that began in an earlier epoch than the one returned may have seen what was before.</summary>
+    public ulong EndChange()
     {
         Volatile.Write(ref _epoch, _epoch + 1);
         return _epoch;
+    }
+
+    private bool Discard(int slot, bool isGood)
+    {
+        if (!isGood) InFlight.CountsOf(slot).DiscardedFills++;
+        return isGood;
     }
 
     /// <summary>Context-cache invalidation. In scalable mode the cache is not tagged by domain, so that a domain is all.</summary>
     public void InvalidateContexts(Granularity granularity, VtdDomainId domain, ushort source, int functionMask, bool isScalable)
     {
         Counts.ContextInvalidations++;
+        BeginChange();
         // FM: 0 no bit of the function number masked, 1 bit 2, 2 bits 2:1, 3 bits 2:0.
         ushort ignoredBits = (ushort)(functionMask switch { 0 => 0, 1 => 4, 2 => 6, _ => 7 });
         switch (granularity)
@@ -112,13 +123,14 @@ internal sealed class RemappingCaches
                 break;
         }
 
-        _invalidated = EndEpoch();
+        _invalidated = EndChange();
     }
 
     /// <summary>PASID-cache invalidation.</summary>
     public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, VtdPasid pasid)
     {
         Counts.PasidCacheInvalidations++;
+        BeginChange();
         switch (granularity)
         {
             case PasidGranularity.Global:
@@ -132,7 +144,7 @@ internal sealed class RemappingCaches
                 break;
         }
 
-        _invalidated = EndEpoch();
+        _invalidated = EndChange();
     }
 
     /// <summary>
@@ -142,6 +154,7 @@ internal sealed class RemappingCaches
     public void InvalidatePasidIotlb(Granularity granularity, CacheTag tag, PageSelection pages)
     {
         Counts.PasidIotlbInvalidations++;
+        BeginChange();
         bool isPasid = granularity == Granularity.Domain;
         LineFilter filter = LineFilter.Of(tag);
         if (!isPasid) filter = filter with { IsFirstStage = true, Range = pages.Range };
@@ -151,7 +164,7 @@ internal sealed class RemappingCaches
             foreach (TranslationCache cache in _firstStageWalkCaches) cache.Invalidate(filter);
         }
 
-        _invalidated = _readsDrainedTo = _writesDrainedTo = EndEpoch();
+        _invalidated = _readsDrainedTo = _writesDrainedTo = EndChange();
     }
 
     /// <summary>
@@ -161,6 +174,7 @@ internal sealed class RemappingCaches
     /// </summary>
     public void InvalidateIotlb(Granularity granularity, VtdDomainId domain, PageSelection pages, bool drainReads, bool drainWrites)
     {
+        BeginChange();
         LineFilter ofFirstStage = granularity == Granularity.Global ? LineFilter.All : new(domain.Value);
         LineFilter filter = ofFirstStage;
         switch (granularity)
@@ -185,7 +199,7 @@ internal sealed class RemappingCaches
             foreach (TranslationCache cache in _walkCaches) cache.Invalidate(filter);
         }
 
-        _invalidated = EndEpoch();
+        _invalidated = EndChange();
         if (drainReads) _readsDrainedTo = Epoch;
         if (drainWrites) _writesDrainedTo = Epoch;
     }
@@ -196,7 +210,8 @@ internal sealed class RemappingCaches
     /// </summary>
     public void InvalidateDeviceTlb(ushort source, uint pasid, bool isOfAllPasids, IovaRange range)
     {
-        EndEpoch();
+        BeginChange();
+        EndChange();
         Counts.DeviceTlbInvalidations++;
         if (Devices.TryGetValue(source, out DeviceTlb? device)) device.Invalidate(pasid, isOfAllPasids, range, Epoch);
     }
@@ -208,12 +223,23 @@ internal sealed class RemappingCaches
     /// <remarks><b>Source.</b> Intel VT-d specification, Handling of Page Requests.</remarks>
     public void ForgetAskedFor(CacheTag tag, Iova page)
     {
+        BeginChange();
         LineFilter ofDomain = new(tag.Domain) { Range = IovaRange.FromLength(page, 4096) };
         LineFilter filter = ofDomain with { Pasid = tag.Pasid };
         Iotlb.Invalidate(filter);
         foreach (TranslationCache cache in _firstStageWalkCaches) cache.Invalidate(filter);
         foreach (TranslationCache cache in _walkCaches) cache.Invalidate(ofDomain);
-        EndEpoch();
+        EndChange();
+    }
+
+    /// <summary>Drops about half of everything.</summary>
+    public void Evict(Xorshift random)
+    {
+        Contexts.Evict(random);
+        Pasids.Evict(random);
+        Iotlb.Evict(random);
+        foreach (TranslationCache cache in _walkCaches) cache.Evict(random);
+        foreach (TranslationCache cache in _firstStageWalkCaches) cache.Evict(random);
     }
 
     /// <summary>
@@ -242,4 +268,14 @@ internal sealed class RemappingCaches
         if (access.Phase == AccessPhase.Asking) return false;
         return access.Epoch < (access.Access == DeviceAccess.Read ? _readsDrainedTo : _writesDrainedTo);
     }
+}
+
+/// <summary>Whether what was read in an epoch may still be cached: no invalidation came since, or is under way.</summary>
+internal readonly ref struct FillGuard(ref readonly ulong epoch, ulong began)
+{
+    private readonly ref readonly ulong _epoch = ref epoch;
+    private readonly ulong _began = began;
+
+    // A plain read: who asks has a fence behind it, and is not to be stopped here by a controlled schedule.
+    public bool IsGood => _epoch == _began && (_began & 1) == 0;
 }

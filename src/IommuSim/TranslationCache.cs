@@ -28,9 +28,16 @@ internal struct CacheLine
     public bool Dirty;
     public VtdFaultReason Fault;
 
-    /// <summary>The same line for what an entry of a level translates around an address.</summary>
-    public readonly CacheLine At(CacheTag tag, Iova address, int level) =>
-        this with { Tag = tag, Level = (byte)level, Page = address.Value >> VtdEntries.Shift(level) };
+    /// <summary>A line for what an entry of a level translates around an address.</summary>
+    public CacheLine(CacheTag tag, Iova address, int level, bool isFirstStage, ulong target, Rights rights)
+    {
+        Tag = tag;
+        Page = address.Value >> VtdEntries.Shift(level);
+        Level = (byte)level;
+        IsFirstStage = isFirstStage;
+        Target = target;
+        Rights = rights;
+    }
 
     public readonly IovaRange Range
     {
@@ -73,7 +80,7 @@ internal readonly record struct LineFilter(ushort? Domain)
 /// </summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, Caching Translation Information, Tagging of Cached Translations.</para>
-/// <para><b>Threads.</b> Changed under the unit's lock; looked up by any number of threads without one.</para>
+/// <para><b>Threads.</b> Any number, without a lock.</para>
 /// </remarks>
 internal sealed class TranslationCache
 {
@@ -89,7 +96,7 @@ internal sealed class TranslationCache
     // of its lines is used. Look-ups write both without a lock: what that may get wrong is which line is replaced.
     private readonly uint[] _uses;
     private readonly uint[] _times;
-    private uint _random = 1;
+    private readonly Xorshift _random = new(1);
     private int _count;
     private int _firstStageCount;
     private ChangeCounter _changes;
@@ -167,20 +174,28 @@ internal sealed class TranslationCache
     }
 
     /// <summary>Keeps <paramref name="line"/>, in the place of the line of the same tag or of the one that is to be replaced.</summary>
-    public void Insert(CacheLine line)
+    /// <param name="line">What to keep.</param>
+    /// <param name="guard">Is asked when no invalidation can come in between any more.</param>
+    /// <returns>False if the guard objects.</returns>
+    public bool TryInsert(in CacheLine line, in FillGuard guard)
     {
-        if (_lines.Length == 0) return;
-        int set = SetOf(line.Tag.Domain, line.Page);
-        int victim = VictimFor(line, set);
-        _changes.Begin();
-        Drop(ref _lines[victim]);
-        line.Valid = true;
-        _lines[victim] = line;
-        _count++;
-        _countAtLevel[line.Level]++;
-        if (line.IsFirstStage) _firstStageCount++;
+        // Hardware need not keep anything, and does not while it is busy.
+        if (IsOff || !_changes.TryBegin()) return true;
+        bool isGood = guard.IsGood;
+        if (isGood)
+        {
+            int set = SetOf(line.Tag.Domain, line.Page);
+            int victim = VictimFor(line, set);
+            Drop(ref _lines[victim]);
+            Set(ref _lines[victim], line);
+            _count++;
+            _countAtLevel[line.Level]++;
+            if (line.IsFirstStage) _firstStageCount++;
+            Use(set, victim);
+        }
+
         _changes.End();
-        Use(set, victim);
+        return isGood;
     }
 
     /// <summary>Drops the lines that <paramref name="filter"/> says, and no other.</summary>
@@ -191,6 +206,18 @@ internal sealed class TranslationCache
         for (int level = 1; level <= HighestLevel; level++)
         {
             if (_countAtLevel[level] != 0) Invalidate(filter, level);
+        }
+
+        _changes.End();
+    }
+
+    /// <summary>Drops each line or not.</summary>
+    public void Evict(Xorshift random)
+    {
+        _changes.Begin();
+        foreach (ref CacheLine line in _lines.AsSpan())
+        {
+            if (random.Next(2) == 0) Drop(ref line);
         }
 
         _changes.End();
@@ -236,13 +263,27 @@ internal sealed class TranslationCache
         }
 
         bool isFull = oldest >= 0;
-        return isFull && _replacement == CacheReplacement.Random ? first + NextRandom() % _ways : victim;
+        return isFull && _replacement == CacheReplacement.Random ? first + _random.Next(_ways) : victim;
     }
 
     private void Use(int set, int index)
     {
         uint now = _times[set];
         if (_uses[index] != now) _uses[index] = _times[set] = unchecked(now + 1);
+    }
+
+    // Field by field: to copy the whole would wait until the stores that made the line have left the processor.
+    private static void Set(ref CacheLine place, in CacheLine line)
+    {
+        place.Page = line.Page;
+        place.Target = line.Target;
+        place.Tag = line.Tag;
+        place.Level = line.Level;
+        place.Valid = true;
+        place.IsFirstStage = line.IsFirstStage;
+        place.Rights = line.Rights;
+        place.Dirty = line.Dirty;
+        place.Fault = line.Fault;
     }
 
     private void Drop(ref CacheLine line)
@@ -252,15 +293,6 @@ internal sealed class TranslationCache
         _count--;
         _countAtLevel[line.Level]--;
         if (line.IsFirstStage) _firstStageCount--;
-    }
-
-    /// <summary>Marsaglia's xorshift: always the same from the start.</summary>
-    private int NextRandom()
-    {
-        _random ^= _random << 13;
-        _random ^= _random >> 17;
-        _random ^= _random << 5;
-        return (int)(_random >> 1);
     }
 
     // Neighbouring pages fall into neighbouring sets; the domain id only shifts them, so that sharing a set is easy to provoke.

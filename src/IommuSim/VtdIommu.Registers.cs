@@ -235,16 +235,18 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         if ((value & VtdRegisters.SetRootTablePointer) != 0)
         {
+            _caches.BeginChange();
             Set(_settings.TranslationEnabled, new(_rootTableAddress));
             _rootSet = true;
-            _rootChanged = _caches.EndEpoch();
+            _rootChanged = _caches.EndChange();
         }
 
         SwitchQueue((value & VtdRegisters.QueuedInvalidationEnable) != 0);
         bool enabled = (value & VtdRegisters.TranslationEnable) != 0;
         if (enabled == _settings.TranslationEnabled) return;
+        _caches.BeginChange();
         Set(enabled, _settings.Root);
-        _enableChanged = _caches.EndEpoch();
+        _enableChanged = _caches.EndChange();
         if (!enabled) _faults.ResetIndex();
     }
 

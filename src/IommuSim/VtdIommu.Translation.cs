@@ -48,8 +48,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// </summary>
     internal TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix, out int slot)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
-        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
+        CheckRequester(source, prefix);
         _steps.At(SimStep.ContextLookup, source.Value);
         // In flight first, then the look: a change of what is looked at comes before the look, or waits for the access.
         slot = _caches.InFlight.Begin(source, new(AccessPhase.Translating, access, Translator: null, _caches.Epoch));
@@ -70,6 +69,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
 
         return CheckOrEnd(new(source, address, access, prefix, slot) { IsLookedUp = isLookedUp }, ref slot);
+    }
+
+    private static void CheckRequester(StreamId source, PasidPrefix? prefix)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
+        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
     }
 
     /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
@@ -103,10 +108,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         bool isInterrupt = isUntranslated && request.Access == DeviceAccess.Write && request.Prefix is null && IsInterruptRange(request.Address.Value);
         if (!settings.TranslationEnabled && request.Type == RequestType.Translation) return TranslationResult.Blocked(VtdFaultReason.None);
         if (!settings.TranslationEnabled || isInterrupt) return GoOn(request.Slot, request.Address.Value);
-        bool known = _caches.Contexts.TryFind(request.Source, settings.Root.IsScalable, out CachedContext context);
-        TranslationResult result = TranslateFrom(request, settings.Root, known, context, out bool isSilenced);
-        bool isRecoverable = request.Type == RequestType.Translation && result.Reason.IsRecoverable();
-        if (!result.Ok && !isRecoverable) RecordFault(request, result.Reason, isSilenced);
+        TranslationResult result = TranslateFrom(request, settings.Root, out bool isSilenced);
+        bool isQuiet = request.Type == RequestType.Prefetch || (request.Type == RequestType.Translation && result.Reason.IsRecoverable());
+        if (!result.Ok && !isQuiet) RecordFault(request, result.Reason, isSilenced);
         return result;
     }
 
@@ -134,18 +138,17 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// From the root pointer on. <paramref name="isSilenced"/>: an entry on the way has FPD set, which silences the qualified
     /// faults, whether or not the entry is present.
     /// </summary>
-    private TranslationResult TranslateFrom(
-        in Request request, RootPointer root, bool known, CachedContext context, out bool isSilenced)
+    private TranslationResult TranslateFrom(in Request request, RootPointer root, out bool isSilenced)
     {
         isSilenced = false;
         VtdFaultReason fault = root.Check(_options, request.Prefix is not null);
         if (fault != VtdFaultReason.None) return TranslationResult.Blocked(fault);
-        if (!known) context = FetchContext(request, root);
+        if (!_caches.Contexts.TryFind(request.Source, root.IsScalable, out CachedContext context)) context = FetchContext(request, root);
         isSilenced = context.FaultProcessingDisabled;
         if (request.Prefix is null && IsInterruptRange(request.Address.Value))
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.ScalableRead : VtdFaultReason.Read);
         if (context.Fault != VtdFaultReason.None) return TranslationResult.Blocked(context.Fault);
-        if (request.Type != RequestType.Untranslated && !context.IsDeviceTlbEnabled)
+        if (request.Type is RequestType.Translation or RequestType.Translated && !context.IsDeviceTlbEnabled)
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.DeviceTlbNotEnabled : VtdFaultReason.TranslationTypeBlocks);
         if (request.Type == RequestType.Translated) return GoOn(request.Slot, request.Address.Value);
 

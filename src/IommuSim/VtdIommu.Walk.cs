@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using IommuSim.DeviceSide;
 using IommuSim.ScalableMode;
 using Platform;
 
@@ -83,6 +84,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             if (isLeaf && Denial(request, space, step.Rights & entry.Rights) != VtdFaultReason.None) return VtdFaultReason.None;
             ulong wanted = entry.FlagsFor(space, dirties: isLeaf && request.Access == DeviceAccess.Write);
             if ((bits & wanted) == wanted) return VtdFaultReason.None;
+            if (request.Type == RequestType.Prefetch) return space.Faults.FlagsNotUpdated;
             if (!space.IsWalkSnooped) return space.Faults.FlagsNotSnooped;                               // SFS.9, SSS.5
             bits = SetFlags(at, bits, wanted);
             entry = TEntry.From(bits);
@@ -134,14 +136,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         if (!_options.CachingMode || space.IsFirstStage || !reason.IsLasting()) return TranslationResult.Blocked(reason);
         _steps.At(SimStep.IotlbFill, request.Address.Value);
-        var line = new CacheLine { Fault = reason, Rights = step.Rights };
-        lock (_gate)
+        if (step.Level > 1)
         {
-            if (!_caches.MayFill(request.Slot)) return TranslationResult.Blocked(reason);
-            if (step.Level > 1) _caches.WalkCache(isFirstStage: false, step.Level).Insert(line.At(space.WalkTag, request.Address, step.Level));
-            _caches.Iotlb.Insert(line.At(space.Tag, request.Address, level: 1));
+            var absent = new CacheLine(space.WalkTag, request.Address, step.Level, isFirstStage: false, target: 0, step.Rights) { Fault = reason };
+            _caches.Fill(_caches.WalkCache(isFirstStage: false, step.Level), request.Slot, absent);
         }
 
+        var line = new CacheLine(space.Tag, request.Address, level: 1, isFirstStage: false, target: 0, step.Rights) { Fault = reason };
+        _caches.Fill(_caches.Iotlb, request.Slot, line);
         return TranslationResult.Blocked(reason);
     }
 
@@ -150,11 +152,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         TranslationCache cache = _caches.WalkCache(space.IsFirstStage, level);
         if (cache.IsOff) return;
         _steps.At(SimStep.WalkCacheFill, request.Address.Value);
-        CacheLine line = new CacheLine { Target = table.Value, Rights = rights, IsFirstStage = space.IsFirstStage }.At(space.WalkTag, request.Address, level);
-        lock (_gate)
-        {
-            if (_caches.MayFill(request.Slot)) cache.Insert(line);
-        }
+        var line = new CacheLine(space.WalkTag, request.Address, level, space.IsFirstStage, table.Value, rights);
+        _caches.Fill(cache, request.Slot, line);
     }
 
     /// <summary>
@@ -165,15 +164,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private TranslationResult Complete(in Request request, in AddressSpace space, int level, PhysAddr target, Rights rights, bool isDirty)
     {
         _steps.At(SimStep.IotlbFill, request.Address.Value);
-        CacheLine line = new CacheLine { Target = target.Value, Rights = rights, Dirty = isDirty, IsFirstStage = space.IsFirstStage }.At(space.Tag, request.Address, level);
+        var line = new CacheLine(space.Tag, request.Address, level, space.IsFirstStage, target.Value, rights) { Dirty = isDirty };
         TranslationResult result = Resolve(request, space, line);
         bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
         if (!isCached || _caches.Iotlb.IsOff) return result;
-        lock (_gate)
-        {
-            if (_caches.MayFill(request.Slot)) _caches.Iotlb.Insert(line);
-        }
-
+        _caches.Fill(_caches.Iotlb, request.Slot, line);
         return result;
     }
 

@@ -16,6 +16,9 @@ internal enum RequestType : byte
 
     /// <summary>PRI: a page.</summary>
     Page,
+
+    /// <summary>None at all: the unit itself wants to know the translation.</summary>
+    Prefetch,
 }
 
 /// <summary>What an access by a device's own translation came to.</summary>

@@ -65,6 +65,9 @@ internal sealed class PasidCache(int count)
     // Neighbouring PASIDs fall into neighbouring lines; the requester only shifts them, so that sharing a line is easy to provoke.
     private uint IndexOf(StreamId source, VtdPasid pasid) => (source.Value + pasid.Value) % (uint)_lines.Length;
 
+    /// <summary>Drops each line or not.</summary>
+    public void Evict(Xorshift random) => Invalidate((in Line _) => random.Next(2) == 0);
+
     private void Invalidate(Match matches)
     {
         _changes.Begin();
