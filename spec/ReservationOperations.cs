@@ -4,9 +4,9 @@ namespace Vcmm.Spec;
 /// <param name="Reservation">The name of the reservation.</param>
 /// <param name="In">The region or the bound.</param>
 /// <param name="ByteCount">In bytes.</param>
-/// <param name="Permissions">What devices may do.</param>
+/// <param name="Attributes">What is granted, and how caches are used.</param>
 /// <param name="Alignment">Of the first address.</param>
-public sealed record Reserve(ObjectId Reservation, ObjectId In, ulong ByteCount, Permissions Permissions, ulong Alignment) : Operation
+public sealed record Reserve(ObjectId Reservation, ObjectId In, ulong ByteCount, Attributes Attributes, ulong Alignment) : Operation
 {
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Reservation];
@@ -20,8 +20,8 @@ public sealed record Reserve(ObjectId Reservation, ObjectId In, ulong ByteCount,
 /// <param name="In">The region or the bound.</param>
 /// <param name="First">The first address.</param>
 /// <param name="ByteCount">In bytes.</param>
-/// <param name="Permissions">What devices may do.</param>
-public sealed record ReserveAt(ObjectId Reservation, ObjectId In, ulong First, ulong ByteCount, Permissions Permissions) : Operation
+/// <param name="Attributes">What is granted, and how caches are used.</param>
+public sealed record ReserveAt(ObjectId Reservation, ObjectId In, ulong First, ulong ByteCount, Attributes Attributes) : Operation
 {
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Reservation];
@@ -52,7 +52,7 @@ public sealed record Release(ObjectId Reservation) : Operation
 }
 
 /// <summary>Gives a reservation other attributes.</summary>
-public sealed record SetAttributes(ObjectId Reservation, Permissions Permissions) : Operation
+public sealed record SetAttributes(ObjectId Reservation, Attributes Attributes) : Operation
 {
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Reservation];
@@ -92,7 +92,7 @@ public sealed record UnbackPart(ObjectId Reservation, ulong Offset, ulong ByteCo
 }
 
 /// <summary>Reserves a range and maps it to memory, in one.</summary>
-public sealed record Map(ObjectId Reservation, ObjectId Vcm, ObjectId Memory, Permissions Permissions, ulong Alignment) : Operation
+public sealed record Map(ObjectId Reservation, ObjectId Vcm, ObjectId Memory, Attributes Attributes, ulong Alignment) : Operation
 {
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Reservation];
@@ -113,11 +113,11 @@ public sealed record Unmap(ObjectId Reservation) : Operation
 /// <param name="Memory">The name of the memory.</param>
 /// <param name="Vcm">The region.</param>
 /// <param name="ByteCount">In bytes.</param>
-/// <param name="Permissions">What devices may do.</param>
+/// <param name="Attributes">What is granted, and how caches are used.</param>
 /// <param name="ChunkSizes">As of <see cref="AllocateMemory"/>; in a one-to-one region the memory is of one piece.</param>
 /// <param name="Scattered">As of <see cref="AllocateMemory"/>.</param>
 public sealed record Bind(
-    ObjectId Reservation, ObjectId Memory, ObjectId Vcm, ulong ByteCount, Permissions Permissions, ulong ChunkSizes, bool Scattered) : Operation
+    ObjectId Reservation, ObjectId Memory, ObjectId Vcm, ulong ByteCount, Attributes Attributes, ulong ChunkSizes, bool Scattered) : Operation
 {
     /// <summary>From which banks.</summary>
     public BankRequest From { get; init; }

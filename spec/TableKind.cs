@@ -37,6 +37,23 @@ public sealed record TableModel(TableKind Kind, ulong LastAddress)
     /// <summary>What they can grant, no more and no less.</summary>
     public ImmutableArray<Permissions> Grantable { get; init; } = [Permissions.Read, Permissions.Write, Permissions.ReadWrite];
 
+    /// <summary>Whether they can keep requests without supervisor privilege out.</summary>
+    public bool HasPrivilege { get; init; }
+
+    /// <summary>Whether the hardware notes in them what devices use and write to.</summary>
+    public bool NotesUse { get; init; }
+
+    /// <summary>What they can say of caches. Of anything else they say the first.</summary>
+    public ImmutableArray<CachePolicy> CachePolicies { get; init; } = [CachePolicy.WriteBackWriteAllocate];
+
     /// <summary>The last physical address that they can lead to.</summary>
     public ulong LastTarget { get; init; } = (1UL << 52) - 1;
+
+    /// <summary>Whether they can protect just so. The secure address space none of them knows.</summary>
+    public bool Protects(Attributes attributes) =>
+        Grantable.Contains(attributes.Permissions) && (HasPrivilege || !attributes.SupervisorOnly) && !attributes.Secure;
+
+    /// <summary>What they say of a translation.</summary>
+    public Translation Says(Translation translation) =>
+        CachePolicies.Contains(translation.Cache) ? translation : translation with { Cache = CachePolicies[0] };
 }

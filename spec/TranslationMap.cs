@@ -5,14 +5,22 @@ namespace Vcmm.Spec;
 /// <param name="Read">Whether it may be read.</param>
 /// <param name="Write">Whether it may be written.</param>
 /// <param name="Execute">Whether instructions may be fetched from it.</param>
-public readonly record struct Translation(ulong Target, bool Read = true, bool Write = true, bool Execute = false)
+/// <param name="SupervisorOnly">Whether all of that is for requests with supervisor privilege alone.</param>
+/// <param name="Cache">How accesses use caches.</param>
+public readonly record struct Translation(
+    ulong Target, bool Read = true, bool Write = true, bool Execute = false, bool SupervisorOnly = false, CachePolicy Cache = CachePolicy.WriteBackWriteAllocate)
 {
+    /// <summary>Whether a request without supervisor privilege may do this.</summary>
+    /// <param name="access"><see cref="Permissions.Read"/> or <see cref="Permissions.Write"/>.</param>
+    public bool Grants(Permissions access) => !SupervisorOnly && access switch { Permissions.Read => Read, Permissions.Write => Write, _ => Execute };
+
     /// <summary>The translation of the address <paramref name="byteCount"/> further on in the same contiguous mapping.</summary>
     /// <exception cref="OverflowException">The target does not fit in 64 bits.</exception>
     public Translation Advance(ulong byteCount) => this with { Target = checked(Target + byteCount) };
 
-    /// <summary><c>0x5000 rw</c>.</summary>
-    public override string ToString() => $"0x{Target:x} {(Read ? "r" : "-")}{(Write ? "w" : "-")}{(Execute ? "x" : "")}";
+    /// <summary><c>0x5000 rw</c>, and what is not the default.</summary>
+    public override string ToString() =>
+        $"0x{Target:x} {(Read ? "r" : "-")}{(Write ? "w" : "-")}{(Execute ? "x" : "")}{(SupervisorOnly ? " supervisor" : "")}{(Cache == default ? "" : $" {Cache}")}";
 }
 
 /// <summary>A contiguous range of addresses that leads to a contiguous range of targets.</summary>

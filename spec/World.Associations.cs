@@ -21,7 +21,7 @@ public sealed partial record World
             .Must(Outcome.Invalid, vcm.Adopted is { } adopted && adopted.Kind != kind, Invariant.SharedTable, "the region is prebuilt, of another format")
             .Must(Outcome.Invalid, vcm.Range.Last > table.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the tables translate")
             .Must(Outcome.Invalid, isBehindIommu && HeldNow(associate.Vcm).Any(IsUntranslated), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
-            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)), Invariant.Permission, "a reservation grants what the tables cannot")
+            .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Protects(reservation.Attributes)), Invariant.Permission, "a reservation has attributes that the tables cannot say")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyond(table, Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what the tables lead to")
             .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device && association.Pasid == associate.Pasid), Invariant.SharedTable, "the two are associated under that PASID")
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
@@ -68,9 +68,10 @@ public sealed partial record World
     private Verdict<World> Judge(Translate translate, Observation seen)
     {
         Translation? expected = HasTable(translate.Vcm) ? MeaningOf(translate.Vcm, translate.Address) : null;
-        bool isRight = expected is null
+        // Of caches a table says what it can; which of the region's is read is the library's choice.
+        bool isRight = expected is not { } meaning
             ? seen.Outcome == Outcome.Fault
-            : seen.Outcome == Outcome.None && seen.Translation == expected;
+            : seen.Outcome == Outcome.None && TableModelsOf(translate.Vcm).Any(table => seen.Translation == table.Says(meaning));
         return isRight
             ? Accept(this)
             : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to mean {seen}; it means {expected?.ToString() ?? "nothing"}");
@@ -92,13 +93,14 @@ public sealed partial record World
         access = Sent(access);
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
         World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
+        if (seen.Outcome != Outcome.None) next = next.Noted(access, isDone: false);
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
         if (access.Pasid is null && access.Device.Kind == ObjectKind.Device && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
-        bool isGranted = meaning is { } granted && Grants(granted, access.Kind);
+        bool isGranted = meaning is { } granted && granted.Grants(access.Kind);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
-        if (seen.Reached == expected && (isGranted ? seen.Outcome == Outcome.None : IsDenial(access, seen.Outcome))) return Accept(next);
-        bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && Grants(stale, access.Kind) && seen.Reached == stale.Target;
+        if (seen.Reached == expected && (isGranted ? seen.Outcome == Outcome.None : IsDenial(access, seen.Outcome))) return Accept(isGranted ? next.Noted(access, isDone: true) : next);
+        bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && stale.Grants(access.Kind) && seen.Reached == stale.Target;
         if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
         string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind switch { Permissions.Read => "read", Permissions.Write => "wrote", _ => "fetched" })} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
@@ -119,7 +121,7 @@ public sealed partial record World
     {
         bool wasOnce = Former.Exists(former =>
             former.Device == access.Device && former.Pasid == access.Pasid && former.Mapping.Range.Contains(access.Address) && former.Mapping.At(access.Address) is var then
-            && then.Target == reached && Grants(then, access.Kind));
+            && then.Target == reached && then.Grants(access.Kind));
         if (meaning?.Target == reached) return wasOnce ? Invariant.NoStaleAccess : Invariant.Permission;
         if (wasOnce) return ActiveVcmOf(access.Device, access.Pasid) is null ? Invariant.Isolation : Invariant.NoStaleAccess;
         bool isItsOwn = ActiveVcmOf(access.Device, access.Pasid) is { } vcm

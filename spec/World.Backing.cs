@@ -49,7 +49,7 @@ public sealed partial record World
             .Must(Outcome.NotFound, !reservation.IsEnded && !reservation.IsBacked, Invariant.TablesAreTruth, "the reservation is not backed")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).Defer(unback.Reservation, 0, reservation.ByteCount).With(unback.Reservation, reservation with { Parts = [] })));
+                Remember(reservation.Vcm, reservation.Range).Defer(unback.Reservation, 0, reservation.ByteCount).With(unback.Reservation, reservation.Without(0, reservation.ByteCount))));
     }
 
     private Verdict<World> Judge(UnbackPart unback, Observation seen, Surroundings surroundings)
@@ -74,10 +74,10 @@ public sealed partial record World
         ReservationState reservation = Reservations[set.Reservation];
         return new Refusals()
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
-            .Must(Outcome.Invalid, !CanGrant(reservation.Vcm, set.Permissions), Invariant.Permission, "a table cannot grant that")
+            .Must(Outcome.Invalid, !CanGrant(reservation.Vcm, set.Attributes), Invariant.Permission, "a table cannot say that")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).With(set.Reservation, reservation with { Permissions = set.Permissions })));
+                Remember(reservation.Vcm, reservation.Range).With(set.Reservation, reservation with { Attributes = set.Attributes })));
     }
 
     private static bool IsPart(ulong offset, ulong byteCount, ulong whole) =>

@@ -11,7 +11,7 @@ public sealed partial record World
         AddressRange? place = vcm.Kind == VcmKind.OneToOne ? RangeOf(memory.Segments[0].First, memory.ByteCount) : null;
         var part = new BackedPart(0, map.Memory, 0, memory.ByteCount);
         bool isShort = HasTable(map.Vcm) && surroundings.FreeBytes < MostTablesAnywhere(map.Vcm, memory.ByteCount) * PageBytes;
-        return Reservable(new(), map.Vcm, memory.ByteCount, map.Permissions)
+        return Reservable(new(), map.Vcm, memory.ByteCount, map.Attributes)
             .Must(Outcome.Invalid, !IsAlignment(map.Alignment), Invariant.NoOverlap, "the alignment is not a power of two from 4 KiB to 1 GiB")
             .Must(Outcome.Invalid, memory.IsFreed, Invariant.FrameSafety, "the memory was freed")
             .Must(Outcome.Invalid, IsBeyondTables(map.Vcm, memory), Invariant.TablesAreTruth, "the memory lies beyond what tables lead to")
@@ -28,7 +28,7 @@ public sealed partial record World
                 if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen, isElsewhere: place is not null) is { } wrong) return RefuseGiven(map.Vcm, seen, wrong);
                 AddressRange given = seen.Ranges[0];
                 return place is null || place == given
-                    ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Permissions).With(part)))
+                    ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Attributes).With(part)))
                     : Refuse(Invariant.TablesAreTruth, $"it gave {given}; the memory is at {place}, and the region is one-to-one");
             });
     }
@@ -48,7 +48,7 @@ public sealed partial record World
     {
         bool isOneToOne = Vcms[bind.Vcm].Kind == VcmKind.OneToOne;
         bool isShort = surroundings.FreeBytes < bind.ByteCount || surroundings.FreeBytes - bind.ByteCount < MostTablesAnywhere(bind.Vcm, bind.ByteCount) * PageBytes;
-        return Reservable(new(), bind.Vcm, bind.ByteCount, bind.Permissions)
+        return Reservable(new(), bind.Vcm, bind.ByteCount, bind.Attributes)
             .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, bind.From, surroundings))
             .With(refusals => isOneToOne ? refusals : Placeable(refusals, bind.Vcm, bind.ByteCount, PageBytes))
             .With(refusals => isOneToOne ? FromBanks(refusals, bind.From, bind.ByteCount, surroundings) : refusals)
@@ -67,7 +67,7 @@ public sealed partial record World
                 if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, seen with { Ranges = seen.Ranges[..1] }, isOneToOne) is { } elsewhere) return RefuseGiven(bind.Vcm, seen with { Ranges = seen.Ranges[..1] }, elsewhere);
                 if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one");
                 return Accept(With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
-                    .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Permissions).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));
+                    .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Attributes).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));
             });
     }
 

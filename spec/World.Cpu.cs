@@ -69,15 +69,8 @@ public sealed partial record World
     {
         // What the core reaches is what any user of the process's address space may. A page fault is the operating system's, and is told to no hook.
         Verdict<World> verdict = Judge(new DeviceAccess(access.Process, access.Address, access.Kind), seen);
-        return verdict.IsAccepted ? Accept(this) : Refuse(verdict.Broken, $"{access.Core} in {verdict.Sentence}");
+        return verdict.IsAccepted ? Accept(Noted(new(access.Process, access.Address, access.Kind), isDone: seen.Outcome == Outcome.None)) : Refuse(verdict.Broken, $"{access.Core} in {verdict.Sentence}");
     }
 
     private Verdict<World> Judge(GoIdle _, Observation seen) => new Refusals().Judge(this, seen.Outcome, () => Accept(this));
-
-    private static bool Grants(Translation translation, Permissions kind) => kind switch
-    {
-        Permissions.Read => translation.Read,
-        Permissions.Write => translation.Write,
-        _ => translation.Execute,
-    };
 }

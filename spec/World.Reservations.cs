@@ -29,7 +29,7 @@ public sealed partial record World
                     where reservation.Value.Vcm == clone.Source && !reservation.Value.IsEnded
                     select KeyValuePair.Create(
                         reservation.Key.CopyIn(clone.Vcm),
-                        reservation.Value with { Vcm = clone.Vcm, Bound = reservation.Value.Bound?.CopyIn(clone.Vcm), OwnerCount = 1 })),
+                        reservation.Value with { Vcm = clone.Vcm, Bound = reservation.Value.Bound?.CopyIn(clone.Vcm), OwnerCount = 1, Written = NotedUse.None, Accessed = NotedUse.None })),
             }));
     }
 
@@ -63,23 +63,23 @@ public sealed partial record World
     }
 
     private Verdict<World> Judge(Reserve reserve, Observation seen) =>
-        Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
+        Reservable(new(), reserve.In, reserve.ByteCount, reserve.Attributes)
             .With(refusals => Placeable(refusals, reserve.In, reserve.ByteCount, reserve.Alignment))
             .Judge(this, seen.Outcome, () => WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
                 ? RefuseGiven(reserve.In, seen, wrong)
-                : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Permissions))));
+                : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Attributes))));
 
     private Verdict<World> Judge(ReserveAt reserve, Observation seen)
     {
         bool wraps = reserve.ByteCount == 0 || reserve.ByteCount - 1 > ulong.MaxValue - reserve.First;
         AddressRange range = wraps ? AddressRange.All : new(reserve.First, reserve.First + (reserve.ByteCount - 1));
-        return Reservable(new(), reserve.In, reserve.ByteCount, reserve.Permissions)
+        return Reservable(new(), reserve.In, reserve.ByteCount, reserve.Attributes)
             .Must(Outcome.Invalid, reserve.First % PageBytes != 0, Invariant.NoOverlap, "the address is not a multiple of 4 KiB")
             .Must(Outcome.Invalid, wraps || !SpaceOf(reserve.In).Contains(range), Invariant.NoOverlap, "the range is not in the region, or bound")
             .Must(Outcome.NoSpace, HeldBack(reserve.In).Any(range.Overlaps), Invariant.NoStaleAccess, "part of the range waits for a flush")
             .Must(Outcome.NoSpace, Taken(reserve.In).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
             .Judge(this, seen.Outcome, () => seen.Ranges is [var given] && given == range
-                ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Permissions)))
+                ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Attributes)))
                 : Refuse(Invariant.NoOverlap, $"it gave {seen}; {range} was asked for"));
     }
 
@@ -135,11 +135,11 @@ public sealed partial record World
     /// <param name="refusals">The reasons so far.</param>
     /// <param name="space">A region or a bound.</param>
     /// <param name="byteCount">The length.</param>
-    /// <param name="permissions">What is to be granted.</param>
-    private Refusals Reservable(Refusals refusals, ObjectId space, ulong byteCount, Permissions permissions) => WholePages(refusals, byteCount)
+    /// <param name="attributes">What is to be granted.</param>
+    private Refusals Reservable(Refusals refusals, ObjectId space, ulong byteCount, Attributes attributes) => WholePages(refusals, byteCount)
         .Must(Outcome.Invalid, IsEnded(space), Invariant.NoOverlap, "the region, or bound, was freed")
         .Must(Outcome.Invalid, IsPrebuilt(VcmOf(space)), Invariant.NoOverlap, "the region is prebuilt")
-        .Must(Outcome.Invalid, !CanGrant(VcmOf(space), permissions), Invariant.Permission, "a reservation grants something that tables can grant");
+        .Must(Outcome.Invalid, !CanGrant(VcmOf(space), attributes), Invariant.Permission, "a reservation grants something, and what tables can say");
 
     private static Refusals WholePages(Refusals refusals, ulong byteCount) => refusals
         .Must(Outcome.Invalid, byteCount == 0 || byteCount % PageBytes != 0, Invariant.NoOverlap, "the length is not made of whole pages");
@@ -177,8 +177,8 @@ public sealed partial record World
     private Verdict<World> RefuseGiven(ObjectId space, Observation seen, string wrong) =>
         Refuse(HeldBack(space).Any(held => seen.Ranges.Any(held.Overlaps)) ? Invariant.NoStaleAccess : Invariant.NoOverlap, wrong);
 
-    private ReservationState Made(ObjectId space, AddressRange range, Permissions permissions) =>
-        new(VcmOf(space), range, permissions) { Bound = space.Kind == ObjectKind.Bound ? space : null };
+    private ReservationState Made(ObjectId space, AddressRange range, Attributes attributes) =>
+        new(VcmOf(space), range, attributes) { Bound = space.Kind == ObjectKind.Bound ? space : null };
 
     private ObjectId VcmOf(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].Vcm : space;
 

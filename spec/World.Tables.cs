@@ -26,16 +26,17 @@ public sealed partial record World
         .Distinct()
         .Order();
 
-    private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(kind => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind) ?? Cpu.Table);
+    private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(TableModelOf);
+
+    private TableModel TableModelOf(TableKind kind) => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind) ?? Cpu.Table;
 
     /// <summary>Whether the memory lies beyond what a table of the region leads to.</summary>
     private bool IsBeyondTables(ObjectId vcm, MemoryState memory) => TableModelsOf(vcm).Any(table => IsBeyond(table, memory));
 
     private static bool IsBeyond(TableModel table, MemoryState memory) => memory.Segments.Any(chunk => chunk.Last > table.LastTarget);
 
-    /// <summary>Whether something is granted, and every table that there is can grant just that.</summary>
-    private bool CanGrant(ObjectId vcm, Permissions permissions) =>
-        permissions != Permissions.None && (permissions & ~Permissions.ReadWriteExecute) == 0 && TableModelsOf(vcm).All(table => table.Grantable.Contains(permissions));
+    /// <summary>Whether something is granted, and every table that there is can protect just so.</summary>
+    private bool CanGrant(ObjectId vcm, Attributes attributes) => attributes.AreValid && TableModelsOf(vcm).All(table => table.Protects(attributes));
 
     /// <summary>An upper bound for the tables below the roots that a range of a region can need.</summary>
     private ulong MostTables(ObjectId vcm, AddressRange range) => TableModelsOf(vcm).Aggregate(0UL, (sum, table) => sum + MostTables(table, range));

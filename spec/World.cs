@@ -10,6 +10,9 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     /// <summary>The tables besides those of the second stage, of which the other properties tell.</summary>
     public ImmutableArray<TableModel> OtherTables { get; init; } = [];
 
+    /// <summary>Whether the hardware notes in second-stage tables what devices use and write to.</summary>
+    public bool NotesUse { get; init; }
+
     /// <summary>How many PASIDs it tells apart.</summary>
     public uint PasidCount { get; init; }
 
@@ -30,7 +33,7 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
 
     /// <summary>The tables of a kind; null: it walks none such.</summary>
     public TableModel? Find(TableKind kind) => kind == TableKind.SecondStage
-        ? new(kind, LastAddress) { Grantable = Grantable, LastTarget = LastTarget }
+        ? new(kind, LastAddress) { Grantable = Grantable, LastTarget = LastTarget, NotesUse = NotesUse }
         : OtherTables.FirstOrDefault(table => table.Kind == kind);
 }
 
@@ -124,6 +127,7 @@ public sealed partial record World
     public Verdict<World> Judge(Operation operation, Observation seen, Surroundings surroundings)
     {
         Verdict<World> verdict = JudgeCall(operation, seen, surroundings);
+        if (verdict.IsAccepted && seen.Outcome == Outcome.HardwareFailure) verdict = Accept(verdict.Next.NoteLostUse(operation));
         bool mayEnd = verdict.IsAccepted && operation is not DispatchFaults && (!Waiting.IsEmpty || !seen.Ended.IsEmpty);
         if (mayEnd) verdict = verdict.Next.JudgeWaiting(operation, seen);
         bool isSettled = !verdict.IsAccepted || (verdict.Next.Quarantine.IsEmpty && seen.Quarantined is null or 0);
@@ -160,6 +164,7 @@ public sealed partial record World
         Unback unback => Judge(unback, seen, surroundings),
         UnbackPart unback => Judge(unback, seen, surroundings),
         Copy copy => Judge(copy, seen),
+        CollectUse collect => Judge(collect, seen, surroundings),
         Associate associate => Judge(associate, seen, surroundings),
         Deassociate deassociate => Judge(deassociate, seen),
         Activate activate => Judge(activate, seen, surroundings),
@@ -212,7 +217,8 @@ public sealed partial record World
     /// <summary>What a reservation maps, in the order of device addresses.</summary>
     public IEnumerable<Mapping> MappingsOf(ReservationState reservation)
     {
-        Permissions granted = reservation.Permissions;
+        Attributes attributes = reservation.Attributes;
+        Permissions granted = attributes.Permissions;
         foreach (BackedPart part in reservation.Parts)
         {
             ulong first = reservation.Range.First + part.Offset;
@@ -221,7 +227,7 @@ public sealed partial record World
                 ulong last = first + (chunk.Last - chunk.First);
                 yield return new(
                     new(first, last),
-                    new(chunk.First, granted.HasFlag(Permissions.Read), granted.HasFlag(Permissions.Write), granted.HasFlag(Permissions.Execute)));
+                    new(chunk.First, granted.HasFlag(Permissions.Read), granted.HasFlag(Permissions.Write), granted.HasFlag(Permissions.Execute), attributes.SupervisorOnly, attributes.Cache));
                 first = unchecked(last + 1);
             }
         }
@@ -278,8 +284,8 @@ public sealed record BoundState(ObjectId Vcm, AddressRange Range, bool IsFreed =
 /// <summary>A reservation.</summary>
 /// <param name="Vcm">Its region.</param>
 /// <param name="Range">Its addresses.</param>
-/// <param name="Permissions">What devices may do.</param>
-public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Permissions Permissions)
+/// <param name="Attributes">What it grants, and how it uses caches.</param>
+public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Attributes Attributes)
 {
     /// <summary>The bound that it was taken from; null: the region itself.</summary>
     public ObjectId? Bound { get; init; }
@@ -292,6 +298,12 @@ public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Permissi
 
     /// <summary>Whether it has ended.</summary>
     public bool IsEnded { get; init; }
+
+    /// <summary>What devices wrote to.</summary>
+    public NotedUse Written { get; init; } = NotedUse.None;
+
+    /// <summary>What devices accessed.</summary>
+    public NotedUse Accessed { get; init; } = NotedUse.None;
 
     /// <summary>Its length in bytes.</summary>
     public ulong ByteCount => Range.Last - Range.First + 1;
@@ -315,9 +327,33 @@ public sealed record ReservationState(ObjectId Vcm, AddressRange Range, Permissi
     /// <summary>With one more part.</summary>
     public ReservationState With(BackedPart part) => this with { Parts = [.. Parts.Add(part).OrderBy(each => each.Offset)] };
 
-    /// <summary>Without what backs a part of it.</summary>
-    public ReservationState Without(ulong offset, ulong byteCount) =>
-        this with { Parts = [.. Parts.SelectMany(part => new[] { part.Before(offset), part.After(offset + byteCount) }).OfType<BackedPart>()] };
+    /// <summary>Without what backs a part of it, and what was done there.</summary>
+    public ReservationState Without(ulong offset, ulong byteCount)
+    {
+        var range = new AddressRange(Range.First + offset, Range.First + (offset + byteCount - 1));
+        return this with
+        {
+            Parts = [.. Parts.SelectMany(part => new[] { part.Before(offset), part.After(offset + byteCount) }).OfType<BackedPart>()],
+            Written = Written.Without(range),
+            Accessed = Accessed.Without(range),
+        };
+    }
+
+    /// <summary>What devices did of one kind.</summary>
+    public NotedUse UseOf(Use use) => use == Use.Written ? Written : Accessed;
+
+    /// <summary>With other knowledge of one kind of use.</summary>
+    public ReservationState With(Use use, NotedUse noted) => use == Use.Written ? this with { Written = noted } : this with { Accessed = noted };
+
+    /// <summary>With one more use.</summary>
+    /// <param name="use">Of which kind.</param>
+    /// <param name="certain">What must be told; null: nothing.</param>
+    /// <param name="possible">What may be.</param>
+    public ReservationState Noting(Use use, AddressRange? certain, AddressRange possible)
+    {
+        NotedUse former = UseOf(use);
+        return With(use, new(certain is { } page ? former.Certain.With(page) : former.Certain, former.Possible.With(possible)));
+    }
 }
 
 /// <summary>A part of a reservation and what backs it.</summary>

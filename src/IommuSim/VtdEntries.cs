@@ -86,6 +86,9 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IPagingEntry<Seco
     /// <summary>R is bit 0, W bit 1. The second stage knows no privilege, and here no execute permission.</summary>
     public Rights Rights => (Rights)(Bits & 3) | Rights.User | Rights.Execute;
 
+    /// <summary>Memory types of the second stage are not offered.</summary>
+    public int PatIndex(int level) => 0;
+
     public bool IsDirty => (Bits & 1 << 9) != 0;
 
     public bool IsLeaf(int level) => level == 1 || (Bits & PageSizeBit) != 0;

@@ -158,14 +158,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     /// <summary>
     /// The walk found its leaf. Only what lets the access through is cached, unless caching mode is on, which does not count
-    /// for the first stage.
+    /// for the first stage. Nor does it where flags are kept: a leaf that does not permit the access has no Accessed flag set, and
+    /// an access that it permits would find it in the IOTLB and set none (Accessed and Dirty Flags).
     /// </summary>
     private TranslationResult Complete(in Request request, in AddressSpace space, int level, PhysAddr target, Rights rights, bool isDirty)
     {
         _steps.At(SimStep.IotlbFill, request.Address.Value);
         var line = new CacheLine(space.Tag, request.Address, level, space.IsFirstStage, target.Value, rights) { Dirty = isDirty };
         TranslationResult result = Resolve(request, space, line);
-        bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage);
+        bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
         if (!isCached || _caches.Iotlb.IsOff) return result;
         _caches.Fill(_caches.Iotlb, request.Slot, line);
         return result;

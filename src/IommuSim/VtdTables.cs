@@ -11,8 +11,9 @@ namespace IommuSim;
 /// <param name="Write">Whether every entry on the way grants writes. Of a first-stage table, supervisor writes may need none (WPE).</param>
 /// <param name="User">Whether every entry on the way lets requests without supervisor privilege through; so the second stage always does.</param>
 /// <param name="Execute">Whether no entry on the way has execute-disable set; so it always is in the second stage.</param>
+/// <param name="PatIndex">The memory type that a first-stage leaf chooses from the page-attribute table: PAT, PCD and PWT as a number, 0 … 7; 0 in the second stage.</param>
 public readonly record struct DecodedLeaf(
-    Iova First, ulong ByteCount, PhysAddr Address, bool Read, bool Write, bool User = true, bool Execute = true);
+    Iova First, ulong ByteCount, PhysAddr Address, bool Read, bool Write, bool User = true, bool Execute = true, int PatIndex = 0);
 
 /// <summary>An entry that is present and that the hardware would refuse.</summary>
 /// <param name="First">The first device address that it should translate.</param>
@@ -178,6 +179,7 @@ public static partial class VtdTables
             IsLeaf = entry.IsLeaf(table.Level),
             Target = entry.Target(table.Level),
             Rights = table.Rights & entry.Rights,
+            PatIndex = entry.IsLeaf(table.Level) ? entry.PatIndex(table.Level) : 0,
         };
     }
 
@@ -194,10 +196,12 @@ public static partial class VtdTables
 
         public Rights Rights { get; init; }
 
+        public int PatIndex { get; init; }
+
         public Table ToTable() => new(Target, Parent.Stage, Level - 1, First, Rights);
 
         public DecodedLeaf ToLeaf() => new(
             new(First), 1UL << VtdEntries.Shift(Level), Target,
-            Rights.HasFlag(Rights.Read), Rights.HasFlag(Rights.Write), Rights.HasFlag(Rights.User), Rights.HasFlag(Rights.Execute));
+            Rights.HasFlag(Rights.Read), Rights.HasFlag(Rights.Write), Rights.HasFlag(Rights.User), Rights.HasFlag(Rights.Execute), PatIndex);
     }
 }

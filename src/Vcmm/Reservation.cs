@@ -170,7 +170,7 @@ public readonly record struct Reservation
     /// </param>
     /// <param name="dirty">
     /// The ranges are added to it, ascending, those that touch as one. A leaf is dirty as a whole; with <paramref name="clear"/> the leaves
-    /// at both ends count as a whole, too, so that a range may reach beyond the part.
+    /// at both ends count as a whole, too, and so does what was found when a clear failed, so that a range may reach beyond the part.
     /// </param>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/> if the part is not inside, the reservation has ended, or the region is associated with a device
@@ -178,8 +178,9 @@ public readonly record struct Reservation
     /// nothing was added, and the next call finds it again.
     /// </returns>
     /// <remarks>
-    /// <para>All formats of the region count: what is dirty in any of its tables is dirty. An unback forgets it: take the right to write
-    /// away (<see cref="TrySetAttributes"/>), look, then unback.</para>
+    /// <para>All formats of the region count: what is dirty in any of its tables is dirty, and stays so when the last association of the format
+    /// ends. An unback forgets it: take the right to write away (<see cref="TrySetAttributes"/>), look, then unback. One that fails
+    /// may have lost what was noted: then all of it counts as dirty, and as used.</para>
     /// <para><b>Source.</b> VT-d specification, "Accessed and Dirty Flags" of first-stage and of second-stage translation, "Guidance to
     /// Software for Invalidations": a flag that is clear in memory may be set in a cache, so a clear takes an invalidation. Linux
     /// documents the same of IOMMU_HWPT_GET_DIRTY_BITMAP, which clears unless it is told not to.</para>

@@ -79,7 +79,7 @@ public sealed partial class Vcm
             EndExclusions();
             if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
-                Exclusively(() => RemoveTable(table!));
+                Exclusively(() => RemoveTable(table!, keepsUse: IsTracked(association)));
             }
 
             return VcmmError.None;

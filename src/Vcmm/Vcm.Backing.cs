@@ -170,6 +170,7 @@ public sealed partial class Vcm
         if (error == VcmmError.None)
         {
             RemoveBackings(state, offset, byteCount);
+            ForgetUse(state, range);
             return VcmmError.None;
         }
 

@@ -60,7 +60,7 @@ public sealed partial class Vcm
             VcmmError error;
             lock (state.Gate) error = TryWriteInto(table, state, tables);
             if (error == VcmmError.None) continue;
-            RemoveTable(table);
+            RemoveTable(table, keepsUse: false);
             return error;
         }
 
@@ -87,12 +87,16 @@ public sealed partial class Vcm
     }
 
     /// <summary>Withdraws a table that no IOMMU walks, waits for whoever still works on the old list, and frees it.</summary>
-    private VcmmError RemoveTable(IPageTable table)
+    private VcmmError RemoveTable(IPageTable table, bool keepsUse)
     {
         Volatile.Write(ref _tables, Array.FindAll(_tables, other => other != table));
         foreach (ReservationState state in _reservations.All)
         {
-            lock (state.Gate) state.MappedIn = Array.FindAll(state.MappedIn, other => other != table);
+            lock (state.Gate)
+            {
+                if (keepsUse && Array.IndexOf(state.MappedIn, table) >= 0) KeepUse(state, table);
+                state.MappedIn = Array.FindAll(state.MappedIn, other => other != table);
+            }
         }
 
         table.Free();

@@ -28,7 +28,11 @@ public sealed partial class Vcm
         }
 
         List<IovaRange> unconfirmed = dirty ? state.UnconfirmedDirty : state.UnconfirmedAccessed;
-        found.AddRange(unconfirmed.Where(former => former.Overlaps(range)));
+        foreach (IovaRange former in unconfirmed)
+        {
+            if (former.Overlaps(range)) found.Add(clear ? former : Common(former, range));
+        }
+
         foreach (IPageTable table in tables)
         {
             IovaRange leaves = clear ? WholeLeaves(table, range) : range;
@@ -54,11 +58,50 @@ public sealed partial class Vcm
     }
 
     /// <summary>What is mapped anew has clean leaves; what devices had done there counts as found, rather than be lost.</summary>
-    private void NoteLostUse(ReservationState state, IovaRange range)
+    private static void NoteLostUse(ReservationState state, IovaRange range)
     {
-        if (Volatile.Read(ref _untrackedCount) != 0) return;
-        if (!state.UnconfirmedDirty.Exists(former => former.Contains(range))) state.UnconfirmedDirty.Add(range);
-        if (!state.UnconfirmedAccessed.Exists(former => former.Contains(range))) state.UnconfirmedAccessed.Add(range);
+        foreach (List<IovaRange> unconfirmed in (ReadOnlySpan<List<IovaRange>>)[state.UnconfirmedDirty, state.UnconfirmedAccessed])
+        {
+            unconfirmed.Add(range);
+            Join(unconfirmed);
+        }
+    }
+
+    /// <summary>What devices had done where nothing is mapped any more is forgotten with it.</summary>
+    private static void ForgetUse(ReservationState state, IovaRange range)
+    {
+        if (state.UnconfirmedDirty.Count != 0) Cut(state.UnconfirmedDirty, range);
+        if (state.UnconfirmedAccessed.Count != 0) Cut(state.UnconfirmedAccessed, range);
+    }
+
+    /// <summary>The table is about to go, and with it what hardware has noted in it: that stays found.</summary>
+    private static void KeepUse(ReservationState state, IPageTable table)
+    {
+        foreach (Backing backing in state.Backings)
+        {
+            table.CollectDirty(backing.Range, clear: false, state.UnconfirmedDirty, state.Gather);
+            table.CollectAccessed(backing.Range, clear: false, state.UnconfirmedAccessed, state.Gather);
+        }
+
+        Join(state.UnconfirmedDirty);
+        Join(state.UnconfirmedAccessed);
+    }
+
+    private static IovaRange Common(IovaRange one, IovaRange other) => new(
+        new(Math.Max(one.First.Value, other.First.Value)),
+        new(Math.Min(one.Last.Value, other.Last.Value)));
+
+    /// <summary>Takes a range out of others.</summary>
+    private static void Cut(List<IovaRange> ranges, IovaRange range)
+    {
+        for (int i = ranges.Count - 1; i >= 0; i--)
+        {
+            IovaRange former = ranges[i];
+            if (!former.Overlaps(range)) continue;
+            ranges.RemoveAt(i);
+            if (former.Last.Value > range.Last.Value) ranges.Insert(i, new(range.Last + 1, former.Last));
+            if (former.First.Value < range.First.Value) ranges.Insert(i, new(former.First, new(range.First.Value - 1)));
+        }
     }
 
     /// <summary>The leaves that meet the range. Those of a backing do not reach beyond it.</summary>

@@ -78,6 +78,9 @@ internal interface IPagingEntry<TSelf>
 
     bool IsLeaf(int level);
 
+    /// <summary>Which memory type a leaf chooses from the page-attribute table; 0 where there is no such choice.</summary>
+    int PatIndex(int level);
+
     /// <summary>The frame or table pointed at.</summary>
     PhysAddr Target(int level);
 

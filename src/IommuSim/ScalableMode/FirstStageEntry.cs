@@ -19,6 +19,9 @@ internal readonly record struct FirstStageEntry(ulong Bits) : IPagingEntry<First
     /// <summary>What is present may be read; R/W is bit 1, U/S bit 2, XD bit 63.</summary>
     public Rights Rights => (Rights)(Bits & 7) | (Bits >> 63 == 0 ? Rights.Execute : Rights.None);
 
+    /// <summary>PAT (bit 7, of a large leaf 12), PCD (bit 4), PWT (bit 3). Nothing here is cached by it.</summary>
+    public int PatIndex(int level) => (int)(Bits >> 3 & 3) | ((Bits & (level == 1 ? PageSizeBit : PatOfLargeLeaf)) != 0 ? 4 : 0);
+
     public bool IsLeaf(int level) => level == 1 || (Bits & PageSizeBit) != 0;
 
     public PhysAddr Target(int level)

@@ -155,6 +155,19 @@ public sealed class ScalableSecondStageTests
     }
 
     [Fact]
+    public void An_access_after_one_that_was_denied_sets_the_flag_in_caching_mode_too()
+    {
+        using var vtd = new RawScalable(VtdOptions.Scalable with { CachingMode = true });
+        vtd.SetPasid(1, WithFlags, SecondDomain | Snoop, 0);
+        vtd.SetSecond(1, FrameA | 1);
+        vtd.InvalidateAll();
+        vtd.Faults(0x85, Iova, DeviceAccess.Write);
+        Assert.Equal(FrameA | 1, vtd.Read(Second1 + 8));
+        vtd.Goes(Iova, FrameA);
+        Assert.Equal(FrameA | 1 | A, vtd.Read(Second1 + 8));
+    }
+
+    [Fact]
     public void SSS_5_a_flag_is_needed_and_the_walk_does_not_snoop()
     {
         foreach (bool isCachingMode in (bool[])[false, true])

@@ -100,18 +100,18 @@ public sealed class ScalableTablesTests
     }
 
     [Fact]
-    public void First_stage_leaves_come_in_order_with_the_permission_of_their_path()
+    public void First_stage_leaves_come_in_order_with_the_permission_of_their_path_and_their_memory_type()
     {
         using var vtd = new RawScalable();
-        vtd.SetFirst(511, FrameB | Pu | 1UL << 63);
+        vtd.SetFirst(511, FrameB | Pu | 1 << 7 | 1 << 3 | 1UL << 63);
         vtd.Write(First2 + 511 * 8, 0x400000 | 1 << 12 | 1 << 7 | P);
-        vtd.Write(First3 + 511 * 8, 1UL << 40 | 1 << 7 | Pwu);
+        vtd.Write(First3 + 511 * 8, 1UL << 40 | 1 << 7 | 1 << 4 | 1 << 3 | Pwu);
         Assert.Equal(
             [
                 new DecodedLeaf(new(0x1000), 4096, new(FrameA), true, true, true, true),
-                new DecodedLeaf(new(0x1FF000), 4096, new(FrameB), true, false, true, false),
-                new DecodedLeaf(new(0x3FE00000), 1 << 21, new(0x400000), true, false, false, true),
-                new DecodedLeaf(new(0x7FC0000000), 1 << 30, new(1UL << 40), true, true, true, true),
+                new DecodedLeaf(new(0x1FF000), 4096, new(FrameB), true, false, true, false, 5),
+                new DecodedLeaf(new(0x3FE00000), 1 << 21, new(0x400000), true, false, false, true, 4),
+                new DecodedLeaf(new(0x7FC0000000), 1 << 30, new(1UL << 40), true, true, true, true, 3),
             ],
             VtdTables.Leaves(vtd.Memory, new(First4), 4, Options, TranslationStage.FirstStage));
         vtd.Write(First5, 0);

@@ -8,37 +8,43 @@ namespace Harness.Generating;
 
 /// <summary>
 /// Scenarios of several threads that work on the same few objects: two regions, of which one has two devices, three
-/// reservations and two pieces of memory.
+/// reservations and two pieces of memory. In some the regions are deferred, in some one is one-to-one, and in some they have tables of
+/// several formats.
 /// </summary>
-public sealed class HistoryGen : Gen<Scenario>
+public sealed partial class HistoryGen : Gen<Scenario>
 {
     private const ulong Page = World.PageBytes;
     private const int Threads = 3, MostSteps = 4;
 
-    private static readonly ImmutableArray<Step> Shared =
-    [
-        .. new[]
-        {
-            "v0 = vcm 0x0-0xffff", "v1 = vcm 0x0-0x3fff", "r0 = reserve-at v0 0x0 8K rw", "r1 = reserve-at v0 0x2000 8K r", "r2 = reserve-at v1 0x1000 8K rw",
-            "m0 = allocate 8K of 4K", "m1 = allocate 8K of 4K scattered", "a0 = associate v0 d0", "a1 = associate v0 d1", "a2 = associate v1 d1", "activate a0",
-        }.Select(OperationText.Parse),
-    ];
+    private static readonly HistoryWorld Plain = new(
+        new() { Devices = 2 },
+        static (_, _) => null,
+        "v0 = vcm 0x0-0xffff", "v1 = vcm 0x0-0x3fff", "r0 = reserve-at v0 0x0 8K rw", "r1 = reserve-at v0 0x2000 8K r", "r2 = reserve-at v1 0x1000 8K rw",
+        "m0 = allocate 8K of 4K", "m1 = allocate 8K of 4K scattered", "a0 = associate v0 d0", "a1 = associate v0 d1", "a2 = associate v1 d1", "activate a0");
 
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
     {
-        int made = 10;
+        int made = FirstMade;
+        // From a stream of its own, so that the histories of plain regions are the same whatever others there are.
+        var others = new PCG(pcg.Stream, pcg.Seed ^ OtherStream);
+        HistoryWorld world = Worlds[others.Next((uint)Worlds.Length)];
         var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
         for (int thread = 0; thread < Threads; thread++)
         {
             int count = 1 + (int)pcg.Next(MostSteps);
             ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>(count);
-            for (int i = 0; i < count; i++) steps.Add(new(Next(pcg, ref made)));
+            for (int i = 0; i < count; i++)
+            {
+                Operation next = Next(pcg, ref made);
+                steps.Add(new(others.Next(3) == 0 && world.Next(others, steps) is { } other ? other : next));
+            }
+
             threads.Add(steps.ToImmutable());
         }
 
         size = new((ulong)threads.Sum(thread => thread.Length));
-        return new(new() { Devices = 2 }, Shared) { Threads = threads.ToImmutable() };
+        return new(world.Topology, world.Steps) { Threads = threads.ToImmutable() };
     }
 
     private static Operation Next(PCG pcg, ref int made)

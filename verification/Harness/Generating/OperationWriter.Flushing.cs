@@ -29,7 +29,7 @@ internal sealed partial class OperationWriter
         _ended = null;
         ObjectId id = Make(ObjectKind.Reservation);
         _reservations.Add(new(id, ended.Vcm, ended.First, ended.ByteCount));
-        return new(id, ended.Vcm, ended.First, ended.ByteCount, Permissions());
+        return new(id, ended.Vcm, ended.First, ended.ByteCount, Attributes());
     }
 
     /// <summary>Then it becomes old, now and then.</summary>

@@ -70,12 +70,12 @@ internal sealed partial class OperationWriter
         (ObjectId vcm, AddressRange range, TableKind? kind) = Recent(_prebuilt);
         return _pcg.Next(12) switch
         {
-            0 => new Vcmm.Spec.Reserve(Make(ObjectKind.Reservation), vcm, ByteCount(), Permissions(), Page),
-            1 => new Vcmm.Spec.ReserveAt(Make(ObjectKind.Reservation), vcm, range.First, Page, Permissions()),
+            0 => new Vcmm.Spec.Reserve(Make(ObjectKind.Reservation), vcm, ByteCount(), Attributes(), Page),
+            1 => new Vcmm.Spec.ReserveAt(Make(ObjectKind.Reservation), vcm, range.First, Page, Attributes()),
             2 => new Vcmm.Spec.CreateBound(Make(ObjectKind.Bound), vcm, Page, Page),
             3 => new Vcmm.Spec.CloneVcm(Make(ObjectKind.Vcm), vcm),
-            4 => _memories.Count == 0 ? null : new Vcmm.Spec.Map(Make(ObjectKind.Reservation), vcm, Recent(_memories).Id, Permissions(), Page),
-            5 => new Vcmm.Spec.Bind(Make(ObjectKind.Reservation), Make(ObjectKind.Memory), vcm, Page, Permissions(), Page, Scattered: false),
+            4 => _memories.Count == 0 ? null : new Vcmm.Spec.Map(Make(ObjectKind.Reservation), vcm, Recent(_memories).Id, Attributes(), Page),
+            5 => new Vcmm.Spec.Bind(Make(ObjectKind.Reservation), Make(ObjectKind.Memory), vcm, Page, Attributes(), Page, Scattered: false),
             6 => new Vcmm.Spec.FreeVcm(vcm),
             7 => new Vcmm.Spec.Translate(vcm, Address()),
             8 => new Vcmm.Spec.TranslateTo(vcm, Address(), One(_vcms).Id),

@@ -128,7 +128,7 @@ internal sealed partial class OperationWriter
         ulong alignment = Rarely() ? 3 * Page : One<ulong>([Page, Page, Chunk, Large]);
         ObjectId id = Make(ObjectKind.Reservation);
         _reservations.Add(new(id, vcm, range.First, byteCount) { Memory = memory });
-        return new(id, vcm, memory, Permissions(), alignment);
+        return new(id, vcm, memory, Attributes(), alignment);
     }
 
     private Unmap? Unmap()
@@ -149,7 +149,7 @@ internal sealed partial class OperationWriter
         ObjectId reservation = Make(ObjectKind.Reservation), memory = Make(ObjectKind.Memory);
         _reservations.Add(new(reservation, vcm, range.First, byteCount) { Memory = memory, IsBinding = true });
         _memories.Add((memory, byteCount));
-        return new(reservation, memory, vcm, byteCount, Permissions(), ChunkSizes(byteCount), _pcg.Next(3) == 0) { From = From() };
+        return new(reservation, memory, vcm, byteCount, Attributes(), ChunkSizes(byteCount), _pcg.Next(3) == 0) { From = From() };
     }
 
     private Unbind? Unbind()

@@ -76,7 +76,7 @@ internal sealed partial class OperationWriter
         // Where it will be is the library's choice; first fit is the likeliest.
         if (space == vcm && _topDown.TryGetValue(vcm, out ulong last) && last - first >= byteCount) first = (last - byteCount + 1) & ~(Page - 1);
         _reservations.Add(new(id, vcm, first, byteCount));
-        return new(id, space, byteCount, Permissions(), alignment);
+        return new(id, space, byteCount, Attributes(), alignment);
     }
 
     private ReserveAt? ReserveAt()
@@ -88,7 +88,7 @@ internal sealed partial class OperationWriter
         ulong first = start + offset + (Rarely() ? 0x10UL : 0);
         ObjectId id = Make(ObjectKind.Reservation);
         _reservations.Add(new(id, vcm, first, byteCount));
-        return new(id, space, first, byteCount, Permissions());
+        return new(id, space, first, byteCount, Attributes());
     }
 
     private Unreserve? Unreserve()
@@ -110,7 +110,7 @@ internal sealed partial class OperationWriter
         if (_reservations.Count == 0) return null;
         int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0 || _pcg.Next(4) == 0) index = Index(_reservations.Count);
-        return new(_reservations[index].Id, Permissions());
+        return new(_reservations[index].Id, Attributes());
     }
 
     private Associate? Associate()

@@ -48,6 +48,8 @@ internal sealed partial class OperationWriter
     public OperationWriter(PCG pcg, Topology topology, ScenarioShape shape)
     {
         _pcg = pcg;
+        _attributes = new(pcg.Stream, pcg.Seed ^ AttributeStream);
+        _use = new(pcg.Stream, pcg.Seed ^ UseStream);
         _shape = shape;
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];

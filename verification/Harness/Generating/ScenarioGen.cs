@@ -58,8 +58,10 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     private Scenario Generate(PCG pcg)
     {
         // From a stream of its own, so that the scenarios in legacy mode are the same whatever others there are.
-        RemappingMode mode = new PCG(pcg.Stream, pcg.Seed ^ ModeStream).Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
-        Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode });
+        var modes = new PCG(pcg.Stream, pcg.Seed ^ ModeStream);
+        RemappingMode mode = modes.Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
+        bool tracksUse = mode == RemappingMode.Scalable && modes.Next(3) != 0;
+        Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode, TracksUse = tracksUse });
         if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
@@ -67,7 +69,12 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         ImmutableArray<Step>.Builder steps = ImmutableArray.CreateBuilder<Step>();
         steps.AddRange(writer.Begin());
         steps.AddRange(writer.BeginCpu());
-        while (steps.Count < count) steps.Add(writer.Next());
+        while (steps.Count < count)
+        {
+            steps.Add(writer.Next());
+            if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
+        }
+
         return new(topology, steps.ToImmutable());
     }
 

@@ -47,7 +47,7 @@ public static partial class OperationText
             "unreserve" => new Unreserve(words.TakeId(ObjectKind.Reservation)),
             "acquire" => new Acquire(words.TakeId(ObjectKind.Reservation)),
             "release" => new Release(words.TakeId(ObjectKind.Reservation)),
-            "protect" => new SetAttributes(words.TakeId(ObjectKind.Reservation), words.TakePermissions()),
+            "protect" => new SetAttributes(words.TakeId(ObjectKind.Reservation), TakeAttributes(words)),
             "find" => new FindReservation(words.TakeId(ObjectKind.Vcm), words.TakeAddress()),
             "list" => new ListReservations(words.TakeId(ObjectKind.Vcm)),
             "mappings" => new FindMappings(words.TakeId(ObjectKind.Memory), words.TakeSize("at")),
@@ -56,6 +56,8 @@ public static partial class OperationText
             "unmap" => new Unmap(words.TakeId(ObjectKind.Reservation)),
             "unbind" => new Unbind(words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Reservation), words.TakeId(ObjectKind.Memory)),
             "copy" => TakeCopy(words),
+            "dirty" => TakeCollect(words, Use.Written),
+            "accessed" => TakeCollect(words, Use.Accessed),
             "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => new Deactivate(words.TakeId(ObjectKind.Association)),
@@ -99,10 +101,10 @@ public static partial class OperationText
             "clone" => new CloneVcm(first, words.TakeId(ObjectKind.Vcm)),
             "adopt" => new Adopt(first, words.TakeId(ObjectKind.Vcm)) { Kind = words.TryTakeKind() },
             "bound" => new CreateBound(first, words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakeSize("align")),
-            "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), words.TakePermissions(), words.TakeSize("align")),
-            "reserve-at" => new ReserveAt(first, TakeSpace(words), words.TakeAddress(), words.TakeSize(), words.TakePermissions()),
-            "map" => new Map(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Memory), words.TakePermissions(), words.TakeSize("align")),
-            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), words.TakePermissions(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
+            "reserve" => new Reserve(first, TakeSpace(words), words.TakeSize(), TakeAttributes(words), words.TakeSize("align")),
+            "reserve-at" => new ReserveAt(first, TakeSpace(words), words.TakeAddress(), words.TakeSize(), TakeAttributes(words)),
+            "map" => new Map(first, words.TakeId(ObjectKind.Vcm), words.TakeId(ObjectKind.Memory), TakeAttributes(words), words.TakeSize("align")),
+            "bind" => new Bind(first, made[1], words.TakeId(ObjectKind.Vcm), words.TakeSize(), TakeAttributes(words), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
@@ -157,6 +159,9 @@ public static partial class OperationText
         words.Take("to", "to");
         return new(source, sourceOffset, words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"));
     }
+
+    private static CollectUse TakeCollect(Words words, Use use) =>
+        new(words.TakeId(ObjectKind.Reservation), words.TakeSize("at"), words.TakeSize("for"), use, words.TryTake("clear"));
 
     private static Operation TakeAccess(Words words, Permissions kind)
     {

@@ -18,7 +18,7 @@ public sealed class Look
 {
     private readonly Dictionary<PhysAddr, DecodedTable> _tables = [];
     private readonly Dictionary<int, List<DecodedSpace>> _spaces = [];
-    private readonly Dictionary<ObjectId, List<Mapping>> _mappings = [];
+    private readonly Dictionary<(ObjectId, TableKind?), List<Mapping>> _mappings = [];
     private Dictionary<VtdDomainId, DomainUse>? _domains;
 
     /// <summary>A look; tables are read from memory once.</summary>
@@ -85,9 +85,14 @@ public sealed class Look
     }
 
     /// <summary>What the model maps in a region, in the order of device addresses; neighbours that continue each other are one.</summary>
-    public IReadOnlyList<Mapping> MappingsOf(ObjectId vcm)
+    /// <param name="vcm">The region.</param>
+    /// <param name="kind">As a table of this kind says it; null: as it was asked for.</param>
+    public IReadOnlyList<Mapping> MappingsOf(ObjectId vcm, TableKind? kind = null)
     {
-        if (!_mappings.TryGetValue(vcm, out List<Mapping>? mappings)) _mappings[vcm] = mappings = Merge(World.MappingsOf(vcm));
+        if (_mappings.TryGetValue((vcm, kind), out List<Mapping>? mappings)) return mappings;
+        TableModel? table = kind is { } some ? World.Iommu.Find(some) : null;
+        mappings = Merge(World.MappingsOf(vcm).Select(mapping => table is null ? mapping : mapping with { Translation = table.Says(mapping.Translation) }));
+        _mappings[(vcm, kind)] = mappings;
         return mappings;
     }
 

@@ -27,7 +27,7 @@ public sealed class NoStaleAccessOracle : IOracle
             bool isFirstStage = entry.Stage == TranslationStage.FirstStage;
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value),
-                new(entry.Address.Value, entry.Read && entry.User, entry.Write && entry.User, entry.Execute && entry.User && isFirstStage));
+                new(entry.Address.Value, entry.Read, entry.Write, entry.Execute && isFirstStage, !entry.User));
             if (FirstStale(look, vcm, cached) is { } address)
                 return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
         }
@@ -43,7 +43,7 @@ public sealed class NoStaleAccessOracle : IOracle
         List<Mapping> waiting = [.. look.World.StaleOf(vcm)];
         while (address is { } at)
         {
-            int index = waiting.FindIndex(mapping => mapping.Range.Contains(at) && mapping.At(at) == cached.At(at));
+            int index = waiting.FindIndex(mapping => mapping.Range.Contains(at) && IsSame(mapping.At(at), cached.At(at)));
             if (index < 0) return at;
             if (waiting[index].Range.Last >= cached.Range.Last) return null;
             ulong next = waiting[index].Range.Last + 1;
@@ -60,13 +60,16 @@ public sealed class NoStaleAccessOracle : IOracle
         foreach (Mapping mapping in mappings)
         {
             if (mapping.Range.Last < address) continue;
-            if (!mapping.Range.Contains(address) || mapping.At(address) != cached.At(address)) return address;
+            if (!mapping.Range.Contains(address) || !IsSame(mapping.At(address), cached.At(address))) return address;
             if (mapping.Range.Last >= cached.Range.Last) return null;
             address = mapping.Range.Last + 1;
         }
 
         return address;
     }
+
+    /// <summary>Whether the two lead to the same place with the same rights. How caches are used the IOTLB does not tell.</summary>
+    private static bool IsSame(Translation one, Translation other) => one with { Cache = default } == other with { Cache = default };
 
     /// <summary>In caching mode: that an address is absent is not held once it is mapped.</summary>
     private static Violation? CheckAbsent(Look look, IotlbEntry entry)
@@ -75,7 +78,7 @@ public sealed class NoStaleAccessOracle : IOracle
         if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return null;
         look.Counts.Check(Invariant.TablesAreTruth);
         Translation? meaning = look.World.MeaningOf(use.Vcm, entry.Range.First.Value);
-        return meaning is { Read: true, Write: true }
+        return meaning is { Read: true, Write: true, SupervisorOnly: false }
             ? new(Invariant.TablesAreTruth, $"the IOTLB holds that {entry.Range} gives {entry.Fault} under {entry.Domain}", $"it means {meaning}")
             : null;
     }

@@ -51,7 +51,9 @@ public sealed class TablesAreTruthOracle : IOracle
         if (look.TableOf(vcm, kind) is not { } table) return new(Invariant.TablesAreTruth, $"{name} is not there", "a region has one for each format of its associations");
         if (table.Leaves.Any(leaf => leaf.ByteCount > World.PageBytes)) look.Counts.Reach("a large leaf is in a table");
         List<Mapping> found = Look.Merge(table.Leaves.Select(leaf => ToMapping(leaf, kind)));
-        IReadOnlyList<Mapping> expected = look.MappingsOf(vcm);
+        IReadOnlyList<Mapping> expected = look.MappingsOf(vcm, kind);
+        if (expected.Any(static mapping => mapping.Translation.SupervisorOnly)) look.Counts.Reach("a supervisor-only page is in a table");
+        if (expected.Any(static mapping => mapping.Translation.Cache != default)) look.Counts.Reach("a cache policy is in a table");
         if (!found.SequenceEqual(expected)) return new(Invariant.TablesAreTruth, $"{name} maps [{Text(found)}]", $"[{Text(expected)}]");
         foreach (MalformedEntry entry in table.Malformed)
             return new(Invariant.TablesAreTruth, $"{name} has at {entry.EntryAddress} an entry of level {entry.Level} that the hardware refuses: {entry.Reason}", "none");
@@ -62,7 +64,8 @@ public sealed class TablesAreTruthOracle : IOracle
     {
         Reservation handle = look.Subject.Reservation(id, reservation);
         if (!handle.IsAlive) return new(Invariant.TablesAreTruth, $"{id} has ended", $"{id} is {reservation.Range}");
-        if ((Permissions)handle.Access != reservation.Permissions) return new(Invariant.TablesAreTruth, $"{id} says that it grants {handle.Attributes}", $"{reservation.Permissions}");
+        Attributes attributes = Subject.Seen(handle.Attributes);
+        if (attributes != reservation.Attributes) return new(Invariant.TablesAreTruth, $"{id} says that it grants {OperationText.Write(attributes)}", OperationText.Write(reservation.Attributes));
         List<BackedPart> found = Merge(handle.BackedParts.Select(part => new BackedPart(part.Offset, look.Subject.NameOf(part.Memory) ?? default, part.MemoryOffset, part.ByteCount)));
         List<BackedPart> expected = Merge(reservation.Parts);
         return found.SequenceEqual(expected)
@@ -84,10 +87,10 @@ public sealed class TablesAreTruthOracle : IOracle
         return merged;
     }
 
-    /// <summary>Second-stage tables say nothing of execution; of a leaf that is for supervisors alone devices have nothing.</summary>
+    /// <summary>Second-stage tables say nothing of execution, nor of privilege and caches.</summary>
     private static Mapping ToMapping(DecodedLeaf leaf, TableKind kind) => new(
         new(leaf.First.Value, leaf.First.Value + (leaf.ByteCount - 1)),
-        new(leaf.Address.Value, leaf.Read && leaf.User, leaf.Write && leaf.User, leaf.Execute && leaf.User && kind != TableKind.SecondStage));
+        new(leaf.Address.Value, leaf.Read, leaf.Write, leaf.Execute && kind != TableKind.SecondStage, !leaf.User, TableKinds.CacheOf(leaf.PatIndex)));
 
     private static string Text(IEnumerable<Mapping> mappings) => string.Join(", ", mappings.Select(mapping => $"{mapping.Range} -> {mapping.Translation}"));
 }

@@ -21,6 +21,9 @@ public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
     // Accessed, Dirty and Extended Accessed, which hardware sets when a device comes by: "First-Stage Paging Entries". They say nothing of what is mapped.
     private const ulong FirstStageFlags = 1 << 5 | 1 << 6 | 1 << 10;
 
+    // Accessed and Dirty, where the PASID entry says so (SSADE): "Second-Stage Paging Entries". Elsewhere they are ignored.
+    private const ulong SecondStageFlags = 1 << 8 | 1 << 9;
+
     private readonly Dictionary<(PhysAddr Root, TranslationStage Stage, int Levels), (DecodedTable Table, byte[][] Bytes)> _known = [];
     private readonly byte[] _page = new byte[PageBytes];
 
@@ -46,7 +49,7 @@ public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
 
     private bool IsUnchanged(DecodedTable table, byte[][] bytes, TranslationStage stage)
     {
-        ulong flags = stage == TranslationStage.FirstStage ? FirstStageFlags : 0;
+        ulong flags = stage == TranslationStage.FirstStage ? FirstStageFlags : SecondStageFlags;
         for (int i = 0; i < bytes.Length; i++)
         {
             if (bytes[i].Length == 0) return false;

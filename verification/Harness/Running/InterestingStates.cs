@@ -40,7 +40,7 @@ public sealed partial class InterestingStates(RunCounts counts)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
             if (operation is Associate { Device.Kind: ObjectKind.Device } o && seen.Outcome == Outcome.Invalid && after.TableFor(o) is { } table
-                && after.ReservationsOf(o.Vcm).Any(reservation => !table.Grantable.Contains(reservation.Permissions)))
+                && after.ReservationsOf(o.Vcm).Any(reservation => !table.Protects(reservation.Attributes)))
                 counts.Reach("a table could not grant what was reserved");
             return;
         }
@@ -55,7 +55,7 @@ public sealed partial class InterestingStates(RunCounts counts)
             case UnbackPart when looked.CutsLargeLeaf:
                 counts.Reach("a large leaf was split");
                 break;
-            case SetAttributes set when (before.Reservations[set.Reservation].Permissions & ~set.Permissions) != 0:
+            case SetAttributes set when Narrows(before.Reservations[set.Reservation].Attributes, set.Attributes):
                 if (looked.IsCached) counts.Reach("a narrowing met a cached translation");
                 break;
             case SetAttributes when looked.IsCached:
@@ -69,6 +69,9 @@ public sealed partial class InterestingStates(RunCounts counts)
                 break;
             case Copy copy:
                 NoteCopy(after, copy);
+                break;
+            case CollectUse { Use: Use.Written } collect when !seen.Ranges.IsEmpty:
+                NoteWritten(after, collect, seen);
                 break;
             case CloneVcm clone:
                 if (after.BoundsOf(clone.Vcm).Any()) counts.Reach("a clone had bounds");
@@ -95,6 +98,20 @@ public sealed partial class InterestingStates(RunCounts counts)
                 break;
         }
     }
+
+    private void NoteWritten(World world, CollectUse collect, Observation seen)
+    {
+        ReservationState reservation = world.Reservations[collect.Reservation];
+        ulong first = reservation.Range.First + collect.Offset;
+        RangeSet part = RangeSet.Empty.With(new(first, first + (collect.ByteCount - 1)));
+        RangeSet told = RangeSet.Of(seen.Ranges);
+        counts.Reach("what was written was told");
+        if (part.FirstNotIn(told) is not null) counts.Reach("what nobody wrote to was not told");
+        if (told.FirstNotIn(part) is not null) counts.Reach("a leaf was told as a whole");
+    }
+
+    private static bool Narrows(Attributes former, Attributes next) =>
+        (former.Permissions & ~next.Permissions) != 0 || (next.SupervisorOnly && !former.SupervisorOnly);
 
     private void NoteBanks(World world, Operation operation)
     {

@@ -27,11 +27,29 @@ public static class Linearization
         {
             HistoryEntry entry = history[thread][next[thread]];
             if (entry.Begun > firstReturn || !entry.Operation.Uses.All(world.Knows)) continue;
-            Verdict<World> verdict = world.Judge(entry.Operation, entry.Seen, Plenty);
-            if (!verdict.IsAccepted) continue;
             next[thread]++;
-            foreach (World end in Search(verdict.Next, history, next)) yield return end;
+            foreach (World after in After(world, entry))
+            {
+                foreach (World end in Search(after, history, next)) yield return end;
+            }
+
             next[thread]--;
+        }
+    }
+
+    /// <summary>
+    /// The worlds that may follow an operation. Nobody looked at how much waits for a flush then: what is due is flushed, and more may be, since one
+    /// that another thread has begun may come to what this one left.
+    /// </summary>
+    private static IEnumerable<World> After(World world, HistoryEntry entry)
+    {
+        Verdict<World> due = world.Judge(entry.Operation, entry.Seen, Plenty);
+        if (!due.IsAccepted) yield break;
+        yield return due.Next;
+        for (int left = due.Next.Quarantine.Count - 1; left >= 0; left--)
+        {
+            Verdict<World> early = world.Judge(entry.Operation, entry.Seen with { Quarantined = left }, Plenty);
+            if (early.IsAccepted) yield return early.Next;
         }
     }
 }

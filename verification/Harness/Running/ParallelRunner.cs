@@ -35,7 +35,8 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         try
         {
             subject = new(machine, scenario.Topology, parts);
-            World world = World.Create(subject.Model, scenario.Topology.Devices.Count);
+            Setup setup = new() { Flush = scenario.Topology.ToSetup(machine.Window.First).Flush };
+            World world = World.Create(subject.Model, scenario.Topology.Devices.Count, setup);
             foreach (Step step in scenario.Steps)
             {
                 if (!step.Operation.Uses.All(world.Knows) || !world.IsDefined(step.Operation)) continue;
@@ -47,7 +48,12 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
             ImmutableArray<ImmutableArray<HistoryEntry>> history = RunThreads(subject, scenario.Threads);
             Counts.Operations += history.Sum(thread => thread.Length);
             Counts.Check(Invariant.Linearizable);
-            return FirstLawful(subject, world, history);
+            foreach (HistoryEntry entry in history.SelectMany(static thread => thread))
+                Counts.Reach(entry.Seen.Outcome == Outcome.None ? $"{entry.Operation.GetType().Name} done" : $"{entry.Operation.GetType().Name} refused: {entry.Seen.Outcome}");
+            // What is in quarantine then nobody has looked at; after a flush there is nothing.
+            Flush? flush = world.Vcms.FirstOrDefault(static vcm => vcm.Value.IsDeferred) is { Value: not null } deferred ? new(deferred.Key) : null;
+            Observation? flushed = flush is null ? null : subject.Do(flush) with { Quarantined = subject.QuarantineCount };
+            return FirstLawful(subject, world, history, flush, flushed);
         }
         finally
         {
@@ -80,14 +86,22 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         return [.. running.Select(task => task.GetAwaiter().GetResult())];
     }
 
-    private Violation? FirstLawful(Subject subject, World start, ImmutableArray<ImmutableArray<HistoryEntry>> history)
+    private Violation? FirstLawful(Subject subject, World start, ImmutableArray<ImmutableArray<HistoryEntry>> history, Flush? flush, Observation? flushed)
     {
         Violation? left = null;
         int orders = 0;
         foreach (World end in Linearization.EndsOf(start, history))
         {
             orders++;
-            left = new Look(subject, end, Counts, hardwareHasFailed: false).FirstViolation();
+            World last = end;
+            if (flush is not null)
+            {
+                Verdict<World> verdict = end.Judge(flush, flushed!, Plenty);
+                if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(flush), verdict);
+                last = verdict.Next;
+            }
+
+            left = new Look(subject, last, Counts, hardwareHasFailed: false).FirstViolation();
             if (left is null) break;
         }
 

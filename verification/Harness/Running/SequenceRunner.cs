@@ -177,6 +177,7 @@ public sealed class SequenceRunner
                     if (access is DeviceAccess byDevice)
                     {
                         _interesting.Note(_world, byDevice, seen);
+                        if (_world.Sees(byDevice.Device, address, byDevice.Pasid) is { SupervisorOnly: true }) Counts.Reach("a supervisor-only page kept a device out");
                         if (seen.Reached is { } reached && reached == _world.StaleAt(byDevice.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
                     }
 
@@ -297,7 +298,7 @@ public sealed class SequenceRunner
     private static Invariant InvariantOf(Operation operation) => operation switch
     {
         Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
-        Translate or TranslateTo or FindMappings => Invariant.TablesAreTruth,
+        Translate or TranslateTo or FindMappings or CollectUse => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess or CoreAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,

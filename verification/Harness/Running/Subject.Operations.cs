@@ -29,7 +29,7 @@ public sealed partial class Subject
         Unreserve o => Seen(Of(_reservations, o.Reservation).TryUnreserve()),
         Acquire o => Seen(Of(_reservations, o.Reservation).TryAcquire()),
         Release o => Seen(Of(_reservations, o.Reservation).TryRelease()),
-        SetAttributes o => Seen(Of(_reservations, o.Reservation).TrySetAttributes((Access)o.Permissions)),
+        SetAttributes o => Seen(Of(_reservations, o.Reservation).TrySetAttributes(Wanted(o.Attributes))),
         FindReservation o => Of(_vcms, o.Vcm).TryFindReservation(new(o.Address), out Reservation found)
             ? new(Outcome.None) { Ranges = [Range(found.Range)] }
             : new(Outcome.NotFound),
@@ -43,11 +43,12 @@ public sealed partial class Subject
         BackPart o => Seen(Of(_reservations, o.Reservation).TryBack(o.Offset, Of(_memories, o.Memory), o.MemoryOffset, o.ByteCount)),
         Unback o => Seen(Of(_reservations, o.Reservation).TryUnback()),
         UnbackPart o => Seen(Of(_reservations, o.Reservation).TryUnback(o.Offset, o.ByteCount)),
-        Map o => Reserved(o.Reservation, Of(_vcms, o.Vcm).TryMap(Of(_memories, o.Memory), (Access)o.Permissions, o.Alignment, out Reservation made), made),
+        Map o => Reserved(o.Reservation, Of(_vcms, o.Vcm).TryMap(Of(_memories, o.Memory), Wanted(o.Attributes), o.Alignment, out Reservation made), made),
         Unmap o => Seen(Of(_reservations, o.Reservation).TryUnmap()),
         Bind o => Do(o),
         Unbind o => Seen(Of(_vcms, o.Vcm).TryUnbind(new(Of(_reservations, o.Reservation), Of(_memories, o.Memory)))),
         Copy o => Do(o),
+        CollectUse o => Do(o),
         Associate o => Do(o),
         Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
         Activate o => Seen(Of(_associations, o.Association).TryActivate()),
@@ -134,16 +135,16 @@ public sealed partial class Subject
     private Observation Do(Reserve reserve)
     {
         VcmmError error = reserve.In.Kind == ObjectKind.Bound
-            ? Of(_bounds, reserve.In).TryReserve(reserve.ByteCount, (Access)reserve.Permissions, reserve.Alignment, out Reservation made)
-            : Of(_vcms, reserve.In).TryReserve(reserve.ByteCount, (Access)reserve.Permissions, reserve.Alignment, out made);
+            ? Of(_bounds, reserve.In).TryReserve(reserve.ByteCount, Wanted(reserve.Attributes), reserve.Alignment, out Reservation made)
+            : Of(_vcms, reserve.In).TryReserve(reserve.ByteCount, Wanted(reserve.Attributes), reserve.Alignment, out made);
         return Reserved(reserve.Reservation, error, made);
     }
 
     private Observation Do(ReserveAt reserve)
     {
         VcmmError error = reserve.In.Kind == ObjectKind.Bound
-            ? Of(_bounds, reserve.In).TryReserveAt(new(reserve.First), reserve.ByteCount, (Access)reserve.Permissions, out Reservation made)
-            : Of(_vcms, reserve.In).TryReserveAt(new(reserve.First), reserve.ByteCount, (Access)reserve.Permissions, out made);
+            ? Of(_bounds, reserve.In).TryReserveAt(new(reserve.First), reserve.ByteCount, Wanted(reserve.Attributes), out Reservation made)
+            : Of(_vcms, reserve.In).TryReserveAt(new(reserve.First), reserve.ByteCount, Wanted(reserve.Attributes), out made);
         return Reserved(reserve.Reservation, error, made);
     }
 
@@ -171,7 +172,7 @@ public sealed partial class Subject
 
     private Observation Do(Bind bind)
     {
-        VcmmError error = Of(_vcms, bind.Vcm).TryBind(bind.ByteCount, (Access)bind.Permissions, MemoryOptionsOf(bind.ChunkSizes, bind.Scattered, bind.From), out Binding made);
+        VcmmError error = Of(_vcms, bind.Vcm).TryBind(bind.ByteCount, Wanted(bind.Attributes), MemoryOptionsOf(bind.ChunkSizes, bind.Scattered, bind.From), out Binding made);
         if (error != VcmmError.None) return Seen(error);
         Put(_reservations, bind.Reservation, made.Reservation);
         Observation memory = Allocated(bind.Memory, error, made.Memory);
@@ -211,7 +212,7 @@ public sealed partial class Subject
         if (error != VcmmError.None) return Seen(error);
         return new(Outcome.None)
         {
-            Translation = new(found.Address.Value, found.Access.HasFlag(Access.Read), found.Access.HasFlag(Access.Write), found.Access.HasFlag(Access.Execute)),
+            Translation = Seen(found),
         };
     }
 

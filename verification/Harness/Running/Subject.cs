@@ -75,7 +75,7 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
@@ -128,6 +128,7 @@ public sealed partial class Subject
         Devices = [.. _kinds.Select(ToModel)],
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
         PasidCount = Driver.PasidCount,
+        NotesUse = Driver.TracksUse(FormatOf(TableKind.SecondStage)),
         OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
         // A context table; in scalable mode a directory and a table of PASIDs, too.
         MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,

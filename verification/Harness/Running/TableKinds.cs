@@ -23,12 +23,27 @@ public static class TableKinds
     /// <summary>What first-stage tables of a kind can do on a machine.</summary>
     /// <remarks>
     /// <b>Source.</b> Intel VT-d specification, "First-Stage Translation": addresses are canonical, so that of 48 or 57 bits the
-    /// lower half can be a region's, and no address is wider than MGAW says. "First-Stage Paging Entries": what is present can be read.
+    /// lower half can be a region's, and no address is wider than MGAW says. "First-Stage Paging Entries": what is present can be read. "Accessed and Dirty Flags": always kept.
     /// </remarks>
     public static TableModel Describe(TableKind kind, VtdOptions options) =>
         new(kind, (1UL << Math.Min(options.GuestAddressWidth, 12 + 9 * LevelsOf(kind) - 1)) - 1)
         {
             Levels = LevelsOf(kind),
             Grantable = [Permissions.Read, Permissions.ReadWrite, Permissions.Read | Permissions.Execute, Permissions.ReadWriteExecute],
+            HasPrivilege = true,
+            NotesUse = true,
+            CachePolicies = [CachePolicy.WriteBackWriteAllocate, CachePolicy.WriteThrough, CachePolicy.NotCached],
         };
+
+    /// <summary>The cache policy that PAT, PCD and PWT of a first-stage leaf stand for.</summary>
+    /// <remarks>
+    /// <b>Source.</b> Intel 64 and IA-32 Architectures Software Developer's Manual, volume 3A, "Programming the PAT": after power-on the
+    /// eight entries are WB, WT, UC-, UC, and the same again. Write-back without write-allocate is none of them.
+    /// </remarks>
+    public static CachePolicy CacheOf(int patIndex) => (patIndex & 3) switch
+    {
+        0 => CachePolicy.WriteBackWriteAllocate,
+        1 => CachePolicy.WriteThrough,
+        _ => CachePolicy.NotCached,
+    };
 }

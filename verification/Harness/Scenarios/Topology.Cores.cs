@@ -1,4 +1,6 @@
 using System.Text.Json.Serialization;
+using Harness.Running;
+using IommuSim;
 using IommuSim.Cpu;
 using Vcmm.Spec;
 
@@ -40,10 +42,7 @@ public sealed partial record Topology
 
     /// <summary>The model of the CPU.</summary>
     /// <remarks><b>Source.</b> Intel SDM, volume 3A, "4-Level Paging and 5-Level Paging": 48 bits, of which the lower half is a process's; what is present can be read.</remarks>
-    public CpuModel ToCpuModel() => new(Cores, Processes, new(TableKind.FirstStage, (1UL << 47) - 1)
-    {
-        Grantable = [Permissions.Read, Permissions.ReadWrite, Permissions.Read | Permissions.Execute, Permissions.ReadWriteExecute],
-    });
+    public CpuModel ToCpuModel() => new(Cores, Processes, TableKinds.Describe(TableKind.FirstStage, VtdOptions.Default));
 
     [JsonIgnore]
     private string CpuOutline => Cores == 0 ? "" : $", {Cores} core{(Cores == 1 ? "" : "s")}{(Pcids ? "" : " without PCIDs")}, {Processes} process{(Processes == 1 ? "" : "es")}{(BroadcastShootdown ? ", shootdown by broadcast" : "")}";

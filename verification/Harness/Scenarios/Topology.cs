@@ -72,6 +72,9 @@ public sealed partial record Topology
     /// <summary>Whether addresses go through a cache, as they do by default. Without one it is certain which are given: the first that fit.</summary>
     public bool RangeCache { get; init; } = true;
 
+    /// <summary>Whether in scalable mode the IOMMU is told to note in second-stage tables, too, what devices use and write to. In first-stage tables it always does.</summary>
+    public bool TracksUse { get; init; }
+
     /// <summary>Reads a machine.</summary>
     /// <param name="json">An object with some of the fields.</param>
     /// <exception cref="BadInputException">It is none, or one that cannot be built.</exception>
@@ -172,7 +175,7 @@ public sealed partial record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{CpuOutline}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(TracksUse ? ", notes use" : "")}{CpuOutline}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}{(Cores == 0 ? "" : $", TLB {TlbSets}x{TlbWays}")}";

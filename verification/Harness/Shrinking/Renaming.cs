@@ -85,6 +85,7 @@ internal static class Renaming
         Bind o => o with { Reservation = to(o.Reservation), Memory = to(o.Memory), Vcm = to(o.Vcm) },
         Unbind o => o with { Vcm = to(o.Vcm), Reservation = to(o.Reservation), Memory = to(o.Memory) },
         Copy o => o with { Source = to(o.Source), Destination = to(o.Destination) },
+        CollectUse o => o with { Reservation = to(o.Reservation) },
         Associate o => o with { Association = to(o.Association), Vcm = to(o.Vcm), Device = to(o.Device) },
         Deassociate o => o with { Association = to(o.Association) },
         Activate o => o with { Association = to(o.Association) },

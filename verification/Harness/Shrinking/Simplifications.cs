@@ -67,7 +67,7 @@ internal static class Simplifications
             now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
-            now with { RangeCache = true }, now with { Banks = null }, now with { FaultRecords = 16 },
+            now with { RangeCache = true }, now with { Banks = null }, now with { TracksUse = false }, now with { FaultRecords = 16 },
             now with { Cores = cores, Processes = processes }, now with { TlbSets = 4, TlbWays = 2 }, now with { Pcids = true }, now with { BroadcastShootdown = false },
         ];
         IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)
@@ -89,7 +89,7 @@ internal static class Simplifications
                 break;
             case Reserve o:
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 break;
             case CreateVcm o:
                 if (o.Kind != VcmKind.Device) yield return o with { Kind = VcmKind.Device };
@@ -107,11 +107,11 @@ internal static class Simplifications
                 if (o.From != default) yield return o with { From = default };
                 if (o.Scattered) yield return o with { Scattered = false };
                 if (o.ChunkSizes != Page) yield return o with { ChunkSizes = Page };
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 break;
             case Map o:
                 if (o.Alignment != Page) yield return o with { Alignment = Page };
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 break;
             case BackPart o:
                 if (o.Offset != 0) yield return o with { Offset = 0 };
@@ -132,10 +132,20 @@ internal static class Simplifications
                 if (o.ByteCount > 8) yield return o with { ByteCount = 8 };
                 if (o.ByteCount > Page) yield return o with { ByteCount = Page };
                 break;
+            case CollectUse o:
+                if (o.Offset != 0) yield return o with { Offset = 0 };
+                if (o.ByteCount > Page) yield return o with { ByteCount = Page };
+                if (o.Use != Use.Written) yield return o with { Use = Use.Written };
+                if (o.Clears) yield return o with { Clears = false };
+                break;
             case ReserveAt o:
-                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                foreach (Attributes plainer in Plainer(o.Attributes)) yield return o with { Attributes = plainer };
                 if (o.First != 0) yield return o with { First = 0 };
                 if (o.First % (2 << 20) != 0) yield return o with { First = o.First & ~((2UL << 20) - 1) };
+                break;
+            case SetAttributes o:
+                // What is asked for last need not be all that was.
+                foreach (Attributes plainer in Plainer(o.Attributes).Where(plainer => plainer != Permissions.ReadWrite)) yield return o with { Attributes = plainer };
                 break;
             case SetFaultHook o:
                 if (o.Kind is FaultHookKind.Retry or FaultHookKind.Back) yield return o with { Kind = FaultHookKind.Refuse };
@@ -152,6 +162,16 @@ internal static class Simplifications
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
         }
+    }
+
+    /// <summary>Each with less that is not the default.</summary>
+    private static IEnumerable<Attributes> Plainer(Attributes attributes)
+    {
+        if (attributes != Permissions.ReadWrite) yield return Permissions.ReadWrite;
+        if (attributes.Cache != default) yield return attributes with { Cache = default };
+        if (attributes.Secure) yield return attributes with { Secure = false };
+        if (attributes.SupervisorOnly) yield return attributes with { SupervisorOnly = false };
+        if (attributes.Permissions != Permissions.ReadWrite) yield return attributes with { Permissions = Permissions.ReadWrite };
     }
 
     private static Scenario Replace(Scenario scenario, Func<Operation, Operation> with) =>

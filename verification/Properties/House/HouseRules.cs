@@ -98,9 +98,8 @@ public sealed class HouseRules
         ["Reservation.TryUnback/0"] = typeof(Unback),
         ["Reservation.TryUnback/2"] = typeof(UnbackPart),
         ["Reservation.TrySetAttributes"] = typeof(SetAttributes),
-        // What devices of a sequence wrote to is noted by scalable mode's tables alone: DirtyLaws.
-        ["Reservation.TryCollectDirty"] = null,
-        ["Reservation.TryCollectAccessed"] = null,
+        ["Reservation.TryCollectDirty"] = typeof(CollectUse),
+        ["Reservation.TryCollectAccessed"] = typeof(CollectUse),
         ["Reservation.TryAcquire"] = typeof(Acquire),
         ["Reservation.TryRelease"] = typeof(Release),
         ["Reservation.TryUnreserve"] = typeof(Unreserve),
@@ -143,6 +142,7 @@ public sealed class HouseRules
         // No call waits; a device's access may.
         Assert.Equal(Enum.GetValues<Vcmm.VcmmError>().Select(error => $"{(int)error} {error}"), Enum.GetValues<Outcome>().Where(static outcome => outcome != Outcome.Waits).Select(outcome => $"{(int)outcome} {outcome}"));
         Assert.Equal(Enum.GetValues<Vcmm.Access>().Select(access => $"{(int)access} {access}"), Enum.GetValues<Permissions>().Select(granted => $"{(int)granted} {granted}"));
+        Assert.Equal(Enum.GetValues<Vcmm.CachePolicy>().Select(policy => $"{(int)policy} {policy}"), Enum.GetValues<CachePolicy>().Select(policy => $"{(int)policy} {policy}"));
         Assert.Equal(Enum.GetValues<Vcmm.VcmKind>().Select(kind => $"{(int)kind} {kind}"), Enum.GetValues<VcmKind>().Select(kind => $"{(int)kind} {kind}"));
     }
 

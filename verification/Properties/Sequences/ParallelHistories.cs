@@ -31,7 +31,63 @@ public sealed class ParallelHistories(ITestOutputHelper output)
             threads: 1);
         foreach ((string state, long times) in runner.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
         Assert.InRange(runner.Counts.Operations, 1000, long.MaxValue);
+        string[] sometimes = ["operations overlapped", "Flush done", "PollFlush done", "Bind done", "Unbind done", "Associate done", "Activate done", "SetAttributes refused: Invalid", "ReserveAt refused: NoSpace"];
+        Assert.All(sometimes, state => Assert.True(runner.Counts.Sometimes.ContainsKey(state), $"\"{state}\" was never reached"));
     }
+
+    /// <summary>The fault, where it is, what is done before, what the threads do, and what is broken.</summary>
+    public static TheoryData<string, string, string[], string[][], Invariant> Faults => new()
+    {
+        {
+            "a flush that is not done", "deferred",
+            ["v0 = vcm 0x0-0xffff deferred", "a0 = associate v0 d0", "activate a0", "r0 m0 = bind v0 8K rw of 4K"],
+            [["unback r0", "unreserve r0", "flush v0", "r1 = reserve-at v0 0x0 4K rw"], ["m1 = allocate 4K of 4K"]],
+            Invariant.Linearizable
+        },
+        {
+            "an associate that misses what is backed", "scalable",
+            ["v0 = vcm 0x0-0xffff", "a0 = associate v0 d0", "r0 = reserve-at v0 0x0 8K rw", "m0 = allocate 8K of 4K", "back r0 m0"],
+            [["unback r0 at 0 for 4K"], ["a1 = associate v0 d0 first-stage pasid 1", "activate a1"]],
+            Invariant.SharedTable
+        },
+        {
+            "one-to-one addresses that two have", "one-to-one",
+            ["v0 = vcm 0x3800000-0x380ffff one-to-one", "m0 = wrap 0x3801000-0x3801fff"],
+            [["r0 = map v0 m0 rw align 4K"], ["r1 = map v0 m0 rw align 4K"]],
+            Invariant.Linearizable
+        },
+    };
+
+    /// <summary>Also where regions are of other kinds the check can fail.</summary>
+    [Theory]
+    [MemberData(nameof(Faults))]
+    public void A_fault_is_found_where_threads_work_on_other_regions(string fault, string kind, string[] steps, string[][] threads, Invariant invariant)
+    {
+        Scenario scenario = new(
+            new() { Mode = kind == "scalable" ? RemappingMode.Scalable : RemappingMode.Legacy },
+            [.. steps.Select(OperationText.Parse)])
+        {
+            Threads = [.. threads.Select(static thread => thread.Select(OperationText.Parse).ToImmutableArray())],
+        };
+        using var bench = new SimulatorBench();
+        Violation? right = new ParallelRunner(bench, SubjectParts.Own).Run(scenario);
+        Assert.True(right is null, right?.ToString());
+        Violation? wrong = new ParallelRunner(bench, Plant(fault)).Run(scenario);
+        output.WriteLine(wrong?.ToString());
+        Assert.Equal(invariant, wrong?.Invariant);
+    }
+
+    private static SubjectParts Plant(string fault) => fault switch
+    {
+        "a flush that is not done" => new() { Around = static (operation, run) => operation is Flush ? new(Outcome.None) : run(operation) },
+        "an associate that misses what is backed" => new() { Iommu = static iommu => new StartsEmpty(iommu) },
+        _ => new()
+        {
+            Around = static (operation, run) => run(operation) is { Outcome: Outcome.NoSpace } && operation is Vcmm.Spec.Map
+                ? new(Outcome.None) { Ranges = [new(0x3801000, 0x3801fff)] }
+                : run(operation),
+        },
+    };
 
     [Fact]
     public void A_history_without_a_lawful_order_is_refused()
@@ -69,7 +125,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
                 if (operation is not Vcmm.Spec.Reserve reserve) return run(operation);
                 ulong first = run(new ListReservations(reserve.In)).Ranges.Select(range => range.Last + 1).DefaultIfEmpty(0UL).Max();
                 meeting.SignalAndWait();
-                run(new ReserveAt(reserve.Reservation, reserve.In, first, reserve.ByteCount, reserve.Permissions));
+                run(new ReserveAt(reserve.Reservation, reserve.In, first, reserve.ByteCount, reserve.Attributes));
                 return new(Outcome.None) { Ranges = [new(first, first + reserve.ByteCount - 1)] };
             },
         });

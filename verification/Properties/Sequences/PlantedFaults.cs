@@ -120,6 +120,8 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. FlushFaults.All,
         .. PlacementFaults.All,
         .. HookFaults.All,
+        .. AttributeFaults.All,
+        .. UseFaults.All,
         .. PlantedSpaceFaults.All,
         .. PlantedDeviceFaults.All,
         .. PlantedCpuFaults.All,

@@ -84,6 +84,36 @@ public sealed class Regressions(ITestOutputHelper output)
             "Invalid"
         },
         {
+            "a supervisor-only page keeps devices out",
+            "v0 = vcm 0x0-0xffff; r0 m0 = bind v0 8K rw supervisor not-cached of 4K; a0 = associate v0 d0 first-stage; activate a0; protect r0 rw; read d0 0x0; protect r0 rw supervisor; read d0 0x0",
+            "Fault"
+        },
+        {
+            "a supervisor-only page keeps second-stage tables away",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 first-stage; r0 = reserve v0 4K rw supervisor align 4K; a1 = associate v0 d0 pasid 1",
+            "Invalid"
+        },
+        {
+            "of caches a second-stage table says nothing, and need not",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 m0 = bind v0 4K rw write-through of 4K; a1 = associate v0 d0 first-stage pasid 1; protect r0 rw not-cached",
+            "ok"
+        },
+        {
+            "what an unback that failed has lost is told of the part alone that is asked for",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 first-stage; activate a0; r0 m0 = bind v0 8K rw of 4K; unback r0 ! hardware 1; dirty r0 at 0 for 4K",
+            "0x0-0xfff"
+        },
+        {
+            "what was noted in a table stays known when the table has gone",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 first-stage; activate a0; r0 m0 = bind v0 12K rw of 4K; write d0 0x0; deactivate a0; deassociate a0; dirty r0 at 0 for 12K",
+            "0x0-0xfff, 0x2000-0x2fff"
+        },
+        {
+            "what is backed again is clean, whatever a collection that failed had found",
+            "v0 = vcm 0x0-0xffff; a0 = associate v0 d0 first-stage; activate a0; r0 m0 = bind v0 12K rw of 4K; write d0 0x0; dirty r0 at 0 for 12K clear ! hardware 1; unback r0; back r0 m0; dirty r0 at 0 for 12K",
+            "0x2000-0x2fff"
+        },
+        {
             "what first-stage tables cannot grant keeps them away",
             "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; r0 = reserve v0 4K w align 4K; a1 = associate v0 d0 first-stage pasid 1",
             "Invalid"
