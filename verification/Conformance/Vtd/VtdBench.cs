@@ -129,6 +129,9 @@ internal sealed class VtdBench
     /// <summary>Makes descriptors 256 bits wide, the upper half zero; the queue must say so.</summary>
     public void WidenDescriptors() => _descriptorBytes = 32;
 
+    /// <summary>The queue is off, and begins anew when it is turned on.</summary>
+    public void Restart() => Tail = 0;
+
     /// <summary>Puts one descriptor into the queue of 4096 bytes without telling.</summary>
     public void Put(ulong low, ulong high = 0)
     {

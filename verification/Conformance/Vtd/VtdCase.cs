@@ -1,3 +1,5 @@
+using Harness.Foreign;
+
 namespace Conformance.Vtd;
 
 /// <summary>One row: what the specification says of one situation. It holds on every machine.</summary>
@@ -7,11 +9,13 @@ namespace Conformance.Vtd;
 internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script);
 
 /// <summary>One situation in which QEMU does otherwise than the specification says.</summary>
-/// <param name="Name">What QEMU does.</param>
-/// <param name="Section">The part of the Intel VT-d specification that says otherwise.</param>
+/// <param name="Known">What QEMU does, and whose fault it is.</param>
 /// <param name="Law">What must be seen.</param>
 /// <param name="Deviation">What QEMU shows.</param>
-internal sealed record VtdDeviation(string Name, string Section, Action<VtdBench> Law, Action<VtdBench> Deviation);
+internal sealed record VtdDeviation(QemuDeviation Known, Action<VtdBench> Law, Action<VtdBench> Deviation)
+{
+    public string Name => Known.Name;
+}
 
 /// <summary>The conformance rows, by topic.</summary>
 internal static class VtdCases

@@ -25,18 +25,20 @@ public sealed class QemuVtd : IVtdMachine
     private readonly QemuLog _log;
     private readonly EduDevice[] _devices;
 
-    private QemuVtd(QemuProcess process, int deviceCount)
+    private QemuVtd(QemuProcess process, IReadOnlyList<int> slots)
     {
         _process = process;
         _client = new(process);
         _log = new(process.LogPath);
         Port = new(_client, AllMemory);
         Registers = new QtestMmio(_client, RegisterPage);
-        _devices = new EduDevice[deviceCount];
-        for (int i = 0; i < deviceCount; i++)
+        _devices = new EduDevice[slots.Count];
+        for (int i = 0; i < _devices.Length; i++)
         {
-            _devices[i] = new(_client, _log, FirstSlot + i, FirstBar + (ulong)i * BarBytes);
+            _devices[i] = new(_client, _log, slots[i], FirstBar + (ulong)i * BarBytes);
         }
+
+        Parallel = new(_devices, _log);
     }
 
     /// <summary>Null if QEMU is installed; otherwise one line: how to get it.</summary>
@@ -71,6 +73,9 @@ public sealed class QemuVtd : IVtdMachine
     /// <inheritdoc/>
     public IReadOnlyList<IDmaDevice> Devices => _devices;
 
+    /// <summary>The devices, to be used at once.</summary>
+    internal ParallelDma Parallel { get; }
+
     /// <summary>How many commands QEMU was given.</summary>
     public long Commands => _client.Commands;
 
@@ -86,19 +91,29 @@ public sealed class QemuVtd : IVtdMachine
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(deviceCount, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(deviceCount, MostDevices);
+        return Start([.. Enumerable.Range(FirstSlot, deviceCount)], message, isScalable);
+    }
+
+    /// <summary>The same with devices in given slots.</summary>
+    /// <param name="slots">Of the first bus: up to 8 of 4 … 30.</param>
+    /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode.</param>
+    /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
+    internal static QemuVtd Start(IReadOnlyList<int> slots, ReadOnlySpan<byte> message, bool isScalable)
+    {
         if (Missing is { } missing) throw new QemuException(missing);
         string[] machine =
         [
             "-machine", "q35", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
             "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? ",x-scalable-mode=on" : "")}", .. QemuLog.Options,
         ];
-        IEnumerable<string> devices = Enumerable.Range(FirstSlot, deviceCount)
+        IEnumerable<string> devices = slots
             .SelectMany(slot => new[] { "-device", $"edu,addr={slot:x2}.0,dma_mask=0xffffffffffffffff" });
         QemuProcess process = QemuProcess.Start(machine.Concat(devices));
         QemuVtd? qemu = null;
         try
         {
-            qemu = new(process, deviceCount);
+            qemu = new(process, slots);
             foreach (EduDevice device in qemu._devices) device.Load(Scratch, message);
             return qemu;
         }
