@@ -13,5 +13,6 @@ public static class Stages
         new TraceStage(),
         new ForeignStage(),
         new DifferentialStage(),
+        new HostileStage(),
     ];
 }
