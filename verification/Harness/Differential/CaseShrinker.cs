@@ -13,6 +13,13 @@ internal sealed class CaseShrinker(Func<FuzzCase, CaseResult> run, CancellationT
     public (FuzzCase Case, CaseResult Result) Shrink(FuzzCase failing, CaseResult result)
     {
         (FuzzCase Case, CaseResult Result) best = (Cut(failing, result), result);
+
+        // What an invalidation covers depends on the tables; where all may be invalidated as well the tables can change.
+        for (int i = 0; i < best.Case.Steps.Length; i++)
+        {
+            if (best.Case.Steps[i] is FuzzStep.Cover) Try(best.Case with { Steps = best.Case.Steps.SetItem(i, new FuzzStep.Settle()) }, result, ref best);
+        }
+
         for (int length = Math.Max(1, best.Case.Steps.Length / 2); ; length /= 2)
         {
             bool isSmaller;
@@ -63,12 +70,36 @@ internal sealed class CaseShrinker(Func<FuzzCase, CaseResult> run, CancellationT
         }
     }
 
+    /// <summary>
+    /// Whether accesses begin when all is invalidated, and each entry that an invalidation covers has been stored: else what is
+    /// found would be another mistake, the case's own.
+    /// </summary>
+    private static bool IsSound(FuzzCase candidate)
+    {
+        bool isSettled = false;
+        var stored = new HashSet<ulong>();
+        foreach (FuzzStep step in candidate.Steps)
+        {
+            switch (step)
+            {
+                case FuzzStep.Set set: stored.Add(set.Address & ~0x3FUL); break;
+                case FuzzStep.Settle or FuzzStep.SetRoot: isSettled = true; break;
+                case FuzzStep.Access when !isSettled: return false;
+                case FuzzStep.Cover cover when !cover.Changed.All(word => stored.Contains(word & ~0x3FUL)): return false;
+                default: break;
+            }
+        }
+
+        return true;
+    }
+
     private bool Try(FuzzCase candidate, CaseResult wanted, ref (FuzzCase Case, CaseResult Result) best)
     {
+        if (!IsSound(candidate)) return false;
         if (_left <= 0 || stop.IsCancellationRequested || candidate.Steps.SequenceEqual(best.Case.Steps) && candidate.Caches == best.Case.Caches) return false;
         _left--;
         CaseResult result = run(candidate);
-        if (result.Difference?.Invariant != wanted.Difference!.Invariant) return false;
+        if (result.Difference?.Invariant != wanted.Difference!.Invariant || result.Difference.Machine != wanted.Difference.Machine) return false;
         best = (Cut(candidate, result), result);
         return true;
     }

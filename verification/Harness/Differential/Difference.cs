@@ -7,7 +7,11 @@ namespace Harness.Differential;
 /// <param name="Step">The step at which it was seen; that of the end is the number of steps.</param>
 /// <param name="Observed">What was seen, and on which machine.</param>
 /// <param name="Wanted">What should have been.</param>
-internal sealed record Difference(Invariant Invariant, int Step, string Observed, string Wanted);
+internal sealed record Difference(Invariant Invariant, int Step, string Observed, string Wanted)
+{
+    /// <summary>On which machine, as far as that can be said: shrinking must not turn a mistake of one into one of the other.</summary>
+    public string Machine => Observed.Contains("the simulator", StringComparison.Ordinal) ? "simulator" : "QEMU";
+}
 
 /// <summary>What came of a case.</summary>
 internal sealed class CaseResult

@@ -55,7 +55,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             total.Add(result);
             if (result.Difference is null) continue;
             (FuzzCase smallest, CaseResult shown) = new CaseShrinker(candidate => new CaseRunner(bench, candidate).Run(true), context.Stop).Shrink(fuzzed, result);
-            failures.Add(Describe(smallest, shown)!);
+            failures.Add(Describe(smallest, shown, $"found in case {index} of seed {context.Seed}: {result.Difference.Observed}")!);
         }
 
         return new()
@@ -90,7 +90,7 @@ public sealed class DifferentialStage : IStage, IReplayer
         return Describe(fuzzed, new CaseRunner(bench, fuzzed).Run(true));
     }
 
-    private StageFailure? Describe(FuzzCase fuzzed, CaseResult result)
+    private StageFailure? Describe(FuzzCase fuzzed, CaseResult result, string? origin = null)
     {
         if (result.Difference is not { } difference) return null;
         var file = new FailureFile
@@ -102,7 +102,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             Expected = difference.Wanted,
             Scenario = fuzzed.ToJson(),
         };
-        return new(difference.Invariant, $"observed: {difference.Observed}; expected: {difference.Wanted}", Report(fuzzed, difference), file.ToString());
+        return new(difference.Invariant, $"{(origin is null ? "" : $"{origin}; shrunk: ")}{difference.Observed}; expected: {difference.Wanted}", Report(fuzzed, difference), file.ToString());
     }
 
     private static string Report(FuzzCase fuzzed, Difference difference)
