@@ -6,7 +6,8 @@ namespace Conformance.Vtd;
 /// <param name="Name">The law, as a sentence.</param>
 /// <param name="Section">The part of the Intel VT-d specification that says so.</param>
 /// <param name="Script">What is done and what must be seen.</param>
-internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script);
+/// <param name="Since">The first version of QEMU that has what it takes to judge it: 7 or 10.</param>
+internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script, int Since = 7);
 
 /// <summary>One situation in which QEMU does otherwise than the specification says.</summary>
 /// <param name="Known">What QEMU does, and whose fault it is.</param>

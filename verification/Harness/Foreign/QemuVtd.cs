@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Platform;
 
 namespace Harness.Foreign;
@@ -16,6 +17,9 @@ public sealed class QemuVtd : IVtdMachine
 
     private static readonly PhysRange AllMemory = PhysRange.FromLength(default, 256UL << 20);
     private static readonly PhysRange RegisterPage = PhysRange.FromLength(new(0xFED90000), 0x1000);
+
+    // First-stage tables came with version 10.
+    private static string Scalable => MajorVersion >= 10 ? ",x-scalable-mode=on,x-flts=on" : ",x-scalable-mode=on";
 
     // Below the window, above what a PC keeps for itself.
     private static readonly PhysAddr Scratch = new(0x100000);
@@ -53,6 +57,9 @@ public sealed class QemuVtd : IVtdMachine
     /// <exception cref="QemuException">It is not installed.</exception>
     public static string Version => LazyVersion.Value;
 
+    /// <summary>Its first number; 0 if QEMU is not installed.</summary>
+    public static int MajorVersion => Missing is null ? int.Parse(Version.Split('.')[0], CultureInfo.InvariantCulture) : 0;
+
     private static readonly Lazy<string> LazyVersion = new(ReadVersion);
 
     /// <inheritdoc/>
@@ -85,7 +92,7 @@ public sealed class QemuVtd : IVtdMachine
     /// <summary>Starts QEMU.</summary>
     /// <param name="deviceCount">1 … 8.</param>
     /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
-    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through only.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through, from 10 on with first-stage tables instead.</param>
     /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
     public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default, bool isScalable = false)
     {
@@ -105,7 +112,7 @@ public sealed class QemuVtd : IVtdMachine
         string[] machine =
         [
             "-machine", "q35", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
-            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? ",x-scalable-mode=on" : "")}", .. QemuLog.Options,
+            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? Scalable : "")}", .. QemuLog.Options,
         ];
         IEnumerable<string> devices = slots
             .SelectMany(slot => new[] { "-device", $"edu,addr={slot:x2}.0,dma_mask=0xffffffffffffffff" });
