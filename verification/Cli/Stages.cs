@@ -12,5 +12,7 @@ public static class Stages
         new ScheduleStage(Path.Combine(AppContext.BaseDirectory, "controlled", "explorer.dll")),
         new TraceStage(),
         new ForeignStage(),
+        new DifferentialStage(),
+        new HostileStage(),
     ];
 }

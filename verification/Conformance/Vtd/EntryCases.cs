@@ -186,6 +186,15 @@ internal static class EntryCases
             bench.AssertWritten(null);
             bench.AssertFault(new(Reason.WriteDenied, 0x2000, bench.Requester(), IsRead: false));
         }),
+        new("A page that leads into the interrupt address range is blocked", "Address Translation Faults, LGN.4", bench =>
+        {
+            bench.Build();
+            bench.Set(Leaf(Page), 0xFEE0_0000 | Rw);
+            bench.Set(Leaf(0x2000), 0xFEEF_F000 | Rw);
+            bench.Enable();
+            bench.ReadFaults(Page, Reason.InterruptOutput);
+            bench.WriteFaults(0x2000, Reason.InterruptOutput);
+        }),
         new("Writes to the interrupt address range are not translated", "Handling Requests to Interrupt Address Range", bench =>
         {
             const ulong message = 0xFEE5_5000;

@@ -19,10 +19,10 @@ internal static class ScalableCases
     private const ulong Pwu = 7;
     private const ulong PasidCacheGlobal = 0x37, PasidCacheDomain = 0x07, PasidCachePasid = 0x17, PasidIotlb = 0x26, PasidIotlbPage = 0x36;
 
-    public static IReadOnlyList<VtdCase> All { get; } = [.. SecondStageRows, .. FirstStageRows, .. FaultRows];
-
-    /// <summary>Those that need no first stage and no fault.</summary>
-    public static IReadOnlyList<VtdCase> OnSecondStage { get; } = [.. SecondStageRows];
+    public static IReadOnlyList<VtdCase> All { get; } =
+    [
+        .. SecondStageRows, .. FirstStageRows.Select(row => row with { Since = 10 }), .. FaultRows.Select(row => row with { Since = 10 }),
+    ];
 
     private static ulong Pasid(ulong id) => id << 32;
 

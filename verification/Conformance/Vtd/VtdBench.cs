@@ -129,6 +129,9 @@ internal sealed class VtdBench
     /// <summary>Makes descriptors 256 bits wide, the upper half zero; the queue must say so.</summary>
     public void WidenDescriptors() => _descriptorBytes = 32;
 
+    /// <summary>The queue is off, and begins anew when it is turned on.</summary>
+    public void Restart() => Tail = 0;
+
     /// <summary>Puts one descriptor into the queue of 4096 bytes without telling.</summary>
     public void Put(ulong low, ulong high = 0)
     {
@@ -253,8 +256,12 @@ internal sealed class VtdBench
     /// <summary>Fault Recording Registers: F is cleared by writing 1.</summary>
     public void ClearFault() => Registers.Write64(FaultRecord + 8, 1UL << 63);
 
+    /// <summary>The reasons of the faults that were seen as they should be.</summary>
+    public HashSet<byte> Reasons { get; } = [];
+
     public void AssertFault(RecordedFault expected)
     {
+        Reasons.Add(expected.Reason);
         Assert.Equal(expected, PendingFault);
         Assert.True((FaultStatus & VtdRegister.PPF) != 0, "a fault is recorded, but FSTS.PPF is clear");
         ClearFault();
@@ -338,5 +345,5 @@ internal static class Reason
 {
     public const byte RootNotPresent = 0x1, ContextNotPresent = 0x2, ContextInvalid = 0x3, AddressBeyondWidth = 0x4;
     public const byte WriteDenied = 0x5, ReadDenied = 0x6, TableUnreachable = 0x7, RootUnreachable = 0x8, ContextUnreachable = 0x9;
-    public const byte RootReserved = 0xA, ContextReserved = 0xB, EntryReserved = 0xC;
+    public const byte RootReserved = 0xA, ContextReserved = 0xB, EntryReserved = 0xC, InterruptOutput = 0xE;
 }

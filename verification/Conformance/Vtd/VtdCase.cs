@@ -1,17 +1,22 @@
+using Harness.Foreign;
+
 namespace Conformance.Vtd;
 
 /// <summary>One row: what the specification says of one situation. It holds on every machine.</summary>
 /// <param name="Name">The law, as a sentence.</param>
 /// <param name="Section">The part of the Intel VT-d specification that says so.</param>
 /// <param name="Script">What is done and what must be seen.</param>
-internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script);
+/// <param name="Since">The first version of QEMU that has what it takes to judge it: 7 or 10.</param>
+internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script, int Since = 7);
 
 /// <summary>One situation in which QEMU does otherwise than the specification says.</summary>
-/// <param name="Name">What QEMU does.</param>
-/// <param name="Section">The part of the Intel VT-d specification that says otherwise.</param>
+/// <param name="Known">What QEMU does, and whose fault it is.</param>
 /// <param name="Law">What must be seen.</param>
 /// <param name="Deviation">What QEMU shows.</param>
-internal sealed record VtdDeviation(string Name, string Section, Action<VtdBench> Law, Action<VtdBench> Deviation);
+internal sealed record VtdDeviation(QemuDeviation Known, Action<VtdBench> Law, Action<VtdBench> Deviation)
+{
+    public string Name => Known.Name;
+}
 
 /// <summary>The conformance rows, by topic.</summary>
 internal static class VtdCases

@@ -1,3 +1,4 @@
+using Harness.Foreign;
 using static Conformance.Vtd.VtdBench;
 
 namespace Conformance.Vtd;
@@ -8,8 +9,7 @@ internal static class VtdDeviations
     public static IReadOnlyList<VtdDeviation> All { get; } =
     [
         new(
-            "A write through a cached read-only page is blocked without a fault record",
-            "Address Translation Faults, Legacy Mode",
+            QemuDeviations.SilentWrite,
             bench =>
             {
                 CachedReadOnly(bench);
@@ -21,8 +21,7 @@ internal static class VtdDeviations
                 bench.WriteIsBlockedInSilence(Page);
             }),
         new(
-            "A read through a cached write-only page is blocked without a fault record",
-            "Address Translation Faults, Legacy Mode",
+            QemuDeviations.SilentRead,
             bench =>
             {
                 CachedWriteOnly(bench);
@@ -35,8 +34,7 @@ internal static class VtdDeviations
                 bench.AssertNoFault("a read");
             }),
         new(
-            "A stopped queue waits for the tail to be written again after its error is cleared",
-            "Invalidation Queue Errors",
+            QemuDeviations.WaitsForTail,
             bench =>
             {
                 Repaired(bench);
@@ -50,8 +48,7 @@ internal static class VtdDeviations
                 bench.Reads(Page, Old);
             }),
         new(
-            "A fault event stays pending after the last record is cleared",
-            "Fault Event Control Register",
+            QemuDeviations.PendingEvent,
             bench =>
             {
                 ClearedFault(bench);
@@ -62,7 +59,86 @@ internal static class VtdDeviations
                 ClearedFault(bench);
                 Assert.Equal(1u, bench.Registers.Read32(VtdRegister.FECTL) >> 30 & 1);
             }),
+        new(
+            QemuDeviations.InterruptRead,
+            bench =>
+            {
+                bench.Build();
+                bench.Enable();
+                bench.ReadFaults(0xFEE0_0000, Reason.ReadDenied);
+            },
+            bench =>
+            {
+                bench.Build();
+                bench.Enable();
+                bench.Read(0xFEE0_0000, stackalloc byte[4]);
+                bench.AssertNoFault("a read of the interrupt address range");
+            }),
+        new(
+            QemuDeviations.PassThroughWidth,
+            bench =>
+            {
+                PassThrough(bench);
+                bench.ReadFaults(1UL << 48, Reason.AddressBeyondWidth);
+            },
+            bench =>
+            {
+                PassThrough(bench);
+                bench.Read(1UL << 48, stackalloc byte[4]);
+                bench.AssertNoFault("a read beyond the width");
+            }),
+        new(
+            QemuDeviations.RootMode,
+            bench =>
+            {
+                bench.Build();
+                bench.Enable(Root | 3 << 10);
+                bench.ReadFaults(Page, RootMisprogrammed);
+            },
+            bench =>
+            {
+                bench.Build();
+                bench.Enable(Root | 3 << 10);
+                bench.Reads(Page, Old);
+            }),
+        new(QemuDeviations.IdleWait, bench => Takes(bench, Descriptor.Wait, takes: true), bench => Takes(bench, Descriptor.Wait, takes: false)),
+        new(QemuDeviations.UnofferedType, bench => TakesAll(bench, takes: false), bench => TakesAll(bench, takes: true)),
     ];
+
+    private const byte RootMisprogrammed = 0x30;
+
+    // Device TLB, interrupt entry cache, PASID-based IOTLB, PASID cache: nothing of that is offered in legacy mode.
+    private static void TakesAll(VtdBench bench, bool takes)
+    {
+        foreach (ulong low in (ReadOnlySpan<ulong>)[0x3, 0x4, 0x26, 0x37]) Takes(bench, low, takes);
+    }
+
+    private static void Takes(VtdBench bench, ulong low, bool takes)
+    {
+        bench.Build();
+        bench.Enable();
+        bench.Put(low);
+        bench.Ring();
+        Assert.Equal(takes, (bench.FaultStatus & VtdRegister.IQE) == 0);
+        if (!takes)
+        {
+            bench.Set(QueueBase + bench.Tail - 16, Descriptor.IotlbGlobal, 0);
+            bench.Registers.Write32(VtdRegister.FSTS, VtdRegister.IQE);
+            bench.Ring();
+        }
+
+        // For the next one software turns the queue off, after a wait.
+        bench.Sync();
+        bench.Registers.Write32(VtdRegister.GCMD, 0);
+        bench.Restart();
+    }
+
+    private static void PassThrough(VtdBench bench)
+    {
+        bench.Build();
+        bench.Set(bench.ContextEntry(), Present | 2 << 2, Domain(1) | FourLevels);
+        bench.Enable();
+    }
 
     private static void ClearedFault(VtdBench bench)
     {

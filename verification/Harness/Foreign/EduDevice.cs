@@ -138,19 +138,44 @@ public sealed class EduDevice : IDmaDevice
         return (first, longest);
     }
 
+    /// <summary>Words of 32 bits that <see cref="BeginRead"/> can put apart.</summary>
+    internal const int StagingWords = StagingBytes / sizeof(uint);
+
+    /// <summary>Starts to read one word into a place of the buffer; <see cref="End"/> waits for it.</summary>
+    internal void BeginRead(Iova address, int place) => Start(address.Value, BufferAddress + (ulong)place * sizeof(uint), sizeof(uint), ToBuffer);
+
+    /// <summary>Starts to write one word of the message that was loaded.</summary>
+    internal void BeginWrite(Iova address, int messageWord) =>
+        Start(BufferAddress + Messages + (ulong)messageWord * sizeof(uint), address.Value, sizeof(uint), ToMemory);
+
+    /// <summary>Starts to tell the first words that were read, as messages from <paramref name="offset"/> of their page on.</summary>
+    internal void BeginMessages(int wordCount, int offset) =>
+        Start(BufferAddress, QemuLog.MessageAddress + (ulong)offset, wordCount * sizeof(uint), ToMemory);
+
     private void Transfer(ulong source, ulong destination, int byteCount, ulong command)
+    {
+        Start(source, destination, byteCount, command);
+        End();
+    }
+
+    private void Start(ulong source, ulong destination, int byteCount, ulong command)
     {
         Transfers++;
         _client.Write(_registers + Source, source, sizeof(ulong));
         _client.Write(_registers + Destination, destination, sizeof(ulong));
         _client.Write(_registers + Count, (ulong)byteCount, sizeof(ulong));
         _client.Write(_registers + Command, command, sizeof(ulong));
+    }
+
+    /// <summary>Waits for the end of what was started.</summary>
+    internal void End()
+    {
         for (int polls = 0; polls < MostPolls; polls++)
         {
             if ((_client.Read(_registers + Command, sizeof(ulong)) & Running) == 0) return;
         }
 
-        throw new QemuException($"edu {Id} did not finish a transfer of {byteCount} bytes from 0x{source:x} to 0x{destination:x}");
+        throw new QemuException($"edu {Id} did not finish a transfer");
     }
 
     private void Configure(uint register, uint value)

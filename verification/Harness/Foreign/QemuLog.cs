@@ -48,9 +48,9 @@ internal sealed class QemuLog : IDisposable
         ulong needed = isWrite ? 2u : 1u;
         bool refused = false;
         Refill();
-        while (TryNext(out Event entry))
+        while (TryNext(out QemuEvent entry))
         {
-            refused |= entry.Kind == EventKind.Fault || (entry.Kind == EventKind.Hit && (entry.Value & needed) == 0);
+            refused |= entry.Kind is QemuEventKind.Fault or QemuEventKind.SilentFault || (entry.Kind == QemuEventKind.Hit && (entry.Value & needed) == 0);
         }
 
         return refused;
@@ -63,9 +63,9 @@ internal sealed class QemuLog : IDisposable
     {
         int done = 0;
         Refill();
-        while (TryNext(out Event entry))
+        while (TryNext(out QemuEvent entry))
         {
-            if (entry.Kind != EventKind.Message || entry.Address >> 12 != MessageAddress >> 12) continue;
+            if (entry.Kind != QemuEventKind.Message || entry.Address >> 12 != MessageAddress >> 12) continue;
             if (done == destination.Length || entry.Address != MessageAddress + (ulong)done)
                 throw new QemuException($"QEMU logged a write to 0x{entry.Address:x} where {done} of {destination.Length} bytes were awaited");
             BinaryPrimitives.WriteUInt32LittleEndian(destination[done..], (uint)entry.Value);
@@ -73,6 +73,15 @@ internal sealed class QemuLog : IDisposable
         }
 
         if (done != destination.Length) throw new QemuException($"QEMU logged {done} of {destination.Length} bytes that a device wrote");
+    }
+
+    /// <summary>Everything that was logged since the last question, in its order.</summary>
+    public List<QemuEvent> TakeAll()
+    {
+        var all = new List<QemuEvent>();
+        Refill();
+        while (TryNext(out QemuEvent entry)) all.Add(entry);
+        return all;
     }
 
     public void Dispose() => _file.Dispose();
@@ -89,7 +98,7 @@ internal sealed class QemuLog : IDisposable
         _emptied = _position;
     }
 
-    private bool TryNext(out Event entry)
+    private bool TryNext(out QemuEvent entry)
     {
         while (_next < _end)
         {
@@ -104,28 +113,30 @@ internal sealed class QemuLog : IDisposable
         return false;
     }
 
-    private static bool TryParse(ReadOnlySpan<byte> line, out Event entry)
+    private static bool TryParse(ReadOnlySpan<byte> line, out QemuEvent entry)
     {
         // vtd_dmar_fault sid 0x20 fault 6 addr 0x2000 write 0
         if (line.StartsWith("vtd_dmar_fault "u8)
-            && TryNumber(line, " addr 0x"u8, out ulong address) && TryNumber(line, " fault "u8, out ulong reason))
+            && TryNumber(line, " addr 0x"u8, out ulong address) && TryNumber(line, " fault "u8, out ulong reason, 'D')
+            && TryNumber(line, " sid 0x"u8, out ulong source) && TryNumber(line, " write "u8, out ulong write))
         {
-            entry = new(EventKind.Fault, address, reason);
+            entry = new(QemuEventKind.Fault, address, reason, (uint)source, write != 0);
             return true;
         }
 
         // vtd_fault_disabled Fault processing disabled for context entry
         if (line.StartsWith("vtd_fault_disabled "u8))
         {
-            entry = new(EventKind.Fault, 0, 0);
+            entry = new(QemuEventKind.SilentFault, 0, 0, 0, false);
             return true;
         }
 
         // vtd_iotlb_page_hit IOTLB page hit sid 0x20 iova 0x1000 slpte 0x1200003 domain 0x1
         if (line.StartsWith("vtd_iotlb_page_hit "u8)
-            && TryNumber(line, " iova 0x"u8, out address) && TryNumber(line, " slpte 0x"u8, out ulong leaf))
+            && TryNumber(line, " iova 0x"u8, out address) && TryNumber(line, "pte 0x"u8, out ulong leaf)
+            && TryNumber(line, " sid 0x"u8, out source))
         {
-            entry = new(EventKind.Hit, address, leaf);
+            entry = new(QemuEventKind.Hit, address, leaf, (uint)source, false);
             return true;
         }
 
@@ -133,7 +144,7 @@ internal sealed class QemuLog : IDisposable
         if (line.StartsWith("vtd_ir_remap_msi "u8)
             && TryNumber(line, "(addr 0x"u8, out address) && TryNumber(line, ", data 0x"u8, out ulong data))
         {
-            entry = new(EventKind.Message, address, data);
+            entry = new(QemuEventKind.Message, address, data, 0, true);
             return true;
         }
 
@@ -141,19 +152,29 @@ internal sealed class QemuLog : IDisposable
         return false;
     }
 
-    private static bool TryNumber(ReadOnlySpan<byte> line, ReadOnlySpan<byte> name, out ulong value)
+    private static bool TryNumber(ReadOnlySpan<byte> line, ReadOnlySpan<byte> name, out ulong value, char format = 'x')
     {
         int at = line.IndexOf(name);
         value = 0;
-        return at >= 0 && Utf8Parser.TryParse(line[(at + name.Length)..], out value, out _, 'x');
+        return at >= 0 && Utf8Parser.TryParse(line[(at + name.Length)..], out value, out _, format);
     }
-
-    private enum EventKind
-    {
-        Message,
-        Fault,
-        Hit,
-    }
-
-    private readonly record struct Event(EventKind Kind, ulong Address, ulong Value);
 }
+
+/// <summary>What a line of QEMU's log tells of.</summary>
+internal enum QemuEventKind
+{
+    /// <summary>A device wrote to the interrupt address range.</summary>
+    Message,
+
+    /// <summary>An access was blocked; the value is the reason.</summary>
+    Fault,
+
+    /// <summary>An access was blocked where fault processing is disabled; nothing else is said.</summary>
+    SilentFault,
+
+    /// <summary>A translation was found in the IOTLB; the value is its leaf.</summary>
+    Hit,
+}
+
+/// <summary>A line of QEMU's log.</summary>
+internal readonly record struct QemuEvent(QemuEventKind Kind, ulong Address, ulong Value, uint Source, bool IsWrite);

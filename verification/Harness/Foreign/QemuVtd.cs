@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Platform;
 
 namespace Harness.Foreign;
@@ -17,6 +18,9 @@ public sealed class QemuVtd : IVtdMachine
     private static readonly PhysRange AllMemory = PhysRange.FromLength(default, 256UL << 20);
     private static readonly PhysRange RegisterPage = PhysRange.FromLength(new(0xFED90000), 0x1000);
 
+    // First-stage tables came with version 10.
+    private static string Scalable => MajorVersion >= 10 ? ",x-scalable-mode=on,x-flts=on" : ",x-scalable-mode=on";
+
     // Below the window, above what a PC keeps for itself.
     private static readonly PhysAddr Scratch = new(0x100000);
 
@@ -25,18 +29,20 @@ public sealed class QemuVtd : IVtdMachine
     private readonly QemuLog _log;
     private readonly EduDevice[] _devices;
 
-    private QemuVtd(QemuProcess process, int deviceCount)
+    private QemuVtd(QemuProcess process, IReadOnlyList<int> slots)
     {
         _process = process;
         _client = new(process);
         _log = new(process.LogPath);
         Port = new(_client, AllMemory);
         Registers = new QtestMmio(_client, RegisterPage);
-        _devices = new EduDevice[deviceCount];
-        for (int i = 0; i < deviceCount; i++)
+        _devices = new EduDevice[slots.Count];
+        for (int i = 0; i < _devices.Length; i++)
         {
-            _devices[i] = new(_client, _log, FirstSlot + i, FirstBar + (ulong)i * BarBytes);
+            _devices[i] = new(_client, _log, slots[i], FirstBar + (ulong)i * BarBytes);
         }
+
+        Parallel = new(_devices, _log);
     }
 
     /// <summary>Null if QEMU is installed; otherwise one line: how to get it.</summary>
@@ -50,6 +56,9 @@ public sealed class QemuVtd : IVtdMachine
     /// <summary>What QEMU calls its version.</summary>
     /// <exception cref="QemuException">It is not installed.</exception>
     public static string Version => LazyVersion.Value;
+
+    /// <summary>Its first number; 0 if QEMU is not installed.</summary>
+    public static int MajorVersion => Missing is null ? int.Parse(Version.Split('.')[0], CultureInfo.InvariantCulture) : 0;
 
     private static readonly Lazy<string> LazyVersion = new(ReadVersion);
 
@@ -71,6 +80,9 @@ public sealed class QemuVtd : IVtdMachine
     /// <inheritdoc/>
     public IReadOnlyList<IDmaDevice> Devices => _devices;
 
+    /// <summary>The devices, to be used at once.</summary>
+    internal ParallelDma Parallel { get; }
+
     /// <summary>How many commands QEMU was given.</summary>
     public long Commands => _client.Commands;
 
@@ -80,25 +92,35 @@ public sealed class QemuVtd : IVtdMachine
     /// <summary>Starts QEMU.</summary>
     /// <param name="deviceCount">1 … 8.</param>
     /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
-    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through only.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through, from 10 on with first-stage tables instead.</param>
     /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
     public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default, bool isScalable = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(deviceCount, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(deviceCount, MostDevices);
+        return Start([.. Enumerable.Range(FirstSlot, deviceCount)], message, isScalable);
+    }
+
+    /// <summary>The same with devices in given slots.</summary>
+    /// <param name="slots">Of the first bus: up to 8 of 4 … 30.</param>
+    /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode.</param>
+    /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
+    internal static QemuVtd Start(IReadOnlyList<int> slots, ReadOnlySpan<byte> message, bool isScalable)
+    {
         if (Missing is { } missing) throw new QemuException(missing);
         string[] machine =
         [
             "-machine", "q35", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
-            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? ",x-scalable-mode=on" : "")}", .. QemuLog.Options,
+            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? Scalable : "")}", .. QemuLog.Options,
         ];
-        IEnumerable<string> devices = Enumerable.Range(FirstSlot, deviceCount)
+        IEnumerable<string> devices = slots
             .SelectMany(slot => new[] { "-device", $"edu,addr={slot:x2}.0,dma_mask=0xffffffffffffffff" });
         QemuProcess process = QemuProcess.Start(machine.Concat(devices));
         QemuVtd? qemu = null;
         try
         {
-            qemu = new(process, deviceCount);
+            qemu = new(process, slots);
             foreach (EduDevice device in qemu._devices) device.Load(Scratch, message);
             return qemu;
         }

@@ -1,0 +1,100 @@
+using Harness.Differential;
+using Harness.Failures;
+using Harness.Foreign;
+using Harness.Stages;
+using IommuSim;
+using Vcmm.Spec;
+using Xunit.Abstractions;
+
+namespace Conformance.Foreign;
+
+/// <summary>The differential stage: that both machines agree, and that it would be seen if they did not.</summary>
+public sealed class DifferentialTests(ITestOutputHelper output)
+{
+    private const ulong Seed = 1;
+
+    [QemuFact]
+    public void QEMU_and_the_simulator_do_the_same_but_for_what_is_listed()
+    {
+        var total = new CaseResult();
+        StageReport report = new DifferentialStage().Run(Context(), 90, total);
+        output.WriteLine($"QEMU {QemuVtd.Version}: {string.Join(", ", report.Ran.Select(ran => $"{ran.Count} {ran.What}"))}");
+        foreach ((string name, int count) in total.Explained.OrderBy(pair => pair.Key, StringComparer.Ordinal)) output.WriteLine($"{count} of: {name}");
+        output.WriteLine(string.Join(' ', total.Reasons.OrderBy(pair => pair.Key).Select(pair => $"0x{pair.Key:x}={pair.Value}")));
+        Assert.True(report.Failures.Count == 0, report.Failures.FirstOrDefault()?.Report);
+
+        // Sometimes: everything that can be met was.
+        Assert.Subset(QemuDeviations.All.Select(known => known.Name).ToHashSet(), total.Explained.Keys.ToHashSet());
+        Assert.Empty(((byte[])[0, 1, 2, 3, 4, 5, 6, 7, 8, 0xB, 0xC]).Except(total.Reasons.Keys));
+        Assert.InRange(total.Transfers, total.Accesses / 5, total.Accesses);
+        Assert.InRange(total.Faults, total.Accesses / 10, total.Accesses);
+        Assert.InRange(total.Open, 0, total.Accesses / 4);
+        Assert.InRange(total.Unsettled, 20, total.Accesses);
+        Assert.InRange(total.QueueErrors, 10, total.Commands);
+    }
+
+    public static TheoryData<string> UnitNames => new(Units.Keys);
+
+    private static Dictionary<string, (Invariant Broken, Func<VtdOptions, VtdOptions> Make)> Units => new()
+    {
+        ["a wider host"] = (Invariant.FaultExact, options => options with { HostAddressWidth = 49 }),
+        ["no pages of 2 MiB"] = (Invariant.FaultExact, options => options with { Pages2M = false }),
+        ["a smaller address mask"] = (Invariant.Progress, options => options with { MaximumAddressMask = 17 }),
+    };
+
+    [QemuTheory]
+    [MemberData(nameof(UnitNames))]
+    public void A_unit_that_is_made_otherwise_is_found_shrunk_and_shown_again(string name)
+    {
+        (Invariant broken, Func<VtdOptions, VtdOptions> make) = Units[name];
+        var stage = new DifferentialStage { Otherwise = make };
+        StageFailure found = Assert.Single(stage.Run(Context(), 90, new()).Failures);
+        output.WriteLine(found.Report);
+        Assert.Equal(broken, found.Invariant);
+        FailureFile file = FailureFile.Parse(found.FileContent!);
+        Assert.InRange(FuzzCase.FromJson(file.Scenario).Steps.Length, 1, 12);
+        Assert.Equal(found.Report, stage.Replay(file)!.Report);
+        Assert.Null(new DifferentialStage().Replay(file));
+    }
+
+    /// <summary>What software must invalidate after one change is what the cases say, and no machine makes up for it.</summary>
+    [QemuFact]
+    public void Software_that_does_not_invalidate_is_found()
+    {
+        var stage = new DifferentialStage
+        {
+            Rewrite = fuzzed => fuzzed with { Steps = [.. fuzzed.Steps.Select(step => step is FuzzStep.Cover cover ? cover with { Words = [] } : step)] },
+        };
+        StageFailure found = Assert.Single(stage.Run(Context(), 90, new()).Failures);
+        output.WriteLine(found.Report);
+        Assert.Contains(found.Invariant, (Invariant[])[Invariant.NoStaleAccess, Invariant.Isolation, Invariant.FaultExact]);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_case_is_its_seed_s_and_reads_back_from_its_file(bool isScalable)
+    {
+        for (uint index = 0; index < 50; index++)
+        {
+            FuzzCase fuzzed = CaseGen.Generate(Seed, index, isScalable), again = CaseGen.Generate(Seed, index, isScalable);
+            Assert.Equal(Lines(fuzzed), Lines(again));
+            FuzzCase read = FuzzCase.FromJson(fuzzed.ToJson());
+            Assert.Equal(Lines(fuzzed), Lines(read));
+            Assert.Equal((fuzzed.IsScalable, fuzzed.Caches), (read.IsScalable, read.Caches));
+        }
+    }
+
+    [Theory]
+    [InlineData("set 0x1 0x2")]
+    [InlineData("read d8 0x1000")]
+    [InlineData("write d0 4096")]
+    [InlineData("command 0x12")]
+    [InlineData("cover by 0x12:0x0")]
+    [InlineData("jump")]
+    public void A_step_that_is_none_is_refused(string text) => Assert.Throws<Harness.BadInputException>(() => FuzzStep.Parse(text));
+
+    private static IEnumerable<string> Lines(FuzzCase fuzzed) => fuzzed.Steps.Select(step => step.ToString());
+
+    private static StageContext Context() => new(Seed, TimeSpan.MaxValue, TimeProvider.System, _ => { }, CancellationToken.None);
+}

@@ -1,0 +1,179 @@
+using Harness.Differential;
+using IommuSim;
+
+namespace Harness.Foreign;
+
+/// <summary>Who does otherwise than the specification says.</summary>
+public enum DeviationKind
+{
+    /// <summary>QEMU does what the specification forbids, or lacks what its registers say that it has.</summary>
+    Mistake,
+
+    /// <summary>The specification leaves it to the hardware, and QEMU does otherwise than the simulator.</summary>
+    Freedom,
+}
+
+/// <summary>One thing that QEMU's VT-d does otherwise than the simulator.</summary>
+/// <param name="Name">What QEMU does.</param>
+/// <param name="Section">The part of the Intel VT-d specification that speaks of it.</param>
+/// <param name="Kind">Whose fault it is.</param>
+public sealed record QemuDeviation(string Name, string Section, DeviationKind Kind);
+
+/// <summary>What was seen of an access on QEMU.</summary>
+/// <param name="IsScalable">In which mode.</param>
+/// <param name="Iova">Where.</param>
+/// <param name="IsWrite">A write.</param>
+/// <param name="Reason">Of the fault that it reported; null: none.</param>
+/// <param name="IsHit">It found a translation in its IOTLB.</param>
+/// <param name="IsWritten">The word is where the tables say.</param>
+/// <param name="Word">What was read: 0 where it was blocked.</param>
+internal readonly record struct Sight(bool IsScalable, ulong Iova, bool IsWrite, byte? Reason, bool IsHit, bool IsWritten, uint Word = 0)
+{
+    /// <summary>Nothing was transferred, and nothing reported.</summary>
+    public bool IsSilentlyBlocked => Reason is null && !IsWritten && Word == 0;
+}
+
+/// <summary>
+/// Everything that QEMU's VT-d is known to do otherwise than the simulator, which does as the specification says: one table for
+/// the conformance cases and for the differential stage. Seen on version 7.2.
+/// </summary>
+public static class QemuDeviations
+{
+    private const string Faults = "Address Translation Faults, Legacy Mode";
+
+    /// <summary>A write that a cached translation does not permit.</summary>
+    public static QemuDeviation SilentWrite { get; } = new("A write through a cached read-only page is blocked without a fault record", Faults, DeviationKind.Mistake);
+
+    /// <summary>A read that a cached translation does not permit.</summary>
+    public static QemuDeviation SilentRead { get; } = new("A read through a cached write-only page is blocked without a fault record", Faults, DeviationKind.Mistake);
+
+    /// <summary>After an error.</summary>
+    public static QemuDeviation WaitsForTail { get; } =
+        new("A stopped queue waits for the tail to be written again after its error is cleared", "Invalidation Queue Errors", DeviationKind.Mistake);
+
+    /// <summary>After the last record is cleared.</summary>
+    public static QemuDeviation PendingEvent { get; } =
+        new("A fault event stays pending after the last record is cleared", "Fault Event Control Register", DeviationKind.Mistake);
+
+    /// <summary>In a record without PASID.</summary>
+    public static QemuDeviation PasidField { get; } =
+        new("The PASID field of a fault record is not 0 where the record says that there was no PASID", "Fault Recording Registers", DeviationKind.Freedom);
+
+    /// <summary>Reads at 0xFEEx_xxxx.</summary>
+    public static QemuDeviation InterruptRead { get; } =
+        new("A read of the interrupt address range is answered and not blocked", "Handling Requests to Interrupt Address Range", DeviationKind.Mistake);
+
+    /// <summary>What else is wrong with that entry or those after it is not seen.</summary>
+    public static QemuDeviation PermissionFirst { get; } =
+        new("A walk ends at the first entry that does not permit the access, whatever else is wrong there or further on", "Address Translation Faults", DeviationKind.Freedom);
+
+    /// <summary>Beyond the width.</summary>
+    public static QemuDeviation PassThroughWidth { get; } =
+        new("Pass-through lets addresses beyond the width through", "Address Translation Faults, LGN.1", DeviationKind.Mistake);
+
+    /// <summary>Of RTADDR_REG.</summary>
+    public static QemuDeviation RootMode { get; } =
+        new("Reserved bits and modes of the root table address are not looked at", "Root Table Address Register; Address Translation Faults, RTA.1", DeviationKind.Mistake);
+
+    /// <summary>Neither status write nor interrupt.</summary>
+    public static QemuDeviation IdleWait { get; } =
+        new("A wait that asks for neither a status write nor an interrupt is an error", "Invalidation Wait Descriptor", DeviationKind.Mistake);
+
+    /// <summary>Types 3, 4, 6 and 7.</summary>
+    public static QemuDeviation UnofferedType { get; } =
+        new("Descriptors of types that the unit does not offer, or not in its mode, are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake);
+
+    /// <summary>Of 256 bits.</summary>
+    public static QemuDeviation UpperHalf { get; } =
+        new("The upper half of a descriptor of 256 bits is not looked at", "Queued Invalidation Interface", DeviationKind.Mistake);
+
+    /// <summary>Version 7.2.</summary>
+    public static QemuDeviation LegacyNumbers { get; } =
+        new("Faults of the scalable mode have the numbers of the legacy mode", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake);
+
+    /// <summary>Version 7.2.</summary>
+    public static QemuDeviation OnePasidReason { get; } =
+        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake);
+
+    /// <summary>Version 7.2.</summary>
+    public static QemuDeviation PasidReserved { get; } =
+        new("Reserved bits of PASID directory entries and PASID entries are not looked at", "Address Translation Faults, SPD.3 and SPT.3", DeviationKind.Mistake);
+
+    /// <summary>Version 7.2.</summary>
+    public static QemuDeviation OtherTypes { get; } =
+        new("First-stage and nested translation, which the unit does not offer, are taken for second-stage translation", "Address Translation Faults, SPT.4.2", DeviationKind.Mistake);
+
+    /// <summary>Of a root entry.</summary>
+    public static QemuDeviation EitherHalf { get; } =
+        new("Reserved bits of one half of a scalable-mode root entry block requests that use the other half", "Address Translation Faults, SRT.3", DeviationKind.Mistake);
+
+    /// <summary>All.</summary>
+    public static IReadOnlyList<QemuDeviation> All { get; } =
+    [
+        SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
+        UpperHalf, LegacyNumbers, OnePasidReason, PasidReserved, OtherTypes, EitherHalf,
+    ];
+
+    /// <summary>The name of what explains that QEMU did not do what the tables say; null: nothing does.</summary>
+    internal static string? OfAccess(in Expected expected, in Sight sight)
+    {
+        VtdFaultReason fault = expected.Fault;
+        bool isDenial = sight.IsWrite ? fault is VtdFaultReason.Write or VtdFaultReason.ScalableWrite : fault is VtdFaultReason.Read or VtdFaultReason.ScalableRead;
+        if (fault == VtdFaultReason.RootTableAddressMisprogrammed) return RootMode.Name;
+        if (isDenial && !sight.IsWrite && sight.Iova >> 20 == 0xFEE && sight.Reason is null) return InterruptRead.Name;
+        if (isDenial && sight.IsHit && sight.IsSilentlyBlocked) return sight.IsWrite ? SilentWrite.Name : SilentRead.Name;
+        if (expected.IsPassThrough && fault is VtdFaultReason.AddressBeyondMgaw or VtdFaultReason.AddressBeyondHostWidth && sight.IsSilentlyBlocked) return PassThroughWidth.Name;
+        if (sight.IsScalable && OfScalable(expected, sight) is { } name) return name;
+        bool isDenied = sight.Reason == (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
+        return isDenied && !expected.GoesOn && expected.LacksPermission ? PermissionFirst.Name : null;
+    }
+
+    /// <summary>Whether QEMU may let through what is blocked.</summary>
+    internal static bool MayGoOn(in Expected expected) => expected.Fault is VtdFaultReason.RootTableAddressMisprogrammed
+        or VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved or VtdFaultReason.PasidEntryInvalid;
+
+    private static string? OfScalable(in Expected expected, in Sight sight)
+    {
+        VtdFaultReason fault = expected.Fault;
+        if (fault is VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved) return PasidReserved.Name;
+        if (sight.Reason == 0xA && fault != VtdFaultReason.ScalableRootEntryReserved && expected.OtherHalfIsReserved) return EitherHalf.Name;
+        if (fault is (>= VtdFaultReason.PasidDirectoryEntryUnreachable and <= VtdFaultReason.PasidEntryInvalid) or VtdFaultReason.ScalableContextEntryInvalid
+            && sight.Reason == 0x58) return OnePasidReason.Name;
+        if (fault == VtdFaultReason.PasidEntryInvalid) return OtherTypes.Name;
+        byte denied = (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
+        byte? legacy = fault switch
+        {
+            VtdFaultReason.ScalableRootEntryUnreachable => 8,
+            VtdFaultReason.ScalableRootEntryNotPresent => 1,
+            VtdFaultReason.ScalableRootEntryReserved => 0xA,
+            VtdFaultReason.ScalableContextEntryUnreachable => 9,
+            VtdFaultReason.ScalableContextEntryNotPresent => 2,
+            VtdFaultReason.ScalableContextEntryReserved => 0xB,
+            VtdFaultReason.ScalableAddressBeyondWidth => 4,
+            VtdFaultReason.SecondStageNotPermitted or VtdFaultReason.ScalableWrite or VtdFaultReason.ScalableRead => denied,
+            VtdFaultReason.SecondStageEntryUnreachable => 7,
+            VtdFaultReason.SecondStageEntryReserved => 0xC,
+            VtdFaultReason.SecondStageTableUnreachable => 3,
+            _ => null,
+        };
+        return sight.Reason is not null && sight.Reason == legacy ? LegacyNumbers.Name : null;
+    }
+
+    /// <summary>The name of what explains that one of the queues stopped at a descriptor and the other did not.</summary>
+    internal static string? OfQueue(QueueWords words, bool otherHasError, bool isScalable)
+    {
+        const ulong wait = 5, statusOrInterrupt = 3 << 4;
+        ulong type = words.Low & 0xF;
+        if (otherHasError) return type == wait && (words.Low & statusOrInterrupt) == 0 ? IdleWait.Name : null;
+        if (type is 3 or 4 or 6 or 7) return UnofferedType.Name;
+        return isScalable && words.Third != 0 ? UpperHalf.Name : null;
+    }
+
+    /// <summary>The name of what explains that the records of the same faults differ.</summary>
+    internal static string? OfRecord(FaultRecord own, FaultRecord other, bool isScalable)
+    {
+        const ulong pasid = 0xFFFFFUL << 40, pasidPresent = 1UL << 31;
+        bool isOnlyPasid = own.Low == other.Low && (own.High & ~pasid) == (other.High & ~pasid) && (other.High & pasidPresent) == 0;
+        return isOnlyPasid ? PasidField.Name : null;
+    }
+}
