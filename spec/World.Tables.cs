@@ -28,7 +28,8 @@ public sealed partial record World
 
     private IEnumerable<TableModel> TableModelsOf(ObjectId vcm) => TablesOf(vcm).Select(TableModelOf);
 
-    private TableModel TableModelOf(TableKind kind) => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind) ?? Cpu.Table;
+    /// <summary>What the tables of a kind can do that some association has.</summary>
+    public TableModel TableModelOf(TableKind kind) => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind) ?? Cpu.Table;
 
     /// <summary>Whether the memory lies beyond what a table of the region leads to.</summary>
     private bool IsBeyondTables(ObjectId vcm, MemoryState memory) => TableModelsOf(vcm).Any(table => IsBeyond(table, memory));

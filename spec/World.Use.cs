@@ -22,6 +22,7 @@ public sealed partial record World
     /// Each page that a device wrote to since it was last cleared, or since it was backed, is told. A leaf is told as a whole, and it is not the
     /// model's how large leaves are: what may be one with a page that was written may be told with it. An unback that failed
     /// because the hardware did may have lost what was noted, and then tells of everything instead. Of accesses, those that were blocked may be told, too.
+    /// Where a device with a TLB of its own asks for a translation, the hardware notes what it may do with it, done or not: there anything may be told.
     /// Nothing can be told where a device of the region has tables in which nothing is noted.
     /// </remarks>
     private Verdict<World> Judge(CollectUse collect, Observation seen, Surroundings surroundings)
@@ -44,7 +45,7 @@ public sealed partial record World
         string done = collect.Use == Use.Written ? "written" : "accessed";
         if (!told.Ranges.SequenceEqual(seen.Ranges)) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; ranges ascend and do not touch");
         if (use.Certain.Within(part).FirstNotIn(told) is { } missing) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{missing:x} was {done}");
-        if (told.FirstNotIn(use.Possible) is { } wrong) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{wrong:x} was not {done}");
+        if (told.FirstNotIn(use.Possible) is { } wrong && !MayHaveFetchedAhead(reservation.Vcm)) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{wrong:x} was not {done}");
         if (!collect.Clears)
         {
             return told.FirstNotIn(RangeSet.Empty.With(part)) is { } outside
@@ -56,6 +57,9 @@ public sealed partial record World
         RangeSet certain = told.Ranges.Aggregate(use.Certain.Without(part), static (rest, range) => rest.Without(range));
         return Accept(With(collect.Reservation, reservation.With(collect.Use, new(certain, use.Possible.Without(part)))));
     }
+
+    /// <summary>Whether devices with TLBs of their own have used the region: they ask for translations when they like, and what they could have done counts as done.</summary>
+    private bool MayHaveFetchedAhead(ObjectId vcm) => Associations.Values.Any(association => OwnerOf(association.Vcm) == vcm && ModelOf(association.Device).HasTlb);
 
     /// <summary>The world in which the hardware has noted an access.</summary>
     private World Noted(DeviceAccess access, bool isDone)

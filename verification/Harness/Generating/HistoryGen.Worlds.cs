@@ -8,9 +8,9 @@ namespace Harness.Generating;
 
 /// <summary>What the threads of a history work on.</summary>
 /// <param name="Topology">The machine.</param>
-/// <param name="Next">Given what a thread has done so far; an operation that only such a world has, or null.</param>
+/// <param name="Next">Given what a thread has done so far, and a number that names what no other step makes; an operation that only such a world has, or null.</param>
 /// <param name="Lines">What is done before the threads begin.</param>
-internal sealed record HistoryWorld(Topology Topology, Func<PCG, ImmutableArray<Step>.Builder, Operation?> Next, params string[] Lines)
+internal sealed record HistoryWorld(Topology Topology, Func<PCG, ImmutableArray<Step>.Builder, int, Operation?> Next, params string[] Lines)
 {
     /// <summary>What is done before the threads begin.</summary>
     public ImmutableArray<Step> Steps { get; } = [.. Lines.Select(OperationText.Parse)];
@@ -49,34 +49,34 @@ public sealed partial class HistoryGen
 
     private static readonly HistoryWorld[] Worlds = [Plain, Deferred, OneToOne, Scalable];
 
-    private static Operation? NextDeferred(PCG pcg, ImmutableArray<Step>.Builder steps) => pcg.Next(6) switch
+    private static Operation? NextDeferred(PCG pcg, ImmutableArray<Step>.Builder steps, int number) => pcg.Next(6) switch
     {
         0 or 1 => new Flush(pcg.Next(2) == 0 ? V0 : V1),
         2 => new PollFlush(),
         3 => new AdvanceTime(10),
         // Addresses and memory of what was unbacked.
-        4 => new ReserveAt(Made(ObjectKind.Reservation, pcg), V0, Page * 2 * pcg.Next(2), Page, Permissions.Read),
+        4 => new ReserveAt(new(ObjectKind.Reservation, number), V0, Page * 2 * pcg.Next(2), Page, Permissions.Read),
         _ => new FreeMemory(new(ObjectKind.Memory, (int)pcg.Next(2))),
     };
 
-    private static Operation? NextOneToOne(PCG pcg, ImmutableArray<Step>.Builder steps)
+    private static Operation? NextOneToOne(PCG pcg, ImmutableArray<Step>.Builder steps, int number)
     {
         Bind? bound = steps.Select(static step => step.Operation).OfType<Bind>().LastOrDefault();
         return pcg.Next(5) switch
         {
-            0 or 1 => new Bind(Made(ObjectKind.Reservation, pcg), Made(ObjectKind.Memory, pcg), V1, Page * (1 + pcg.Next(2)), Permissions.ReadWrite, Page, Scattered: false),
+            0 or 1 => new Bind(new(ObjectKind.Reservation, number), new(ObjectKind.Memory, number), V1, Page * (1 + pcg.Next(2)), Permissions.ReadWrite, Page, Scattered: false),
             2 when bound is not null => new Unbind(V1, bound.Reservation, bound.Memory),
-            3 => new Map(Made(ObjectKind.Reservation, pcg), V1, new(ObjectKind.Memory, 1), Permissions.ReadWrite, Page),
-            _ => new ReserveAt(Made(ObjectKind.Reservation, pcg), V1, 0x380_0000 + Page * pcg.Next(4), Page, Permissions.Read),
+            3 => new Map(new(ObjectKind.Reservation, number), V1, new(ObjectKind.Memory, 1), Permissions.ReadWrite, Page),
+            _ => new ReserveAt(new(ObjectKind.Reservation, number), V1, 0x380_0000 + Page * pcg.Next(4), Page, Permissions.Read),
         };
     }
 
-    private static Operation? NextScalable(PCG pcg, ImmutableArray<Step>.Builder steps)
+    private static Operation? NextScalable(PCG pcg, ImmutableArray<Step>.Builder steps, int number)
     {
         Associate? joined = steps.Select(static step => step.Operation).OfType<Associate>().LastOrDefault();
         return pcg.Next(8) switch
         {
-            0 or 1 => new Associate(Made(ObjectKind.Association, pcg), pcg.Next(3) == 0 ? V1 : V0, new(ObjectKind.Device, (int)pcg.Next(2)))
+            0 or 1 => new Associate(new(ObjectKind.Association, number), pcg.Next(3) == 0 ? V1 : V0, new(ObjectKind.Device, (int)pcg.Next(2)))
             {
                 Kind = One<TableKind?>(pcg, null, TableKind.FirstStage, TableKind.FirstStage, TableKind.FirstStageFiveLevels),
                 Pasid = 1 + pcg.Next(2),
@@ -91,7 +91,4 @@ public sealed partial class HistoryGen
     }
 
     private static T One<T>(PCG pcg, params ReadOnlySpan<T> values) => values[(int)pcg.Next((uint)values.Length)];
-
-    /// <summary>A name that no other step of the scenario makes, as good as certainly: those of the same name would be refused when the scenario is read.</summary>
-    private static ObjectId Made(ObjectKind kind, PCG pcg) => new(kind, FirstOther + (int)pcg.Next(1 << 20));
 }

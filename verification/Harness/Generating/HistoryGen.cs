@@ -18,7 +18,7 @@ public sealed partial class HistoryGen : Gen<Scenario>
 
     private static readonly HistoryWorld Plain = new(
         new() { Devices = 2 },
-        static (_, _) => null,
+        static (_, _, _) => null,
         "v0 = vcm 0x0-0xffff", "v1 = vcm 0x0-0x3fff", "r0 = reserve-at v0 0x0 8K rw", "r1 = reserve-at v0 0x2000 8K r", "r2 = reserve-at v1 0x1000 8K rw",
         "m0 = allocate 8K of 4K", "m1 = allocate 8K of 4K scattered", "a0 = associate v0 d0", "a1 = associate v0 d1", "a2 = associate v1 d1", "activate a0");
 
@@ -37,7 +37,7 @@ public sealed partial class HistoryGen : Gen<Scenario>
             for (int i = 0; i < count; i++)
             {
                 Operation next = Next(pcg, ref made);
-                steps.Add(new(others.Next(3) == 0 && world.Next(others, steps) is { } other ? other : next));
+                steps.Add(new(others.Next(3) == 0 && world.Next(others, steps, FirstOther + thread * MostSteps + i) is { } other ? other : next));
             }
 
             threads.Add(steps.ToImmutable());

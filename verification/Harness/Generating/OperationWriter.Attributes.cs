@@ -21,7 +21,7 @@ internal sealed partial class OperationWriter
     private Attributes Attributes()
     {
         Permissions permissions = Permissions();
-        bool isSupervisorOnly = _attributes.Next(_isScalable ? 10u : 40) == 0, isSecure = _attributes.Next(80) == 0;
+        bool isSupervisorOnly = _attributes.Next(_isScalable ? 5u : 40) == 0, isSecure = _attributes.Next(80) == 0;
         CachePolicy cache = _attributes.Next(3) == 0 ? CachePolicies[(int)_attributes.Next((uint)CachePolicies.Length)] : default;
         return new(permissions, isSupervisorOnly, isSecure, cache);
     }

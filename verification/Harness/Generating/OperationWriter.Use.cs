@@ -15,7 +15,7 @@ internal sealed partial class OperationWriter
     public Step? Between()
     {
         // Where nothing is noted there is but one answer.
-        if (_reservations.Count == 0 || _use.Next(_isScalable ? 4u : 80) != 0) return null;
+        if (_reservations.Count == 0 || _next.Count != 0 || _use.Next(_isScalable ? 4u : 80) != 0) return null;
         int index = _reservations.FindLastIndex(reservation => reservation.Memory is not null);
         if (index < 0 || _use.Next(4) == 0) index = (int)_use.Next((uint)_reservations.Count);
         Reserved reservation = _reservations[index];

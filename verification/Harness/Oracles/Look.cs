@@ -90,7 +90,7 @@ public sealed class Look
     public IReadOnlyList<Mapping> MappingsOf(ObjectId vcm, TableKind? kind = null)
     {
         if (_mappings.TryGetValue((vcm, kind), out List<Mapping>? mappings)) return mappings;
-        TableModel? table = kind is { } some ? World.Iommu.Find(some) : null;
+        TableModel? table = kind is { } some ? World.TableModelOf(some) : null;
         mappings = Merge(World.MappingsOf(vcm).Select(mapping => table is null ? mapping : mapping with { Translation = table.Says(mapping.Translation) }));
         _mappings[(vcm, kind)] = mappings;
         return mappings;

@@ -56,7 +56,7 @@ internal static class PlantedDeviceFaults
             Topology = WithTlbs,
             Bench = EditsCommands.DevicesFirst,
         },
-        new("hardware that takes a stranger for a device", Invariant.Isolation, 7, SubjectParts.Own)
+        new("hardware that takes a stranger for a device", Invariant.Isolation, 8, SubjectParts.Own)
         {
             Topology = new() { Devices = new(DeviceKind.Wild, DeviceKind.Plain) },
             Bench = static bench => new TakesStrangers(bench),

@@ -111,7 +111,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a range that waits for a flush was refused", 2), ("a device reached what waits for a flush", 60), ("a flush gave memory back", 4),
             ("a region ended before its quarantine", 5),
             ("a region had tables of several formats", 200), ("two PASIDs share a table", 50), ("a device had an address space with a PASID", 100),
-            ("a supervisor-only page is in a table", 50), ("a cache policy is in a table", 60), ("a supervisor-only page kept a device out", 20),
+            ("a supervisor-only page is in a table", 15), ("a cache policy is in a table", 60), ("a supervisor-only page kept a device out", 20),
             ("CollectUse done", 100), ("CollectUse refused: Invalid", 40), ("what was written was told", 25), ("what nobody wrote to was not told", 12),
             ("a device walked a table of another region's", 30), ("what devices of a prebuilt region had was taken away", 4),
             ("a device without an IOMMU reached memory of its region", 60), ("devices with and without an IOMMU shared memory", 40),
