@@ -37,13 +37,15 @@ public sealed partial record World
 
     /// <summary>
     /// Whether an operation may cost the CPU something: it works on a region that a process is associated with, or on one whose table such a
-    /// region has adopted, or it flushes for such a region. Nothing else may write a CPU table or interrupt a core.
+    /// region has adopted, or it flushes for such a region, or gives faults to a hook that may back there. Nothing else may write a CPU table or interrupt a core.
     /// </summary>
     /// <param name="operation">Its objects are known.</param>
     public bool MayCostCpu(Operation operation)
     {
         // What waits for a flush may be from when the region had one.
         if (Quarantine.Exists(waiting => HasProcess(Reservations[waiting.Reservation].Vcm, orHad: true))) return true;
+        // A hook may back where its device waits.
+        if (operation is DispatchFaults && Associations.Values.Any(association => association.IsActive && Hooked.Contains(association.Device) && HasProcess(association.Vcm))) return true;
         return operation.Uses.Any(id => id.Kind switch
         {
             ObjectKind.Vcm => HasProcess(id),
@@ -62,8 +64,13 @@ public sealed partial record World
         ? Accept(this)
         : Refuse(Invariant.OneSided, $"it cost the CPU {cost}; no process is associated with what it works on, so that it costs nothing");
 
-    private bool HasProcess(ObjectId vcm, bool orHad = false) => Associations.Values.Any(association =>
-        (orHad || !association.IsDropped) && association.Device.Kind == ObjectKind.Process && OwnerOf(association.Vcm) == OwnerOf(vcm));
+    /// <summary>Whether a process has the table of the region, or had it and devices have it still: it is counted as the CPU's for as long as it is there.</summary>
+    private bool HasProcess(ObjectId vcm, bool orHad = false)
+    {
+        ObjectId owner = OwnerOf(vcm);
+        return Associations.Values.Any(association => association.Device.Kind == ObjectKind.Process && OwnerOf(association.Vcm) == owner
+            && (orHad || !association.IsDropped || TablesOf(owner).Contains(association.Kind)));
+    }
 
     private Verdict<World> Judge(CoreAccess access, Observation seen)
     {

@@ -174,7 +174,7 @@ public sealed partial record World
                 : Refuse(Invariant.FaultExact, $"{waiting} came to {refused}; it was refused");
         }
 
-        bool isLetThrough = Sees(waiting.Access.Device, waiting.Access.Address, waiting.Access.Pasid) is { } meaning && (waiting.Access.Kind == Permissions.Read ? meaning.Read : meaning.Write);
+        bool isLetThrough = Sees(waiting.Access.Device, waiting.Access.Address, waiting.Access.Pasid) is { } meaning && meaning.Grants(waiting.Access.Kind);
         if (end is { } now)
         {
             return now.Outcome == Outcome.None || isLetThrough
