@@ -97,8 +97,6 @@ internal sealed partial class HostileWorld
         };
         if (_pcg.Next(16) == 0) low ^= 1UL << (int)_pcg.Next(64);
         ulong third = _pcg.Next(32) == 0 ? AnyWord() : 0;
-        // A status write goes where its descriptor says: not over the word that nothing points at.
-        if ((high & ~7UL) == Canary) high = Status;
         Note($"command 0x{low:x}:0x{high:x}:0x{third:x}");
         if (_pcg.Next(40) == 0)
         {

@@ -31,7 +31,15 @@ internal sealed partial class HostileWorld
         First5, First5 + 8, First4, First4 + 8, First3, First3 + 8, First2, First2 + 8, First1, First1 + 8, First1 + 16, First1 + 24,
     ];
 
-    private void Store(ulong address, ulong value) => _ram.Port.Write64(new(address), value);
+    private void Store(ulong address, ulong value) => _ram.Port.Write64(new(address), LeadsToCanary(value) ? 0 : value);
+
+    /// <summary>Whether the word, as a pointer, leads to the canary's page, or as a large leaf to the 2 MiB around it.</summary>
+    private static bool LeadsToCanary(ulong word)
+    {
+        const ulong large = 1 << 7;
+        ulong frame = word & 0xF_FFFF_FFFF_F000;
+        return frame == (Canary & ~0xFFFUL) || ((word & large) != 0 && frame >> 21 == Canary >> 21);
+    }
 
     private void Repair() => Repair(_options.ScalableMode && _pcg.Next(4) != 0);
 

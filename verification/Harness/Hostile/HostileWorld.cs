@@ -42,8 +42,8 @@ internal sealed partial class HostileWorld : IDisposable
     private const int AccessesPerRepair = 20;
     private const int AccessTouches = 4000, CommandTouches = 4_000_000;
 
-    // The word of memory that only a store of the world itself may be in.
-    private const ulong Canary = MemoryBytes - 8, CanaryValue = 0xC0FF_EE00_C0FF_EE00;
+    // A word that no entry, register or descriptor leads to: what would, is not stored.
+    private const ulong Canary = (6UL << 20) + 8, CanaryValue = 0xC0FF_EE00_C0FF_EE00;
 
     private readonly PCG _pcg;
     private readonly HostileCounts _counts;
