@@ -49,14 +49,14 @@ public sealed class Translations : IWorkload
     public static Translations Walks() => new(VtdOptions.Default with { IotlbSets = 1, IotlbWays = 1, WalkCacheEntriesPerLevel = 0 }, SimulatedUnit.PageCount);
 
     /// <summary>What <see cref="OnTwoThreads"/> is compared with.</summary>
-    public static Translations OfOneDevice() => new(VtdOptions.Default, 64, TwoThreads.OperationsOfEach);
+    public static Translations OfOneDevice() => new(VtdOptions.Default, 64, TwoThreads.BareOperationsOfEach);
 
     /// <summary>Two devices behind one unit, each on a thread of its own, each with pages of its own in the IOTLB.</summary>
     public static TwoThreads OnTwoThreads()
     {
         var unit = new SimulatedUnit(VtdOptions.Default);
         return new(
-            new Translations(unit, 0, 64, TwoThreads.OperationsOfEach, owns: false), new Translations(unit, 1, 64, TwoThreads.OperationsOfEach, owns: false), unit);
+            new Translations(unit, 0, 64, TwoThreads.BareOperationsOfEach, owns: false), new Translations(unit, 1, 64, TwoThreads.BareOperationsOfEach, owns: false), unit);
     }
 
     /// <inheritdoc/>

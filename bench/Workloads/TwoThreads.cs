@@ -13,7 +13,7 @@ public sealed class TwoThreads : IWorkload
     /// </summary>
     public const int OperationsOfEach = 1 << 14;
 
-    /// <summary>The same for <see cref="OnBareTables"/>, whose operations are shorter.</summary>
+    /// <summary>The same where operations are shorter: <see cref="OnBareTables"/>, and the hits of simulated devices.</summary>
     public const int BareOperationsOfEach = 1 << 18;
 
     private readonly IWorkload _here;

@@ -92,8 +92,9 @@ internal sealed class TranslationCache
     private readonly CacheReplacement _replacement;
     private readonly int[] _countAtLevel = new int[HighestLevel + 1];
 
-    // By line and by set: when a line was last used, or in FIFO filled. Each set has a time of its own, which goes on when another
-    // of its lines is used. Look-ups write both without a lock: what that may get wrong is which line is replaced.
+    // By line and by set: when a line was last used, or in FIFO filled. Each set has a time of its own, which goes on by 2 when it is
+    // filled; what is used then is from one later. So a line that is used again and again is written once, and devices that
+    // hit in one set do not take it from each other. What a race may get wrong is which line is replaced.
     private readonly uint[] _uses;
     private readonly uint[] _times;
     private readonly Xorshift _random = new(1);
@@ -110,7 +111,6 @@ internal sealed class TranslationCache
         _replacement = replacement;
         _uses = new uint[_lines.Length];
         _times = new uint[sets];
-        Array.Fill(_times, 1u);
     }
 
     /// <summary>Whether it keeps nothing.</summary>
@@ -136,7 +136,7 @@ internal sealed class TranslationCache
             if (found.Page != page || !found.Valid || found.Tag != tag || found.Level != level) continue;
             line = found;
             if (!_changes.IsAsSeen(seen)) return false;
-            if (_replacement == CacheReplacement.LeastRecentlyUsed) Use(set, index);
+            Use(set, index);
             return true;
         }
 
@@ -164,7 +164,7 @@ internal sealed class TranslationCache
                 address = line.Target | (iova & ((1UL << shift) - 1));
                 bool goes = (line.Rights & needed) != 0 && line.Fault == VtdFaultReason.None;
                 if (!goes || !_changes.IsAsSeen(seen)) return false;
-                if (_replacement == CacheReplacement.LeastRecentlyUsed) Use(set, index);
+                Use(set, index);
                 return true;
             }
         }
@@ -191,7 +191,7 @@ internal sealed class TranslationCache
             _count++;
             _countAtLevel[line.Level]++;
             if (line.IsFirstStage) _firstStageCount++;
-            Use(set, victim);
+            _uses[victim] = _times[set] = unchecked(_times[set] + 2);
         }
 
         _changes.End();
@@ -268,8 +268,9 @@ internal sealed class TranslationCache
 
     private void Use(int set, int index)
     {
-        uint now = _times[set];
-        if (_uses[index] != now) _uses[index] = _times[set] = unchecked(now + 1);
+        if (_replacement != CacheReplacement.LeastRecentlyUsed) return;
+        uint now = unchecked(_times[set] + 1);
+        if (_uses[index] != now) _uses[index] = now;
     }
 
     // Field by field: to copy the whole would wait until the stores that made the line have left the processor.
