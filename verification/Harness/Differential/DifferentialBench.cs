@@ -131,6 +131,7 @@ internal sealed class DifferentialBench : IDisposable
         }
         catch (QemuException)
         {
+            // What a hostile case has done to it cannot be put right: a new one is as good, and the case has been judged.
             Drop();
         }
     }

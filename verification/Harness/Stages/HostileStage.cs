@@ -102,6 +102,7 @@ public sealed class HostileStage : IStage, IReplayer
         }
         catch (Exception e)
         {
+            // Whatever a simulated unit throws is what the stage looks for: it is reported.
             return (world.ToString(), e);
         }
     }
