@@ -12,6 +12,9 @@ internal struct ChangeCounter
 {
     private int _count;
 
+    /// <summary>Whether a writer is at work.</summary>
+    public readonly bool IsUnderWay => (Look() & 1) != 0;
+
     /// <summary>Before reading.</summary>
     public readonly int Look() => Volatile.Read(in _count);
 

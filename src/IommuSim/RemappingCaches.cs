@@ -83,8 +83,8 @@ internal sealed class RemappingCaches
     public void Fill(TranslationCache cache, int slot, in CacheLine line) =>
         Discard(slot, cache.TryInsert(line, new FillGuard(in _epoch, InFlight.Began(slot))));
 
-    /// <summary>Before something is dropped, or set anew.</summary>
-    public void BeginChange() => Volatile.Write(ref _epoch, _epoch + 1);
+    /// <summary>Before something is dropped, or set anew. A full fence: a fill that is not seen after it sees the epoch.</summary>
+    public void BeginChange() => Interlocked.Increment(ref _epoch);
 
     /// <summary>After it: accesses that began in an earlier epoch than the one returned may have seen what was before.</summary>
     public ulong EndChange()

@@ -199,9 +199,12 @@ internal sealed class TranslationCache
     }
 
     /// <summary>Drops the lines that <paramref name="filter"/> says, and no other.</summary>
+    /// <remarks>Comes after a fence that follows the change of what a <see cref="FillGuard"/> looks at.</remarks>
     public void Invalidate(in LineFilter filter)
     {
-        if (_count == 0 || (filter.IsFirstStage == true && _firstStageCount == 0)) return;
+        // While a line is filled in, the counts say nothing: the line that it replaces is gone, and it does not count yet. A fill
+        // that begins after this look meets its guard.
+        if (!_changes.IsUnderWay && (_count == 0 || (filter.IsFirstStage == true && _firstStageCount == 0))) return;
         _changes.Begin();
         for (int level = 1; level <= HighestLevel; level++)
         {
