@@ -171,12 +171,15 @@ internal sealed class InFlightAccesses
         }
     }
 
-    // Two cells share no cache line, wherever the first begins.
-    [StructLayout(LayoutKind.Sequential, Size = 128)]
+    // Two cells share no cache line, wherever the first begins, nor does the first share one with the array's length, which all read.
+    [StructLayout(LayoutKind.Explicit, Size = 128)]
     internal struct Cell
     {
         /// <summary>0: nobody's.</summary>
+        [FieldOffset(64)]
         public long State;
+
+        [FieldOffset(72)]
         public AccessCounts Counts;
     }
 
