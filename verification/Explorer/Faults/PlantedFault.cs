@@ -50,6 +50,20 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new LeavesOnly(iommu),
         },
+        new("idle-left-out", "a shootdown leaves out idle cores, and one that comes back says so too late", "shared-process", Invariant.NoStaleAccess)
+        {
+            SkipsIdleCores = true,
+            Variant = 0,
+        },
+        new("device-left-out", "an unmap of the process does not reach the devices that have its table", "shared-process", Invariant.FrameSafety)
+        {
+            LeavesAdoptersOut = true,
+            Variant = 1,
+        },
+        new("shoots-for-devices", "an unback for devices interrupts the cores, too", "shared-process", Invariant.OneSided)
+        {
+            Wrap = static iommu => new ShootsDownForDevices(iommu),
+        },
     ];
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>
@@ -60,6 +74,12 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether ranges are reserved by <see cref="CheckThenActRanges"/>.</summary>
     public bool TakesRangesInTwoSteps { get; init; }
+
+    /// <summary>Whether the CPU's port is <see cref="IdleCoresLeftOut"/>.</summary>
+    public bool SkipsIdleCores { get; init; }
+
+    /// <summary>Whether regions that have a process's table are not told of its changes.</summary>
+    public bool LeavesAdoptersOut { get; init; }
 
     /// <summary>The fault of that name, or null.</summary>
     public static PlantedFault? Find(string name) => name == None.Name ? None : All.FirstOrDefault(fault => fault.Name == name);

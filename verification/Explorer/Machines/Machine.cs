@@ -11,7 +11,7 @@ using Vcmm.Vtd;
 namespace Explorer.Machines;
 
 /// <summary>The library on a simulated IOMMU, for one schedule: the parts, the oracles that watch them, and the tasks that run on them.</summary>
-public sealed class Machine
+public sealed partial class Machine
 {
     private static readonly PhysRange Bank = PhysRange.FromLength(new(0x1000_0000), 6UL << 20);
     private static readonly MemoryPool Pool = new(Bank);
@@ -22,6 +22,7 @@ public sealed class Machine
     private readonly List<(string Name, Action Body)> _threads = [];
     private readonly List<PhysRange> _data = [];
     private readonly List<Vcm> _regions = [];
+    private readonly PlantedFault _fault;
     private readonly ulong _freeAtStart;
 
     /// <summary>A machine at rest; call it under <see cref="Controlled.Quietly"/>.</summary>
@@ -31,6 +32,7 @@ public sealed class Machine
     public Machine(Attempt attempt, VtdOptions options, PlantedFault fault)
     {
         _attempt = attempt;
+        _fault = fault;
         // The thread may have been another's before, and its name decides which slots are used.
         Attempt.Agent = Attempt.SetUpAgent;
         Pool.Reset();
@@ -40,7 +42,8 @@ public sealed class Machine
         var steps = new ControlledSteps(attempt);
         Iommu = new(new(Pool, new HardwareSide(attempt, IsTable)), options with { Commands = CommandMode.Manual }, steps);
         _pump = new(Iommu);
-        _driver = VtdDriver<ControlledMemory>.Start(new(Pool, new LibrarySide(attempt)), Iommu, Frames, new() { WaitPolicy = _pump });
+        var driver = new VtdDriverOptions { WaitPolicy = _pump, Scalable = options.ScalableMode };
+        _driver = VtdDriver<ControlledMemory>.Start(new(Pool, new LibrarySide(attempt)), Iommu, Frames, driver);
         Port = fault.Apply(_driver);
         // The runtime's numbers of threads differ from run to run; a schedule must not.
         Manager = new(Frames, new()
@@ -78,7 +81,14 @@ public sealed class Machine
     {
         var side = new DeviceSide(_attempt, Ledger, id, Frames.IsLive, page => IsMappedInTable(region, page));
         var master = new BusMaster<ControlledMemory, ControlledSteps>(Iommu, new(Pool, side), id);
-        return new(_attempt, Ledger, side, master, Manager.AddDevice(Port, id));
+        string? Move(Iova address, Access kind)
+        {
+            Span<byte> bytes = stackalloc byte[8];
+            DmaResult result = kind == Access.Read ? master.Read(address, bytes) : master.Write(address, bytes);
+            return result.Ok ? null : $"{result.Reason}";
+        }
+
+        return new(new(_attempt, Ledger, side, id, Move), Manager.AddDevice(Port, id));
     }
 
     /// <summary>Operations of the library, told to the ledger.</summary>
@@ -184,7 +194,7 @@ public sealed class Machine
                 if (entry.Fault == VtdFaultReason.None && block.Contains(entry.Table)) return $"the walk cache has the table of {entry.Range} there";
             }
 
-            return null;
+            return WhoElseReaches(block);
         }
     }
 }

@@ -22,6 +22,29 @@ internal sealed class LibrarySide(Attempt attempt) : IMemoryObserver
     }
 }
 
+/// <summary>Memory as the cores use it: tables as the IOMMU, data as devices do.</summary>
+[SkipRewriting("Checking must not add steps to the schedule.")]
+internal sealed class CoreSides(Attempt attempt, Func<PhysAddr, bool> isTable) : IMemoryObserver
+{
+    private readonly Dictionary<string, DeviceSide> _sides = [];
+
+    /// <summary>What the calling thread does from now on is done on one core.</summary>
+    public void Play(DeviceSide side) => _sides[Attempt.Agent] = side;
+
+    public void WordRead(PhysAddr address, ulong value)
+    {
+        attempt.Note(EventKind.MemoryRead, address.Value, value);
+        attempt.Check(
+            Invariant.FrameSafety, isTable(address),
+            () => $"a core walks through {address}, which is free or somebody's data",
+            () => "a table page is freed only when no walk can reach it");
+    }
+
+    public void WordWritten(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryWrite, address.Value, value);
+
+    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory) => _sides[Attempt.Agent].BytesMoved(address, byteCount, toMemory);
+}
+
 /// <summary>Memory as the IOMMU uses it: it must not walk through a page that is no longer a table.</summary>
 [SkipRewriting("Noting must not add steps to the schedule.")]
 internal sealed class HardwareSide(Attempt attempt, Func<PhysAddr, bool> isTable) : IMemoryObserver

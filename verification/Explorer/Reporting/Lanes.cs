@@ -94,6 +94,12 @@ public static class Lanes
             ulong type => $"executes a command of type {type}",
         },
         SimStep.StatusWrite => "says that it is done",
+        SimStep.DeviceTlbLookup => $"looks iova:0x{detail:x} up in its TLB",
+        SimStep.DeviceTlbFill => $"fills its TLB: iova:0x{detail:x}",
+        SimStep.TlbLookup => $"looks iova:0x{detail:x} up in the core's TLB",
+        SimStep.TlbFill => $"fills the core's TLB: iova:0x{detail:x}",
+        SimStep.InterruptSend => $"interrupts core {detail}",
+        SimStep.InterruptAcknowledge => $"core {detail} has forgotten",
         _ => null,
     };
 }
