@@ -33,7 +33,7 @@ public sealed record VtdOptions
     /// <summary>A unit with every feature of the legacy mode, medium caches and one fault record.</summary>
     public static VtdOptions Default { get; } = new();
 
-    /// <summary>The same unit with the scalable mode and all of its features but execute requests.</summary>
+    /// <summary>The same unit with the scalable mode and all of its features but execute requests and nested translation.</summary>
     public static VtdOptions Scalable { get; } = new() { ScalableMode = true };
 
     /// <summary>Sets of the IOTLB: a power of two, or 0 for no IOTLB.</summary>
@@ -98,6 +98,12 @@ public sealed record VtdOptions
 
     /// <summary>ECAP.FSTS: whether a PASID may be translated by first-stage tables.</summary>
     public bool FirstStage { get; init; } = true;
+
+    /// <summary>
+    /// ECAP.NEST: whether a PASID may be translated by first-stage tables whose pointers and pages are translated by second-stage
+    /// tables; only with <see cref="FirstStage"/> and <see cref="SecondStage"/>.
+    /// </summary>
+    public bool Nesting { get; init; }
 
     /// <summary>CAP.FS5LP: whether first-stage tables may have five levels.</summary>
     public bool FirstStageFiveLevels { get; init; } = true;
@@ -166,6 +172,8 @@ public sealed record VtdOptions
 
     internal bool HasFirstStage => ScalableMode && FirstStage;
 
+    internal bool HasNesting => HasFirstStage && HasSecondStage && Nesting;
+
     internal bool HasFiveLevels => HasFirstStage && FirstStageFiveLevels;
 
     internal bool HasPasid => ScalableMode && RequestsWithPasid;
@@ -213,6 +221,7 @@ public sealed record VtdOptions
         | Flag(PassThrough, 6)
         | Flag(SnoopControl, 7)
         | (ulong)(VtdRegisters.InvalidateAddress / 16) << 8         // IRO, in 16-byte units
+        | Flag(HasNesting, 26)                                      // NEST
         | Flag(HasPageRequests, 29)                                 // PRS
         | Flag(HasExecute, 30)                                      // ERS
         | Flag(HasSupervisor, 31)                                   // SRS
