@@ -215,7 +215,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private TranslationResult Complete(in Request request, in AddressSpace space, in Leaf leaf)
     {
         _steps.At(SimStep.IotlbFill, request.Address.Value);
-        var line = new CacheLine(space.Tag, request.Address, leaf.Level, space.IsFirstStage, leaf.Target.Value, leaf.Rights) { Dirty = leaf.IsDirty };
+        int level = _options.IotlbLevelOf(leaf.Level);
+        ulong target = leaf.Reach(request.Address.Value) & ~VtdEntries.PageMask(level);
+        var line = new CacheLine(space.Tag, request.Address, level, space.IsFirstStage, target, leaf.Rights) { Dirty = leaf.IsDirty };
         TranslationResult result = Resolve(request, space, line);
         bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
         if (!isCached || _caches.Iotlb.IsOff) return result;

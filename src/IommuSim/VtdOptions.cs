@@ -42,6 +42,17 @@ public sealed record VtdOptions
     /// <summary>Ways of each IOTLB set: 1 …, or 0 for no IOTLB.</summary>
     public int IotlbWays { get; init; } = 4;
 
+    /// <summary>
+    /// Whether the IOTLB has lines of 2 MiB. A page that is larger than any line that it may have is kept by its parts, each in a line of
+    /// the largest size that there is, as each is met. An invalidation drops those of them that it names: software names the whole of a
+    /// large page by its address mask.
+    /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Invalidate Address Register, AM.</remarks>
+    public bool IotlbLines2M { get; init; } = true;
+
+    /// <summary>Whether the IOTLB has lines of 1 GiB; without, pages of 1 GiB are kept by parts of 2 MiB or 4 KiB.</summary>
+    public bool IotlbLines1G { get; init; } = true;
+
     /// <summary>Entries of the paging-structure cache of each level (page directory and up), fully associative; 0 for none.</summary>
     public int WalkCacheEntriesPerLevel { get; init; } = 8;
 
@@ -167,6 +178,9 @@ public sealed record VtdOptions
 
     /// <summary>Whether a table of <paramref name="levels"/> levels is supported.</summary>
     public bool SupportsLevels(int levels) => levels switch { 3 => ThreeLevelTables, 4 => FourLevelTables, _ => false };
+
+    /// <summary>The level of the line that a leaf of <paramref name="level"/> is kept in.</summary>
+    internal int IotlbLevelOf(int level) => level == 3 && IotlbLines1G ? 3 : level > 1 && IotlbLines2M ? 2 : 1;
 
     internal bool HasSecondStage => ScalableMode && SecondStage;
 

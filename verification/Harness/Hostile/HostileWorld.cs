@@ -164,6 +164,8 @@ internal sealed partial class HostileWorld : IDisposable
             PageRequests = hasTlbs && _pcg.Next(4) != 0,
             Commands = _pcg.Next(8) == 0 ? CommandMode.Manual : CommandMode.OnDoorbell,
             Nesting = _later.Next(3) == 0,
+            IotlbLines2M = _later.Next(4) != 0,
+            IotlbLines1G = _later.Next(4) != 0,
         };
     }
 
