@@ -27,7 +27,7 @@ internal readonly record struct InFlightAccess(AccessPhase Phase, DeviceAccess A
     private const int WriteBit = 2, TranslatedBit = 3, TranslatorShift = 4, EpochShift = 20;
 
     public long Pack() =>
-        (long)(Epoch << EpochShift) | (long)(Translator ?? 0) << TranslatorShift
+        unchecked((long)(Epoch << EpochShift)) | (long)(Translator ?? 0) << TranslatorShift
         | (Translator is null ? 0L : 1L << TranslatedBit) | (Access == DeviceAccess.Write ? 1L << WriteBit : 0) | (long)Phase;
 
     public static InFlightAccess Unpack(long bits) => new(
@@ -114,7 +114,7 @@ internal sealed class InFlightAccesses
         // A device finds its own place free but for accesses beside or inside one another.
         int home = unchecked((int)(source.Value * 0x9E37_79B1u >> (32 - CellsLog2)));
         long state = access.Pack();
-        return Interlocked.CompareExchange(ref _first[home].State, state, 0) == 0 ? home : BeginElsewhere(home, state);
+        return Interlocked.CompareExchange(ref CellOf(home).State, state, 0) == 0 ? home : BeginElsewhere(home, state);
     }
 
     /// <summary>The epoch in which the access began.</summary>
@@ -148,7 +148,7 @@ internal sealed class InFlightAccesses
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private ref Cell CellOf(int slot)
     {
-        if ((uint)slot < CellCount) return ref _first[slot];
+        if (unchecked((uint)slot) < CellCount) return ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(_first), slot);
         return ref Volatile.Read(ref _blocks)[slot >> CellsLog2][slot & (CellCount - 1)];
     }
 
@@ -171,12 +171,15 @@ internal sealed class InFlightAccesses
         }
     }
 
-    // Two cells share no cache line, wherever the first begins.
-    [StructLayout(LayoutKind.Sequential, Size = 128)]
+    // Two cells share no cache line, wherever the first begins, nor does the first share one with the array's length, which all read.
+    [StructLayout(LayoutKind.Explicit, Size = 128)]
     internal struct Cell
     {
         /// <summary>0: nobody's.</summary>
+        [FieldOffset(64)]
         public long State;
+
+        [FieldOffset(72)]
         public AccessCounts Counts;
     }
 

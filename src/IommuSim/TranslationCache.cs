@@ -153,15 +153,14 @@ internal sealed class TranslationCache
         {
             if (_countAtLevel[level] == 0) continue;
             int seen = _changes.Look();
-            int shift = VtdEntries.Shift(level);
-            ulong page = iova >> shift;
+            ulong page = iova >> VtdEntries.Shift(level);
             int set = SetOf(tag.Domain, page);
             int index = set * _ways;
             for (int end = index + _ways; index < end; index++)
             {
                 ref readonly CacheLine line = ref _lines[index];
                 if (line.Page != page || line.Level != level || !line.Valid || line.Tag != tag) continue;
-                address = line.Target | (iova & ((1UL << shift) - 1));
+                address = line.Target | (iova & VtdEntries.PageMask(level));
                 bool goes = (line.Rights & needed) != 0 && line.Fault == VtdFaultReason.None;
                 if (!goes || !_changes.IsAsSeen(seen)) return false;
                 Use(set, index);
@@ -300,5 +299,5 @@ internal sealed class TranslationCache
     }
 
     // Neighbouring pages fall into neighbouring sets; the domain id only shifts them, so that sharing a set is easy to provoke.
-    private int SetOf(ushort domain, ulong page) => (int)(page + domain & (uint)_setMask);
+    private int SetOf(ushort domain, ulong page) => unchecked((int)(page + domain) & _setMask);
 }

@@ -124,10 +124,10 @@ internal static class VtdEntries
     public static ulong BitsFrom(int bit) => ulong.MaxValue << bit;
 
     /// <summary>Log2 of the bytes that an entry of <paramref name="level"/> translates: 12, 21, 30, 39, 48.</summary>
-    public static int Shift(int level) => 12 + (level - 1) * SecondStageEntry.CountLog2;
+    public static int Shift(int level) => unchecked(12 + (level - 1) * SecondStageEntry.CountLog2);
 
     /// <summary>The offset bits within what an entry of <paramref name="level"/> translates.</summary>
-    public static ulong PageMask(int level) => (1UL << Shift(level)) - 1;
+    public static ulong PageMask(int level) => unchecked((1UL << Shift(level)) - 1);
 
     /// <summary>The bits of a device address that tables of <paramref name="levels"/> levels translate: 39, 48, 57.</summary>
     public static int Width(int levels) => Shift(levels + 1);

@@ -22,6 +22,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     // Set under _gate; the end of an access looks at it without it.
     private volatile bool _waitHeld;
 
+    // Both are powers of two.
     private ulong QueueBytes => 4096UL << (int)(_queueAddress & 7);
 
     /// <summary>IQA_REG.DW.</summary>
@@ -29,7 +30,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private ulong DescriptorBytes => IsWide ? InvalidationDescriptor.WideBytes : InvalidationDescriptor.Bytes;
 
-    private bool IsTailValid => _queueTail < QueueBytes && _queueTail % DescriptorBytes == 0;
+    private bool IsTailValid => _queueTail < QueueBytes && (_queueTail & (DescriptorBytes - 1)) == 0;
 
     /// <summary>
     /// Which types of descriptors are valid: in scalable mode only wide ones are, in legacy mode wide ones where the unit has a
@@ -46,6 +47,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             return IsWide ? DescriptorSet.Scalable : DescriptorSet.None;
         }
     }
+
+    private bool HasPending => IsTailValid && _queueHead != _queueTail;
+
+    private PhysAddr HeadAddress => new((_queueAddress & VtdEntries.FrameMask) | _queueHead);
 
     private bool IsQueueRunning => _queueEnabled && !_faults.QueueError;
 
@@ -73,7 +78,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             try
             {
                 int count = 0;
-                while (count < most && FetchAndExecute()) count++;
+                while (count < most)
+                {
+                    int consumed = FetchAndExecute(most - count);
+                    if (consumed == 0) break;
+                    count += consumed;
+                }
+
                 return count;
             }
             finally
@@ -83,20 +94,25 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    private bool FetchAndExecute()
+    /// <summary>Consumes the descriptor at the head, and where no step is announced the invalidations after it that follow on.</summary>
+    /// <returns>How many, at most <paramref name="most"/>.</returns>
+    private int FetchAndExecute(int most)
     {
         // Without the lock: the head is moved by this thread alone, unless the generation moves, too; who moves the tail rings after it.
         ulong generation = Volatile.Read(ref _queueGeneration);
-        if (!IsQueueRunning || !IsTailValid || _queueHead == _queueTail) return false;
-        var at = new PhysAddr((_queueAddress & VtdEntries.FrameMask) | _queueHead);
+        if (!IsQueueRunning || !HasPending) return 0;
+        PhysAddr at = HeadAddress;
         bool isWide = IsWide;
         DescriptorSet valid = ValidDescriptors;
         _steps.At(SimStep.CommandFetch, at.Value);
-        bool fetched = TryFetch(at, isWide, out InvalidationDescriptor descriptor);
-        DescriptorKind kind = fetched ? descriptor.Classify(_options, valid) : DescriptorKind.Invalid;
+        DescriptorKind kind = Fetch(at, isWide, valid, out InvalidationDescriptor descriptor);
         _steps.At(SimStep.CommandExecute, descriptor.Low);
-        return kind == DescriptorKind.Wait ? Wait(descriptor, generation) : Execute(kind, descriptor, generation);
+        if (kind == DescriptorKind.Wait) return Wait(descriptor, generation) ? 1 : 0;
+        return Execute(kind, descriptor, generation, most);
     }
+
+    private DescriptorKind Fetch(PhysAddr at, bool isWide, DescriptorSet valid, out InvalidationDescriptor descriptor) =>
+        TryFetch(at, isWide, out descriptor) ? descriptor.Classify(_options, valid) : DescriptorKind.Invalid;
 
     private bool TryFetch(PhysAddr at, bool isWide, out InvalidationDescriptor descriptor)
     {
@@ -109,28 +125,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return true;
     }
 
-    private bool Execute(DescriptorKind kind, InvalidationDescriptor descriptor, ulong generation)
+    private int Execute(DescriptorKind kind, InvalidationDescriptor descriptor, ulong generation, int most)
     {
         lock (_gate)
         {
-            if (generation != _queueGeneration || !IsQueueRunning) return false;
+            if (generation != _queueGeneration || !IsQueueRunning) return 0;
+            if (TryInvalidate(kind, descriptor)) return 1 + FollowOn(most - 1);
             switch (kind)
             {
-                case DescriptorKind.Context:
-                    _caches.InvalidateContexts(
-                        descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
-                    break;
-                case DescriptorKind.PasidCache:
-                    _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
-                    break;
-                case DescriptorKind.PasidIotlb:
-                    _caches.InvalidatePasidIotlb(
-                        descriptor.Granularity, new(descriptor.Domain.Value, descriptor.Pasid.Value), descriptor.Pages);
-                    break;
-                case DescriptorKind.Iotlb:
-                    _caches.InvalidateIotlb(
-                        descriptor.Granularity, descriptor.Domain, descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
-                    break;
                 case DescriptorKind.DeviceTlb:
                     _caches.InvalidateDeviceTlb(descriptor.Source, CacheTag.NoPasid, isOfAllPasids: false, descriptor.DevicePages);
                     break;
@@ -143,7 +145,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                     break;
                 default:
                     StopQueue();
-                    return false;
+                    return 0;
             }
 
             AdvanceHead();
@@ -151,8 +153,48 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         // The device may at once do what it was waiting for, and that takes the unit's locks.
         if (kind == DescriptorKind.PageGroupResponse) Deliver(descriptor.Response);
-        else if (kind == DescriptorKind.DeviceTlb) LetRefetch(descriptor.Source);
-        else if (kind == DescriptorKind.PasidDeviceTlb) LetRefetch(descriptor.PasidDevice);
+        else LetRefetch(kind == DescriptorKind.DeviceTlb ? descriptor.Source : descriptor.PasidDevice);
+        return 1;
+    }
+
+    /// <summary>The invalidations at the head, under the lock that is held already: to take it for each costs more than they do.</summary>
+    private int FollowOn(int most)
+    {
+        // Somebody else may want the lock.
+        const int MostUnderOneLock = 32;
+        // A step would have to be announced, and no lock be held then.
+        if (typeof(TSteps) != typeof(NoSteps)) return 0;
+        DescriptorSet valid = ValidDescriptors;
+        int count = 0;
+        while (count < most && count < MostUnderOneLock && HasPending
+            && TryInvalidate(Fetch(HeadAddress, IsWide, valid, out InvalidationDescriptor descriptor), descriptor)) count++;
+        return count;
+    }
+
+    /// <summary>An invalidation of the unit's own caches, which takes nothing but the lock. False if it is something else.</summary>
+    private bool TryInvalidate(DescriptorKind kind, in InvalidationDescriptor descriptor)
+    {
+        switch (kind)
+        {
+            case DescriptorKind.Context:
+                _caches.InvalidateContexts(
+                    descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
+                break;
+            case DescriptorKind.PasidCache:
+                _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
+                break;
+            case DescriptorKind.PasidIotlb:
+                _caches.InvalidatePasidIotlb(descriptor.Granularity, new(descriptor.Domain.Value, descriptor.Pasid.Value), descriptor.Pages);
+                break;
+            case DescriptorKind.Iotlb:
+                _caches.InvalidateIotlb(
+                    descriptor.Granularity, descriptor.Domain, descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
+                break;
+            default:
+                return false;
+        }
+
+        AdvanceHead();
         return true;
     }
 
@@ -206,7 +248,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private bool MustHold(in InvalidationDescriptor descriptor) =>
         !_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest);
 
-    private void AdvanceHead() => _queueHead = (_queueHead + DescriptorBytes) % QueueBytes;
+    private void AdvanceHead() => _queueHead = (_queueHead + DescriptorBytes) & (QueueBytes - 1);
 
     /// <summary>
     /// FSTS.IQE: the head stays at the descriptor. When software has put a valid one in its place and cleared IQE, the
