@@ -6,7 +6,7 @@ namespace Conformance.Vtd;
 /// The scalable mode, by requests without PASID, which any device can make: root, context and PASID structures, tables of both
 /// stages, wide descriptors.
 /// </summary>
-internal static class ScalableCases
+internal static partial class ScalableCases
 {
     private const string Mode = "Scalable Mode Address Translation", Entry = "Scalable-Mode PASID Table Entry";
     private const string Caches = "Invalidation of Translation Caches", Faults = "Fault Conditions and Remapping Hardware Behavior";
@@ -22,6 +22,7 @@ internal static class ScalableCases
     public static IReadOnlyList<VtdCase> All { get; } =
     [
         .. SecondStageRows, .. FirstStageRows.Select(row => row with { Since = 10 }), .. FaultRows.Select(row => row with { Since = 10 }),
+        .. NestedRows.Select(row => row with { Since = VtdCase.NoQemu }),
     ];
 
     private static ulong Pasid(ulong id) => id << 32;
