@@ -266,3 +266,63 @@ public class SimulatorDevicesBenchmark() : RowBenchmark("S5 devices", 2 * TwoThr
     [Benchmark(Baseline = true, OperationsPerInvoke = TwoThreads.BareOperationsOfEach)]
     public void OneThread() => Baseline.Batch();
 }
+
+/// <summary>Row <c>C1 hit</c>.</summary>
+public class CoreHitBenchmark() : RowBenchmark("C1 hit", CoreTranslations.Operations)
+{
+    [Benchmark(OperationsPerInvoke = CoreTranslations.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = CoreTranslations.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>C2 walk</c>.</summary>
+public class CoreWalkBenchmark() : RowBenchmark("C2 walk", CoreTranslations.Operations)
+{
+    [Benchmark(OperationsPerInvoke = CoreTranslations.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = CoreTranslations.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>C3 interrupt 2</c>.</summary>
+public class Interrupt2Benchmark() : RowBenchmark("C3 interrupt 2", Shootdowns.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Shootdowns.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Shootdowns.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>C3 interrupt 16</c>.</summary>
+public class Interrupt16Benchmark() : RowBenchmark("C3 interrupt 16", Shootdowns.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Shootdowns.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Shootdowns.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>C3 broadcast 2</c>.</summary>
+public class Broadcast2Benchmark() : RowBenchmark("C3 broadcast 2", Shootdowns.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Shootdowns.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Shootdowns.Operations)]
+    public void Bare() => Baseline.Batch();
+}
+
+/// <summary>Row <c>C3 broadcast 16</c>.</summary>
+public class Broadcast16Benchmark() : RowBenchmark("C3 broadcast 16", Shootdowns.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Shootdowns.Operations)]
+    public void Simulator() => Workload.Batch();
+
+    [Benchmark(Baseline = true, OperationsPerInvoke = Shootdowns.Operations)]
+    public void Bare() => Baseline.Batch();
+}

@@ -1,4 +1,5 @@
 using System.Globalization;
+using IommuSim.Cpu;
 using Vcmm.Allocation;
 using Workloads.Bare;
 
@@ -9,6 +10,9 @@ public static class AllRows
 {
     private const string TwoOverOne = "the same on one thread";
     private const string FourLoads = "four bare loads";
+
+    // What the call answers with, which tells when the cores have forgotten, and the flush in it.
+    private const int BytesOfShootdown = 160;
 
     /// <summary>All of them, in the order to show.</summary>
     public static IReadOnlyList<Row> All { get; } =
@@ -68,6 +72,18 @@ public static class AllRows
         },
         new TimedRow("S4 sync", "simulator: 100 page invalidations and a wait", static () => new Syncs()) { LimitNanoseconds = 5000 },
         TwoRow("S5 devices", "simulator: two threads, a device each, one unit", Translations.OnTwoThreads, Translations.OfOneDevice, 1.7),
+        new TimedRow("C1 hit", "simulator: an access that a core's TLB knows", CoreTranslations.Hits)
+        {
+            Baseline = static () => new BareTlb(), BaselineWhat = "one look into an array of tags",
+        },
+        new TimedRow("C2 walk", "simulator: a core walks four levels, no caches", CoreTranslations.Walks)
+        {
+            Baseline = static () => new BareCoreWalk(), BaselineWhat = FourLoads,
+        },
+        ShootdownRow("C3 interrupt 2", 2, ShootdownMethod.Interrupt),
+        ShootdownRow("C3 interrupt 16", 16, ShootdownMethod.Interrupt),
+        ShootdownRow("C3 broadcast 2", 2, ShootdownMethod.Broadcast),
+        ShootdownRow("C3 broadcast 16", 16, ShootdownMethod.Broadcast),
     ];
 
     private static RangeAllocator Allocator(Platform.IovaRange space) => new(space);
@@ -88,6 +104,12 @@ public static class AllRows
         new(name, string.Create(CultureInfo.InvariantCulture, $"free and allocate a range, cached, {liveCount:N0} live"), () => new Ranges(liveCount, Cached))
         {
             Baseline = () => new BareRanges(liveCount), BaselineWhat = "change a random entry of two tables", LimitNanoseconds = 25,
+        };
+
+    private static TimedRow ShootdownRow(string name, int coreCount, ShootdownMethod method) =>
+        new(name, $"simulator: {coreCount} cores forget a page", () => new Shootdowns(coreCount, method))
+        {
+            Baseline = () => new BareShootdowns(coreCount), BaselineWhat = "a lock and a store for each core", AllocationLimitBytes = BytesOfShootdown,
         };
 
     private static TimedRow TwoRow(string name, string what, Func<IWorkload> two, Func<IWorkload> one, double least) =>

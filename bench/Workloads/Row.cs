@@ -35,6 +35,9 @@ public sealed record TimedRow(string Name, string What, Func<IWorkload> Workload
 
     /// <summary>The most that a cost may be, the least that a speed-up may be; null: no limit.</summary>
     public double? RatioLimit { get; init; }
+
+    /// <summary>The most that an operation may allocate on the managed heap, in bytes: 0, unless its answer is an object.</summary>
+    public double AllocationLimitBytes { get; init; }
 }
 
 /// <summary>A row that is weighed.</summary>

@@ -116,6 +116,8 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     /// <param name="byteCount">0 ….</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
     /// <returns>The transfer, which is over or has stalled.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID has more than 20 bits.</exception>
+    /// <exception cref="OverflowException"><paramref name="byteCount"/> is negative.</exception>
     public DmaTransfer Read(Iova address, int byteCount, PasidPrefix? prefix = null) =>
         Begin(new(address, DeviceAccess.Read, new byte[byteCount], prefix));
 
@@ -124,6 +126,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     /// <param name="source">Any length. It is copied.</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
     /// <returns>The transfer, which is over or has stalled.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID has more than 20 bits.</exception>
     public DmaTransfer Write(Iova address, ReadOnlySpan<byte> source, PasidPrefix? prefix = null) =>
         Begin(new(address, DeviceAccess.Write, source.ToArray(), prefix));
 

@@ -51,6 +51,7 @@ public sealed class BusMaster<TMemory, TSteps>
     /// <param name="destination">Any length. After a failure only the first <see cref="DmaResult.BytesDone"/> bytes are from memory.</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
     /// <returns>Whether all was read; otherwise where it stopped and why.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID has more than 20 bits.</exception>
     public DmaResult Read(Iova address, Span<byte> destination, PasidPrefix? prefix)
     {
         int done = 0;
@@ -76,6 +77,7 @@ public sealed class BusMaster<TMemory, TSteps>
     /// <param name="source">Any length. After a failure the first <see cref="DmaResult.BytesDone"/> bytes have been written, and no other.</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
     /// <returns>Whether all was written; otherwise where it stopped and why.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID has more than 20 bits.</exception>
     public DmaResult Write(Iova address, ReadOnlySpan<byte> source, PasidPrefix? prefix)
     {
         int done = 0;

@@ -176,7 +176,9 @@ public sealed record VtdOptions
     /// <summary>The widest device address, in bits: 39 or 48 (CAP.MGAW is one less).</summary>
     public int GuestAddressWidth => FourLevelTables ? 48 : 39;
 
-    /// <summary>Whether a table of <paramref name="levels"/> levels is supported.</summary>
+    /// <summary>Whether a second-stage table of <paramref name="levels"/> levels is supported.</summary>
+    /// <param name="levels">Any number; only 3 and 4 can be.</param>
+    /// <returns>True if it is.</returns>
     public bool SupportsLevels(int levels) => levels switch { 3 => ThreeLevelTables, 4 => FourLevelTables, _ => false };
 
     /// <summary>The level of the line that a leaf of <paramref name="level"/> is kept in.</summary>

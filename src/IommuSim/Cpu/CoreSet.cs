@@ -9,6 +9,8 @@ public readonly record struct CoreSet(ulong Bits)
 
     /// <summary>The first cores.</summary>
     /// <param name="count">How many: 0 … 64.</param>
+    /// <returns>Cores 0 to <paramref name="count"/> - 1.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There cannot be so many.</exception>
     public static CoreSet First(int count)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)count, (uint)Most, nameof(count));
@@ -17,10 +19,12 @@ public readonly record struct CoreSet(ulong Bits)
 
     /// <summary>Whether a core is one of them.</summary>
     /// <param name="core">Its number, 0 … 63.</param>
+    /// <returns>True if it is.</returns>
     public bool Contains(int core) => (Bits >> core & 1) != 0;
 
     /// <summary>All of them but one.</summary>
     /// <param name="core">Its number, 0 … 63.</param>
+    /// <returns>The same where it is none of them.</returns>
     public CoreSet Without(int core) => new(Bits & ~(1UL << core));
 
     /// <summary><c>cores:0x3</c>.</summary>

@@ -99,9 +99,10 @@ public sealed class CpuCluster<TMemory, TSteps>
     }
 
     /// <summary>A core runs in an address space from now on. What it has cached of an earlier stay it keeps, unless something was to be forgotten since.</summary>
-    /// <param name="core">Its number.</param>
+    /// <param name="core">Its number, below <see cref="CpuOptions.CoreCount"/>.</param>
     /// <param name="space">The address space.</param>
     /// <returns>False if there is no such address space; then nothing has changed.</returns>
+    /// <exception cref="IndexOutOfRangeException">There is no such core.</exception>
     /// <exception cref="InvalidOperationException">The core is executing on another thread.</exception>
     public bool Enter(int core, uint space)
     {
@@ -117,7 +118,8 @@ public sealed class CpuCluster<TMemory, TSteps>
     }
 
     /// <summary>A core has nothing to do in its address space. Its table stays in CR3; what is taken from it, the core forgets when it enters again.</summary>
-    /// <param name="core">Its number.</param>
+    /// <param name="core">Its number, below <see cref="CpuOptions.CoreCount"/>.</param>
+    /// <exception cref="IndexOutOfRangeException">There is no such core.</exception>
     /// <exception cref="InvalidOperationException">The core is executing on another thread.</exception>
     public void GoIdle(int core)
     {
@@ -126,8 +128,10 @@ public sealed class CpuCluster<TMemory, TSteps>
     }
 
     /// <summary>Whether a core forgets what it has cached under a tag before it uses it again.</summary>
-    /// <param name="core">Its number.</param>
+    /// <param name="core">Its number, below <see cref="CpuOptions.CoreCount"/>.</param>
     /// <param name="tag">The tag.</param>
+    /// <returns>False also where no address space has the tag.</returns>
+    /// <exception cref="IndexOutOfRangeException">There is no such core.</exception>
     public bool OwesFlush(int core, Pcid tag)
     {
         lock (_gate) return Find(tag) is { } space && _cores[core].OwesFlush(space);

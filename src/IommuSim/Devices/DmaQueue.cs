@@ -84,6 +84,7 @@ public sealed class DmaQueue<TMemory, TSteps>
     }
 
     /// <summary>Puts a transfer at the end.</summary>
+    /// <param name="request">The transfer; once only, since it has one result.</param>
     /// <returns>False if there is no room.</returns>
     public bool TryPost(DmaRequest request)
     {
@@ -97,8 +98,9 @@ public sealed class DmaQueue<TMemory, TSteps>
     }
 
     /// <summary>Makes the oldest transfer that waits.</summary>
-    /// <param name="done">The transfer, which is over.</param>
+    /// <param name="done">The transfer, which is over; null if none waits.</param>
     /// <returns>False if none waits.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">Its PASID has more than 20 bits; it is taken from the queue and has no result.</exception>
     public bool TryRunNext(out DmaRequest? done)
     {
         lock (_gate)
@@ -112,6 +114,7 @@ public sealed class DmaQueue<TMemory, TSteps>
 
     /// <summary>Makes transfers until none waits.</summary>
     /// <returns>How many.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">As <see cref="TryRunNext"/>; those behind it wait on.</exception>
     public int RunAll()
     {
         int count = 0;

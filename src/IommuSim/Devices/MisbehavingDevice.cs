@@ -49,8 +49,9 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     /// <summary>Reads and writes anywhere: random addresses of all sizes, many of them at the end of a page.</summary>
     /// <param name="seed">Where every choice comes from.</param>
     /// <param name="count">How many accesses: 0 ….</param>
-    /// <param name="pasidCount">PASIDs below this are tried, too; 0: none.</param>
+    /// <param name="pasidCount">PASIDs below this are tried, too: 0 … 2^20; 0: none.</param>
     /// <returns>What came of them.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A PASID that was tried has more than 20 bits.</exception>
     public WildAccesses RunWild(ulong seed, int count, uint pasidCount = 0)
     {
         var random = new SplitMix(seed);
@@ -71,6 +72,7 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     /// <param name="stop">Set to end it.</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
     /// <returns>What came of the accesses.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID has more than 20 bits.</exception>
     public WildAccesses RunUntil(ulong seed, IovaRange range, CancellationToken stop, PasidPrefix? prefix = null)
     {
         var random = new SplitMix(seed);

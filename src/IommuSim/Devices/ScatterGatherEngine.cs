@@ -41,7 +41,9 @@ public sealed class ScatterGatherEngine<TMemory, TSteps>
     /// <param name="list">Where from.</param>
     /// <param name="destination">As long as all elements together.</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
+    /// <returns>Whether all was transferred; otherwise where it stopped and why.</returns>
     /// <exception cref="ArgumentException">The lengths differ; nothing was transferred.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An element has less than no bytes, or the PASID has more than 20 bits; nothing was transferred.</exception>
     public ScatterGatherResult Gather(ReadOnlySpan<DmaElement> list, Span<byte> destination, PasidPrefix? prefix = null)
     {
         Require(list, destination.Length);
@@ -60,7 +62,9 @@ public sealed class ScatterGatherEngine<TMemory, TSteps>
     /// <param name="list">Where to.</param>
     /// <param name="source">As long as all elements together.</param>
     /// <param name="prefix">The PASID prefix of each request; null for none.</param>
+    /// <returns>Whether all was transferred; otherwise where it stopped and why.</returns>
     /// <exception cref="ArgumentException">The lengths differ; nothing was transferred.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An element has less than no bytes, or the PASID has more than 20 bits; nothing was transferred.</exception>
     public ScatterGatherResult Scatter(ReadOnlySpan<DmaElement> list, ReadOnlySpan<byte> source, PasidPrefix? prefix = null)
     {
         Require(list, source.Length);

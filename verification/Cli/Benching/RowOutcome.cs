@@ -57,7 +57,7 @@ internal sealed record RowOutcome(Row Row, RowState State)
         _ => null,
     };
 
-    /// <summary>The limits that it does not keep, a word each. That nothing is allocated is a limit of every timed row.</summary>
+    /// <summary>The limits that it does not keep, a word each. What may be allocated, mostly nothing, is a limit of every timed row.</summary>
     public IReadOnlyList<string> Missed
     {
         get
@@ -67,7 +67,7 @@ internal sealed record RowOutcome(Row Row, RowState State)
             if (Row is TimedRow { LimitNanoseconds: { } most } && Timing is { } timing && !(timing.Best <= most)) missed.Add("time");
             if (Row is TimedRow { RatioLimit: { } limit } timed && Ratio is { } ratio && !(timed.RatioKind == RatioKind.Cost ? ratio <= limit : ratio >= limit))
                 missed.Add("ratio");
-            if (AllocatedBytes is { } allocated && !(allocated <= 0)) missed.Add("allocation");
+            if (Row is TimedRow { AllocationLimitBytes: var mayAllocate } && AllocatedBytes is { } allocated && !(allocated <= mayAllocate)) missed.Add("allocation");
             if (Row is WeighedRow weighed && WeighedBytes is { } bytes && !(bytes <= weighed.LimitBytes)) missed.Add("size");
             return missed;
         }

@@ -108,4 +108,78 @@ public sealed class VtdEagernessTests
             Assert.Empty(vtd.Iommu.Iotlb);
         }
     }
+
+    [Fact]
+    public void What_is_fetched_ahead_is_of_the_address_space_that_the_prefix_names()
+    {
+        using var vtd = new RawScalable();
+        // P, R/W, U/S, A: nothing has to be set.
+        const ulong Accessed = RawScalable.Pwu | 1 << 5;
+        foreach (ulong table in new[] { RawScalable.First4, RawScalable.First3, RawScalable.First2 }) vtd.Write(table, (table + 0x1000) | Accessed);
+        vtd.SetFirst(1, RawScalable.FrameA | Accessed);
+        Assert.True(vtd.Iommu.Prefetch(RawScalable.Device, new(0x1000), new PasidPrefix(RawScalable.FirstPasid)));
+        IotlbEntry entry = Assert.Single(vtd.Iommu.Iotlb);
+        Assert.Equal((RawScalable.FirstPasid, TranslationStage.FirstStage), (entry.Pasid!.Value, entry.Stage));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Prefetch(new(0x1_0000), new(0x1000)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Prefetch(RawScalable.Device, new(0x1000), new PasidPrefix(new(1 << 20))));
+    }
+
+    [Fact]
+    public void A_fetch_ahead_that_would_have_to_set_an_accessed_flag_ends_there()
+    {
+        using var vtd = new RawScalable();
+        Assert.False(vtd.Iommu.Prefetch(RawScalable.Device, new(0x1000), new PasidPrefix(RawScalable.FirstPasid)));
+        Assert.Equal((0L, RawScalable.Pwu), (vtd.Iommu.Statistics.FlagUpdates, vtd.Read(RawScalable.First4) & 0xFFF));
+        Assert.Empty(vtd.Iommu.Iotlb);
+    }
+
+    [Fact]
+    public void A_context_entry_may_go_at_any_time()
+    {
+        using var vtd = new RawVtd();
+        vtd.SetPage(1, FrameA | ReadWrite);
+        vtd.AssertReads(0x1000, FrameA);
+        vtd.SetContext(Device, 0, 0);
+        vtd.AssertReads(0x1000, FrameA);
+        AssertGoes(vtd.Iommu, () => vtd.Iommu.Translate(Device, new(0x1000), DeviceAccess.Read), VtdFaultReason.ContextEntryNotPresent);
+    }
+
+    [Fact]
+    public void A_PASID_entry_may_go_at_any_time()
+    {
+        using var vtd = new RawScalable();
+        vtd.Goes(0x1000, RawScalable.FrameA, pasid: 2);
+        vtd.SetPasid(2, 0, 0, 0);
+        vtd.Goes(0x1000, RawScalable.FrameA, pasid: 2);
+        AssertGoes(vtd.Iommu, () => vtd.Go(0x1000, pasid: 2), VtdFaultReason.PasidEntryNotPresent);
+    }
+
+    [Theory]
+    [InlineData(RawScalable.Second2, null)]
+    [InlineData(RawScalable.Second3, null)]
+    [InlineData(RawScalable.First2, 2u)]
+    [InlineData(RawScalable.First4, 2u)]
+    public void A_pointer_to_a_table_may_go_at_any_time_in_either_stage(ulong table, uint? pasid)
+    {
+        using var vtd = new RawScalable(VtdOptions.Scalable with { IotlbSets = 0 });
+        vtd.Goes(0x1000, RawScalable.FrameA, pasid: pasid);
+        vtd.Write(table, 0);
+        vtd.Goes(0x1000, RawScalable.FrameA, pasid: pasid);
+        AssertGoes(
+            vtd.Iommu, () => vtd.Go(0x1000, pasid: pasid), pasid is null ? VtdFaultReason.SecondStageNotPermitted : VtdFaultReason.FirstStageEntryNotPresent);
+    }
+
+    /// <summary>Sooner or later what is cached is gone, and the access is blocked as the structures in memory say.</summary>
+    private static void AssertGoes(VtdIommu<Ram, Hook> unit, Func<TranslationResult> access, VtdFaultReason expected)
+    {
+        const ulong MostSeeds = 64;
+        TranslationResult result = access();
+        for (ulong seed = 0; result.Ok && seed < MostSeeds; seed++)
+        {
+            unit.Evict(seed);
+            result = access();
+        }
+
+        Assert.Equal(expected, result.Reason);
+    }
 }

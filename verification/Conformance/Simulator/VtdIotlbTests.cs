@@ -172,6 +172,28 @@ public sealed class VtdIotlbTests
         }
     }
 
+    [Theory]
+    [InlineData(CacheReplacement.LeastRecentlyUsed)]
+    [InlineData(CacheReplacement.FirstInFirstOut)]
+    [InlineData(CacheReplacement.Random)]
+    public void Nothing_is_replaced_while_there_is_room(CacheReplacement replacement)
+    {
+        const int Ways = 8;
+        using var vtd = new RawVtd(VtdOptions.Default with { IotlbSets = 1, IotlbWays = Ways, Replacement = replacement });
+        for (ulong page = 0; page < Ways; page++)
+        {
+            vtd.SetPage(page, FrameA | ReadWrite);
+            vtd.AssertReads(page << 12, FrameA);
+        }
+
+        Assert.Equal(Ways, vtd.Iommu.Iotlb.Count);
+        // What was taken away leaves room for one.
+        vtd.InvalidatePages(DomainId, 0x3000);
+        vtd.SetPage(9, FrameA | ReadWrite);
+        vtd.AssertReads(0x9000, FrameA);
+        Assert.Equal(new ulong[] { 0, 1, 2, 4, 5, 6, 7, 9 }, vtd.Iommu.Iotlb.Select(entry => entry.Range.First.Value >> 12).Order());
+    }
+
     [Fact]
     public void Pages_that_differ_above_the_set_index_compete_for_one_set()
     {

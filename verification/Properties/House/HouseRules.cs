@@ -25,6 +25,7 @@ public sealed class HouseRules
         { SpecRoom.Location, [] },
         { LibraryRoom.Location, ["Platform"] },
         { SimulatorRoom.Location, ["Platform"] },
+        { typeof(BareIommu.Tour).Assembly.Location, ["Platform", "IommuSim"] },
         { typeof(Workloads.AllRows).Assembly.Location, ["Platform", "Vcmm", "IommuSim"] },
     };
 

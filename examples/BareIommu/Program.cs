@@ -1,0 +1,1 @@
+BareIommu.Tour.Run(Console.Out);
