@@ -88,7 +88,7 @@ public sealed record VtdOptions
 
     /// <summary>
     /// ECAP.C: what software is told about the coherency of table walks. The simulator reads memory through its port either
-    /// way; a port that keeps unclean lines from the walker decides what is seen.
+    /// way; a port that keeps unclean lines from the walker, as <see cref="NonCoherentMemory{TMemory}"/> has one, decides what is seen.
     /// </summary>
     public bool CoherentWalk { get; init; }
 
