@@ -226,6 +226,13 @@ public class SimulatorWarmWalkBenchmark() : RowBenchmark("S2 warm walk", Transla
     public void Simulator() => Workload.Batch();
 }
 
+/// <summary>Row <c>S2 fill</c>.</summary>
+public class SimulatorFillBenchmark() : RowBenchmark("S2 fill", Translations.Operations)
+{
+    [Benchmark(OperationsPerInvoke = Translations.Operations)]
+    public void Simulator() => Workload.Batch();
+}
+
 /// <summary>Row <c>S2 walk</c>.</summary>
 public class SimulatorWalkBenchmark() : RowBenchmark("S2 walk", Translations.Operations)
 {

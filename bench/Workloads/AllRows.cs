@@ -64,6 +64,7 @@ public static class AllRows
         TwoRow("E7 ranges cycle", "two threads do E4, one region", TwoThreads.CallInOneRegion, OneCall, 1.5),
         new TimedRow("S1 hit", "simulator: an access that the IOTLB knows", Translations.Hits) { LimitNanoseconds = 12 },
         new TimedRow("S2 warm walk", "simulator: a walk, paging-structure caches warm", Translations.WarmWalks) { LimitNanoseconds = 40 },
+        new TimedRow("S2 fill", "simulator: a warm walk that fills the IOTLB", Translations.Fills),
         new TimedRow("S2 walk", "simulator: a walk of four levels, no caches", Translations.Walks) { LimitNanoseconds = 80 },
         new TimedRow("S3 dma", "simulator: a device reads 4 KiB", static () => new PageDma())
         {

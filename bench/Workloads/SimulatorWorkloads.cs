@@ -43,10 +43,13 @@ public sealed class Translations : IWorkload
     public static Translations Hits() => new(VtdOptions.Default, 64);
 
     /// <summary>No IOTLB; the paging-structure caches know the last table.</summary>
-    public static Translations WarmWalks() => new(VtdOptions.Default with { IotlbSets = 1, IotlbWays = 1 }, SimulatedUnit.PageCount);
+    public static Translations WarmWalks() => new(VtdOptions.Default with { IotlbSets = 0 }, SimulatedUnit.PageCount);
+
+    /// <summary>The same with an IOTLB of one line, which each translation replaces.</summary>
+    public static Translations Fills() => new(VtdOptions.Default with { IotlbSets = 1, IotlbWays = 1 }, SimulatedUnit.PageCount);
 
     /// <summary>No IOTLB and no paging-structure cache: four reads.</summary>
-    public static Translations Walks() => new(VtdOptions.Default with { IotlbSets = 1, IotlbWays = 1, WalkCacheEntriesPerLevel = 0 }, SimulatedUnit.PageCount);
+    public static Translations Walks() => new(VtdOptions.Default with { IotlbSets = 0, WalkCacheEntriesPerLevel = 0 }, SimulatedUnit.PageCount);
 
     /// <summary>What <see cref="OnTwoThreads"/> is compared with.</summary>
     public static Translations OfOneDevice() => new(VtdOptions.Default, 64, TwoThreads.BareOperationsOfEach);

@@ -149,7 +149,7 @@ internal sealed class RemappingCaches
 
     /// <summary>
     /// PASID-based IOTLB invalidation: of all that the IOTLB has of the PASID and of the first-stage paging-structure caches,
-    /// or of first-stage pages. Accesses in flight are always drained. Second-stage paging structures stay.
+    /// or of first-stage pages, nested ones included. Accesses in flight are always drained. Second-stage paging structures stay.
     /// </summary>
     public void InvalidatePasidIotlb(Granularity granularity, CacheTag tag, PageSelection pages)
     {
@@ -170,7 +170,7 @@ internal sealed class RemappingCaches
     /// <summary>
     /// IOTLB invalidation, of the paging-structure caches too, except where a page-selective one comes with the
     /// leaf-only hint. The drain flags say which kinds of access in flight a wait must let end. A page is one of the second
-    /// stage: of the first stage all that the domain has goes.
+    /// stage: of the first stage all that the domain has goes, since under nested translation any of it may have come through the page.
     /// </summary>
     public void InvalidateIotlb(Granularity granularity, VtdDomainId domain, PageSelection pages, bool drainReads, bool drainWrites)
     {
@@ -221,14 +221,16 @@ internal sealed class RemappingCaches
     /// answered from the tables.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Handling of Page Requests.</remarks>
-    public void ForgetAskedFor(CacheTag tag, Iova page)
+    public void ForgetAskedFor(CacheTag tag, Iova page, bool hasNesting)
     {
         BeginChange();
-        LineFilter ofDomain = new(tag.Domain) { Range = IovaRange.FromLength(page, 4096) };
-        LineFilter filter = ofDomain with { Pasid = tag.Pasid };
+        LineFilter ofPage = new(tag.Domain) { Range = IovaRange.FromLength(page, 4096) };
+        LineFilter filter = ofPage with { Pasid = tag.Pasid };
+        // By which guest-physical addresses a nested walk has come to the page is not known any more.
+        LineFilter ofSecondStage = hasNesting ? new(tag.Domain) : ofPage;
         Iotlb.Invalidate(filter);
         foreach (TranslationCache cache in _firstStageWalkCaches) cache.Invalidate(filter);
-        foreach (TranslationCache cache in _walkCaches) cache.Invalidate(ofDomain);
+        foreach (TranslationCache cache in _walkCaches) cache.Invalidate(ofSecondStage);
         EndChange();
     }
 

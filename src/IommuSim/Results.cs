@@ -53,6 +53,12 @@ public enum TranslationStage
 
     /// <summary>Not at all.</summary>
     PassThrough,
+
+    /// <summary>
+    /// By both, PGTT 011b: what first-stage tables are pointed at by and what they translate to are guest-physical addresses, which
+    /// second-stage tables translate.
+    /// </summary>
+    Nested,
 }
 
 /// <summary>What a translation gave.</summary>
@@ -75,13 +81,13 @@ public readonly record struct DmaResult(bool Ok, ulong BytesDone, VtdFaultReason
 
 /// <summary>A translation that the IOTLB holds.</summary>
 /// <param name="Domain">The domain it is tagged with.</param>
-/// <param name="Range">The page: 4 KiB, 2 MiB or 1 GiB.</param>
+/// <param name="Range">The page: 4 KiB, 2 MiB or 1 GiB. Under nested translation it is the smaller of the two stages' pages.</param>
 /// <param name="Address">The physical address of the page's first byte; meaningless for a cached fault.</param>
 /// <param name="Read">Whether reads are let through.</param>
 /// <param name="Write">Whether writes are let through; those of a supervisor may be all the same (WPE).</param>
 /// <param name="Fault">In caching mode, the fault that is cached instead of a translation.</param>
 /// <param name="Pasid">In scalable mode the PASID that it is tagged with; the context entry's for a request without one.</param>
-/// <param name="Stage">The tables that it comes from.</param>
+/// <param name="Stage">The tables that it comes from; first stage under nested translation, too.</param>
 /// <param name="User">Whether requests without supervisor privilege are let through.</param>
 /// <param name="Execute">Whether requests that ask to execute are let through; in the second stage they always are.</param>
 public readonly record struct IotlbEntry(
@@ -98,8 +104,10 @@ public readonly record struct IotlbEntry(
 
 /// <summary>A paging entry that a paging-structure cache holds: a pointer to a table that the hardware may still walk.</summary>
 /// <param name="Domain">The domain it is tagged with.</param>
-/// <param name="Range">The device addresses that the table translates.</param>
-/// <param name="Table">The table pointed at; meaningless for a cached fault.</param>
+/// <param name="Range">
+/// The device addresses that the table translates; guest-physical ones where a walk of the second stage of nested translation left the entry.
+/// </param>
+/// <param name="Table">The table pointed at, as a physical address under nested translation, too; meaningless for a cached fault.</param>
 /// <param name="Level">The level of the entry: 2 is a page-directory entry, 4 a PML4 entry, 5 a PML5 entry.</param>
 /// <param name="Fault">In caching mode, the fault that is cached instead of a pointer.</param>
 /// <param name="Pasid">The PASID that a first-stage entry is tagged with; null for second-stage entries, which every PASID of the domain shares.</param>
@@ -110,8 +118,8 @@ public readonly record struct WalkCacheEntry(
 /// <param name="Source">The requester that it is for.</param>
 /// <param name="Pasid">And the PASID; of a request without one, the context entry's.</param>
 /// <param name="Domain">The domain that it names.</param>
-/// <param name="Stage">By which tables it translates: first or second stage.</param>
-/// <param name="Root">Their root.</param>
+/// <param name="Stage">By which tables it translates: first or second stage, or both.</param>
+/// <param name="Root">Their root. Under nested translation that of the second stage: what the first stage's points at is found through it.</param>
 public readonly record struct PasidCacheEntry(StreamId Source, VtdPasid Pasid, VtdDomainId Domain, TranslationStage Stage, PhysAddr Root);
 
 /// <summary>What the unit has done since it was made.</summary>
@@ -126,7 +134,7 @@ public record struct VtdStatistics
     /// <summary>Requests that went to the tables.</summary>
     public long Walks { get; internal set; }
 
-    /// <summary>Walks that began below the first level, from a paging-structure cache.</summary>
+    /// <summary>Walks that began below the first level, from a paging-structure cache. Under nested translation each walk of the second stage is one.</summary>
     public long WalkCacheHits { get; internal set; }
 
     /// <summary>Fills thrown away because an invalidation came between the read of the entry and the fill.</summary>

@@ -24,7 +24,10 @@ public enum SimStep
     /// <summary>The IOTLB is looked up. Detail: the iova.</summary>
     IotlbLookup,
 
-    /// <summary>The paging-structure caches are looked up. Detail: the iova.</summary>
+    /// <summary>
+    /// The paging-structure caches are looked up. Detail: the iova; in the second stage of nested translation, here and below, the
+    /// guest-physical address.
+    /// </summary>
     WalkCacheLookup,
 
     /// <summary>A paging entry is read from memory. Detail: its physical address.</summary>

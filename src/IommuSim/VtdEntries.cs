@@ -79,12 +79,14 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IPagingEntry<Seco
     private const ulong PageSizeBit = 1UL << 7, SnoopBit = 1UL << 11;
     private const ulong AlwaysReserved = 1UL << 62;
 
+    public static bool CanBeNested => false;
+
     public static SecondStageEntry From(ulong bits) => new(bits);
 
     public bool IsPresent => (Bits & 3) != 0;
 
     /// <summary>R is bit 0, W bit 1. The second stage knows no privilege, and here no execute permission.</summary>
-    public Rights Rights => (Rights)(Bits & 3) | Rights.User | Rights.Execute;
+    public Rights Rights => (Rights)(Bits & 3 | (Bits & 2) << 3) | Rights.User | Rights.Execute;
 
     /// <summary>Memory types of the second stage are not offered.</summary>
     public int PatIndex(int level) => 0;

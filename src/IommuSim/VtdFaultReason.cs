@@ -1,10 +1,12 @@
+using IommuSim.ScalableMode;
+
 namespace IommuSim;
 
 /// <summary>Why a request was blocked, by the numbers of the fault reason field.</summary>
 /// <remarks>
 /// <b>Source.</b> Intel VT-d specification, Non-Recoverable Address Translation Faults and the appendix Fault Reason
 /// Encodings; the fault conditions stand in brackets. From 0x30 on they are those of the scalable mode, as revision 5.1 numbers
-/// them; nested translation and host permission tables, which are not simulated, have more.
+/// them; host permission tables, which are not simulated, have more.
 /// </remarks>
 public enum VtdFaultReason : byte
 {
@@ -143,6 +145,21 @@ public enum VtdFaultReason : byte
     /// <summary>The first first-stage entry of the walk, through FSPTPTR, cannot be fetched (SFS.4).</summary>
     FirstStageTableUnreachable = 0x73,
 
+    /// <summary>Under nested translation, a first-stage entry lies at an address wider than MGAW or the second-stage table (SFS.5).</summary>
+    FirstStageEntryBeyondWidth = 0x74,
+
+    /// <summary>Under nested translation, the second stage grants no read of the first first-stage entry of the walk, through FSPTPTR (SFS.6).</summary>
+    FirstStageTableNotReadable = 0x75,
+
+    /// <summary>Under nested translation, the second stage grants no read of a first-stage entry below the first level of the walk (SFS.7).</summary>
+    FirstStageEntryNotReadable = 0x76,
+
+    /// <summary>
+    /// Under nested translation, a first-stage entry needs its accessed, extended-accessed or dirty flag set, and the second stage grants
+    /// no write of it (SFS.8).
+    /// </summary>
+    FirstStageFlagsNotWritable = 0x77,
+
     /// <summary>A second-stage entry below the first level of the walk cannot be fetched (SSS.1).</summary>
     SecondStageEntryUnreachable = 0x78,
 
@@ -173,7 +190,10 @@ public enum VtdFaultReason : byte
     /// <summary>The address of a pass-through request is wider than the host's (SGN.4.2).</summary>
     AddressBeyondHostWidth = 0x83,
 
-    /// <summary>The address of a request under second-stage translation is wider than MGAW or the table (SGN.5).</summary>
+    /// <summary>
+    /// The address of a request under second-stage translation, or under nested translation the address that the first stage translates
+    /// it to, is wider than MGAW or the table (SGN.5).
+    /// </summary>
     ScalableAddressBeyondWidth = 0x84,
 
     /// <summary>A write without permission (SGN.6).</summary>
@@ -223,6 +243,7 @@ internal static class VtdFaultReasons
     /// </summary>
     public static bool IsRecoverable(this VtdFaultReason reason) => reason is VtdFaultReason.Write or VtdFaultReason.Read
         or VtdFaultReason.FirstStageEntryNotPresent or VtdFaultReason.SecondStageNotPermitted
+        or VtdFaultReason.FirstStageTableNotReadable or VtdFaultReason.FirstStageEntryNotReadable or VtdFaultReason.FirstStageFlagsNotWritable
         or VtdFaultReason.UserPrivilege or VtdFaultReason.ExecuteDisabled or VtdFaultReason.ScalableWrite or VtdFaultReason.ScalableRead;
 
     /// <summary>Whether caching mode may remember the fault: not where the next access may do without the flag.</summary>
@@ -285,6 +306,25 @@ internal sealed record WalkFaults(
         VtdFaultReason.ScalableInterruptAddressOutput,
         VtdFaultReason.FirstStageFlagsNotSnooped,
         VtdFaultReason.FirstStageFlagsNotUpdated);
+
+    /// <summary>Nested translation, to the first entry of a first-stage walk: SFS.5, 6 and 8 take the place of SGN.5 to 7.</summary>
+    private static readonly WalkFaults FirstTable = SecondStage with
+    {
+        BeyondWidth = VtdFaultReason.FirstStageEntryBeyondWidth,
+        Read = VtdFaultReason.FirstStageTableNotReadable,
+        Write = VtdFaultReason.FirstStageFlagsNotWritable,
+    };
+
+    /// <summary>Nested translation, to any other first-stage entry: SFS.7.</summary>
+    private static readonly WalkFaults Table = FirstTable with { Read = VtdFaultReason.FirstStageEntryNotReadable };
+
+    /// <summary>Scalable mode, second stage, for an access of nested translation or the device's.</summary>
+    public static WalkFaults SecondStageFor(GuestAccess access) => access switch
+    {
+        GuestAccess.FirstTable => FirstTable,
+        GuestAccess.Table => Table,
+        _ => SecondStage,
+    };
 
     public VtdFaultReason Absent(DeviceAccess access) => access == DeviceAccess.Write ? AbsentWrite : AbsentRead;
 

@@ -107,7 +107,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
             lock (_gate)
             {
-                if (tag is { } known) _caches.ForgetAskedFor(known, page.Page);
+                if (tag is { } known) _caches.ForgetAskedFor(known, page.Page, _options.HasNesting);
                 _caches.Counts.PageRequests++;
                 if (_pageRequests.TryAdd(_memory, page)) return null;
                 _caches.Counts.PageRequestsLost++;

@@ -249,8 +249,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         {
             if (!request.Privileged && (rights & Rights.User) == 0) return VtdFaultReason.UserPrivilege;                  // SGN.2
             if (request.Execute && (rights & Rights.Execute) == 0) return VtdFaultReason.ExecuteDisabled;                 // SGN.3
-            bool needsWrite = isWrite && (!request.Privileged || space.IsWriteProtected);
-            return needsWrite && (rights & Rights.Write) == 0 ? space.Faults.Write : VtdFaultReason.None;                 // SGN.6
+            // Present first-stage entries grant reads, and writes of a supervisor unless WPE is set: the second stage need not.
+            Rights needed = !isWrite ? Rights.Read : request.Privileged && !space.IsWriteProtected ? Rights.SupervisorWrite : Rights.Write;
+            return (rights & needed) == 0 ? space.Faults.Denied(request.Access) : VtdFaultReason.None;                    // SGN.6, SGN.7
         }
 
         if ((rights & (Rights.Read | Rights.Write)) == 0) return space.Faults.Absent(request.Access);                       // SSS.2

@@ -25,40 +25,81 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return context;
     }
 
-    /// <summary>Walks the tables from the lowest level at which a paging-structure cache knows the way.</summary>
-    /// <remarks><b>Source.</b> Intel VT-d specification, First-Stage Translation; Second-Stage Translation; Caching Translation
-    /// Information, Using the Paging-Structure Caches.</remarks>
+    /// <summary>Walks the tables, and under nested translation those of the second stage for whatever the first stage points at.</summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, First-Stage Translation; Second-Stage Translation; Nested Translation.</remarks>
     private TranslationResult Walk<TEntry>(in Request request, in AddressSpace space)
+        where TEntry : struct, IPagingEntry<TEntry>
+    {
+        VtdFaultReason fault = FindLeaf<TEntry>(request, space, out Leaf leaf);
+        if (TEntry.CanBeNested && fault == VtdFaultReason.None && space.IsNested) fault = Nest(request, space, ref leaf);
+        return fault == VtdFaultReason.None ? Complete(request, space, leaf) : TranslationResult.Blocked(fault);
+    }
+
+    /// <summary>Walks the tables of one stage from the lowest level at which a paging-structure cache knows the way.</summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Caching Translation Information, Using the Paging-Structure Caches.</remarks>
+    private VtdFaultReason FindLeaf<TEntry>(in Request request, in AddressSpace space, out Leaf leaf)
         where TEntry : struct, IPagingEntry<TEntry>
     {
         ulong iova = request.Address.Value;
         var step = new WalkStep(space.Levels, space.Table, Rights.All);
+        VtdFaultReason fault = VtdFaultReason.None;
+        leaf = default;
         _steps.At(SimStep.WalkCacheLookup, iova);
         if (TryFindInWalkCaches(space, iova, out CacheLine known))
         {
             _caches.InFlight.CountsOf(request.Slot).WalkCacheHits++;
-            if (known.Fault != VtdFaultReason.None) return TranslationResult.Blocked(known.Fault.For(request.Access));
+            if (known.Fault != VtdFaultReason.None) return known.Fault.For(request.Access);
             step = new(known.Level - 1, new(known.Target), known.Rights);
         }
-
-        while (true)
+        else if (TEntry.CanBeNested && space.IsNested)
         {
-            VtdFaultReason fault = ReadEntry(request, space, step, out TEntry entry);
-            if (fault != VtdFaultReason.None) return BlockedByEntry(request, space, step, fault);
+            fault = Locate(request, space, ref step);
+        }
+
+        while (fault == VtdFaultReason.None)
+        {
+            fault = ReadEntry(request, space, step, out PhysAddr at, out TEntry entry);
+            if (fault == VtdFaultReason.None && space.KeepsFlags)
+            {
+                if (TEntry.CanBeNested && space.IsNested && step.Guest == WalkStep.Unknown && MissingFlags(request, space, step, entry) != 0)
+                {
+                    // A cached pointer does not say where the table is for the second stage, which flags are written through.
+                    step = new(space.Levels, space.Table, Rights.All);
+                    fault = Locate(request, space, ref step);
+                    continue;
+                }
+
+                fault = KeepFlags(request, space, step, at, ref entry);
+            }
+
+            if (fault != VtdFaultReason.None)
+            {
+                RememberFault(request, space, step, fault);
+                break;
+            }
+
             Rights rights = step.Rights & entry.Rights;
             PhysAddr target = entry.Target(step.Level);
-            if (entry.IsLeaf(step.Level)) return Complete(request, space, step.Level, target, rights, entry.IsDirty);
-            FillWalkCache(request, space, step.Level, target, rights);
+            if (entry.IsLeaf(step.Level))
+            {
+                leaf = new(step.Level, target, rights, entry.IsDirty);
+                break;
+            }
+
             step = new(step.Level - 1, target, rights);
+            if (TEntry.CanBeNested && space.IsNested) fault = Locate(request, space, ref step);
+            if (fault == VtdFaultReason.None) FillWalkCache(request, space, step.Level + 1, step.Table, rights);
         }
+
+        return fault;
     }
 
-    /// <summary>Reads the entry that a walk has come to and sets the flags that its use calls for.</summary>
+    /// <summary>Reads the entry that a walk has come to.</summary>
     /// <returns>The fault that there is in it.</returns>
-    private VtdFaultReason ReadEntry<TEntry>(in Request request, in AddressSpace space, in WalkStep step, out TEntry entry)
+    private VtdFaultReason ReadEntry<TEntry>(in Request request, in AddressSpace space, in WalkStep step, out PhysAddr at, out TEntry entry)
         where TEntry : struct, IPagingEntry<TEntry>
     {
-        PhysAddr at = VtdEntries.EntryAddress(step.Table, request.Address.Value, step.Level);
+        at = VtdEntries.EntryAddress(step.Table, request.Address.Value, step.Level);
         _steps.At(SimStep.WalkRead, at.Value);
         if (!_memory.TryRead64(at, out ulong bits))
         {
@@ -67,28 +108,38 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
 
         entry = TEntry.From(bits);
-        VtdFaultReason fault = Check(entry, space, step.Level, request.Access);
-        return fault == VtdFaultReason.None && space.KeepsFlags ? KeepFlags(request, space, step, at, ref entry, bits) : fault;
+        return Check(entry, space, step.Level, request.Access);
     }
 
-    /// <summary>Sets the flags that an entry must have for this use. A leaf that does not permit the access is not used.</summary>
-    private VtdFaultReason KeepFlags<TEntry>(
-        in Request request, in AddressSpace space, in WalkStep step, PhysAddr at, ref TEntry entry, ulong bits)
+    /// <summary>The flags that an entry lacks for this use. A leaf that does not permit the access is not used.</summary>
+    private static ulong MissingFlags<TEntry>(in Request request, in AddressSpace space, in WalkStep step, TEntry entry)
+        where TEntry : struct, IPagingEntry<TEntry>
+    {
+        bool isLeaf = entry.IsLeaf(step.Level);
+        if (isLeaf && Denial(request, space, step.Rights & entry.Rights) != VtdFaultReason.None) return 0;
+        return entry.FlagsFor(space, dirties: isLeaf && request.Access == DeviceAccess.Write) & ~entry.Bits;
+    }
+
+    /// <summary>Sets the flags that an entry must have for this use.</summary>
+    private VtdFaultReason KeepFlags<TEntry>(in Request request, in AddressSpace space, in WalkStep step, PhysAddr at, ref TEntry entry)
         where TEntry : struct, IPagingEntry<TEntry>
     {
         // Software that changes the entry again and again makes the hardware give up (SFS.10, SSS.6).
         const int Attempts = 8;
         for (int attempt = 0; attempt < Attempts; attempt++)
         {
-            bool isLeaf = entry.IsLeaf(step.Level);
-            if (isLeaf && Denial(request, space, step.Rights & entry.Rights) != VtdFaultReason.None) return VtdFaultReason.None;
-            ulong wanted = entry.FlagsFor(space, dirties: isLeaf && request.Access == DeviceAccess.Write);
-            if ((bits & wanted) == wanted) return VtdFaultReason.None;
+            ulong missing = MissingFlags(request, space, step, entry);
+            if (missing == 0) return VtdFaultReason.None;
             if (request.Type == RequestType.Prefetch) return space.Faults.FlagsNotUpdated;
             if (!space.IsWalkSnooped) return space.Faults.FlagsNotSnooped;                               // SFS.9, SSS.5
-            bits = SetFlags(at, bits, wanted);
-            entry = TEntry.From(bits);
-            VtdFaultReason fault = Check(entry, space, step.Level, request.Access);
+            VtdFaultReason fault = VtdFaultReason.None;
+            if (TEntry.CanBeNested && space.IsNested) fault = LocateForFlags(request, space, step, out at);    // SFS.8
+            if (fault == VtdFaultReason.None)
+            {
+                entry = TEntry.From(SetFlags(at, entry.Bits, missing));
+                fault = Check(entry, space, step.Level, request.Access);
+            }
+
             if (fault != VtdFaultReason.None) return fault;
         }
 
@@ -130,11 +181,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <summary>
     /// An absent or erroneous entry blocks the access. In caching mode it is remembered: in the IOTLB for its page, and,
     /// above the last level, in the paging-structure cache for all that it should have translated. Of the first stage nothing
-    /// is (Details of IOTLB Use).
+    /// is (Details of IOTLB Use); and the IOTLB knows nothing by guest-physical addresses.
     /// </summary>
-    private TranslationResult BlockedByEntry(in Request request, in AddressSpace space, in WalkStep step, VtdFaultReason reason)
+    private void RememberFault(in Request request, in AddressSpace space, in WalkStep step, VtdFaultReason reason)
     {
-        if (!_options.CachingMode || space.IsFirstStage || !reason.IsLasting()) return TranslationResult.Blocked(reason);
+        if (!_options.CachingMode || space.IsFirstStage || !reason.IsLasting()) return;
         _steps.At(SimStep.IotlbFill, request.Address.Value);
         if (step.Level > 1)
         {
@@ -142,9 +193,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             _caches.Fill(_caches.WalkCache(isFirstStage: false, step.Level), request.Slot, absent);
         }
 
+        if (space.Guest != GuestAccess.None) return;
         var line = new CacheLine(space.Tag, request.Address, level: 1, isFirstStage: false, target: 0, step.Rights) { Fault = reason };
         _caches.Fill(_caches.Iotlb, request.Slot, line);
-        return TranslationResult.Blocked(reason);
     }
 
     private void FillWalkCache(in Request request, in AddressSpace space, int level, PhysAddr table, Rights rights)
@@ -161,10 +212,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// for the first stage. Nor does it where flags are kept: a leaf that does not permit the access has no Accessed flag set, and
     /// an access that it permits would find it in the IOTLB and set none (Accessed and Dirty Flags).
     /// </summary>
-    private TranslationResult Complete(in Request request, in AddressSpace space, int level, PhysAddr target, Rights rights, bool isDirty)
+    private TranslationResult Complete(in Request request, in AddressSpace space, in Leaf leaf)
     {
         _steps.At(SimStep.IotlbFill, request.Address.Value);
-        var line = new CacheLine(space.Tag, request.Address, level, space.IsFirstStage, target.Value, rights) { Dirty = isDirty };
+        int level = _options.IotlbLevelOf(leaf.Level);
+        ulong target = leaf.Reach(request.Address.Value) & ~VtdEntries.PageMask(level);
+        var line = new CacheLine(space.Tag, request.Address, level, space.IsFirstStage, target, leaf.Rights) { Dirty = leaf.IsDirty };
         TranslationResult result = Resolve(request, space, line);
         bool isCached = result.Ok || (_options.CachingMode && !space.IsFirstStage && !space.KeepsFlags);
         if (!isCached || _caches.Iotlb.IsOff) return result;
@@ -176,5 +229,20 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <param name="Level">Of the entry that comes next.</param>
     /// <param name="Table">The table that it is in.</param>
     /// <param name="Rights">What the entries before it grant together.</param>
-    private readonly record struct WalkStep(int Level, PhysAddr Table, Rights Rights);
+    /// <param name="Guest">Under nested translation, the guest-physical address of the table, if the walk has come by it.</param>
+    private readonly record struct WalkStep(int Level, PhysAddr Table, Rights Rights, ulong Guest = WalkStep.Unknown)
+    {
+        public const ulong Unknown = ulong.MaxValue;
+    }
+
+    /// <summary>What a walk has found.</summary>
+    /// <param name="Level">Of the leaf.</param>
+    /// <param name="Target">The page.</param>
+    /// <param name="Rights">What all entries grant together.</param>
+    /// <param name="IsDirty">Whether nothing has to be set for a write any more.</param>
+    private readonly record struct Leaf(int Level, PhysAddr Target, Rights Rights, bool IsDirty)
+    {
+        /// <summary>Where in the page an address leads that it translates.</summary>
+        public ulong Reach(ulong address) => Target.Value | (address & VtdEntries.PageMask(Level));
+    }
 }

@@ -33,7 +33,7 @@ public sealed record VtdOptions
     /// <summary>A unit with every feature of the legacy mode, medium caches and one fault record.</summary>
     public static VtdOptions Default { get; } = new();
 
-    /// <summary>The same unit with the scalable mode and all of its features but execute requests.</summary>
+    /// <summary>The same unit with the scalable mode and all of its features but execute requests and nested translation.</summary>
     public static VtdOptions Scalable { get; } = new() { ScalableMode = true };
 
     /// <summary>Sets of the IOTLB: a power of two, or 0 for no IOTLB.</summary>
@@ -41,6 +41,17 @@ public sealed record VtdOptions
 
     /// <summary>Ways of each IOTLB set: 1 …, or 0 for no IOTLB.</summary>
     public int IotlbWays { get; init; } = 4;
+
+    /// <summary>
+    /// Whether the IOTLB has lines of 2 MiB. A page that is larger than any line that it may have is kept by its parts, each in a line of
+    /// the largest size that there is, as each is met. An invalidation drops those of them that it names: software names the whole of a
+    /// large page by its address mask.
+    /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Invalidate Address Register, AM.</remarks>
+    public bool IotlbLines2M { get; init; } = true;
+
+    /// <summary>Whether the IOTLB has lines of 1 GiB; without, pages of 1 GiB are kept by parts of 2 MiB or 4 KiB.</summary>
+    public bool IotlbLines1G { get; init; } = true;
 
     /// <summary>Entries of the paging-structure cache of each level (page directory and up), fully associative; 0 for none.</summary>
     public int WalkCacheEntriesPerLevel { get; init; } = 8;
@@ -77,7 +88,7 @@ public sealed record VtdOptions
 
     /// <summary>
     /// ECAP.C: what software is told about the coherency of table walks. The simulator reads memory through its port either
-    /// way; a port that keeps unclean lines from the walker decides what is seen.
+    /// way; a port that keeps unclean lines from the walker, as <see cref="NonCoherentMemory{TMemory}"/> has one, decides what is seen.
     /// </summary>
     public bool CoherentWalk { get; init; }
 
@@ -98,6 +109,12 @@ public sealed record VtdOptions
 
     /// <summary>ECAP.FSTS: whether a PASID may be translated by first-stage tables.</summary>
     public bool FirstStage { get; init; } = true;
+
+    /// <summary>
+    /// ECAP.NEST: whether a PASID may be translated by first-stage tables whose pointers and pages are translated by second-stage
+    /// tables; only with <see cref="FirstStage"/> and <see cref="SecondStage"/>.
+    /// </summary>
+    public bool Nesting { get; init; }
 
     /// <summary>CAP.FS5LP: whether first-stage tables may have five levels.</summary>
     public bool FirstStageFiveLevels { get; init; } = true;
@@ -164,9 +181,14 @@ public sealed record VtdOptions
     /// <returns>True if it is.</returns>
     public bool SupportsLevels(int levels) => levels switch { 3 => ThreeLevelTables, 4 => FourLevelTables, _ => false };
 
+    /// <summary>The level of the line that a leaf of <paramref name="level"/> is kept in.</summary>
+    internal int IotlbLevelOf(int level) => level == 3 && IotlbLines1G ? 3 : level > 1 && IotlbLines2M ? 2 : 1;
+
     internal bool HasSecondStage => ScalableMode && SecondStage;
 
     internal bool HasFirstStage => ScalableMode && FirstStage;
+
+    internal bool HasNesting => HasFirstStage && HasSecondStage && Nesting;
 
     internal bool HasFiveLevels => HasFirstStage && FirstStageFiveLevels;
 
@@ -215,6 +237,7 @@ public sealed record VtdOptions
         | Flag(PassThrough, 6)
         | Flag(SnoopControl, 7)
         | (ulong)(VtdRegisters.InvalidateAddress / 16) << 8         // IRO, in 16-byte units
+        | Flag(HasNesting, 26)                                      // NEST
         | Flag(HasPageRequests, 29)                                 // PRS
         | Flag(HasExecute, 30)                                      // ERS
         | Flag(HasSupervisor, 31)                                   // SRS

@@ -117,5 +117,6 @@ public static partial class VtdTables
     }
 
     private static DecodedTranslation Decode(in AddressSpace space, bool supervisor) => new(
-        space.Stage, space.Table, space.Levels, space.Domain, space.Pasid, space.KeepsFlags, space.IsWriteProtected, supervisor);
+        space.Stage, space.Table, space.Levels, space.Domain, space.Pasid, space.KeepsFlags, space.IsWriteProtected, supervisor,
+        space.SecondTable, space.SecondLevels, space.SecondKeepsFlags);
 }

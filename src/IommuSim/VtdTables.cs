@@ -31,13 +31,16 @@ public readonly record struct DecodedContext(PhysAddr Root, int Levels, VtdDomai
 
 /// <summary>How the requests of a device are translated: what its context entry and in scalable mode its PASID entry say.</summary>
 /// <param name="Stage">By which tables.</param>
-/// <param name="Root">Their root; meaningless for pass-through.</param>
+/// <param name="Root">Their root; under nested translation that of the first stage, a guest-physical address; meaningless for pass-through.</param>
 /// <param name="Levels">3 or 4 in the second stage, 4 or 5 in the first; meaningless for pass-through.</param>
 /// <param name="Domain">The domain id.</param>
 /// <param name="Pasid">The PASID: of a request without one, the context entry's; null in legacy mode.</param>
 /// <param name="KeepsFlags">Whether the hardware sets accessed and dirty flags in the entries.</param>
 /// <param name="WriteProtected">WPE: whether supervisor writes need permission too.</param>
 /// <param name="Supervisor">SRE: whether requests with supervisor privilege are let through.</param>
+/// <param name="SecondStageRoot">Under nested translation, the root of the second-stage tables.</param>
+/// <param name="SecondStageLevels">Under nested translation, their levels: 3 or 4.</param>
+/// <param name="SecondStageKeepsFlags">Under nested translation, whether the hardware sets accessed and dirty flags in their entries.</param>
 public readonly record struct DecodedTranslation(
     TranslationStage Stage,
     PhysAddr Root,
@@ -46,7 +49,10 @@ public readonly record struct DecodedTranslation(
     VtdPasid? Pasid,
     bool KeepsFlags,
     bool WriteProtected,
-    bool Supervisor);
+    bool Supervisor,
+    PhysAddr SecondStageRoot = default,
+    int SecondStageLevels = 0,
+    bool SecondStageKeepsFlags = false);
 
 /// <summary>A PASID of a device whose table entry is present, or a present directory entry that leads to none.</summary>
 /// <param name="Pasid">The PASID; for a directory entry that the hardware would refuse, the first of its 64.</param>
@@ -129,6 +135,7 @@ public static partial class VtdTables
         {
             TranslationStage.SecondStage => levels is 3 or 4,
             TranslationStage.FirstStage => levels is 4 or 5,
+            TranslationStage.Nested => throw new ArgumentOutOfRangeException(nameof(stage), stage, "tables are of one stage or the other"),
             _ => throw new ArgumentOutOfRangeException(nameof(stage), stage, "pass-through has no tables"),
         };
         if (!isKnown) throw new ArgumentOutOfRangeException(nameof(levels), levels, "tables of the stage have not so many levels");

@@ -32,6 +32,12 @@ public sealed class Association
     /// <summary>Whether the device translates through the VCM.</summary>
     public bool IsActive => Volatile.Read(ref _isActive);
 
+    /// <summary>What the IOMMU said of the format when the two were joined.</summary>
+    internal bool TracksUse { get; init; }
+
+    /// <summary>What the IOMMU said when the two were joined.</summary>
+    internal IovaRange[] ReservedRegions { get; init; } = [];
+
     /// <summary>Set once the association is dropped. Under the VCM's association lock.</summary>
     internal bool IsDropped { get; set; }
 

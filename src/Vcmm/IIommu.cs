@@ -8,6 +8,10 @@ namespace Vcmm;
 /// <remarks>
 /// <para><b>Completion.</b> A method returns after the hardware has done what it was told; nothing is queued behind the
 /// caller's back.</para>
+/// <para><b>Exceptions.</b> A method that throws has failed like one that returns <see cref="VcmmError.HardwareFailure"/>, and everything is as
+/// before. The library undoes what it had done, frees nothing that may be reached, holds no lock and lets the exception out of its
+/// own call: that has then changed nothing, and can be made again. A change that would stand after two failures stands after two exceptions too, and is not refused.
+/// What <see cref="ReleaseDomain"/> throws, which cannot be refused, comes out of a call that is done: the id is lost.</para>
 /// <para><b>Threads.</b> Any number at once, but for one device or one domain one call of
 /// <see cref="Attach"/>, <see cref="Detach"/> and <see cref="ReleaseDomain"/> at a time.</para>
 /// </remarks>

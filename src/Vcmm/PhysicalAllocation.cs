@@ -195,14 +195,22 @@ public sealed class PhysicalAllocation
         }
 
         // Not under the lock: an unback waits for the hardware, and may release what others left behind.
-        VcmmError error = unback(state);
-        bool goesBack;
-        lock (_gate)
+        VcmmError error = VcmmError.HardwareFailure;
+        bool goesBack = false;
+        try
         {
-            _isEnding = false;
-            Monitor.PulseAll(_gate);
-            _freed = error == VcmmError.None;
-            goesBack = _freed && _pinCount == 0;
+            error = unback(state);
+        }
+        finally
+        {
+            // Also where a port throws: whoever waits for the decision goes on.
+            lock (_gate)
+            {
+                _isEnding = false;
+                Monitor.PulseAll(_gate);
+                _freed = error == VcmmError.None;
+                goesBack = _freed && _pinCount == 0;
+            }
         }
 
         if (goesBack) GiveBack();

@@ -38,20 +38,32 @@ public sealed partial class Vcm
         {
             if (_freed) return VcmmError.Invalid;
             if (_associations.Exists(existing => existing.Device == device && existing.Pasid == options.Pasid)) return VcmmError.Busy;
-            var joined = new Association(this, device, format, options.Pasid);
-            _associations.Add(joined);
-            VcmmError error = TryExclude(device.Iommu);
-            if (error == VcmmError.None) error = TryProvideTable(device.Iommu, format);
-            if (error == VcmmError.None)
+            var joined = new Association(this, device, format, options.Pasid)
             {
-                if (!IsTracked(joined)) Interlocked.Increment(ref _untrackedCount);
-                association = joined;
-                return VcmmError.None;
+                TracksUse = device.Iommu.TracksUse(format),
+                ReservedRegions = [.. device.Iommu.ReservedRegions],
+            };
+            _associations.Add(joined);
+            try
+            {
+                VcmmError error = TryExclude(joined);
+                if (error == VcmmError.None) error = TryProvideTable(device.Iommu, format);
+                if (error == VcmmError.None) association = joined;
+                return error;
             }
-
-            _associations.Remove(joined);
-            EndExclusions();
-            return error;
+            finally
+            {
+                // Also where a port throws.
+                if (association is null)
+                {
+                    _associations.Remove(joined);
+                    EndExclusions();
+                }
+                else if (!joined.TracksUse)
+                {
+                    Interlocked.Increment(ref _untrackedCount);
+                }
+            }
         }
     }
 
@@ -75,11 +87,11 @@ public sealed partial class Vcm
             if (association.IsActive) return VcmmError.Busy;
             association.IsDropped = true;
             _associations.Remove(association);
-            if (!IsTracked(association)) Interlocked.Decrement(ref _untrackedCount);
+            if (!association.TracksUse) Interlocked.Decrement(ref _untrackedCount);
             EndExclusions();
             if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
-                Exclusively(() => RemoveTable(table!, keepsUse: IsTracked(association)));
+                Exclusively(() => RemoveTable(table!, keepsUse: association.TracksUse));
             }
 
             return VcmmError.None;
@@ -93,19 +105,28 @@ public sealed partial class Vcm
             if (association.IsDropped) return VcmmError.Invalid;
             Device device = association.Device;
             if (!device.TryClaim(association)) return VcmmError.Busy;
-            VcmmError error = TryFindOrPublishDomain(association, out ActiveDomain? domain);
-            if (error == VcmmError.None)
+            ActiveDomain? domain = null;
+            try
             {
+                VcmmError error = TryFindOrPublishDomain(association, out domain);
+                if (error != VcmmError.None) return error;
                 // The domain is published and the driver fences before the device can walk the table: an unmap that does
                 // not see the domain has cleared its entries before the first walk.
                 error = device.Iommu.Attach(device.Id, association.Pasid, domain!.Id, domain.Table);
-                if (error == VcmmError.None) domain.AttachedCount++;
-                else WithdrawIfUnused(domain);
+                if (error != VcmmError.None) return error;
+                domain.AttachedCount++;
+                association.SetActive(domain);
+                return VcmmError.None;
             }
-
-            if (error == VcmmError.None) association.SetActive(domain);
-            else device.Disclaim(association);
-            return error;
+            finally
+            {
+                // Also where a port throws.
+                if (!association.IsActive)
+                {
+                    device.Disclaim(association);
+                    if (domain is not null) WithdrawIfUnused(domain);
+                }
+            }
         }
     }
 
@@ -120,9 +141,9 @@ public sealed partial class Vcm
             VcmmError error = device.Iommu.Detach(device.Id, association.Pasid, domain.Id);
             if (error != VcmmError.None) return error;
             domain.AttachedCount--;
-            WithdrawIfUnused(domain);
             association.SetActive(null);
             device.Disclaim(association);
+            WithdrawIfUnused(domain);
             return VcmmError.None;
         }
     }
@@ -135,11 +156,11 @@ public sealed partial class Vcm
         && (_prebuilt is not { } prebuilt || prebuilt.Format == format);
 
     /// <summary>Takes the IOMMU's reserved regions out of what can be reserved.</summary>
-    private VcmmError TryExclude(IIommu iommu)
+    private VcmmError TryExclude(Association association)
     {
         // What a prebuilt table maps is its owner's.
         if (Kind == VcmKind.Prebuilt) return VcmmError.None;
-        foreach (IovaRange region in iommu.ReservedRegions)
+        foreach (IovaRange region in association.ReservedRegions)
         {
             if (!TryClip(region, out IovaRange part) || _excluded.Contains(part)) continue;
             VcmmError error = TryTakeAway(part);
@@ -167,13 +188,13 @@ public sealed partial class Vcm
         for (int i = _excluded.Count - 1; i >= 0; i--)
         {
             IovaRange part = _excluded[i];
-            if (_associations.Exists(association => Excludes(association.Device.Iommu, part))) continue;
+            if (_associations.Exists(association => Excludes(association, part))) continue;
             _excluded.RemoveAt(i);
             _ranges.TryFree(part);
         }
     }
 
-    private bool Excludes(IIommu iommu, IovaRange part) => iommu.ReservedRegions.Any(region => TryClip(region, out IovaRange own) && own == part);
+    private bool Excludes(Association association, IovaRange part) => Array.Exists(association.ReservedRegions, region => TryClip(region, out IovaRange own) && own == part);
 
     private bool TryClip(IovaRange region, out IovaRange part)
     {

@@ -23,17 +23,25 @@ public sealed partial class Vcm
         VcmmError error = FlushDeferred(state);
         if (error != VcmmError.None) return error;
         if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
-        error = MapInAll(state, range, backing.Segments(state.Scratch), tables);
-        if (error == VcmmError.None)
+        bool isMapped = false;
+        try
         {
-            state.MappedIn = tables;
-            memory.Publish(backing);
-            return VcmmError.None;
+            return MapInAll(state, range, backing.Segments(state.Scratch), tables, ref isMapped);
         }
-
-        state.Backings.RemoveAt(state.Backings.FirstEndingAfter(offset));
-        memory.Release();
-        return error;
+        finally
+        {
+            // Also where a port throws: what may be in a table stays in use.
+            if (isMapped)
+            {
+                state.MappedIn = tables;
+                memory.Publish(backing);
+            }
+            else
+            {
+                state.Backings.RemoveAt(state.Backings.FirstEndingAfter(offset));
+                memory.Release();
+            }
+        }
     }
 
     internal VcmmError Unback(ReservationState state, ulong offset, ulong byteCount)
@@ -64,17 +72,18 @@ public sealed partial class Vcm
         if (former == attributes) return VcmmError.None;
         state.Attributes = attributes;
         if (state.Backings.Count == 0) return VcmmError.None;
-        VcmmError error = ProtectInAll(state, attributes);
-        if (error == VcmmError.None) return VcmmError.None;
-        if (ProtectInAll(state, former) != VcmmError.None && !former.Grant(attributes) && attributes.Grant(former))
+        VcmmError error;
+        try
         {
-            // The hardware may have the new cached and cannot be made to forget it. The new takes nothing away, so it stands: the
-            // next call meets the failure. What is taken away must not be called gone.
-            return ProtectAgain(state, attributes);
+            error = ProtectInAll(state, attributes);
+        }
+        catch
+        {
+            if (IsProtectedAsBefore(state, former)) throw;
+            return VcmmError.None;
         }
 
-        state.Attributes = former;
-        return error;
+        return error == VcmmError.None || IsProtectedAsBefore(state, former) ? error : VcmmError.None;
     }
 
     /// <summary>Adds a backing to the reservation and keeps the memory from being freed; look-ups from the memory do not find it yet.</summary>
@@ -120,7 +129,12 @@ public sealed partial class Vcm
         return true;
     }
 
-    private VcmmError MapInAll(ReservationState state, IovaRange range, ReadOnlySpan<PhysRange> segments, IPageTable[] tables)
+    /// <param name="state">The reservation.</param>
+    /// <param name="range">Where.</param>
+    /// <param name="segments">What.</param>
+    /// <param name="tables">In what.</param>
+    /// <param name="isMapped">False; true at the end, also after an exception, if tables may say so.</param>
+    private VcmmError MapInAll(ReservationState state, IovaRange range, ReadOnlySpan<PhysRange> segments, IPageTable[] tables, ref bool isMapped)
     {
         VcmmError error = DropEmptyTables(state, range, tables);
         if (error != VcmmError.None) return error;
@@ -130,18 +144,44 @@ public sealed partial class Vcm
         error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, missing);
         if (error != VcmmError.None) return error;
 
-        foreach (IPageTable table in tables) table.Map(range.First, segments, state.Attributes, state.Pages);
-        state.Pages.ReturnAll(Manager.Frames);
+        isMapped = true;
+        try
+        {
+            foreach (IPageTable table in tables) table.Map(range.First, segments, state.Attributes, state.Pages);
+            error = InvalidateAbsent(range);
+        }
+        catch
+        {
+            isMapped = !IsUnmappedAgain(state, range, segments, tables);
+            if (!isMapped) throw;
+            return VcmmError.None;
+        }
+        finally
+        {
+            state.Pages.ReturnAll(Manager.Frames);
+        }
 
-        error = InvalidateAbsent(range);
-        if (error == VcmmError.None) return VcmmError.None;
-        VcmmError undo = UnmapFromAll(range, tables, state.Gather);
-        if (undo == VcmmError.None) return error;
+        isMapped = error == VcmmError.None || !IsUnmappedAgain(state, range, segments, tables);
+        return isMapped ? VcmmError.None : error;
+    }
+
+    /// <returns>False if the mapping stands.</returns>
+    private bool IsUnmappedAgain(ReservationState state, IovaRange range, ReadOnlySpan<PhysRange> segments, IPageTable[] tables)
+    {
+#pragma warning disable CA1031 // Whatever a port throws here, it has failed twice.
+        try
+        {
+            if (UnmapFromAll(range, tables, state.Gather) == VcmmError.None) return true;
+        }
+        catch (Exception)
+        {
+        }
+#pragma warning restore CA1031
 
         // Twice the hardware did not answer: it may have walked to the memory, which must stay in use. The mapping stands; a
         // device may find it absent a while longer, and the next call meets the failure.
         foreach (IPageTable table in tables) table.Map(range.First, segments, state.Attributes, state.Pages);
-        return VcmmError.None;
+        return false;
     }
 
     /// <summary>
@@ -150,9 +190,17 @@ public sealed partial class Vcm
     /// </summary>
     private VcmmError DropEmptyTables(ReservationState state, IovaRange range, IPageTable[] tables)
     {
-        foreach (IPageTable table in tables)
+        try
         {
-            if (range.ByteCount >= table.LargeLeafBytes) table.Unmap(range, state.Gather);
+            foreach (IPageTable table in tables)
+            {
+                if (range.ByteCount >= table.LargeLeafBytes) table.Unmap(range, state.Gather);
+            }
+        }
+        catch
+        {
+            Relink(tables, state.Gather);
+            throw;
         }
 
         return state.Gather.HasTables ? Finish(tables, state.Gather) : VcmmError.None;
@@ -165,18 +213,22 @@ public sealed partial class Vcm
         IPageTable[] tables = state.MappedIn;
         VcmmError error = CutLeaves(state, offset, range, tables);
         if (error != VcmmError.None) return error;
-        foreach (IPageTable table in tables) table.Unmap(range, state.Gather);
-        error = FinishUnback(state, offset, byteCount, tables);
-        if (error == VcmmError.None)
+        error = VcmmError.HardwareFailure;
+        try
         {
-            RemoveBackings(state, offset, byteCount);
-            ForgetUse(state, range);
-            return VcmmError.None;
+            foreach (IPageTable table in tables) table.Unmap(range, state.Gather);
+            error = FinishUnback(state, offset, byteCount, tables);
+        }
+        finally
+        {
+            // Also where a port throws: the hardware may still hold the translations, so they stay what they were.
+            if (error != VcmmError.None) MapAgain(state, offset, byteCount, tables);
         }
 
-        // The hardware may still hold the translations, so they stay what they were.
-        MapAgain(state, offset, byteCount, tables);
-        return error;
+        if (error != VcmmError.None) return error;
+        RemoveBackings(state, offset, byteCount);
+        ForgetUse(state, range);
+        return VcmmError.None;
     }
 
     /// <summary>Where the range ends inside a backing, a leaf may reach over the end.</summary>
@@ -193,8 +245,20 @@ public sealed partial class Vcm
         if (missing == 0) return VcmmError.None;
         VcmmError error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, missing);
         if (error != VcmmError.None) return error;
-        foreach (IPageTable table in tables) table.Split(range, state.Pages, state.Gather);
-        state.Pages.ReturnAll(Manager.Frames);
+        try
+        {
+            foreach (IPageTable table in tables) table.Split(range, state.Pages, state.Gather);
+        }
+        catch
+        {
+            Relink(tables, state.Gather);
+            throw;
+        }
+        finally
+        {
+            state.Pages.ReturnAll(Manager.Frames);
+        }
+
         // Where a live leaf may not turn into a table, it is absent now and comes back as a table after the hardware has forgotten it.
         return state.Gather.HasBroken ? Finish(tables, state.Gather) : VcmmError.None;
     }
@@ -236,6 +300,8 @@ public sealed partial class Vcm
 
     private void MapAgain(ReservationState state, ulong offset, ulong byteCount, IPageTable[] tables)
     {
+        // Nothing is left in it unless memory threw.
+        Relink(tables, state.Gather);
         ulong end = offset + byteCount;
         for (int index = state.Backings.FirstEndingAfter(offset); index != state.Backings.Count && state.Backings[index].Offset < end; index++)
         {
@@ -251,22 +317,52 @@ public sealed partial class Vcm
     private VcmmError ProtectInAll(ReservationState state, MappingAttributes attributes)
     {
         IPageTable[] tables = state.MappedIn;
-        foreach (IPageTable table in tables)
+        try
         {
-            foreach (Backing backing in state.Backings) table.Protect(backing.Range, attributes, state.Gather);
+            ProtectIn(tables, state, attributes);
+        }
+        catch
+        {
+            Relink(tables, state.Gather);
+            throw;
         }
 
         return Finish(tables, state.Gather);
     }
 
-    private VcmmError ProtectAgain(ReservationState state, MappingAttributes attributes)
+    /// <returns>False if the new attributes stand.</returns>
+    private bool IsProtectedAsBefore(ReservationState state, MappingAttributes former)
     {
-        foreach (IPageTable table in state.MappedIn)
+        MappingAttributes attributes = state.Attributes;
+        VcmmError error = VcmmError.HardwareFailure;
+#pragma warning disable CA1031 // Whatever a port throws here, it has failed twice.
+        try
+        {
+            error = ProtectInAll(state, former);
+        }
+        catch (Exception)
+        {
+        }
+#pragma warning restore CA1031
+
+        if (error != VcmmError.None && !former.Grant(attributes) && attributes.Grant(former))
+        {
+            // The hardware may have the new cached and cannot be made to forget it. The new takes nothing away, so it stands: the
+            // next call meets the failure. What is taken away must not be called gone.
+            ProtectIn(state.MappedIn, state, attributes);
+            state.Gather.Clear();
+            return false;
+        }
+
+        state.Attributes = former;
+        return true;
+    }
+
+    private static void ProtectIn(IPageTable[] tables, ReservationState state, MappingAttributes attributes)
+    {
+        foreach (IPageTable table in tables)
         {
             foreach (Backing backing in state.Backings) table.Protect(backing.Range, attributes, state.Gather);
         }
-
-        state.Gather.Clear();
-        return VcmmError.None;
     }
 }

@@ -139,16 +139,19 @@ public sealed partial class Vcm
         ReservationState state = Begin(stripe, range, attributes, null);
         lock (state.Gate)
         {
-            error = Back(state, 0, memory, 0, memory.ByteCount);
-            if (error != VcmmError.None)
+            try
             {
-                Retire(stripe, state);
-                return error;
+                error = Back(state, 0, memory, 0, memory.ByteCount);
+            }
+            finally
+            {
+                // Also where a port throws. What is backed nevertheless is there to be found and ended.
+                if (state.Backings.Count == 0) Retire(stripe, state);
+                else _reservations.Add(state);
             }
 
-            _reservations.Add(state);
-            reservation = state.Handle;
-            return VcmmError.None;
+            if (error == VcmmError.None) reservation = state.Handle;
+            return error;
         }
     }
 
@@ -165,9 +168,19 @@ public sealed partial class Vcm
 
     private VcmmError TryMapOrFree(PhysicalAllocation memory, MappingAttributes attributes, out Binding binding)
     {
-        VcmmError error = TryMap(memory, attributes, VcmManager.PageBytes, out Reservation reservation);
+        VcmmError error = VcmmError.HardwareFailure;
+        Reservation reservation = default;
+        try
+        {
+            error = TryMap(memory, attributes, VcmManager.PageBytes, out reservation);
+        }
+        finally
+        {
+            // Also where a port throws; memory that is in a table nevertheless stays in use.
+            if (error != VcmmError.None) memory.TryFree();
+        }
+
         binding = error == VcmmError.None ? new(reservation, memory) : default;
-        if (error != VcmmError.None) memory.Free();
         return error;
     }
 

@@ -58,8 +58,17 @@ public sealed partial class Vcm
         ulong end = offset + byteCount;
         for (int index = state.Backings.FirstEndingAfter(offset); index != state.Backings.Count && state.Backings[index].Offset < end; index++)
             deferral.Pin(state.Backings[index].Memory);
-        VcmmError error = queue.TryAdd(deferral.Invalidations, deferral);
-        if (error != VcmmError.None) deferral.Undo();
+        VcmmError error = VcmmError.HardwareFailure;
+        try
+        {
+            error = queue.TryAdd(deferral.Invalidations, deferral);
+        }
+        finally
+        {
+            // Also where a port throws while room is made: then it was not added.
+            if (error != VcmmError.None) deferral.Undo();
+        }
+
         return error;
     }
 

@@ -57,11 +57,18 @@ public sealed partial class Vcm
         Volatile.Write(ref _tables, tables);
         foreach (ReservationState state in _reservations.All)
         {
-            VcmmError error;
-            lock (state.Gate) error = TryWriteInto(table, state, tables);
-            if (error == VcmmError.None) continue;
-            RemoveTable(table, keepsUse: false);
-            return error;
+            VcmmError error = VcmmError.HardwareFailure;
+            try
+            {
+                lock (state.Gate) error = TryWriteInto(table, state, tables);
+            }
+            finally
+            {
+                // Also where a port throws.
+                if (error != VcmmError.None) RemoveTable(table, keepsUse: false);
+            }
+
+            if (error != VcmmError.None) return error;
         }
 
         return VcmmError.None;
@@ -78,8 +85,14 @@ public sealed partial class Vcm
             ReadOnlySpan<PhysRange> segments = backing.Segments(state.Scratch);
             VcmmError error = state.Pages.TryFill(Manager.Frames, VcmManager.PageBytes, table.CountMissingTables(backing.Range.First, segments));
             if (error != VcmmError.None) return error;
-            table.Map(backing.Range.First, segments, state.Attributes, state.Pages);
-            state.Pages.ReturnAll(Manager.Frames);
+            try
+            {
+                table.Map(backing.Range.First, segments, state.Attributes, state.Pages);
+            }
+            finally
+            {
+                state.Pages.ReturnAll(Manager.Frames);
+            }
         }
 
         state.MappedIn = tables;

@@ -9,8 +9,6 @@ public sealed partial class Vcm
     /// <summary>How many associations have an IOMMU that notes nothing. Written under the association gate.</summary>
     private int _untrackedCount;
 
-    private static bool IsTracked(Association association) => association.Device.Iommu.TracksUse(association.Format);
-
     /// <param name="state">The reservation.</param>
     /// <param name="offset">Of the part.</param>
     /// <param name="byteCount">Of the part.</param>
@@ -44,14 +42,20 @@ public sealed partial class Vcm
         if (clear)
         {
             foreach (IovaRange former in unconfirmed.Where(former => former.Overlaps(range))) state.Gather.Add(former);
-            VcmmError error = Finish(tables, state.Gather);
-            unconfirmed.RemoveAll(former => former.Overlaps(range));
-            if (error != VcmmError.None)
+            VcmmError error = VcmmError.HardwareFailure;
+            try
             {
-                // The bits are clear, and hardware that has a leaf cached does not set them again: what was found stays found.
-                unconfirmed.AddRange(found);
-                return error;
+                error = Finish(tables, state.Gather);
             }
+            finally
+            {
+                unconfirmed.RemoveAll(former => former.Overlaps(range));
+                // The bits are clear, and hardware that has a leaf cached does not set them again: what was found stays found.
+                // Also where a port throws.
+                if (error != VcmmError.None) unconfirmed.AddRange(found);
+            }
+
+            return error;
         }
 
         return VcmmError.None;

@@ -138,7 +138,7 @@ public sealed partial class VcmManager
     /// <remarks>
     /// Call it when an IOMMU interrupts, or now and then. An access that waits is ended by its hook's answer; without a hook it is
     /// refused. What comes in answer to the answers, such as the same page once more, is for the next call. What a hook
-    /// throws comes out when all have had their turn, the first of it; its own access is refused. <b>Threads.</b> Any number at
+    /// or an IOMMU throws comes out when all have had their turn, the first of it; a hook's own access is refused. <b>Threads.</b> Any number at
     /// once; no lock is held while a hook runs.
     /// </remarks>
     public int DispatchFaults()
@@ -146,12 +146,20 @@ public sealed partial class VcmManager
         IIommu[] iommus;
         lock (_gate) iommus = [.. _devices.Keys.Select(static key => key.Iommu).Distinct()];
         var faults = new List<(IIommu Iommu, DeviceFault Fault)>();
+        ExceptionDispatchInfo? thrown = null;
         foreach (IIommu iommu in iommus)
         {
-            while (iommu.TryTakeFault(out DeviceFault fault)) faults.Add((iommu, fault));
+            try
+            {
+                while (iommu.TryTakeFault(out DeviceFault fault)) faults.Add((iommu, fault));
+            }
+            catch (Exception exception)
+            {
+                // What was taken before is answered all the same: nobody gives it again.
+                thrown ??= ExceptionDispatchInfo.Capture(exception);
+            }
         }
 
-        ExceptionDispatchInfo? thrown = null;
         foreach ((IIommu iommu, DeviceFault fault) in faults)
         {
             try

@@ -4,7 +4,7 @@ namespace IommuSim.ScalableMode;
 
 /// <summary>How the addresses of a request are translated, once its context entry and in scalable mode its PASID entry are known.</summary>
 /// <param name="Stage">By which tables.</param>
-/// <param name="Table">The root of the tables; meaningless for pass-through.</param>
+/// <param name="Table">The root of the tables; of those of the first stage where there are two; meaningless for pass-through.</param>
 /// <param name="Levels">Of the tables: 3 … 5.</param>
 /// <param name="Domain">What the caches tag the translation with.</param>
 /// <param name="Pasid">And the PASID; null in legacy mode.</param>
@@ -22,7 +22,22 @@ internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Ta
     /// <summary>PWSNP: without it flags cannot be set.</summary>
     public bool IsWalkSnooped { get; init; }
 
-    public bool IsFirstStage => Stage == TranslationStage.FirstStage;
+    /// <summary>SSPTPTR, under nested translation: the root of the tables that translate what the first stage points at.</summary>
+    public PhysAddr SecondTable { get; init; }
+
+    /// <summary>Of those tables.</summary>
+    public int SecondLevels { get; init; }
+
+    /// <summary>SSADE, under nested translation.</summary>
+    public bool SecondKeepsFlags { get; init; }
+
+    /// <summary>Of the second stage of nested translation: what for.</summary>
+    public GuestAccess Guest { get; init; }
+
+    /// <summary>Whether it begins with first-stage tables.</summary>
+    public bool IsFirstStage => Stage is TranslationStage.FirstStage or TranslationStage.Nested;
+
+    public bool IsNested => Stage == TranslationStage.Nested;
 
     /// <summary>The tag of IOTLB lines.</summary>
     public CacheTag Tag => new(Domain.Value, Pasid?.Value ?? CacheTag.NoPasid);
@@ -30,7 +45,15 @@ internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Ta
     /// <summary>The tag of lines of the paging-structure caches: second-stage entries belong to the domain as a whole.</summary>
     public CacheTag WalkTag => IsFirstStage ? Tag : new(Domain.Value, CacheTag.NoPasid);
 
-    public WalkFaults Faults => IsFirstStage ? WalkFaults.FirstStage : Pasid is null ? WalkFaults.Legacy : WalkFaults.SecondStage;
+    public WalkFaults Faults => IsFirstStage ? WalkFaults.FirstStage : Pasid is null ? WalkFaults.Legacy : WalkFaults.SecondStageFor(Guest);
+
+    /// <summary>The second stage of nested translation, for one access to a guest-physical address.</summary>
+    public AddressSpace SecondStageFor(GuestAccess access) => new(TranslationStage.SecondStage, SecondTable, SecondLevels, Domain, Pasid)
+    {
+        KeepsFlags = SecondKeepsFlags,
+        IsWalkSnooped = IsWalkSnooped,
+        Guest = access,
+    };
 
     /// <summary>The bits of an address that second-stage tables translate: the smaller of what the unit (MGAW) and the tables (AGAW) can do.</summary>
     public int Width(VtdOptions options) => Math.Min(options.GuestAddressWidth, VtdEntries.Width(Levels));
@@ -48,6 +71,23 @@ internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Ta
     }
 }
 
+/// <summary>Which access of nested translation goes through the second stage.</summary>
+/// <remarks><b>Source.</b> Intel VT-d specification, Nested Translation.</remarks>
+internal enum GuestAccess : byte
+{
+    /// <summary>None: there is no first stage.</summary>
+    None,
+
+    /// <summary>That of the device, to where the first stage leads.</summary>
+    Page,
+
+    /// <summary>The hardware's, to the first entry of a first-stage walk, through FSPTPTR.</summary>
+    FirstTable,
+
+    /// <summary>The hardware's, to any other first-stage entry.</summary>
+    Table,
+}
+
 /// <summary>What paging entries grant.</summary>
 [Flags]
 internal enum Rights : byte
@@ -59,14 +99,22 @@ internal enum Rights : byte
     /// <summary>Requests without supervisor privilege.</summary>
     User = 4,
     Execute = 8,
-    All = Read | Write | User | Execute,
+
+    /// <summary>Writes of a supervisor where WPE is clear: first-stage entries always grant them, those of the second stage with W.</summary>
+    SupervisorWrite = 16,
+    All = Read | Write | User | Execute | SupervisorWrite,
 }
 
 /// <summary>What the format of a stage's paging entries says of one entry, so that the walk is written once.</summary>
 internal interface IPagingEntry<TSelf>
     where TSelf : struct, IPagingEntry<TSelf>
 {
+    /// <summary>Whether what the entries point at can be subject to a second stage.</summary>
+    static abstract bool CanBeNested { get; }
+
     static abstract TSelf From(ulong bits);
+
+    ulong Bits { get; }
 
     bool IsPresent { get; }
 

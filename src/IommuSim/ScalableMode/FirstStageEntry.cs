@@ -12,12 +12,14 @@ internal readonly record struct FirstStageEntry(ulong Bits) : IPagingEntry<First
 {
     private const ulong PageSizeBit = 1UL << 7, PatOfLargeLeaf = 1UL << 12;
 
+    public static bool CanBeNested => true;
+
     public static FirstStageEntry From(ulong bits) => new(bits);
 
     public bool IsPresent => (Bits & 1) != 0;
 
     /// <summary>What is present may be read; R/W is bit 1, U/S bit 2, XD bit 63.</summary>
-    public Rights Rights => (Rights)(Bits & 7) | (Bits >> 63 == 0 ? Rights.Execute : Rights.None);
+    public Rights Rights => (Rights)(Bits & 7) | (Bits >> 63 == 0 ? Rights.Execute : Rights.None) | Rights.SupervisorWrite;
 
     /// <summary>PAT (bit 7, of a large leaf 12), PCD (bit 4), PWT (bit 3). Nothing here is cached by it.</summary>
     public int PatIndex(int level) => (int)(Bits >> 3 & 3) | ((Bits & (level == 1 ? PageSizeBit : PatOfLargeLeaf)) != 0 ? 4 : 0);

@@ -58,7 +58,8 @@ internal sealed class PasidCache(int count)
         {
             if (!line.Valid || line.Content.Fault != VtdFaultReason.None) continue;
             AddressSpace space = line.Content.Entry.ToAddressSpace(line.Pasid);
-            if (space.Stage != TranslationStage.PassThrough) entries.Add(new(line.Source, line.Pasid, space.Domain, space.Stage, space.Table));
+            PhysAddr root = space.IsNested ? space.SecondTable : space.Table;
+            if (space.Stage != TranslationStage.PassThrough) entries.Add(new(line.Source, line.Pasid, space.Domain, space.Stage, root));
         }
     }
 

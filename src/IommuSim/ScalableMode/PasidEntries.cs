@@ -87,10 +87,11 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
         if (HasReserved(options)) return VtdFaultReason.PasidEntryReserved;                       // SPT.3
         bool isValid = TranslationType switch                                                     // SPT.4.2
         {
-            1 => options.HasFirstStage && (PagingMode == 0 || (PagingMode == 1 && options.HasFiveLevels)),    // SPT.4.3
+            1 => options.HasFirstStage && HasPagingMode(options),                                 // SPT.4.3
             2 => options.HasSecondStage && options.SupportsLevels(SecondStageLevels),             // SPT.4.1
+            3 => options.HasNesting && options.SupportsLevels(SecondStageLevels) && HasPagingMode(options),
             4 => options.PassThrough,
-            _ => false,    // Nested translation (3) is not offered: ECAP.NEST is clear.
+            _ => false,
         };
         return isValid ? VtdFaultReason.None : VtdFaultReason.PasidEntryInvalid;
     }
@@ -98,20 +99,30 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     /// <summary>How the entry translates; the entry must have passed <see cref="Check"/>.</summary>
     public AddressSpace ToAddressSpace(VtdPasid pasid) => TranslationType switch
     {
-        1 => new(TranslationStage.FirstStage, FirstStageTable, 4 + PagingMode, Domain, pasid)
-        {
-            IsWriteProtected = IsWriteProtectEnabled,
-            KeepsFlags = true,
-            KeepsExtendedAccessed = IsExtendedAccessedEnabled,
-            IsWalkSnooped = IsWalkSnooped,
-        },
+        1 => FirstStageSpace(TranslationStage.FirstStage, pasid),
         2 => new(TranslationStage.SecondStage, SecondStageTable, SecondStageLevels, Domain, pasid)
         {
             KeepsFlags = HasSecondStageFlags,
             IsWalkSnooped = IsWalkSnooped,
         },
+        3 => FirstStageSpace(TranslationStage.Nested, pasid) with
+        {
+            SecondTable = SecondStageTable,
+            SecondLevels = SecondStageLevels,
+            SecondKeepsFlags = HasSecondStageFlags,
+        },
         _ => new(TranslationStage.PassThrough, default, 0, Domain, pasid),
     };
+
+    private AddressSpace FirstStageSpace(TranslationStage stage, VtdPasid pasid) => new(stage, FirstStageTable, 4 + PagingMode, Domain, pasid)
+    {
+        IsWriteProtected = IsWriteProtectEnabled,
+        KeepsFlags = true,
+        KeepsExtendedAccessed = IsExtendedAccessedEnabled,
+        IsWalkSnooped = IsWalkSnooped,
+    };
+
+    private bool HasPagingMode(VtdOptions options) => PagingMode == 0 || (PagingMode == 1 && options.HasFiveLevels);
 
     /// <summary>
     /// Always: bits 5 and 11:10, 86:80, 95:89 and 127:96 (memory types are not offered), 139:136, and from 192 on; then the

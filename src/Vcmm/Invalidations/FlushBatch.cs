@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Platform;
 
 namespace Vcmm.Invalidations;
@@ -59,8 +60,22 @@ internal sealed class FlushBatch
 
     public void Release()
     {
-        foreach (IQuarantined entry in _entries) entry.Release();
+        ExceptionDispatchInfo? thrown = null;
+        foreach (IQuarantined entry in _entries)
+        {
+            try
+            {
+                entry.Release();
+            }
+            catch (Exception exception)
+            {
+                // The others are out of reach all the same, and nobody would release them later.
+                thrown ??= ExceptionDispatchInfo.Capture(exception);
+            }
+        }
+
         Clear();
+        thrown?.Throw();
     }
 
     private int CollectCommands(IIommu iommu, int firstCover)

@@ -284,10 +284,11 @@ public sealed partial class PageTable<TFormat, TMemory>
                     gather.Add(RangeOf(iova, part));
                     break;
                 case EntryKind.Table when whole:
-                    WriteEntry(slot, 0);
-                    Interlocked.Increment(ref _unlinks);
+                    // Noted first: if memory throws it can be linked again.
                     gather.Add(RangeOf(iova, part));
                     gather.Add(new InvalidationGather.Change(this, InvalidationGather.ChangeKind.Unlinked, slot, level, entry, 0));
+                    WriteEntry(slot, 0);
+                    Interlocked.Increment(ref _unlinks);
                     break;
                 case EntryKind.Table:
                     Clear(TFormat.TableAddress(entry), level - 1, iova, part, gather);

@@ -108,6 +108,20 @@ internal sealed class InvalidationQueue<TMemory>
     /// <returns><see cref="VcmmError.HardwareFailure"/> if that is not known to have happened.</returns>
     public VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests = false, bool isLostByRestart = false)
     {
+        try
+        {
+            return SubmitAndWait(commands, drainsPageRequests, isLostByRestart);
+        }
+        catch
+        {
+            // How far a port that throws has let it come is not known: the queue starts anew before it is used again.
+            Volatile.Write(ref _isBroken, true);
+            throw;
+        }
+    }
+
+    private VcmmError SubmitAndWait(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests, bool isLostByRestart)
+    {
         uint restarts = Volatile.Read(ref _restarts);
         long begun = _policy.Begin();
         Ticket ticket;

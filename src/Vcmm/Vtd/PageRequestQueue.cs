@@ -67,32 +67,26 @@ internal sealed class PageRequestQueue<TMemory>(
     {
         lock (_gate)
         {
+            bool isClosed = false;
             EndSpace(device, pasid);
-            // An overflow that is cleared here makes devices ask again; in this address space they are not told that they
-            // may not, but are blocked, so that nothing more of it comes.
-            while (TryRead(out DeviceFault read)) _read.Enqueue(read);
-            var waiting = new HashSet<PageGroup>();
-            foreach ((ulong token, PageGroup group) in _requests)
+            try
             {
-                if (group.Device != device || group.Pasid != pasid) continue;
-                _requests.Remove(token);
-                waiting.Add(group);
+                // An overflow that is cleared here makes devices ask again; in this address space they are not told that they
+                // may not, but are blocked, so that nothing more of it comes.
+                while (TryRead(out DeviceFault read)) _read.Enqueue(read);
+                RefuseWaiting(device, pasid);
+                KeepRead();
+                // Behind the answers an invalidation, which does not overtake them: when it is complete the device has them.
+                if (_owed.Count != 0) _owed.Add(InvalidationDescriptor.DeviceTlbAll(tlb));
+                VcmmError error = SendOwed();
+                isClosed = error == VcmmError.None;
+                return error;
             }
-
-            foreach (PageGroup group in waiting)
+            finally
             {
-                // The last request of one that is not complete will be refused when it comes.
-                if (group.IsComplete) Owe(device, pasid, group.Index, retry: false);
-                else _incomplete.Remove((device, pasid, group.Index));
+                // Also where a port throws.
+                if (!isClosed) _spaces[(device, pasid)] = _spaces.GetValueOrDefault((device, pasid)) + 1;
             }
-
-            KeepRead();
-            // Behind the answers an invalidation, which does not overtake them: when it is complete the device has them.
-            if (_owed.Count == 0) return VcmmError.None;
-            _owed.Add(InvalidationDescriptor.DeviceTlbAll(tlb));
-            VcmmError error = SendOwed();
-            if (error != VcmmError.None) _spaces[(device, pasid)] = _spaces.GetValueOrDefault((device, pasid)) + 1;
-            return error;
         }
     }
 
@@ -103,10 +97,10 @@ internal sealed class PageRequestQueue<TMemory>(
         {
             SendOwed();
             if (_read.TryDequeue(out fault)) return true;
-            bool found = TryRead(out fault);
+            if (TryRead(out fault)) _read.Enqueue(fault);
             // Requests of address spaces that are not attached have been refused on the way.
             SendOwed();
-            return found;
+            return _read.TryDequeue(out fault);
         }
     }
 
@@ -123,6 +117,24 @@ internal sealed class PageRequestQueue<TMemory>(
             group.IsRefused |= !retry;
             if (group.IsComplete && group.Outstanding == 0) Owe(group.Device, group.Pasid, group.Index, !group.IsRefused);
             return SendOwed();
+        }
+    }
+
+    private void RefuseWaiting(StreamId device, Pasid? pasid)
+    {
+        var waiting = new HashSet<PageGroup>();
+        foreach ((ulong token, PageGroup group) in _requests)
+        {
+            if (group.Device != device || group.Pasid != pasid) continue;
+            _requests.Remove(token);
+            waiting.Add(group);
+        }
+
+        foreach (PageGroup group in waiting)
+        {
+            // The last request of one that is not complete will be refused when it comes.
+            if (group.IsComplete) Owe(device, pasid, group.Index, retry: false);
+            else _incomplete.Remove((device, pasid, group.Index));
         }
     }
 
@@ -209,8 +221,10 @@ internal sealed class PageRequestQueue<TMemory>(
     {
         PhysAddr at = queue.First + _head;
         var request = new PageRequest(memory.Read64(at), memory.Read64(at + 8));
-        _head = (_head + PageRequest.Bytes) & QueueMask;
-        registers.Write64(VtdRegisters.PageRequestQueueHead, _head);
+        uint next = (_head + PageRequest.Bytes) & QueueMask;
+        // A port that throws has lost no request.
+        registers.Write64(VtdRegisters.PageRequestQueueHead, next);
+        _head = next;
         return request;
     }
 

@@ -87,9 +87,18 @@ public sealed partial class VtdDriver<TMemory>
             if (!isAttached || !CachesAbsent) return error;
 
             Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
-            error = _queue.Submit(commands[..InvalidationGuidance.AfterAttach(_capabilities, attachment, contextChanged, commands)]);
-            // Undone only if the hardware can be made to forget; otherwise the entries stand, and a later call meets the failure.
-            return error == VcmmError.None || Detach(attachment) != VcmmError.None ? VcmmError.None : error;
+            int count = InvalidationGuidance.AfterAttach(_capabilities, attachment, contextChanged, commands);
+            try
+            {
+                error = _queue.Submit(commands[..count]);
+            }
+            catch
+            {
+                if (IsDetachedAgain(attachment)) throw;
+                return VcmmError.None;
+            }
+
+            return error == VcmmError.None || IsDetachedAgain(attachment) ? error : VcmmError.None;
         }
         finally
         {
@@ -140,19 +149,40 @@ public sealed partial class VtdDriver<TMemory>
         return batch.Submit();
     }
 
+    /// <returns>False if the entries stand: undone is only what the hardware can be made to forget, and a later call meets the failure.</returns>
+    private bool IsDetachedAgain(in Attachment attachment)
+    {
+#pragma warning disable CA1031 // Whatever a port throws here, it has failed twice.
+        try
+        {
+            return Detach(attachment) == VcmmError.None;
+        }
+        catch (Exception)
+        {
+            return false;
+        }
+#pragma warning restore CA1031
+    }
+
     private VcmmError Detach(in Attachment attachment)
     {
         bool contextChanged = _tables.Detach(attachment);
         Span<InvalidationDescriptor> commands = stackalloc InvalidationDescriptor[InvalidationGuidance.MostCommands];
         int count = InvalidationGuidance.AfterDetach(_capabilities, attachment, contextChanged, commands);
-        VcmmError error = _queue.Submit(commands[..count], drainsPageRequests: attachment.AsksForPages);
-        // What waits in the address space is over, and was told so, before the space is: "Revoking PASIDs with Pending Page Faults".
-        if (error == VcmmError.None && attachment.AsksForPages)
-            error = _pageRequests!.Close(attachment.Device, attachment.PasidOrNull, attachment.Tlb!.Value);
-        if (error != VcmmError.None)
+        bool isDone = false;
+        try
         {
-            _tables.Restore(attachment, contextChanged);
-            return error;
+            VcmmError error = _queue.Submit(commands[..count], drainsPageRequests: attachment.AsksForPages);
+            // What waits in the address space is over, and was told so, before the space is: "Revoking PASIDs with Pending Page Faults".
+            if (error == VcmmError.None && attachment.AsksForPages)
+                error = _pageRequests!.Close(attachment.Device, attachment.PasidOrNull, attachment.Tlb!.Value);
+            if (error != VcmmError.None) return error;
+            isDone = true;
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (!isDone) _tables.Restore(attachment, contextChanged);
         }
 
         _tables.Forget(attachment, contextChanged);

@@ -30,7 +30,7 @@ internal sealed record RunPlan(IReadOnlyList<PlannedStage> Stages, ulong Seed, T
                 throw new BadInputException($"--stage: \"{name}\" is not a stage; expected {OneOf(all.Select(stage => stage.Name))}");
         }
 
-        PlannedStage[] stages = [.. all.Where(stage => names.Count == 0 ? !stage.IsOnRequest : names.Contains(stage.Name)).Select(stage => new PlannedStage(stage, stage.Missing))];
+        PlannedStage[] stages = [.. all.Where(stage => names.Count == 0 || names.Contains(stage.Name)).Select(stage => new PlannedStage(stage, stage.Missing))];
         PlannedStage? lame = stages.FirstOrDefault(stage => stage.Missing is not null);
         if (lame is not null && (strict || names.Count > 0)) throw new EnvironmentException($"stage {lame.Stage.Name} cannot run here: {lame.Missing}");
         if (lame is not null && stages.All(stage => stage.Missing is not null)) throw new EnvironmentException($"no stage can run here; {lame.Stage.Name}: {lame.Missing}");

@@ -6,32 +6,33 @@ namespace Conformance.Vtd;
 /// The scalable mode, by requests without PASID, which any device can make: root, context and PASID structures, tables of both
 /// stages, wide descriptors.
 /// </summary>
-internal static class ScalableCases
+internal static partial class ScalableCases
 {
     private const string Mode = "Scalable Mode Address Translation", Entry = "Scalable-Mode PASID Table Entry";
     private const string Caches = "Invalidation of Translation Caches", Faults = "Fault Conditions and Remapping Hardware Behavior";
-    private const ulong Directory = 0x101_2000, Pasids = 0x101_3000, Level5 = 0x101_4000;
+    public const ulong Directory = 0x101_2000, Pasids = 0x101_3000, Level5 = 0x101_4000;
 
     // Words of PASID entries: P and PGTT, with AW; PWSNP.
-    private const ulong SecondStage = Present | 2 << 6, FourLevelTables = 2 << 2, ThreeLevelTables = 1 << 2;
-    private const ulong FirstStage = Present | 1 << 6, PassThrough = Present | 4 << 6, FiveLevels = 1 << 2;
+    public const ulong SecondStage = Present | 2 << 6, FourLevelTables = 2 << 2, ThreeLevelTables = 1 << 2;
+    public const ulong FirstStage = Present | 1 << 6, PassThrough = Present | 4 << 6, FiveLevels = 1 << 2;
     private const ulong WalkSnoop = 1 << 23;
     private const ulong Pwu = 7;
-    private const ulong PasidCacheGlobal = 0x37, PasidCacheDomain = 0x07, PasidCachePasid = 0x17, PasidIotlb = 0x26, PasidIotlbPage = 0x36;
+    public const ulong PasidCacheGlobal = 0x37, PasidCacheDomain = 0x07, PasidCachePasid = 0x17, PasidIotlb = 0x26, PasidIotlbPage = 0x36;
 
     public static IReadOnlyList<VtdCase> All { get; } =
     [
         .. SecondStageRows, .. FirstStageRows.Select(row => row with { Since = 10 }), .. FaultRows.Select(row => row with { Since = 10 }),
+        .. NestedRows.Select(row => row with { Since = VtdCase.NoQemu }),
     ];
 
     private static ulong Pasid(ulong id) => id << 32;
 
-    private static ulong ContextEntry(VtdBench bench, int device = 0) => ContextTable + (bench.Requester(device) & 0x7F) * 32;
+    public static ulong ContextEntry(VtdBench bench, int device = 0) => ContextTable + (bench.Requester(device) & 0x7F) * 32;
 
-    private static ulong PasidEntry(ulong pasid) => Pasids + pasid * 64;
+    public static ulong PasidEntry(ulong pasid) => Pasids + pasid * 64;
 
     /// <summary>Device 0 with PASID 5: domain 1, tables of four levels in which <see cref="Page"/> means <see cref="Old"/>.</summary>
-    private static void Build(VtdBench bench, ulong first = SecondStage | FourLevelTables | Level4, ulong third = 0)
+    public static void Build(VtdBench bench, ulong first = SecondStage | FourLevelTables | Level4, ulong third = 0)
     {
         bench.Build();
         for (ulong word = 0; word < 512; word++) bench.Set(ContextTable + word * 8, 0);
@@ -55,7 +56,7 @@ internal static class ScalableCases
         bench.Set(ContextEntry(bench, device) + 16, 0, 0);
     }
 
-    private static void SetPasid(VtdBench bench, ulong pasid, ulong first, ulong domain, ulong third)
+    public static void SetPasid(VtdBench bench, ulong pasid, ulong first, ulong domain, ulong third)
     {
         ulong at = PasidEntry(pasid);
         for (ulong word = 3; word < 8; word++) bench.Set(at + word * 8, 0);
@@ -65,7 +66,7 @@ internal static class ScalableCases
         bench.Set(at + 16, third);
     }
 
-    private static void Enable(VtdBench bench)
+    public static void Enable(VtdBench bench)
     {
         bench.WidenDescriptors();
         bench.Registers.Write64(VtdRegister.IQT, 0);

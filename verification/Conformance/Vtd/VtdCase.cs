@@ -6,8 +6,12 @@ namespace Conformance.Vtd;
 /// <param name="Name">The law, as a sentence.</param>
 /// <param name="Section">The part of the Intel VT-d specification that says so.</param>
 /// <param name="Script">What is done and what must be seen.</param>
-/// <param name="Since">The first version of QEMU that has what it takes to judge it: 7 or 10.</param>
-internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script, int Since = 7);
+/// <param name="Since">The first version of QEMU that has what it takes to judge it: 7 or 10; <see cref="NoQemu"/> if none is known to.</param>
+internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script, int Since = 7)
+{
+    /// <summary>Neither 7.2 nor 10.0 offers what the row is about.</summary>
+    public const int NoQemu = int.MaxValue;
+}
 
 /// <summary>One situation in which QEMU does otherwise than the specification says.</summary>
 /// <param name="Known">What QEMU does, and whose fault it is.</param>

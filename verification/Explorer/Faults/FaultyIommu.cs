@@ -65,6 +65,12 @@ internal sealed class LeavesOnly(IIommu inner) : FaultyIommu(inner)
         Inner.Invalidate(Array.ConvertAll(commands.ToArray(), static command => command with { LeavesOnly = true }));
 }
 
+/// <summary>Nothing is invalidated.</summary>
+internal sealed class NeverInvalidates(IIommu inner) : FaultyIommu(inner)
+{
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) => VcmmError.None;
+}
+
 /// <summary>A detach returns before the hardware has let go.</summary>
 internal sealed class EarlyDetach(IIommu inner) : FaultyIommu(inner)
 {

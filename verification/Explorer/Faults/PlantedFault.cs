@@ -64,6 +64,21 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new ShootsDownForDevices(iommu),
         },
+        new("invalidate-first-at-rest", "the invalidation comes before the entries are cleared, while no device is at work", "eager-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new InvalidateFirst(iommu),
+            Variant = 0,
+        },
+        new("skip-at-rest", "an unback does not invalidate, since no device is at work", "eager-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new NeverInvalidates(iommu),
+            Variant = 0,
+        },
+        new("forget-absent-at-rest", "mapping leaves out the invalidation that caching mode asks for, since no device is at work", "eager-unback", Invariant.TablesAreTruth)
+        {
+            Wrap = static iommu => new ForgetAbsent(iommu),
+            Variant = 1,
+        },
     ];
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>

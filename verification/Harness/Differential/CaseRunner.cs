@@ -14,8 +14,28 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
     private int _step;
     private bool _hasMode = true;
 
+    /// <summary>An access that was made.</summary>
+    /// <param name="Access">It.</param>
+    /// <param name="Step">Which step it is.</param>
+    /// <param name="May">What may come of it.</param>
+    /// <param name="Otherwise">What more may come of it on the other machine, for reasons that have names.</param>
+    private sealed record Made(FuzzStep.Access Access, int Step, List<Expected> May, List<LaxOutcome> Otherwise)
+    {
+        public IEnumerable<Expected> All => May.Concat(Otherwise.Select(one => one.What));
+
+        /// <summary>Words that it may change or tell.</summary>
+        public IEnumerable<ulong> Words => All.Where(outcome => outcome.GoesOn && outcome.Address < Ground.Nowhere).Select(outcome => outcome.Address);
+
+        /// <summary>Whether the machines need not do the same.</summary>
+        public bool IsOpen => May.Count + Otherwise.Count > 1;
+    }
+
     /// <summary>An access of which all is known but what the other machine's device read.</summary>
-    private sealed record Pending(int Step, FuzzStep.Access Access, List<Expected> May, uint[] Words, Sight Sight, int Place);
+    /// <param name="Made">It.</param>
+    /// <param name="Words">For each of all outcomes what is in memory, to be read or after a write.</param>
+    /// <param name="Sight">What was seen.</param>
+    /// <param name="Place">Of a read: which one of its device.</param>
+    private sealed record Pending(Made Made, uint[] Words, Sight Sight, int Place);
 
     /// <summary>Runs it.</summary>
     /// <param name="looksAtAll">Whether all of the memory that nobody should have written is compared, too.</param>
@@ -118,88 +138,107 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
     private void Access()
     {
         bench.Flush();
-        var batch = new List<(FuzzStep.Access Access, int Step, List<Expected> May)>();
+        var batch = new List<Made>();
         for (; _step < fuzzed.Steps.Length && fuzzed.Steps[_step] is FuzzStep.Access access; _step++)
         {
-            if (batch.Any(other => other.Access.Device == access.Device)) break;
-            List<Expected>? may = bench.Oracle.Of(Ground.Source(access.Device), access.Iova, access.IsWrite);
-            if (may is null || !may.TrueForAll(outcome => outcome.GoesOn ? IsAlike(outcome, access) : !access.IsWrite || !QemuDeviations.MayGoOn(outcome)))
+            if (batch.Exists(other => other.Access.Device == access.Device)) break;
+            uint source = Ground.Source(access.Device);
+            List<Expected>? may = bench.Oracle.Of(source, access.Iova, access.IsWrite);
+            List<LaxOutcome>? otherwise = may is null ? null : bench.Oracle.Otherwise(source, access.Iova, access.IsWrite, may);
+            if (otherwise is null)
             {
                 _result.Open++;
                 continue;
             }
 
-            // Two writes to one word in one batch could not be told apart.
-            if (access.IsWrite && batch.Any(other => other.Access.IsWrite && other.May.Exists(one => one.GoesOn && may.Contains(one)))) break;
-            batch.Add((access, _step, may));
+            var made = new Made(access, _step, may!, otherwise);
+            if (made.All.Any(outcome => outcome.GoesOn && !IsAlike(outcome, access)))
+            {
+                _result.Open++;
+                continue;
+            }
+
+            // Of two accesses to one word in one batch, one of them a write, it could not be told what each did.
+            if (batch.Exists(other => (access.IsWrite || other.Access.IsWrite) && other.Words.Intersect(made.Words).Any())) break;
+            batch.Add(made);
         }
 
         _step--;
         if (batch.Count == 0) return;
-        if (_pending.GroupBy(pending => pending.Access.Device).Any(own => own.Count(pending => !pending.Access.IsWrite) >= bench.Devices.WordsPerDevice)) Collect();
+        if (_pending.GroupBy(pending => pending.Made.Access.Device).Any(own => own.Count(pending => !pending.Made.Access.IsWrite) >= bench.Devices.WordsPerDevice)) Collect();
         if (_result.Difference is null) Run(batch);
     }
 
     private static bool IsAlike(Expected outcome, FuzzStep.Access access) =>
         access.IsWrite ? Ground.IsWritable(outcome.Address) : Ground.IsReadable(outcome.Address);
 
-    private void Run(List<(FuzzStep.Access Access, int Step, List<Expected> May)> batch)
+    private void Run(List<Made> batch)
     {
         (WordDmaLog[] logs, List<QemuEvent> faults) = bench.Devices.Run(
-            [.. batch.Select(entry => new WordDma(entry.Access.Device, new(entry.Access.Iova), entry.Access.IsWrite ? TokenOf(entry.Step) : -1))]);
+            [.. batch.Select(made => new WordDma(made.Access.Device, new(made.Access.Iova), made.Access.IsWrite ? TokenOf(made.Step) : -1))]);
         (FaultRecord otherRecord, bool otherOverflow) = bench.Other.TakeFault();
+        Dictionary<ulong, uint> written = bench.ReadOther([.. batch.Where(made => made.Access.IsWrite).SelectMany(made => made.Words)]);
         for (int i = 0; i < batch.Count && _result.Difference is null; i++)
         {
-            (FuzzStep.Access access, int step, List<Expected> may) = batch[i];
             _result.Accesses++;
-            if (may.Count > 1) _result.Unsettled++;
-            OnSimulator(access, step, may);
-            if (_result.Difference is null) OnOther(access, step, may, logs[i]);
+            if (batch[i].May.Count > 1) _result.Unsettled++;
+            OnSimulator(batch[i]);
+            if (_result.Difference is null) OnOther(batch[i], logs[i], written);
         }
 
         (FaultRecord record, bool overflow) = bench.Simulator.Software.TakeFault();
         if (_result.Difference is null) CompareRecords(batch, logs, faults, (otherRecord, otherOverflow), (record, overflow));
-        foreach ((FuzzStep.Access access, int _, List<Expected> may) in batch)
+        foreach (Made made in batch.Where(made => made.Access.IsWrite))
         {
-            if (access.IsWrite) _written.UnionWith(may.Where(outcome => outcome.GoesOn && outcome.Address < Ground.EndOfData).Select(outcome => outcome.Address));
+            // Where one machine may write and the other not, memory is made alike at once.
+            if (made.IsOpen) foreach (ulong address in made.Words) bench.Restore(address);
+            else _written.UnionWith(made.Words);
         }
     }
 
     private static int TokenOf(int step) => step % Ground.TokenCount;
 
     /// <summary>The simulator must do one of the things that the tables say.</summary>
-    private void OnSimulator(FuzzStep.Access access, int step, List<Expected> may)
+    private void OnSimulator(Made made)
     {
-        uint word = Ground.Token(TokenOf(step));
+        FuzzStep.Access access = made.Access;
+        uint word = Ground.Token(TokenOf(made.Step));
         DmaResult result = access.IsWrite ? bench.Simulator.Write(access.Device, access.Iova, word) : bench.Simulator.Read(access.Device, access.Iova, out word);
-        bool isRight = may.Exists(outcome => outcome.GoesOn
+        bool isRight = made.May.Exists(outcome => outcome.GoesOn
             ? outcome.Address >= Ground.Nowhere ? !result.Ok && result.Reason == VtdFaultReason.None : result.Ok && bench.Memory.Read32(new(outcome.Address)) == word
             : !result.Ok && result.Reason == outcome.Fault);
         if (isRight) return;
-        bool isStale = may.Count == 1 && result.Ok;
+        bool isStale = made.May.Count == 1 && result.Ok;
         Differ(
             isStale ? Invariant.NoStaleAccess : Invariant.FaultExact,
-            $"{Name(step)}: on the simulator it {(result.Ok ? "went on" : $"was blocked by {result.Reason}")}",
-            Say(may), step);
+            $"{Name(made.Step)}: on the simulator it {(result.Ok ? "went on" : $"was blocked by {result.Reason}")}",
+            Say(made.May), made.Step);
     }
 
     /// <summary>What QEMU's log and memory tell at once. What was read is told later.</summary>
-    private void OnOther(FuzzStep.Access access, int step, List<Expected> may, WordDmaLog log)
+    private void OnOther(Made made, WordDmaLog log, Dictionary<ulong, uint> written)
     {
-        uint token = Ground.Token(TokenOf(step));
-        bool isWritten = access.IsWrite && may.Exists(outcome => outcome.GoesOn && outcome.Address < Ground.EndOfData && bench.ReadOther(outcome.Address) == token);
+        FuzzStep.Access access = made.Access;
         QemuEvent? fault = log.Faults.Count == 0 ? null : log.Faults[0];
         if (fault is { } told && (log.Faults.Count > 1 || told.IsWrite != access.IsWrite || told.Address >> 12 != access.Iova >> 12))
         {
-            Differ(Invariant.FaultExact, $"{Name(step)}: QEMU reported {log.Faults.Count} faults, the first for a {(told.IsWrite ? "write" : "read")} of 0x{told.Address:x}", Say(may), step);
+            Differ(
+                Invariant.FaultExact,
+                $"{Name(made.Step)}: QEMU reported {log.Faults.Count} faults, the first for a {(told.IsWrite ? "write" : "read")} of 0x{told.Address:x}", Say(made.May), made.Step);
             return;
         }
 
-        var sight = new Sight(fuzzed.IsScalable, access.Iova, access.IsWrite, (byte?)fault?.Value, log.IsHit, isWritten);
-        int place = access.IsWrite ? -1 : _pending.Count(pending => pending.Access.Device == access.Device && !pending.Access.IsWrite);
-        uint[] words = [.. may.Select(outcome => outcome.GoesOn && outcome.Address < Ground.Nowhere ? bench.Memory.Read32(new(outcome.Address)) : 0)];
-        var pending = new Pending(step, access, may, words, sight, place);
-        if (access.IsWrite) Judge(pending, 0);
+        uint[] words =
+        [
+            .. made.All.Select(outcome => !outcome.GoesOn || outcome.Address >= Ground.Nowhere ? 0
+                : access.IsWrite ? written[outcome.Address]
+                : bench.Memory.Read32(new(outcome.Address))),
+        ];
+        bool isWritten = access.IsWrite && words.Contains(Ground.Token(TokenOf(made.Step)));
+        var sight = new Sight(fuzzed.IsScalable, access.Iova, access.IsWrite, (byte?)fault?.Value, log.IsHit, isWritten, access.IsWrite ? Ground.Token(TokenOf(made.Step)) : 0);
+        int place = access.IsWrite ? -1 : _pending.Count(pending => pending.Made.Access.Device == access.Device && !pending.Made.Access.IsWrite);
+        var pending = new Pending(made, words, sight, place);
+        if (access.IsWrite) Judge(pending);
         else _pending.Add(pending);
     }
 
@@ -209,43 +248,49 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
         uint[][] words = bench.Devices.Collect();
         foreach (Pending pending in _pending)
         {
-            if (_result.Difference is null) Judge(pending, words[pending.Access.Device][pending.Place]);
+            if (_result.Difference is null) Judge(pending with { Sight = pending.Sight with { Word = words[pending.Made.Access.Device][pending.Place] } });
         }
 
         _pending.Clear();
     }
 
-    private void Judge(Pending pending, uint word)
+    private void Judge(Pending pending)
     {
-        Sight sight = pending.Sight with { Word = word };
-        Expected? met = null;
-        for (int i = 0; i < pending.May.Count; i++)
+        (Made made, uint[] words, Sight sight, _) = pending;
+        for (int i = 0; i < made.May.Count; i++)
         {
-            if (IsMet(pending.May[i], sight, pending.Words[i])) met = pending.May[i];
-        }
-
-        if (met is { } right)
-        {
+            Expected right = made.May[i];
+            if (!IsMet(right, sight, words[i])) continue;
             if (right.GoesOn) _result.Transfers++;
             else _result.Faults++;
             _result.Reasons[(byte)right.Fault] = _result.Reasons.GetValueOrDefault((byte)right.Fault) + 1;
             return;
         }
 
-        foreach (Expected outcome in pending.May)
+        foreach (Expected outcome in made.May)
         {
             if (QemuDeviations.OfAccess(outcome, sight) is not { } name) continue;
             _result.Explain(name);
             return;
         }
 
+        for (int i = 0; i < made.Otherwise.Count; i++)
+        {
+            (Expected outcome, Laxity laxity) = made.Otherwise[i];
+            string? name = IsMet(outcome, sight, words[made.May.Count + i]) ? null : QemuDeviations.OfAccess(outcome, sight);
+            if (name is null && !IsMet(outcome, sight, words[made.May.Count + i])) continue;
+            foreach (string why in QemuDeviations.OfLaxity(laxity)) _result.Explain(why);
+            if (name is not null) _result.Explain(name);
+            return;
+        }
+
         string seen = sight.Reason is { } reason ? $"was blocked by reason 0x{reason:x}"
             : sight.IsWrite ? sight.IsWritten ? "wrote" : "wrote nothing"
-            : $"read 0x{word:x}";
-        bool isStale = pending.May is [{ GoesOn: false }] && sight.Reason is null;
+            : $"read 0x{sight.Word:x}";
+        bool isStale = made.May is [{ GoesOn: false }] && sight.Reason is null;
         Differ(
             isStale ? Invariant.NoStaleAccess : sight.Reason is null ? Invariant.Isolation : Invariant.FaultExact,
-            $"{Name(pending.Step)}: on QEMU it {seen}{(sight.IsHit ? ", by its IOTLB" : "")}", Say(pending.May), pending.Step);
+            $"{Name(made.Step)}: on QEMU it {seen}{(sight.IsHit ? ", by its IOTLB" : "")}", Say(made.May), made.Step);
     }
 
     private static bool IsMet(Expected outcome, Sight sight, uint word)
@@ -253,12 +298,12 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
         if (!outcome.GoesOn) return outcome.IsSilent ? sight is { IsSilentlyBlocked: true, IsHit: false } : sight.Reason == (byte)outcome.Fault;
         if (sight.Reason is not null) return false;
         if (outcome.Address >= Ground.Nowhere) return sight.IsSilentlyBlocked;
-        return sight.IsWrite ? sight.IsWritten : sight.Word == word;
+        return sight.Word == word;
     }
 
     /// <summary>Records and overflow: each machine's is that of the first of its faults, and where both had the same faults they are the same bit for bit.</summary>
     private void CompareRecords(
-        List<(FuzzStep.Access Access, int Step, List<Expected> May)> batch,
+        List<Made> batch,
         WordDmaLog[] logs,
         List<QemuEvent> faults,
         (FaultRecord Record, bool Overflow) other,

@@ -95,7 +95,13 @@ internal sealed class DifferentialBench : IDisposable
         _changed.Clear();
     }
 
-    public uint ReadOther(ulong address) => _qemu!.Memory.Read32(new(address));
+    /// <summary>Words in the other machine's memory.</summary>
+    public Dictionary<ulong, uint> ReadOther(IReadOnlyCollection<ulong> addresses)
+    {
+        ulong[] places = [.. addresses.Distinct()];
+        ulong[] words = _qemu!.Port.Read32(places);
+        return places.Zip(words).ToDictionary(pair => pair.First, pair => (uint)pair.Second);
+    }
 
     /// <summary>Puts the mark of a word of data where a device wrote.</summary>
     public void Restore(ulong address)

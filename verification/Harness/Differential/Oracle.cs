@@ -30,53 +30,121 @@ internal sealed class Oracle
 
     private readonly Overlay _overlay = new();
     private readonly Ram _memory;
-    private readonly VtdIommu<OverlaidMemory, NoSteps> _unit;
+    private readonly VtdIommu<OverlaidMemory, NoSteps> _unit, _snooping;
     private readonly Dictionary<ulong, List<ulong>> _stale = [];
     private readonly bool _isScalable;
+    private ulong _root;
 
     public Oracle(Ram memory, VtdOptions options)
     {
         _memory = memory;
         _isScalable = options.ScalableMode;
-        _unit = new(new(memory, _overlay), options with
+        VtdOptions plain = options with
         {
             IotlbSets = 0, IotlbWays = 0, WalkCacheEntriesPerLevel = 0, ContextCacheEntries = 0, PasidCacheEntries = 0, CachingMode = false, FaultRecordCount = 1,
-        });
+        };
+        _unit = new(new(memory, _overlay), plain);
+        _snooping = new(new(memory, _overlay), plain with { SnoopControl = true });
         _unit.Write32(Reg.GCMD, Reg.TE);
+        _snooping.Write32(Reg.GCMD, Reg.TE);
     }
-
-    /// <summary>Whether every change counts by now.</summary>
-    public bool IsSettled => _stale.Count == 0;
 
     public void SetRoot(ulong root)
     {
-        _unit.Write64(Reg.RTADDR, root);
-        _unit.Write32(Reg.GCMD, Reg.TE | Reg.SRTP);
+        _root = root;
+        _overlay.Lax.Settle();
+        Point(root);
+    }
+
+    private void Point(ulong root)
+    {
+        foreach (VtdIommu<OverlaidMemory, NoSteps> unit in (VtdIommu<OverlaidMemory, NoSteps>[])[_unit, _snooping])
+        {
+            unit.Write64(Reg.RTADDR, root);
+            unit.Write32(Reg.GCMD, Reg.TE | Reg.SRTP);
+        }
+
+        _overlay.IsScalable = (root & LaxReading.ScalableRoot) != 0;
     }
 
     /// <summary>Software is about to store a word.</summary>
     public void Change(ulong address, ulong value)
     {
         ulong old = _memory.Read64(new(address));
+        _overlay.Lax.Replace(address, old);
         if (old == value && !_stale.ContainsKey(address)) return;
         if (!_stale.TryGetValue(address, out List<ulong>? values)) _stale.Add(address, values = []);
         if (!values.Contains(old)) values.Add(old);
     }
 
-    public void Settle() => _stale.Clear();
+    /// <summary>Everything was invalidated.</summary>
+    public void Settle()
+    {
+        _stale.Clear();
+        _overlay.Lax.Settle();
+    }
 
     public void Settle(IEnumerable<ulong> addresses)
     {
         foreach (ulong address in addresses) _stale.Remove(address);
     }
 
-    /// <summary>What may come of an access; null: too much for it to be worth a look.</summary>
-    public List<Expected>? Of(uint source, ulong iova, bool isWrite)
+    /// <summary>What may come of an access; null: too much for it to be worth a look, or it depends on memory in which the machines are not alike.</summary>
+    public List<Expected>? Of(uint source, ulong iova, bool isWrite) => Of(source, iova, isWrite, Laxity.None);
+
+    /// <summary>
+    /// What more may come of it on a unit that does not look at what stands in the way, nor at what then does; each with all that
+    /// was not looked at. Null: too much.
+    /// </summary>
+    public List<LaxOutcome>? Otherwise(uint source, ulong iova, bool isWrite, List<Expected> may)
+    {
+        var found = new List<LaxOutcome>();
+        if (_overlay.Lax.MayLinger && !AddOf(Laxity.PassThroughEnd | Laxity.PasidReserved)) return null;
+        Laxity laxity = Laxity.None;
+        List<Expected> last = may;
+        while (true)
+        {
+            Laxity next = last.Aggregate(laxity, (sum, outcome) => sum | InTheWay(outcome));
+            if (next == laxity) return found;
+            laxity = next;
+            if (!AddOf(laxity)) return null;
+        }
+
+        bool AddOf(Laxity laxity)
+        {
+            if (Of(source, iova, isWrite, laxity) is not { } more) return false;
+            last = more;
+            foreach (Expected outcome in more)
+            {
+                if (!may.Contains(outcome) && !found.Exists(one => one.What == outcome)) found.Add(new(outcome, laxity));
+            }
+
+            return true;
+        }
+    }
+
+    private Laxity InTheWay(in Expected outcome) => outcome.Fault switch
+    {
+        VtdFaultReason.RootTableAddressMisprogrammed => Laxity.RootBits,
+        VtdFaultReason.ScalableContextEntryInvalid => Laxity.DirectorySize,
+        VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved => Laxity.PasidReserved,
+        VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent,
+        VtdFaultReason.PasidEntryInvalid => Laxity.Types,
+        VtdFaultReason.SecondStageEntryReserved or VtdFaultReason.PagingEntryReserved when _isScalable => Laxity.Snoop,
+        _ => Laxity.None,
+    };
+
+    private List<Expected>? Of(uint source, ulong iova, bool isWrite, Laxity laxity)
     {
         var found = new List<Expected>();
         int left = MostChoices;
         _overlay.Words.Clear();
-        return Collect(source, iova, isWrite, found, ref left) ? found : null;
+        _overlay.Lax.Laxity = laxity;
+        if (laxity.HasFlag(Laxity.RootBits)) Point(LaxReading.Root(_root, _isScalable));
+        _overlay.IsUnlike = false;
+        bool isWhole = Collect(source, iova, isWrite, found, ref left) && !_overlay.IsUnlike;
+        if (laxity.HasFlag(Laxity.RootBits)) Point(_root);
+        return isWhole ? found : null;
     }
 
     private bool Collect(uint source, ulong iova, bool isWrite, List<Expected> found, ref int left)
@@ -102,17 +170,19 @@ internal sealed class Oracle
 
     private Expected Look(uint source, ulong iova, bool isWrite)
     {
-        TranslationResult result = _unit.Translate(new(source), new(iova), isWrite ? DeviceAccess.Write : DeviceAccess.Read);
-        bool isRecorded = (_unit.Read32(Reg.FSTS) & Reg.PPF) != 0;
-        if (isRecorded) _unit.Write64(Reg.FRCD + 8, 1UL << 63);
+        VtdIommu<OverlaidMemory, NoSteps> unit = _overlay.Lax.Laxity.HasFlag(Laxity.Snoop) ? _snooping : _unit;
+        TranslationResult result = unit.Translate(new(source), new(iova), isWrite ? DeviceAccess.Write : DeviceAccess.Read);
+        bool isRecorded = (unit.Read32(Reg.FSTS) & Reg.PPF) != 0;
+        if (isRecorded) unit.Write64(Reg.FRCD + 8, 1UL << 63);
         // The first words read are the two halves of the root entry: bits 11:1 are reserved, and those above the host's width.
-        bool isReserved = _isScalable && _overlay.Read.Count >= 2 && (Value(_overlay.Read[(source & 0x80) == 0 ? 1 : 0]) & ~0xFFFF_FFFF_F001UL) != 0;
+        bool isReserved = _overlay.IsScalable && _overlay.Read.Count >= 2 && (Value(_overlay.Read[(source & 0x80) == 0 ? 1 : 0]) & ~0xFFFF_FFFF_F001UL) != 0;
         if (result.Ok) return new(VtdFaultReason.None, result.Address.Value, false, OtherHalfIsReserved: isReserved);
 
         // Which words were read: see LegacyStructures and ScalableStructures. Whatever comes after them are entries of tables.
-        (int before, int translationType, ulong passThrough) = _isScalable ? (28, 12, 4UL << 6) : (6, 3, 2UL << 2);
+        (int before, int translationType, ulong passThrough) = _overlay.IsScalable ? (LaxReading.Tables, LaxReading.PasidEntry, 4UL << 6) : (6, 3, 2UL << 2);
         bool lacks = _overlay.Read.Skip(before).Any(word => (Value(word) & (isWrite ? 2UL : 1UL)) == 0);
-        bool passes = _overlay.Read.Count == before && (Value(_overlay.Read[translationType]) & (_isScalable ? 7UL << 6 : 3UL << 2)) == passThrough;
+        bool passes = _overlay.Read.Count == before
+            && (_overlay.Seen(translationType, _overlay.Read[translationType], Value(_overlay.Read[translationType])) & (_overlay.IsScalable ? 7UL << 6 : 3UL << 2)) == passThrough;
         return new(result.Reason, 0, !isRecorded, lacks, passes, isReserved);
     }
 
@@ -124,6 +194,16 @@ internal sealed class Oracle
         public Dictionary<ulong, ulong> Words { get; } = [];
 
         public List<ulong> Read { get; } = [];
+
+        public LaxReading Lax { get; } = new();
+
+        /// <summary>Whether a word was read where the machines are not alike.</summary>
+        public bool IsUnlike { get; set; }
+
+        /// <summary>In which mode the unit is.</summary>
+        public bool IsScalable { get; set; }
+
+        public ulong Seen(int place, ulong address, ulong value) => IsScalable ? Lax.Read(place, address, value) : value;
     }
 
     private readonly struct OverlaidMemory(Ram memory, Overlay overlay) : IPhysicalMemory
@@ -132,9 +212,11 @@ internal sealed class Oracle
 
         public bool TryRead64(PhysAddr address, out ulong value)
         {
+            overlay.IsUnlike |= !Ground.IsReadable(address.Value);
             if (!memory.TryRead64(address, out value)) return false;
-            overlay.Read.Add(address.Value);
             if (overlay.Words.TryGetValue(address.Value, out ulong other)) value = other;
+            value = overlay.Seen(overlay.Read.Count, address.Value, value);
+            overlay.Read.Add(address.Value);
             return true;
         }
 

@@ -1,4 +1,5 @@
 using Harness.Foreign;
+using Harness.Running;
 using IommuSim;
 using Platform;
 
@@ -106,13 +107,13 @@ internal sealed class Software(IVtdMachine machine, bool isScalable)
 internal sealed class SimulatedSide : IDisposable
 {
     private readonly SimulatedVtd _machine;
-    private readonly BusMaster<Ram, NoSteps>[] _devices;
+    private readonly BusMaster<NonCoherentPort<Ram>, EagerSteps>[] _devices;
 
     public SimulatedSide(RamBlock ram, VtdOptions options, bool isScalable)
     {
         _machine = new(1, options, ram);
         Software = new(_machine, isScalable);
-        _devices = [.. Enumerable.Range(0, Ground.DeviceCount).Select(device => new BusMaster<Ram, NoSteps>(_machine.Iommu, ram.Port, new(Ground.Source(device))))];
+        _devices = [.. Enumerable.Range(0, Ground.DeviceCount).Select(device => new BusMaster<NonCoherentPort<Ram>, EagerSteps>(_machine.Iommu, _machine.DeviceMemory, new(Ground.Source(device))))];
     }
 
     public Software Software { get; }

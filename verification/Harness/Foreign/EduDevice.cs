@@ -168,14 +168,18 @@ public sealed class EduDevice : IDmaDevice
     }
 
     /// <summary>Waits for the end of what was started.</summary>
-    internal void End()
+    internal void End() => End([this]);
+
+    /// <summary>Waits for the end of what several devices of one machine were told to do, in few exchanges.</summary>
+    internal static void End(EduDevice[] devices)
     {
+        ulong[] commands = [.. devices.Select(device => device._registers + Command)];
         for (int polls = 0; polls < MostPolls; polls++)
         {
-            if ((_client.Read(_registers + Command, sizeof(ulong)) & Running) == 0) return;
+            if (Array.TrueForAll(devices[0]._client.Read(commands, sizeof(ulong)), static command => (command & Running) == 0)) return;
         }
 
-        throw new QemuException($"edu {Id} did not finish a transfer");
+        throw new QemuException($"edu {devices[0].Id} and others did not finish a transfer each");
     }
 
     private void Configure(uint register, uint value)

@@ -48,8 +48,7 @@ internal sealed class ParallelDma(EduDevice[] devices, QemuLog log)
                 else device.BeginRead(transfer.Address, _read[transfer.Device]++);
             }
 
-            // The last one first: when it is over so are the others.
-            for (int i = transfers.Count - 1; i >= 0; i--) devices[transfers[i].Device].End();
+            EduDevice.End([.. transfers.Select(transfer => devices[transfer.Device])]);
             var logs = new WordDmaLog[transfers.Count];
             for (int i = 0; i < logs.Length; i++) logs[i] = new();
             var faults = new List<QemuEvent>();
@@ -79,11 +78,8 @@ internal sealed class ParallelDma(EduDevice[] devices, QemuLog log)
 
             uint[][] words = [.. _read.Select(count => new uint[count])];
             int missing = _read.Sum();
-            for (int i = devices.Length - 1; i >= 0; i--)
-            {
-                if (_read[i] != 0) devices[i].End();
-                _read[i] = 0;
-            }
+            EduDevice.End([.. devices.Where((_, i) => _read[i] != 0)]);
+            Array.Clear(_read);
 
             foreach (QemuEvent entry in log.TakeAll().Where(entry => entry.Kind == QemuEventKind.Message && entry.Address >> 12 == QemuLog.MessageAddress >> 12))
             {

@@ -109,9 +109,10 @@ public sealed class QemuVtd : IVtdMachine
     internal static QemuVtd Start(IReadOnlyList<int> slots, ReadOnlySpan<byte> message, bool isScalable)
     {
         if (Missing is { } missing) throw new QemuException(missing);
+        // Virtual time leaps to the next timer: those of PIT and HPET tick for ever, and would keep an idle QEMU busy for nothing.
         string[] machine =
         [
-            "-machine", "q35", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
+            "-machine", "q35,pit=off,hpet=off", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
             "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? Scalable : "")}", .. QemuLog.Options,
         ];
         IEnumerable<string> devices = slots

@@ -53,6 +53,29 @@ internal sealed class QtestClient
         }
     }
 
+    /// <summary>The same for several places, in one exchange.</summary>
+    public ulong[] Read(ReadOnlySpan<ulong> addresses, int byteCount)
+    {
+        ulong[] values = new ulong[addresses.Length];
+        if (values.Length == 0) return values;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(values.Length, MostOutstanding, nameof(addresses));
+        lock (Gate)
+        {
+            if (_outstanding + values.Length > MostOutstanding) Collect();
+            foreach (ulong address in addresses)
+            {
+                Begin(byteCount switch { 8 => "readq"u8, 4 => "readl"u8, _ => throw new ArgumentOutOfRangeException(nameof(byteCount)) });
+                Operand(address);
+                Put("\n"u8);
+                _outstanding++;
+            }
+
+            Collect(values);
+        }
+
+        return values;
+    }
+
     public void Write(ulong address, ulong value, int byteCount)
     {
         lock (Gate)
@@ -148,7 +171,8 @@ internal sealed class QtestClient
         return Collect();
     }
 
-    private ReadOnlySpan<byte> Collect()
+    // Of all answers the last one, and the numbers in the last ones.
+    private ReadOnlySpan<byte> Collect(Span<ulong> numbers = default)
     {
         Send();
         ReadOnlySpan<byte> last = default;
@@ -157,6 +181,7 @@ internal sealed class QtestClient
             ReadOnlySpan<byte> line = Line();
             if (!line.StartsWith("OK"u8)) throw Unexpected(line);
             last = line.Length > 3 ? line[3..] : default;
+            if (_outstanding <= numbers.Length) numbers[^_outstanding] = Number(last);
         }
 
         return last;

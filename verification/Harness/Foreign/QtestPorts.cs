@@ -33,6 +33,13 @@ public readonly struct QtestMemory : IPhysicalMemory
     /// <inheritdoc/>
     public uint Read32(PhysAddr address) => (uint)_client.Read(Word(address, sizeof(uint)), sizeof(uint));
 
+    /// <summary>Words of 32 bits, in one exchange.</summary>
+    internal ulong[] Read32(ReadOnlySpan<ulong> addresses)
+    {
+        foreach (ulong address in addresses) Word(new(address), sizeof(uint));
+        return _client.Read(addresses, sizeof(uint));
+    }
+
     /// <inheritdoc/>
     public void Write64(PhysAddr address, ulong value) => _client.Write(Word(address, sizeof(ulong)), value, sizeof(ulong));
 

@@ -1,3 +1,4 @@
+using Harness.Running;
 using Harness.Scenarios;
 using IommuSim;
 using Platform;
@@ -13,16 +14,25 @@ public sealed class SimulatedVtd : IVtdMachine
     private const int FirstSlot = 4, TlbEntries = 8;
     private readonly RamBlock _ram;
     private readonly bool _ownsRam;
+    private readonly NonCoherentMemory<Ram> _caches;
+    private readonly bool _isCoherent;
 
     /// <summary>A machine with memory at the same addresses and devices of the same ids as <see cref="QemuVtd"/> has.</summary>
     /// <param name="devices">What each is.</param>
     /// <param name="options">The remapping unit.</param>
     /// <param name="ram">Memory to use, at <see cref="MemoryRange"/>, which stays the caller's; null: its own, all zero.</param>
-    public SimulatedVtd(DeviceList devices, VtdOptions options, RamBlock? ram = null)
+    /// <param name="isCoherent">Whether the remapping unit sees at once what software writes.</param>
+    /// <param name="eagerness">Of 100 steps, after how many the unit does something of its own accord.</param>
+    public SimulatedVtd(DeviceList devices, VtdOptions options, RamBlock? ram = null, bool isCoherent = true, int eagerness = 0)
     {
         _ram = ram ?? new(Window);
         _ownsRam = ram is null;
-        Iommu = new(_ram.Port, options);
+        // Words for lines: what lies beside something that was cleaned is not cleaned with it.
+        _caches = new(_ram.Port, sizeof(ulong));
+        _isCoherent = isCoherent;
+        if (eagerness != 0) Eager = new(_ram.Port, options, isCoherent ? null : _caches, eagerness);
+        Iommu = new(_caches.Walker, options, new(Eager));
+        Eager?.Drive(Iommu);
         Devices = [.. devices.Select((kind, index) => Make(kind, StreamId.Pci(0, FirstSlot + index, 0)))];
     }
 
@@ -36,10 +46,16 @@ public sealed class SimulatedVtd : IVtdMachine
     public static PhysRange MemoryRange { get; } = new(new(16UL << 20), new((64UL << 20) - 1));
 
     /// <inheritdoc/>
-    public IPhysicalMemory Memory => _ram.Port;
+    public IPhysicalMemory Memory => _isCoherent ? _ram.Port : _caches.Processor;
+
+    /// <summary>The memory as devices have it.</summary>
+    public NonCoherentPort<Ram> DeviceMemory => _caches.Device;
 
     /// <summary>The remapping unit itself.</summary>
-    public VtdIommu<Ram, NoSteps> Iommu { get; }
+    public VtdIommu<NonCoherentPort<Ram>, EagerSteps> Iommu { get; }
+
+    /// <summary>What the unit does of its own accord; null: nothing.</summary>
+    public EagerHardware? Eager { get; }
 
     /// <inheritdoc/>
     public IMmio Registers => Iommu;
@@ -59,16 +75,16 @@ public sealed class SimulatedVtd : IVtdMachine
     private IDmaDevice Make(DeviceKind kind, StreamId id) => kind switch
     {
         DeviceKind.Direct => new Direct(new(_ram.Port), id),
-        DeviceKind.Ats or DeviceKind.Paging => new Ats(new(Iommu, _ram.Port, id, new() { PageRequests = kind == DeviceKind.Paging, Refetches = true, TlbEntries = TlbEntries })),
-        DeviceKind.Queue => new Queued(new(new(Iommu, _ram.Port, id)), id),
-        DeviceKind.ScatterGather => new Gathering(new(new(Iommu, _ram.Port, id)), id),
-        DeviceKind.Wild => new Wild(new(Iommu, _ram.Port, id)),
-        _ => new Device(new(Iommu, _ram.Port, id)),
+        DeviceKind.Ats or DeviceKind.Paging => new Ats(new(Iommu, DeviceMemory, id, new() { PageRequests = kind == DeviceKind.Paging, Refetches = true, TlbEntries = TlbEntries })),
+        DeviceKind.Queue => new Queued(new(new(Iommu, DeviceMemory, id)), id),
+        DeviceKind.ScatterGather => new Gathering(new(new(Iommu, DeviceMemory, id)), id),
+        DeviceKind.Wild => new Wild(new(Iommu, DeviceMemory, id)),
+        _ => new Device(new(Iommu, DeviceMemory, id)),
     };
 
     private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
 
-    private sealed class Device(BusMaster<Ram, NoSteps> master) : IDmaDevice
+    private sealed class Device(BusMaster<NonCoherentPort<Ram>, EagerSteps> master) : IDmaDevice
     {
         public StreamId Id => master.Source;
 
@@ -78,7 +94,7 @@ public sealed class SimulatedVtd : IVtdMachine
     }
 
     /// <summary>A device whose transfers go through its queue.</summary>
-    private sealed class Queued(DmaQueue<Ram, NoSteps> queue, StreamId id) : IDmaDevice
+    private sealed class Queued(DmaQueue<NonCoherentPort<Ram>, EagerSteps> queue, StreamId id) : IDmaDevice
     {
         public StreamId Id => id;
 
@@ -101,7 +117,7 @@ public sealed class SimulatedVtd : IVtdMachine
     }
 
     /// <summary>A device that moves everything in two parts.</summary>
-    private sealed class Gathering(ScatterGatherEngine<Ram, NoSteps> engine, StreamId id) : IDmaDevice
+    private sealed class Gathering(ScatterGatherEngine<NonCoherentPort<Ram>, EagerSteps> engine, StreamId id) : IDmaDevice
     {
         public StreamId Id => id;
 
@@ -114,7 +130,7 @@ public sealed class SimulatedVtd : IVtdMachine
     }
 
     /// <summary>A device that does what it is told, also what it must not.</summary>
-    private sealed class Wild(MisbehavingDevice<Ram, NoSteps> device) : IStrayDevice
+    private sealed class Wild(MisbehavingDevice<NonCoherentPort<Ram>, EagerSteps> device) : IStrayDevice
     {
         public StreamId Id => device.Own.Source;
 
@@ -126,7 +142,7 @@ public sealed class SimulatedVtd : IVtdMachine
     }
 
     /// <summary>A device with a TLB. What it does at once it does without asking for pages.</summary>
-    private sealed class Ats(AtsDevice<Ram, NoSteps> device) : IPagingDevice
+    private sealed class Ats(AtsDevice<NonCoherentPort<Ram>, EagerSteps> device) : IPagingDevice
     {
         public StreamId Id => device.Source;
 

@@ -29,6 +29,9 @@ public sealed record ScenarioShape
     /// <summary>Whether every machine has a CPU. The others have the scenarios that they have without this.</summary>
     public bool HasCpu { get; init; }
 
+    /// <summary>Whether some machines are eager, or walk without coherence. The others have the scenarios that they have without this.</summary>
+    public bool VariesEagerness { get; init; }
+
     /// <summary>Whether, though the machine must be that one, the library is set up in different ways on it.</summary>
     public bool VariesSetup { get; init; }
 
@@ -40,7 +43,7 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
-    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5;
+    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12;
 
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
@@ -63,6 +66,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         bool tracksUse = mode == RemappingMode.Scalable && modes.Next(3) != 0;
         Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode, TracksUse = tracksUse });
         if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
+        if (shape.VariesEagerness && shape.Topology is null) topology = WithEagerness(new(pcg.Stream, pcg.Seed ^ EagerStream), topology);
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
@@ -96,6 +100,15 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         6 => DeviceKind.Wild,
         _ => isScalable ? DeviceKind.Paging : DeviceKind.Plain,
     };
+
+    /// <summary>In a quarter of the machines the IOMMU is eager, in an eighth its walks are not coherent: both cost time.</summary>
+    private static Topology WithEagerness(PCG pcg, Topology machine) => machine with
+    {
+        Eagerness = pcg.Next(4) == 0 ? One(pcg, 5, 20, 100) : 0,
+        CoherentWalk = pcg.Next(8) != 0 || machine.Cores != 0,
+    };
+
+    private static int One(PCG pcg, params ReadOnlySpan<int> values) => values[(int)pcg.Next((uint)values.Length)];
 
     /// <summary>How the library is set up: what it lets wait, how it gives addresses, which memory it has.</summary>
     private static Topology SetUp(PCG pcg, Topology machine)

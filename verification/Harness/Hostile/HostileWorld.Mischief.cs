@@ -12,12 +12,19 @@ internal sealed partial class HostileWorld
         if (_pcg.Next(6) == 0)
         {
             uint at = unchecked(_sweepBase + _sweep++);
-            ulong address = Hot[at / 64 % (uint)Hot.Length];
+            ulong address = _hot[at / 64 % (uint)_hot.Length];
             Poke(address, _ram.Port.Read64(new(address)) ^ 1UL << (int)(at % 64));
         }
 
-        if (_pcg.Next(8) == 0) Poke(Hot[_pcg.Next((uint)Hot.Length)], AnyWord());
+        if (_pcg.Next(8) == 0) Poke(_hot[_pcg.Next((uint)_hot.Length)], AnyWord());
         if (_pcg.Next(16) == 0) Poke(_pcg.Next((uint)(LastTable / 8)) * 8, AnyWord());
+        if (IsNesting && _later.Next(8) == 0)
+        {
+            // The second stage grants less, or more again, of what the first points at.
+            ulong address = NestedHot[_later.Next((uint)NestedHot.Length)];
+            Poke(address, _ram.Port.Read64(new(address)) ^ (1 + _later.Next(3)));
+        }
+
         if (_pcg.Next(4) == 0) AnyCommand();
         if (_pcg.Next(32) == 0) AnyRegister();
         if (_pcg.Next(100) == 0) AnyRoot();
@@ -95,6 +102,16 @@ internal sealed partial class HostileWorld
             10 or 11 => (0x09UL | _pcg.Next(2) << 4 | (_pcg.Next(3) == 0 ? _pcg.Next(16) << 12 : 0) | source << 16 | pasid, (ulong)_pcg.Next(6) << 3 | 4),
             _ => (0x25UL | _pcg.Next(2) << 4 | _pcg.Next(2) << 7 | (ulong)_pcg.Next() << 32, _pcg.Next(4) == 0 ? AnyWord() & ~3UL : Status),
         };
+        if (IsNesting && _later.Next(4) == 0)
+        {
+            (low, high) = _later.Next(3) switch
+            {
+                0 => (0x26UL | 11 << 16 | (ulong)NestedPasid << 32, 0UL),
+                1 => (0x36UL | 11 << 16 | (ulong)NestedPasid << 32, page | _later.Next(128)),
+                _ => (0x32UL | 11 << 16, Nest1 | _later.Next(128)),
+            };
+        }
+
         if (_pcg.Next(16) == 0) low ^= 1UL << (int)_pcg.Next(64);
         ulong third = _pcg.Next(32) == 0 ? AnyWord() : 0;
         Note($"command 0x{low:x}:0x{high:x}:0x{third:x}");
@@ -162,6 +179,7 @@ internal sealed partial class HostileWorld
     private PasidPrefix? AnyPrefix()
     {
         if (!_isScalable && _pcg.Next(32) != 0) return null;
+        if (IsNesting && _later.Next(2) == 0) return new(new(NestedPasid), _later.Next(4) == 0, _later.Next(8) == 0);
         uint pasid = _pcg.Next(12) switch
         {
             < 5 => uint.MaxValue,

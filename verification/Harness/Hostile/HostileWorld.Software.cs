@@ -11,6 +11,8 @@ internal sealed partial class HostileWorld
     private const ulong LegacyRoot = 0x10000, LegacyContext = 0x11000, Root = 0x12000, Context = 0x13000, UpperContext = 0x14000, Directory = 0x15000, Pasids = 0x16000;
     private const ulong Second4 = 0x20000, Second3 = 0x21000, Second2 = 0x22000, Second1 = 0x23000;
     private const ulong First5 = 0x24000, First4 = 0x25000, First3 = 0x26000, First2 = 0x27000, First1 = 0x28000;
+    private const ulong Nest4 = 0x29000, Nest3 = 0x2A000, Nest2 = 0x2B000, Nest1 = 0x2C000;
+    private const uint NestedPasid = 5;
     private const ulong Queue = 0x30000, Status = 0x40000, Requests = 0x50000, LastTable = 0x60000;
     private const ulong FrameA = 0x100000, FrameB = 0x101000, GoodPage = 0x1000, FrameMark = 0xA5A5_0000_0000_5A5A;
 
@@ -31,6 +33,14 @@ internal sealed partial class HostileWorld
         First5, First5 + 8, First4, First4 + 8, First3, First3 + 8, First2, First2 + 8, First1, First1 + 8, First1 + 16, First1 + 24,
     ];
 
+    /// <summary>And where nested translation is offered: the entry of PASID 5, and its second stage.</summary>
+    private static readonly ulong[] NestedHot =
+    [
+        .. Enumerable.Range(0, 3).Select(word => Pasids + NestedPasid * 64 + (ulong)word * 8),
+        Nest4, Nest4 + 8, Nest3, Nest3 + 8, Nest2, Nest2 + 8,
+        .. new[] { First5, First4, First3, First2, First1, FrameB }.Select(page => Nest1 + (page >> 12) * 8),
+    ];
+
     private void Store(ulong address, ulong value) => _ram.Port.Write64(new(address), LeadsToCanary(value) ? 0 : value);
 
     /// <summary>Whether the word, as a pointer, leads to the canary's page, or as a large leaf to the 2 MiB around it.</summary>
@@ -48,7 +58,7 @@ internal sealed partial class HostileWorld
     {
         Note($"repair, {(isScalable ? "scalable" : "legacy")} mode");
         _isScalable = isScalable;
-        foreach (ulong word in Hot) Store(word, 0);
+        foreach (ulong word in _hot) Store(word, 0);
         Store(FrameA, FrameMark);
         Tables();
         _limit.Allow(CommandTouches);
@@ -100,6 +110,7 @@ internal sealed partial class HostileWorld
         SetPasid(2, 1 | 1 << 6, 8 | snoop, First4 | (_options.SupervisorRequests ? 1UL : 0) | (_options.ExecuteRequests ? 2UL : 0));
         SetPasid(3, 1 | 1 << 6, 9 | snoop, First5 | 1 << 2);
         SetPasid(4, 1 | 4 << 6, 10 | snoop, 0);
+        if (IsNesting) NestedTables(levels, keepsFlags, snoop);
         for (ulong i = 0; i < 4; i++)
         {
             Store(Second4 + i * 8, Second3 | 3);
@@ -112,6 +123,22 @@ internal sealed partial class HostileWorld
             Store(First2 + i * 8, First1 | 7);
             Store(First1 + i * 8, FrameB | 7);
         }
+    }
+
+    /// <summary>The first-stage tables of PASID 2 once more, as a guest's: it has them at their own addresses, and frame A for frame B.</summary>
+    private void NestedTables(ulong levels, ulong keepsFlags, ulong snoop)
+    {
+        ulong second = _options.FourLevelTables ? Nest4 : Nest3;
+        SetPasid(NestedPasid, 1 | 3 << 6 | levels << 2 | keepsFlags | second, 11 | snoop, First4 | (_options.SupervisorRequests ? 1UL : 0));
+        for (ulong i = 0; i < 2; i++)
+        {
+            Store(Nest4 + i * 8, Nest3 | 3);
+            Store(Nest3 + i * 8, Nest2 | 3);
+            Store(Nest2 + i * 8, Nest1 | 3);
+        }
+
+        foreach (ulong table in (ReadOnlySpan<ulong>)[First5, First4, First3, First2, First1]) Store(Nest1 + (table >> 12) * 8, table | 3);
+        Store(Nest1 + (FrameB >> 12) * 8, FrameA | 3);
     }
 
     private void SetPasid(ulong pasid, ulong first, ulong second, ulong third)

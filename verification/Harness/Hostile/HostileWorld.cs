@@ -46,6 +46,9 @@ internal sealed partial class HostileWorld : IDisposable
     private const ulong Canary = (6UL << 20) + 8, CanaryValue = 0xC0FF_EE00_C0FF_EE00;
 
     private readonly PCG _pcg;
+
+    // What came later draws from a stream of its own, so that the worlds of a seed stay what they were.
+    private readonly PCG _later;
     private readonly HostileCounts _counts;
     private readonly VtdOptions _options;
     private readonly RamBlock _ram;
@@ -54,6 +57,7 @@ internal sealed partial class HostileWorld : IDisposable
     private readonly VtdIommu<GuardedMemory, NoSteps> _unit;
     private readonly BusMaster<GuardedMemory, NoSteps>[] _masters;
     private readonly AtsDevice<GuardedMemory, NoSteps>[] _atsDevices;
+    private readonly ulong[] _hot;
     private readonly List<string>? _log;
     private readonly byte[] _buffer = new byte[64];
     private readonly uint _sweepBase;
@@ -70,12 +74,14 @@ internal sealed partial class HostileWorld : IDisposable
     public HostileWorld(ulong seed, uint index, RamBlock ram, HostileCounts counts, List<string>? log = null)
     {
         _pcg = new(index, seed);
+        _later = new(index, unchecked(seed + 0x9E37_79B9_7F4A_7C15));
         _sweepBase = index * 977;
         _counts = counts;
         _log = log;
         _ram = ram;
         _memory = new(ram.Port, _limit);
         _options = AnyOptions();
+        _hot = IsNesting ? [.. Hot, .. NestedHot] : Hot;
         _unit = new(_memory, _options);
         _masters = [.. Sources.Select(source => new BusMaster<GuardedMemory, NoSteps>(_unit, _memory, new(source)))];
         var ats = new AtsDeviceOptions
@@ -88,10 +94,12 @@ internal sealed partial class HostileWorld : IDisposable
 
     private int AtsTlbEntries { get; }
 
+    private bool IsNesting => _options is { ScalableMode: true, FirstStage: true, SecondStage: true, Nesting: true };
+
     /// <summary>The unit's kind in a few words.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"VT-d {(_options.ScalableMode ? "with" : "without")} scalable mode, IOTLB {_options.IotlbSets}x{_options.IotlbWays}, walk cache {_options.WalkCacheEntriesPerLevel}, context cache {_options.ContextCacheEntries}, {_options.FaultRecordCount} fault records{(_options.CachingMode ? ", caching mode" : "")}{(_options.DeviceTlbs ? ", device TLBs" : "")}{(_options.PageRequests ? ", page requests" : "")}");
+        $"VT-d {(_options.ScalableMode ? "with" : "without")} scalable mode, IOTLB {_options.IotlbSets}x{_options.IotlbWays}, walk cache {_options.WalkCacheEntriesPerLevel}, context cache {_options.ContextCacheEntries}, {_options.FaultRecordCount} fault records{(_options.CachingMode ? ", caching mode" : "")}{(IsNesting ? ", nesting" : "")}{(_options.DeviceTlbs ? ", device TLBs" : "")}{(_options.PageRequests ? ", page requests" : "")}");
 
     /// <summary>Lets everything happen.</summary>
     /// <exception cref="BrokenMachineException">Something was seen that may not be. So says any other exception.</exception>
@@ -155,6 +163,9 @@ internal sealed partial class HostileWorld : IDisposable
             DeviceTlbs = hasTlbs,
             PageRequests = hasTlbs && _pcg.Next(4) != 0,
             Commands = _pcg.Next(8) == 0 ? CommandMode.Manual : CommandMode.OnDoorbell,
+            Nesting = _later.Next(3) == 0,
+            IotlbLines2M = _later.Next(4) != 0,
+            IotlbLines1G = _later.Next(4) != 0,
         };
     }
 

@@ -30,7 +30,7 @@ public sealed class SimulatorBench : IBench
     public string Describe(Topology topology) => $"simulator: {topology}";
 
     /// <inheritdoc/>
-    public IVtdMachine Open(Topology topology) => new SimulatedVtd(topology.Devices, topology.ToOptions(), _ram);
+    public IVtdMachine Open(Topology topology) => new SimulatedVtd(topology.Devices, topology.ToOptions(), _ram, topology.CoherentWalk, topology.Eagerness);
 
     /// <inheritdoc/>
     public void Close(IVtdMachine machine, IEnumerable<PhysRange> touched, bool isClean)

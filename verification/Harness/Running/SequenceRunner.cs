@@ -63,6 +63,9 @@ public sealed class SequenceRunner
     /// <summary>What has run so far.</summary>
     public RunCounts Counts { get; } = new();
 
+    /// <summary>How many translations eager hardware has fetched in the last run that came to its end.</summary>
+    public long Fetched { get; private set; }
+
     /// <summary>Runs a scenario of one thread.</summary>
     public RunResult Run(Scenario scenario)
     {
@@ -111,6 +114,7 @@ public sealed class SequenceRunner
         InterestingStates.Before interest = _interesting.Look(_subject, before, operation);
         CpuLedger ledger = CpuLedger.Open(_subject, before, operation);
         _subject.Mishaps.Arm(step.Mishap);
+        BeEager(step);
         try
         {
             seen = _subject.Do(operation);
@@ -138,6 +142,21 @@ public sealed class SequenceRunner
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
         return look.FirstViolation() ?? Probe();
+    }
+
+    /// <summary>Before an operation: where eager hardware looks while it is done.</summary>
+    private void BeEager(Step step)
+    {
+        if (_subject.Eager is not { } eager) return;
+        IEnumerable<ulong> worked = step.Operation.Uses.Where(id => _world.Reservations.ContainsKey(id)).Select(id => _world.Reservations[id].Range).SelectMany(PagesOf);
+        eager.Begin(step.ToString(), [.. _subject.HardwareSpaces(_world)], [.. worked.Concat(_probes)]);
+
+        static IEnumerable<ulong> PagesOf(AddressRange range)
+        {
+            const ulong most = 16;
+            for (ulong offset = 0; offset <= Math.Min(range.Last - range.First, most * World.PageBytes); offset += World.PageBytes) yield return range.First + offset;
+            yield return range.Last;
+        }
     }
 
     private Violation? Judge(Operation operation, Observation seen, Surroundings surroundings)
@@ -292,6 +311,8 @@ public sealed class SequenceRunner
         if (_subject.Frames.Violation is { } found) return found;
         ulong lost = _subject.Frames.TotalBytes - _subject.Frames.FreeBytes;
         if (_subject.Insides is { } insides && insides.Statistics.IotlbHits != 0) Counts.Reach("the IOTLB answered");
+        Fetched = _subject.Eager?.Fetched ?? 0;
+        if (Fetched != 0) Counts.Reach("translations were fetched ahead");
         return lost == 0 ? null : new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0");
     }
 

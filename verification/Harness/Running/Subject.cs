@@ -40,6 +40,9 @@ public sealed record SubjectParts
     /// <summary>Given the machine's memory; what the manager copies bytes through.</summary>
     public Func<IPhysicalMemory, IPhysicalMemory> Memory { get; init; } = static memory => memory;
 
+    /// <summary>Given the machine's memory as the driver has it; what the driver uses.</summary>
+    public Func<IPhysicalMemory, IPhysicalMemory> DriverMemory { get; init; } = static memory => memory;
+
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
 }
@@ -75,7 +78,7 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(machine.Memory), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(MemoryOfDriver(machine))), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
@@ -98,7 +101,7 @@ public sealed partial class Subject
     public IVtdMachine Machine { get; }
 
     /// <summary>The simulator's insides; null on a machine of others.</summary>
-    public VtdIommu<Ram, NoSteps>? Insides => (Machine as SimulatedVtd)?.Iommu;
+    public VtdIommu<NonCoherentPort<Ram>, EagerSteps>? Insides => (Machine as SimulatedVtd)?.Iommu;
 
     /// <summary>What the hardware can do.</summary>
     public VtdOptions Options { get; }

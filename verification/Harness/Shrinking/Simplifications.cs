@@ -68,6 +68,7 @@ internal static class Simplifications
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { TracksUse = false }, now with { FaultRecords = 16 },
+            now with { Eagerness = 0 }, now with { CoherentWalk = true },
             now with { Cores = cores, Processes = processes }, now with { TlbSets = 4, TlbWays = 2 }, now with { Pcids = true }, now with { BroadcastShootdown = false },
         ];
         IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)

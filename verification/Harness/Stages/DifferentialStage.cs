@@ -20,9 +20,6 @@ public sealed class DifferentialStage : IStage, IReplayer
     /// <inheritdoc cref="IStage.Name"/>
     public string Name => "differential";
 
-    /// <inheritdoc/>
-    public bool IsOnRequest => true;
-
     /// <inheritdoc cref="IStage.Missing"/>
     public string? Missing => QemuVtd.Missing;
 

@@ -11,9 +11,6 @@ public interface IStage
     /// <summary>Null if the stage can run here; otherwise one line: what is missing and how to get it.</summary>
     string? Missing { get; }
 
-    /// <summary>Whether it runs only when it is named, since it is known not to be clean.</summary>
-    bool IsOnRequest => false;
-
     /// <summary>Runs until the budget is spent, the stage has no more to do, or <see cref="StageContext.Stop"/> is set.</summary>
     StageReport Run(StageContext context);
 }

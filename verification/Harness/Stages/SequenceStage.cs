@@ -13,7 +13,7 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
 
     private readonly Topology? _topology;
     private readonly ScenarioGen _scenarios;
-    private readonly ScenarioGen _withCpu = new(ScenarioShape.WithCpu);
+    private readonly ScenarioGen _withCpu = new(ScenarioShape.WithCpu with { VariesEagerness = true });
     private readonly SubjectParts _parts;
 
     /// <summary>The stage for the library, or for parts of it that stand in.</summary>
@@ -26,7 +26,7 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     {
         _parts = parts;
         _topology = topology;
-        _scenarios = new(ScenarioShape.Any with { Topology = topology });
+        _scenarios = new(ScenarioShape.Any with { Topology = topology, VariesEagerness = true });
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,4 @@
+using IommuSim;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -69,12 +70,13 @@ public sealed class TableOrderLaws : IDisposable
     [InlineData(true)]
     public void A_walker_that_snoops_nothing_sees_every_change_when_the_call_returns(bool givesWords)
     {
-        using var seen = new RamBlock(_ram.Range);
-        var memory = new UnsnoopedMemory(_ram.Port, seen.Port, givesWords);
+        // Words for lines: what lies beside something that was cleaned is not cleaned with it.
+        var seen = new NonCoherentMemory<Ram>(_ram.Port, sizeof(ulong));
+        var memory = new MaybeWords(seen.Processor, givesWords);
         var frames = new FrameAllocator(_ram.Range);
-        Assert.Equal(VcmmError.None, PageTable<X86FirstStage, UnsnoopedMemory>.TryCreate(
-            memory, frames, new(X86FirstStage.Encoding, 4, 0b1110), out PageTable<X86FirstStage, UnsnoopedMemory>? made));
-        PageTable<X86FirstStage, UnsnoopedMemory> table = made!;
+        Assert.Equal(VcmmError.None, PageTable<X86FirstStage, MaybeWords>.TryCreate(
+            memory, frames, new(X86FirstStage.Encoding, 4, 0b1110), out PageTable<X86FirstStage, MaybeWords>? made));
+        PageTable<X86FirstStage, MaybeWords> table = made!;
         var pages = new TablePagePool();
         var gather = new InvalidationGather();
         var range = IovaRange.FromLength(new(Large - 2 * Page), 2 * Large + 4 * Page);
@@ -115,7 +117,7 @@ public sealed class TableOrderLaws : IDisposable
         void AssertSeen(string what)
         {
             for (ulong at = 0; at < _ram.Range.ByteCount; at += 8)
-                Assert.True(_ram.Port.Read64(new(at)) == seen.Port.Read64(new(at)), $"after {what} the word at 0x{at:x} is not what the walker sees");
+                Assert.True(_ram.Port.Read64(new(at)) == seen.Walker.Read64(new(at)), $"after {what} the word at 0x{at:x} is not what the walker sees");
         }
     }
 

@@ -1,5 +1,6 @@
 using Harness.Passing;
 using Platform;
+using Properties.Library.Regions;
 using Vcmm;
 using Vcmm.Allocation;
 using Vcmm.Dma;
@@ -183,7 +184,7 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.Equal(VcmmError.None, addresses.TryAllocateAt(addresses.Space));
     }
 
-    private string Mapping() => string.Join(' ', Regions.RegionPicture.Joined(_hardware.AdoptTable(_domain.Format, _domain.Root).Leaves()));
+    private string Mapping() => string.Join(' ', RegionPicture.Joined(_hardware.AdoptTable(_domain.Format, _domain.Root).Leaves()));
 
     /// <summary>A lock that its own thread holds does not stop that thread.</summary>
     private void AssertNoLockIsHeld()
@@ -194,8 +195,6 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.True(thread.Join(TimeSpan.FromSeconds(60)), "a lock was left held");
         Assert.Equal(VcmmError.NotFound, error);
     }
-
-    private sealed class BrokenPort : Exception;
 
     private sealed class Held : IQuarantined
     {

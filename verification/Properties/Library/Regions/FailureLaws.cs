@@ -85,6 +85,24 @@ public sealed class FailureLaws : IDisposable
             kind == BenchKind.Deferred ? 4 : 14, 1000);
 
     [Theory]
+    [InlineData(BenchKind.TwoFormats, false)]
+    [InlineData(BenchKind.TwoFormats, true)]
+    [InlineData(BenchKind.CachesAbsent, false)]
+    [InlineData(BenchKind.CachesAbsent, true)]
+    [InlineData(BenchKind.BreakBeforeMake, false)]
+    [InlineData(BenchKind.BreakBeforeMake, true)]
+    [InlineData(BenchKind.Deferred, false)]
+    [InlineData(BenchKind.Deferred, true)]
+    [InlineData(BenchKind.Vtd, false)]
+    [InlineData(BenchKind.VtdCachingMode, false)]
+    [InlineData(BenchKind.VtdScalable, false)]
+    [InlineData(BenchKind.VtdPageRequests, false)]
+    public void A_call_during_which_a_driver_throws_anywhere_changes_nothing_or_stands(BenchKind kind, bool stays) =>
+        Assert.InRange(
+            FailEverywhere(kind, static bench => bench.Hardware, (fuse, n) => fuse.Arm(n, stays, throws: true), [VcmmError.HardwareFailure]),
+            kind == BenchKind.Deferred ? 4 : 14, 1000);
+
+    [Theory]
     [Trait("Category", "Slow")]
     [InlineData(BenchKind.CachesAbsent)]
     [InlineData(BenchKind.Vtd)]
@@ -130,7 +148,7 @@ public sealed class FailureLaws : IDisposable
         string before = bench.Picture;
         Fuse fuse = fuseOf(bench);
         arm(fuse);
-        VcmmError error = call(bench);
+        VcmmError error = Outcome(call, bench);
         wasMet = fuse.WasMet;
         fuse.Disarm();
         bench.AssertDevicesSee(all: false);
@@ -150,6 +168,19 @@ public sealed class FailureLaws : IDisposable
         bench.AssertSound();
         bench.TearDown();
         return error != VcmmError.None;
+    }
+
+    /// <summary>What a driver throws counts as a failure of the hardware.</summary>
+    private static VcmmError Outcome(Func<FailureBench, VcmmError> call, FailureBench bench)
+    {
+        try
+        {
+            return call(bench);
+        }
+        catch (BrokenPort)
+        {
+            return VcmmError.HardwareFailure;
+        }
     }
 
     private string ResultOf(BenchKind kind, Func<FailureBench, VcmmError> call)

@@ -5,12 +5,16 @@ using Vcmm.Vtd;
 
 namespace Properties.Library.Regions;
 
+/// <summary>What a port throws where it should answer.</summary>
+internal sealed class BrokenPort : Exception;
+
 /// <summary>Counts the chances to fail and takes chosen ones.</summary>
 internal sealed class Fuse
 {
     private int _first;
     private int _second;
     private bool _stays;
+    private bool _throws;
 
     /// <summary>How many chances there were since it was armed.</summary>
     public int Count { get; private set; }
@@ -20,8 +24,10 @@ internal sealed class Fuse
     /// <param name="number">The chance that is taken, from 1 on.</param>
     /// <param name="stays">Whether all after it are taken too.</param>
     /// <param name="distance">How long after it another one is taken; 0: none is.</param>
-    public void Arm(int number, bool stays = false, int distance = 0)
+    /// <param name="throws">Whether a chance that is taken throws <see cref="BrokenPort"/>.</param>
+    public void Arm(int number, bool stays = false, int distance = 0, bool throws = false)
     {
+        _throws = throws;
         Count = 0;
         _first = number;
         _second = distance == 0 ? 0 : number + distance;
@@ -34,7 +40,8 @@ internal sealed class Fuse
     {
         if (_first == 0) return false;
         Count++;
-        return Count == _first || Count == _second || (_stays && Count > _first);
+        bool blows = Count == _first || Count == _second || (_stays && Count > _first);
+        return blows && _throws ? throw new BrokenPort() : blows;
     }
 }
 

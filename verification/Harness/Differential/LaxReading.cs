@@ -1,0 +1,78 @@
+namespace Harness.Differential;
+
+/// <summary>
+/// Words as a unit reads them that does not look at something: what it does not look at is as it should be.
+/// </summary>
+/// <remarks>
+/// <b>Source.</b> Intel VT-d specification, Translation Structure Formats: Scalable-Mode Context Entry, PASID Directory Entry and
+/// PASID Table Entry, of a unit without first-stage translation; host addresses have 48 bits.
+/// </remarks>
+internal sealed class LaxReading
+{
+    public const ulong ScalableRoot = 1UL << 10;
+
+    // The places of these words in the order of reading: an entry of several words is read twice.
+    public const int ContextEntry = 3, ContextAgain = 7, DirectoryEntry = 11, PasidEntry = 12, PasidAgain = 20, Tables = 28;
+
+    private const ulong Present = 1, Type = 7UL << 6, FirstStage = 1UL << 6, SecondStage = 2UL << 6, Nested = 3UL << 6, PassThrough = 4UL << 6;
+    private const ulong DirectorySize = 7UL << 9, BeyondHost = 0xFFFFUL << 48;
+
+    // Present words that were replaced since context entries were invalidated: the first words of PASID entries among them.
+    private readonly Dictionary<ulong, bool> _passedThrough = [];
+
+    /// <summary>What is not looked at.</summary>
+    public Laxity Laxity { get; set; }
+
+    /// <summary>Whether an entry that was of pass-through has been changed, and no context entry invalidated since.</summary>
+    public bool MayLinger => _passedThrough.ContainsValue(true);
+
+    /// <summary>Software replaces a word.</summary>
+    public void Replace(ulong address, ulong old)
+    {
+        if (address % 64 == 0 && (old & Present) != 0)
+            _passedThrough[address] = (old & Type) == PassThrough || _passedThrough.GetValueOrDefault(address);
+    }
+
+    /// <summary>Software has invalidated all context entries.</summary>
+    public void Settle() => _passedThrough.Clear();
+
+    /// <summary>The root table address to a unit that looks at nothing in it but the address and, if it has the scalable mode, one bit of the mode.</summary>
+    public static ulong Root(ulong value, bool isScalable) => value & (~0xFFFUL | (isScalable ? ScalableRoot : 0));
+
+    /// <summary>A word that is read in scalable mode.</summary>
+    /// <param name="place">How many were read before.</param>
+    /// <param name="address">Where it is.</param>
+    /// <param name="value">What is there.</param>
+    public ulong Read(int place, ulong address, ulong value) => place switch
+    {
+        ContextEntry or ContextAgain when Laxity.HasFlag(Laxity.DirectorySize) => value | DirectorySize,
+        DirectoryEntry when Laxity.HasFlag(Laxity.PasidReserved) => Narrow(value & ~0xFFCUL),
+        PasidEntry or PasidAgain => FirstWord(address, value),
+        > PasidEntry and < PasidAgain when Laxity.HasFlag(Laxity.PasidReserved) => OtherWord(place - PasidEntry, value),
+        > PasidAgain and < Tables when Laxity.HasFlag(Laxity.PasidReserved) => OtherWord(place - PasidAgain, value),
+        _ => value,
+    };
+
+    private ulong FirstWord(ulong address, ulong value)
+    {
+        const ulong reserved = 1UL << 5 | 7UL << 9;
+        if (Laxity.HasFlag(Laxity.PasidReserved)) value = Narrow(value & ~reserved);
+        if (_passedThrough.TryGetValue(address, out bool hasPassed))
+        {
+            if (Laxity.HasFlag(Laxity.PassThroughEnd) && hasPassed) return Present | PassThrough;
+            if (Laxity.HasFlag(Laxity.PasidPresent) && (value & Present) == 0) value = AsPresent(value);
+        }
+
+        bool isOther = (value & Type) is FirstStage or Nested;
+        return Laxity.HasFlag(Laxity.Types) && isOther ? (value & ~Type) | SecondStage : value;
+    }
+
+    /// <summary>Reserved bits of an address count all the same: nothing is there.</summary>
+    private static ulong Narrow(ulong value) => (value & BeyondHost) == 0 ? value : (value & ~BeyondHost) | Ground.Nowhere;
+
+    /// <summary>Pass-through is what only an entry that can be used may ask for.</summary>
+    private static ulong AsPresent(ulong value) => Present | ((value & Type) == PassThrough ? (value & ~Type) | SecondStage : value);
+
+    /// <summary>Only the domain has a meaning; bits 134 and 133 are ignored.</summary>
+    private static ulong OtherWord(int word, ulong value) => word switch { 1 => value & 0xFFFF, 2 => value & 0x60, _ => 0 };
+}
