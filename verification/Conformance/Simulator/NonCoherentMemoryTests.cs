@@ -138,7 +138,7 @@ public sealed class NonCoherentMemoryTests : IDisposable
         _software.Write64(First, 8);
         Assert.Throws<BusErrorException>(() => _walker.Read64(beyond));
         Assert.Throws<BusErrorException>(() => _walker.Read32(beyond));
-        Assert.Throws<BusErrorException>(() => Bytes(_walker, beyond - 8, 16));
+        Assert.Throws<BusErrorException>(() => Bytes(_walker, First + (16 * Page - 8), 16));
         Assert.Throws<ArgumentException>(() => _walker.Read64(First + 4));
         Assert.False(_walker.TryRead64(beyond, out _));
         Assert.False(_walker.TryRead64(First + 4, out _));
