@@ -36,6 +36,15 @@ public sealed class CpuShootdownTests
         }
     }
 
+    /// <summary>All cores know the pages; then the last is idle there, or elsewhere.</summary>
+    private static void Leave(RawCpu cpu, bool isIdle)
+    {
+        cpu.Cluster.Load(1, new(Other), new(8));
+        EnterAll(cpu);
+        if (isIdle) cpu.Cluster.GoIdle(2);
+        else cpu.Cluster.Enter(2, 1);
+    }
+
     [Theory]
     [InlineData(ShootdownMethod.Interrupt, true)]
     [InlineData(ShootdownMethod.Interrupt, false)]
@@ -127,6 +136,54 @@ public sealed class CpuShootdownTests
         cpu.Cluster.Enter(2, 0);
         Assert.False(Reads(cpu, 2));
         Assert.Equal(1, cpu.Cluster.Statistics.SwitchFlushes);
+    }
+
+    /// <summary>Whoever comes back is interrupted, or sees that it has missed something: there is no instant between the two.</summary>
+    [Theory]
+    [InlineData(true, SimStep.InterruptSend)]
+    [InlineData(true, SimStep.InterruptTake)]
+    [InlineData(true, SimStep.InterruptAcknowledge)]
+    [InlineData(false, SimStep.InterruptSend)]
+    [InlineData(false, SimStep.InterruptTake)]
+    [InlineData(false, SimStep.InterruptAcknowledge)]
+    public void A_core_that_comes_back_while_a_shootdown_is_sent_forgets_first(bool wasIdle, SimStep at)
+    {
+        RawCpu? cpu = null;
+        bool isArmed = false, read = true;
+        using RawCpu made = cpu = Started(null, (step, _) =>
+        {
+            if (step != at || !isArmed) return;
+            isArmed = false;
+            cpu!.Cluster.Enter(2, 0);
+            read = Reads(cpu, 2);
+        });
+        Leave(cpu, wasIdle);
+        cpu.SetPage(0, 0);
+        isArmed = true;
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.False(isArmed || read);
+        Assert.Equal((2, 1, 1), (cpu.Cluster.Statistics.Interrupts, cpu.Cluster.Statistics.Deferrals, cpu.Cluster.Statistics.SwitchFlushes));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_shootdown_while_a_core_is_coming_back_is_not_missed(bool wasIdle)
+    {
+        RawCpu? cpu = null;
+        bool isArmed = false;
+        using RawCpu made = cpu = Started(null, (step, _) =>
+        {
+            if (step != SimStep.RootLoad || !isArmed) return;
+            isArmed = false;
+            cpu!.SetPage(0, 0);
+            Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        });
+        Leave(cpu, wasIdle);
+        isArmed = true;
+        cpu.Cluster.Enter(2, 0);
+        Assert.False(isArmed || cpu.Cluster.OwesFlush(2, Tag));
+        Assert.False(Reads(cpu, 2));
     }
 
     [Fact]

@@ -32,6 +32,9 @@ public class ControlledCpus : ICpuPort
     /// <summary>The cores.</summary>
     public CpuCluster<ControlledMemory, ControlledSteps> Cluster { get; }
 
+    /// <summary>Under which the cores cache the process's translations; null before it has a table.</summary>
+    public Pcid? Tag { get; private set; }
+
     /// <summary>Whether a shootdown had to wait for an access that was under way.</summary>
     public bool WaitedForAccess { get; private set; }
 
@@ -54,6 +57,7 @@ public class ControlledCpus : ICpuPort
     public VcmmError LoadRoot(StreamId addressSpace, DomainId tag, PhysAddr root)
     {
         Cluster.Load(addressSpace.Value, root, TagOf(tag));
+        Tag = TagOf(tag);
         return VcmmError.None;
     }
 

@@ -39,7 +39,10 @@ public sealed partial class Machine
     public Device AddCpus(CpuOptions options)
     {
         _coreSides = new(_attempt, IsTable);
-        _cpus = _fault.SkipsIdleCores ? new IdleCoresLeftOut(new(Pool, _coreSides), options, new(_attempt)) : new(new(Pool, _coreSides), options, new(_attempt));
+        var memory = new ControlledMemory(Pool, _coreSides);
+        var steps = new ControlledSteps(_attempt);
+        // Both types by name: a bare new would take the first.
+        _cpus = _fault.SkipsIdleCores ? new IdleCoresLeftOut(memory, options, steps) : new ControlledCpus(memory, options, steps);
         _mmu = new(_cpus, new(Pool, new LibrarySide(_attempt)));
         if (Port is ShootsDownForDevices faulty) faulty.Mmu = _mmu;
         return Manager.AddDevice(new NotifyingIommu(_mmu, Notify), new(0));
@@ -112,20 +115,20 @@ public sealed partial class Machine
 
         foreach (CpuCore<ControlledMemory, ControlledSteps> core in _cpus?.Cluster.Cores ?? [])
         {
+            // There is one process. Asked first: to ask may mean to wait for a core that is coming back, which forgets meanwhile.
+            Pcid? owed = _cpus!.Tag is { } used && _cpus.Cluster.OwesFlush(core.Number, used) ? used : null;
             foreach (TlbEntry entry in core.Tlb)
             {
-                if (!Owes(entry.Pcid) && PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block))
+                if (entry.Pcid != owed && PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block))
                     return $"the TLB of core {core.Number} has {entry.Range} there";
             }
 
             foreach (PagingStructureEntry entry in core.PagingStructures)
             {
                 // A core may walk, at any time, what is cached under the tag in its CR3.
-                if ((core.Cr3?.Pcid == entry.Pcid || !Owes(entry.Pcid)) && block.Contains(entry.Table))
+                if ((core.Cr3?.Pcid == entry.Pcid || entry.Pcid != owed) && block.Contains(entry.Table))
                     return $"a paging-structure cache of core {core.Number} has the table of {entry.Range} there";
             }
-
-            bool Owes(Pcid tag) => _cpus!.Cluster.OwesFlush(core.Number, tag);
         }
 
         return null;
