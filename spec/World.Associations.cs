@@ -15,6 +15,7 @@ public sealed partial record World
             .Aggregate(0UL, (sum, reservation) => sum + MostTables(table, reservation.Range));
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
+            .Must(Outcome.Invalid, associate.Base != TableBase.Only || associate.Split is not null, Invariant.TablesAreTruth, "no tables have two bases")
             .Must(Outcome.Invalid, associate.Pasid == 0, Invariant.Isolation, "PASID 0 is kept for requests without one")
             .Must(Outcome.Invalid, associate.Pasid >= (isBehindIommu ? Iommu.PasidCount : 0), Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
             .Must(Outcome.Invalid, isDirect && vcm.Kind != VcmKind.OneToOne, Invariant.TablesAreTruth, "the device has no IOMMU, and the region is not one-to-one")

@@ -108,7 +108,13 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
-            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
+            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words))
+            {
+                Kind = words.TryTakeKind(),
+                Pasid = words.TryTakePasid(),
+                Base = words.TryTake("low") ? TableBase.Low : words.TryTake("high") ? TableBase.High : TableBase.Only,
+                Split = words.TryTake("split") ? words.TakeAddress() : null,
+            },
         };
     }
 

@@ -44,7 +44,7 @@ public static partial class OperationText
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
         CollectUse o => $"{(o.Use == Use.Written ? "dirty" : "accessed")} {o.Reservation} at {Size(o.Offset)} for {Size(o.ByteCount)}{(o.Clears ? " clear" : "")}",
-        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}{Pasid(o.Pasid)}",
+        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}{Pasid(o.Pasid)}{(o.Base switch { TableBase.Low => " low", TableBase.High => " high", _ => "" })}{(o.Split is { } split ? $" split 0x{split:x}" : "")}",
         Deassociate o => $"deassociate {o.Association}",
         Activate o => $"activate {o.Association}",
         Deactivate o => $"deactivate {o.Association}",

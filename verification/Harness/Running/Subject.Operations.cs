@@ -200,7 +200,13 @@ public sealed partial class Subject
     {
         Vcm vcm = Of(_vcms, associate.Vcm);
         Device device = DeviceOf(associate.Device);
-        var options = new AssociationOptions { Format = associate.Kind is { } kind ? FormatOf(kind) : null, Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null };
+        var options = new AssociationOptions
+        {
+            Format = associate.Kind is { } kind ? FormatOf(kind) : null,
+            Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null,
+            Base = (Vcmm.TableBase)associate.Base,
+            Split = associate.Split is { } split ? new Iova(split) : null,
+        };
         VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);
         return Seen(error);
