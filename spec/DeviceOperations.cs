@@ -71,6 +71,9 @@ public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Ki
     /// <summary>Whether the device makes it under a requester id that no device has.</summary>
     public bool IsStray { get; init; }
 
+    /// <summary>Whether the request asks for supervisor privilege, which it needs a PASID for. No device is given that, whatever is mapped.</summary>
+    public bool IsPrivileged { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];
 }

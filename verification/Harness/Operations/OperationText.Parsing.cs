@@ -176,8 +176,9 @@ public static partial class OperationText
         if (device.Kind == ObjectKind.Core) return TakeCoreAccess(words, device, kind);
         if (device.Kind != ObjectKind.Device) throw words.Expected(what);
         bool isStray = words.TryTake("as-nobody");
+        bool isPrivileged = words.TryTake("as-supervisor");
         uint? pasid = words.TryTakePasid();
-        return new DeviceAccess(device, words.TakeAddress(), kind) { IsStray = isStray, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
+        return new DeviceAccess(device, words.TakeAddress(), kind) { IsStray = isStray, IsPrivileged = isPrivileged, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
     }
 
     private static CoreAccess TakeCoreAccess(Words words, ObjectId core, Permissions kind)

@@ -50,7 +50,7 @@ public static partial class OperationText
         Deactivate o => $"deactivate {o.Association}",
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
-        DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{(o.IsStray ? " as-nobody" : "")}{Pasid(o.Pasid)} 0x{o.Address:x}{(o.MayAsk ? "" : " at-once")}",
+        DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{(o.IsStray ? " as-nobody" : "")}{(o.IsPrivileged ? " as-supervisor" : "")}{Pasid(o.Pasid)} 0x{o.Address:x}{(o.MayAsk ? "" : " at-once")}",
         CoreAccess o => $"{(o.Kind switch { Permissions.Read => "read", Permissions.Write => "write", _ => "fetch" })} {o.Core} {o.Process} 0x{o.Address:x}",
         GoIdle o => $"idle {o.Core}",
         Flush o => $"flush {o.Vcm}",

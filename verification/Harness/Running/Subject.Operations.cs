@@ -232,6 +232,7 @@ public sealed partial class Subject
     {
         IDmaDevice device = Machine.Devices[access.Device.Number];
         if (access.IsStray) device = ((IStrayDevice)device).Stray;
+        if (access.IsPrivileged) device = ((IPrivilegedDevice)device).Privileged;
         if (access.MayAsk && _kinds[access.Device.Number] == DeviceKind.Paging && device is IPagingDevice paging) return Begin(paging, access);
         Pasid? pasid = access.Pasid is { } given ? new Pasid(given) : null;
         if (access.Kind == Permissions.Read)

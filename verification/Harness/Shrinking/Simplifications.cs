@@ -160,6 +160,7 @@ internal static class Simplifications
                 break;
             case DeviceAccess o:
                 if (o.IsStray) yield return o with { IsStray = false };
+                if (o.IsPrivileged) yield return o with { IsPrivileged = false };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
             case CoreAccess o:
