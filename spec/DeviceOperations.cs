@@ -1,5 +1,18 @@
 namespace Vcmm.Spec;
 
+/// <summary>A base from which the hardware finds tables. None that the model knows has two.</summary>
+public enum TableBase
+{
+    /// <summary>All addresses have the same.</summary>
+    Only = 0,
+
+    /// <summary>That of the addresses below the split.</summary>
+    Low,
+
+    /// <summary>That of the addresses from the split on.</summary>
+    High,
+}
+
 /// <summary>Joins a region with a device.</summary>
 public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Device) : Operation
 {
@@ -8,6 +21,12 @@ public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Devi
 
     /// <summary>Which of the device's address spaces the region becomes; null: that of its requests without a PASID.</summary>
     public uint? Pasid { get; init; }
+
+    /// <summary>Which of two table bases leads to the tables.</summary>
+    public TableBase Base { get; init; }
+
+    /// <summary>The first address of the high base; null: the caller does not say.</summary>
+    public ulong? Split { get; init; }
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Association];
@@ -51,6 +70,9 @@ public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Ki
 
     /// <summary>Whether the device makes it under a requester id that no device has.</summary>
     public bool IsStray { get; init; }
+
+    /// <summary>Whether the request asks for supervisor privilege, which it needs a PASID for. No device is given that, whatever is mapped.</summary>
+    public bool IsPrivileged { get; init; }
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];

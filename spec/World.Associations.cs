@@ -15,6 +15,7 @@ public sealed partial record World
             .Aggregate(0UL, (sum, reservation) => sum + MostTables(table, reservation.Range));
         return new Refusals()
             .Must(Outcome.Invalid, vcm.IsFreed, Invariant.Isolation, "the region was freed")
+            .Must(Outcome.Invalid, associate.Base != TableBase.Only || associate.Split is not null, Invariant.TablesAreTruth, "no tables have two bases")
             .Must(Outcome.Invalid, associate.Pasid == 0, Invariant.Isolation, "PASID 0 is kept for requests without one")
             .Must(Outcome.Invalid, associate.Pasid >= (isBehindIommu ? Iommu.PasidCount : 0), Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
             .Must(Outcome.Invalid, isDirect && vcm.Kind != VcmKind.OneToOne, Invariant.TablesAreTruth, "the device has no IOMMU, and the region is not one-to-one")
@@ -97,12 +98,12 @@ public sealed partial record World
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
         if (access.Pasid is null && access.Device.Kind == ObjectKind.Device && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
-        bool isGranted = meaning is { } granted && granted.Grants(access.Kind);
+        bool isGranted = !access.IsPrivileged && meaning is { } granted && granted.Grants(access.Kind);
         ulong? expected = isGranted ? meaning!.Value.Target : null;
         if (seen.Reached == expected && (isGranted ? seen.Outcome == Outcome.None : IsDenial(access, seen.Outcome))) return Accept(isGranted ? next.Noted(access, isDone: true) : next);
-        bool mayBeStale = StaleAt(access.Device, access.Address, access.Pasid) is { } stale && stale.Grants(access.Kind) && seen.Reached == stale.Target;
+        bool mayBeStale = !access.IsPrivileged && StaleAt(access.Device, access.Address, access.Pasid) is { } stale && stale.Grants(access.Kind) && seen.Reached == stale.Target;
         if (mayBeStale && seen.Outcome == Outcome.None) return Accept(next);
-        string what = $"{access.Device} {(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind switch { Permissions.Read => "read", Permissions.Write => "wrote", _ => "fetched" })} at 0x{access.Address:x}";
+        string what = $"{access.Device} {(access.IsPrivileged ? "as supervisor " : "")}{(access.Pasid is { } pasid ? $"with PASID {pasid} " : "")}{(access.Kind switch { Permissions.Read => "read", Permissions.Write => "wrote", _ => "fetched" })} at 0x{access.Address:x}";
         if (seen.Reached is not { } reached)
         {
             if (!isGranted && seen.Outcome is Outcome.Fault or Outcome.Waits)
@@ -113,6 +114,8 @@ public sealed partial record World
         }
 
         string permitted = meaning is null ? "nothing is mapped there for it" : $"it is mapped to {meaning}";
+        // Whoever is let in with a privilege that no device has.
+        if (access.IsPrivileged && meaning?.Target == reached) return Refuse(Invariant.Permission, $"{what} and reached 0x{reached:x}; {permitted}, and no device has supervisor privilege");
         return Refuse(Name(access, reached, meaning), $"{what} and reached 0x{reached:x}; {permitted}");
     }
 

@@ -5,14 +5,13 @@ public sealed partial record World
 {
     /// <summary>
     /// Whether the contract says what the call comes to. It does not where the table of a prebuilt region ends before the region
-    /// does, which is its owner's to see to; there is no table to adopt where no device walks one; whoever adopts the table of
-    /// a deferred region would have to be told at the flush; and what a device without an IOMMU writes where it was given nothing
-    /// stops nobody.
+    /// does, which is its owner's to see to; there is no table to adopt where no device walks one; and what a device without an
+    /// IOMMU writes where it was given nothing stops nobody.
     /// </summary>
     /// <param name="operation">Its objects are known.</param>
     public bool IsDefined(Operation operation) => operation switch
     {
-        Adopt adopt => adopt.Kind != TableKind.Identity && !Vcms[OwnerOf(adopt.Source)].IsDeferred && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
+        Adopt adopt => adopt.Kind != TableKind.Identity && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
         DeviceAccess access => IsDefined(access),
         Deassociate deassociate => !EndsAdoptedTable(deassociate.Association),
         _ => true,
@@ -24,10 +23,12 @@ public sealed partial record World
     private Verdict<World> Judge(Adopt adopt, Observation seen)
     {
         TableKind kind = adopt.Kind ?? TableKind.SecondStage;
-        return new Refusals().Judge(this, seen.Outcome, () => Accept(this with
-        {
-            Vcms = Vcms.Add(adopt.Vcm, new(Vcms[adopt.Source].Range, VcmKind.Prebuilt) { Adopted = new(OwnerOf(adopt.Source), kind) }),
-        }));
+        return new Refusals()
+            .Must(Outcome.Invalid, Vcms[OwnerOf(adopt.Source)].IsDeferred, Invariant.NoStaleAccess, "the table is a deferred region's, whose flush nobody could be told of")
+            .Judge(this, seen.Outcome, () => Accept(this with
+            {
+                Vcms = Vcms.Add(adopt.Vcm, new(Vcms[adopt.Source].Range, VcmKind.Prebuilt) { Adopted = new(OwnerOf(adopt.Source), kind) }),
+            }));
     }
 
     private bool IsPrebuilt(ObjectId vcm) => Vcms[vcm].Kind == VcmKind.Prebuilt;

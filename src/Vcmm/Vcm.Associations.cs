@@ -20,8 +20,8 @@ public sealed partial class Vcm
     /// <param name="association">The association, not active.</param>
     /// <returns>
     /// <see cref="VcmmError.Busy"/> if the two are associated already under that PASID; <see cref="VcmmError.Invalid"/> if the
-    /// device is another manager's, its IOMMU does not have the format, the PASID or all addresses of the region, the format
-    /// is not the region's (one-to-one devices need a one-to-one region, a prebuilt region needs its own format), the region has
+    /// device is another manager's, its IOMMU does not have the format, the table base, the PASID or all addresses of the region, the format
+    /// is not the region's (one-to-one devices need a one-to-one region, a prebuilt region needs its own format), a prebuilt region's table has become a deferred region's, the region has
     /// been freed, or a reservation or a bound lies in one of the IOMMU's reserved regions, or a reservation has attributes, or memory beyond those, that the format cannot express;
     /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page; <see cref="VcmmError.HardwareFailure"/> if addresses in the
     /// IOMMU's reserved regions wait for a flush and that fails.
@@ -33,7 +33,8 @@ public sealed partial class Vcm
         association = null;
         if (device.Manager != Manager) return VcmmError.Invalid;
         TableFormat format = options.Format ?? device.Iommu.Formats[0];
-        if (!CanJoin(device.Iommu, format, options.Pasid)) return VcmmError.Invalid;
+        // No format has two bases.
+        if (options.Base != TableBase.Only || options.Split is not null || !CanJoin(device.Iommu, format, options.Pasid)) return VcmmError.Invalid;
         lock (_associationGate)
         {
             if (_freed) return VcmmError.Invalid;

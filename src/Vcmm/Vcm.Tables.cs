@@ -39,12 +39,15 @@ public sealed partial class Vcm
         if (TryGetTable(format, out _)) return VcmmError.None;
         if (_prebuilt is { } prebuilt)
         {
+            if (Manager.DeferredRoots.ContainsKey(prebuilt.Root)) return VcmmError.Invalid;
             Volatile.Write(ref _tables, [iommu.AdoptTable(format, prebuilt.Root)]);
             return VcmmError.None;
         }
 
         VcmmError error = iommu.TryCreateTable(format, Manager.Frames, out IPageTable? table);
-        return error == VcmmError.None ? TryAddTable(table!) : error;
+        if (error != VcmmError.None) return error;
+        if (IsDeferred(format)) Manager.DeferredRoots[table!.Root] = this;
+        return TryAddTable(table!);
     }
 
     /// <summary>
@@ -112,9 +115,14 @@ public sealed partial class Vcm
             }
         }
 
+        // Before the page can be another table's.
+        if (IsDeferred(table.Format)) Manager.DeferredRoots.TryRemove(table.Root, out _);
         table.Free();
         return VcmmError.None;
     }
+
+    // An identity has no pages that could be adopted.
+    private bool IsDeferred(TableFormat format) => Options.FlushQueue is not null && format != IdentityTable.Format;
 
     private sealed record PrebuiltTable(TableFormat Format, PhysAddr Root);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using Platform;
 using Vcmm.Allocation;
@@ -50,6 +51,9 @@ public sealed partial class VcmManager
     public IFrameSource Frames { get; }
 
     internal VcmManagerOptions Options { get; }
+
+    /// <summary>The root pages of the tables of deferred regions.</summary>
+    internal ConcurrentDictionary<PhysAddr, Vcm> DeferredRoots { get; } = new();
 
     /// <summary>Makes a device known.</summary>
     /// <param name="iommu">The IOMMU that translates its accesses.</param>
@@ -116,11 +120,15 @@ public sealed partial class VcmManager
     /// <param name="format">The table's.</param>
     /// <param name="root">Its root page. It lives longer than every association of the region.</param>
     /// <param name="vcm">The region.</param>
-    /// <returns><see cref="VcmmError.Invalid"/> if the range is not made of whole pages or the root is not a whole page.</returns>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if the range is not made of whole pages, the root is not a whole page, or the table is one of a region
+    /// of this manager that has a <see cref="VcmOptions.FlushQueue"/>: the queue may be flushed in the midst of any call, after which memory is
+    /// others', and before that nobody could call <see cref="Vcm.TryInvalidate"/>.
+    /// </returns>
     public VcmmError TryAdoptVcm(IovaRange range, TableFormat format, PhysAddr root, out Vcm? vcm)
     {
         vcm = null;
-        if (!IsWholePages(range) || !root.IsAligned(PageBytes)) return VcmmError.Invalid;
+        if (!IsWholePages(range) || !root.IsAligned(PageBytes) || DeferredRoots.ContainsKey(root)) return VcmmError.Invalid;
         vcm = new(this, range, format, root);
         return VcmmError.None;
     }

@@ -76,4 +76,29 @@ public sealed record AssociationOptions
     /// PASID. 0 is none: hardware keeps it for those.
     /// </summary>
     public Pasid? Pasid { get; init; }
+
+    /// <summary>
+    /// Which of two table bases leads to the region's table, in formats that have two, such as Arm's. None that an association can name
+    /// has: anything but <see cref="TableBase.Only"/> is refused with <see cref="VcmmError.Invalid"/>.
+    /// </summary>
+    public TableBase Base { get; init; }
+
+    /// <summary>
+    /// The first device address of the high base, in formats that have two; null: where the format says. Where there is one base,
+    /// any is refused with <see cref="VcmmError.Invalid"/>.
+    /// </summary>
+    public Iova? Split { get; init; }
+}
+
+/// <summary>A base from which an IOMMU finds a table.</summary>
+public enum TableBase
+{
+    /// <summary>All addresses have the same.</summary>
+    Only = 0,
+
+    /// <summary>That of the addresses below the split.</summary>
+    Low,
+
+    /// <summary>That of the addresses from the split on.</summary>
+    High,
 }

@@ -29,6 +29,13 @@ public interface IStrayDevice : IDmaDevice
     IDmaDevice Stray { get; }
 }
 
+/// <summary>A device whose requests with a PASID can ask for supervisor privilege.</summary>
+public interface IPrivilegedDevice : IDmaDevice
+{
+    /// <summary>The device with requests that do.</summary>
+    IDmaDevice Privileged { get; }
+}
+
 /// <summary>A device whose accesses may wait for a page.</summary>
 public interface IPagingDevice : IDmaDevice
 {

@@ -82,15 +82,17 @@ public sealed class SimulatedVtd : IVtdMachine
         _ => new Device(new(Iommu, DeviceMemory, id)),
     };
 
-    private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
+    private static PasidPrefix? Prefix(Pasid? pasid, bool isPrivileged = false) => pasid is { } given ? new(new(given.Value), isPrivileged) : null;
 
-    private sealed class Device(BusMaster<NonCoherentPort<Ram>, EagerSteps> master) : IDmaDevice
+    private sealed class Device(BusMaster<NonCoherentPort<Ram>, EagerSteps> master, bool isPrivileged = false) : IPrivilegedDevice
     {
         public StreamId Id => master.Source;
 
-        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
+        public IDmaDevice Privileged => new Device(master, isPrivileged: true);
 
-        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
+        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid, isPrivileged)).Ok;
+
+        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid, isPrivileged)).Ok;
     }
 
     /// <summary>A device whose transfers go through its queue.</summary>

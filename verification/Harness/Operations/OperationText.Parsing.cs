@@ -108,7 +108,13 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
-            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words)) { Kind = words.TryTakeKind(), Pasid = words.TryTakePasid() },
+            _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words))
+            {
+                Kind = words.TryTakeKind(),
+                Pasid = words.TryTakePasid(),
+                Base = words.TryTake("low") ? TableBase.Low : words.TryTake("high") ? TableBase.High : TableBase.Only,
+                Split = words.TryTake("split") ? words.TakeAddress() : null,
+            },
         };
     }
 
@@ -170,8 +176,9 @@ public static partial class OperationText
         if (device.Kind == ObjectKind.Core) return TakeCoreAccess(words, device, kind);
         if (device.Kind != ObjectKind.Device) throw words.Expected(what);
         bool isStray = words.TryTake("as-nobody");
+        bool isPrivileged = words.TryTake("as-supervisor");
         uint? pasid = words.TryTakePasid();
-        return new DeviceAccess(device, words.TakeAddress(), kind) { IsStray = isStray, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
+        return new DeviceAccess(device, words.TakeAddress(), kind) { IsStray = isStray, IsPrivileged = isPrivileged, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
     }
 
     private static CoreAccess TakeCoreAccess(Words words, ObjectId core, Permissions kind)

@@ -46,6 +46,8 @@ public sealed partial class InterestingStates
     public void Note(World world, DeviceAccess access, Observation seen)
     {
         if (access.IsStray) counts.Reach("an access was made under nobody's id");
+        if (access.IsPrivileged && world.Sees(access.Device, access.Address, access.Pasid) is { } meaning)
+            counts.Reach(meaning.SupervisorOnly ? "a supervisor-only page kept a request with the privilege out" : "a request with supervisor privilege was kept out");
         if (world.ModelOf(access.Device).IsTranslated) return;
         if (world.ActiveVcmOf(access.Device) is { } vcm && world.Sees(access.Device, access.Address) is not null)
         {

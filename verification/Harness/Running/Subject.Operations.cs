@@ -200,7 +200,13 @@ public sealed partial class Subject
     {
         Vcm vcm = Of(_vcms, associate.Vcm);
         Device device = DeviceOf(associate.Device);
-        var options = new AssociationOptions { Format = associate.Kind is { } kind ? FormatOf(kind) : null, Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null };
+        var options = new AssociationOptions
+        {
+            Format = associate.Kind is { } kind ? FormatOf(kind) : null,
+            Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null,
+            Base = (Vcmm.TableBase)associate.Base,
+            Split = associate.Split is { } split ? new Iova(split) : null,
+        };
         VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);
         return Seen(error);
@@ -226,6 +232,7 @@ public sealed partial class Subject
     {
         IDmaDevice device = Machine.Devices[access.Device.Number];
         if (access.IsStray) device = ((IStrayDevice)device).Stray;
+        if (access.IsPrivileged) device = ((IPrivilegedDevice)device).Privileged;
         if (access.MayAsk && _kinds[access.Device.Number] == DeviceKind.Paging && device is IPagingDevice paging) return Begin(paging, access);
         Pasid? pasid = access.Pasid is { } given ? new Pasid(given) : null;
         if (access.Kind == Permissions.Read)

@@ -98,6 +98,8 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
             throw new BadInputException($"step \"{step}\": devices and cores access offset 0x0, 0x808 or 0xff8 of a page");
         if (step.Operation is DeviceAccess { IsStray: true } stray && Topology.Devices[stray.Device.Number] != DeviceKind.Wild)
             throw new BadInputException($"step \"{step}\": {stray.Device} keeps to its own requester id; expected a device of kind wild");
+        if (step.Operation is DeviceAccess { IsPrivileged: true } privileged && (privileged.Pasid is null || privileged.IsStray || Topology.Devices[privileged.Device.Number] != DeviceKind.Plain))
+            throw new BadInputException($"step \"{step}\": only a device of kind plain asks for supervisor privilege, and only with a PASID");
         if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)
             throw new BadInputException($"step \"{step}\": whole words of 8 bytes are copied");
         if (step.Operation is AdvanceTime { Milliseconds: > MostMilliseconds })

@@ -148,6 +148,10 @@ internal static class Simplifications
                 // What is asked for last need not be all that was.
                 foreach (Attributes plainer in Plainer(o.Attributes).Where(plainer => plainer != Permissions.ReadWrite)) yield return o with { Attributes = plainer };
                 break;
+            case Associate o:
+                if (o.Base != TableBase.Only) yield return o with { Base = TableBase.Only };
+                if (o.Split is not null) yield return o with { Split = null };
+                break;
             case SetFaultHook o:
                 if (o.Kind is FaultHookKind.Retry or FaultHookKind.Back) yield return o with { Kind = FaultHookKind.Refuse };
                 break;
@@ -156,6 +160,7 @@ internal static class Simplifications
                 break;
             case DeviceAccess o:
                 if (o.IsStray) yield return o with { IsStray = false };
+                if (o.IsPrivileged) yield return o with { IsPrivileged = false };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
             case CoreAccess o:

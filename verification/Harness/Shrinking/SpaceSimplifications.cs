@@ -44,7 +44,8 @@ internal static class SpaceSimplifications
     private static Operation WithPasid(Operation operation, uint? pasid) => operation switch
     {
         Associate o => o with { Pasid = pasid },
-        DeviceAccess o => o with { Pasid = pasid },
+        // Without a PASID there is no way to ask for privilege.
+        DeviceAccess o => o with { Pasid = pasid, IsPrivileged = o.IsPrivileged && pasid is not null },
         _ => operation,
     };
 

@@ -109,6 +109,35 @@ public sealed class PrebuiltLaws
         Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(system.Manager.AddDevice(system.Driver, new(DeviceId)), out _));
     }
 
+    /// <summary>Its queue may be flushed in the midst of any call, and memory is others' before anybody could tell devices of an adopter.</summary>
+    [Fact]
+    public void The_table_of_a_deferred_region_is_not_adopted_as_long_as_it_is_one()
+    {
+        using var system = new VtdSystem();
+        TableFormat format = system.Driver.Formats[0];
+        Vcm deferred = system.Manager.CreateVcm(Range, new() { FlushQueue = new() });
+        Association association = deferred.Associate(system.Manager.AddDevice(system.Driver, new(0x30)));
+        Assert.True(deferred.TryGetTable(format, out IPageTable? table));
+        PhysAddr root = table!.Root;
+        Assert.Equal(VcmmError.Invalid, system.Manager.TryAdoptVcm(Range, format, root, out Vcm? adopter));
+        Assert.Null(adopter);
+        association.Deassociate();
+        Vcm early = system.Manager.AdoptVcm(Range, format, root);
+
+        // The page is the next table's root, of a deferred region again: who adopted it before cannot begin to use it.
+        Association again = deferred.Associate(association.Device);
+        Assert.True(deferred.TryGetTable(format, out table));
+        Assert.Equal(root, table!.Root);
+        Device device = system.Manager.AddDevice(system.Driver, new(DeviceId));
+        Assert.Equal(VcmmError.Invalid, early.TryAssociate(device, out _));
+        again.Deassociate();
+        Vcm strict = system.Manager.CreateVcm(Range);
+        strict.Associate(association.Device);
+        Assert.True(strict.TryGetTable(format, out table));
+        Assert.Equal(root, table!.Root);
+        Assert.Equal(VcmmError.None, early.TryAssociate(device, out _));
+    }
+
     private static Vcm Adopt(VtdSystem system, Vcm owner)
     {
         TableFormat format = system.Driver.Formats[0];

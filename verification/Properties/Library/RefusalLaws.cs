@@ -106,6 +106,24 @@ public sealed class RefusalLaws : IDisposable
         Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(_system.AddDevice(_system.AddIommu()), out _));
     }
 
+    /// <summary>No format has two table bases. What would be ignored is refused.</summary>
+    [Theory]
+    [InlineData(TableBase.Low, null)]
+    [InlineData(TableBase.High, null)]
+    [InlineData(TableBase.Low, 1UL << 31)]
+    [InlineData(TableBase.High, 1UL << 31)]
+    [InlineData(TableBase.Only, 1UL << 31)]
+    [InlineData((TableBase)3, null)]
+    public void An_association_that_names_a_table_base_or_a_split_is_refused(TableBase @base, ulong? split)
+    {
+        Vcm vcm = _system.Manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Device device = _system.AddDevice(_system.AddIommu());
+        var options = new AssociationOptions { Base = @base, Split = split is { } address ? new Iova(address) : null };
+        Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(device, options, out Association? association));
+        Assert.Null(association);
+        Assert.Equal(VcmmError.None, vcm.TryAssociate(device, options with { Base = TableBase.Only, Split = null }, out _));
+    }
+
     [Fact]
     public void A_region_that_ends_where_the_iommu_ends_can_be_associated_and_one_page_more_cannot()
     {

@@ -87,13 +87,15 @@ internal static class AttributeFaults
             public void Dispose() => right.Dispose();
         }
 
-        private sealed class Device(IDmaDevice right, IVtdMachine machine) : IDmaDevice
+        private sealed class Device(IDmaDevice right, IVtdMachine machine) : IPrivilegedDevice
         {
             // VT-d specification, "Scalable-Mode Root Entry", "Scalable-Mode Context Entry" (RID_PRIV is bit 84), "Scalable-Mode PASID
             // Directory Entry", "Scalable-Mode PASID Table Entry" (SRE is bit 128).
             private const ulong RootAddress = 0x20, Frame = ~0xFFFUL, RidPrivilege = 1UL << 20, SupervisorEnable = 1, ContextBytes = 32;
 
             public StreamId Id => right.Id;
+
+            public IDmaDevice Privileged => ((IPrivilegedDevice)right).Privileged;
 
             public bool Read(Iova address, Span<byte> destination, Pasid? pasid)
             {

@@ -458,9 +458,11 @@ internal sealed class WritesThrough(IBench inner, bool isOwnedUp, ulong astray =
         public void Write64(uint offset, ulong value) => right.Write64(offset, value);
     }
 
-    private sealed class Device(IDmaDevice right, IPhysicalMemory memory, bool isOwnedUp, ulong astray) : IDmaDevice
+    private sealed class Device(IDmaDevice right, IPhysicalMemory memory, bool isOwnedUp, ulong astray) : IPrivilegedDevice
     {
         public StreamId Id => right.Id;
+
+        public IDmaDevice Privileged => ((IPrivilegedDevice)right).Privileged;
 
         public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => right.Read(address, destination, pasid);
 

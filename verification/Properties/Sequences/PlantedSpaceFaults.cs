@@ -52,6 +52,11 @@ internal static class PlantedSpaceFaults
         {
             Topology = Scalable,
         },
+        new("an address space that lets supervisor privilege in", Invariant.Permission, 7, SubjectParts.Own)
+        {
+            Topology = Scalable,
+            Bench = static bench => new EditsMemory(bench, EnablesSupervisors),
+        },
         new("those that have adopted a table are not told", Invariant.NoStaleAccess, 11,
             new() { Iommu = static iommu => new ForgetsAdopters(iommu) })
         {
@@ -60,6 +65,10 @@ internal static class PlantedSpaceFaults
             OrElse = Invariant.FrameSafety,
         },
     ];
+
+    // VT-d specification, "Scalable-Mode PASID Table Entry": bits 191:128 are the first stage's root, SRE in bit 128, FLPM in bits 131:130, WPE in bit 132.
+    private static ulong EnablesSupervisors(PhysAddr address, ulong value) =>
+        address.Value % 64 == 16 && (value & 0xFFF & ~4UL) == 0x10 && value >> 12 != 0 ? value | 1 : value;
 
     // VT-d specification, "Queued Invalidation Interface": the type is in bits 3:0, the granularity in bits 5:4, a PASID in bits 51:32.
     private const ulong PasidIotlbType = 6, PasidCacheType = 7, OnePasid = 1 << 4;

@@ -231,6 +231,37 @@ public sealed class TableChangeLaws : IDisposable
     }
 
     [Fact]
+    public void A_broken_leaf_that_is_put_back_costs_no_table_page()
+    {
+        PageTable<OddFormat, WatchedMemory> table = Create<OddFormat>(new(OddFormat.Encoding, 4, 0b1010));
+        Map(table, PhysRange.FromLength(Data, 16 * Page));
+        ulong free = _frames.FreeBytes;
+        Split(table, Second);
+        Assert.True(_gather.HasBroken && _frames.FreeBytes < free);
+        table.Relink(_gather);
+        _watch.AssertVisible("after a break that was taken back");
+        Assert.Equal(16 * Page, Assert.Single(table.Leaves()).Range.ByteCount);
+        Assert.Equal(free, _frames.FreeBytes);
+    }
+
+    [Fact]
+    public void What_was_changed_twice_becomes_what_it_was_first()
+    {
+        var pages = new TablePagePool();
+        Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 8));
+        foreach (PhysAddr target in (PhysAddr[])[Data, Data + Large])
+        {
+            _table.Map(new(0), [PhysRange.FromLength(target, Page)], Access.Read, pages);
+            _table.Unmap(Whole, _gather);
+        }
+
+        _table.Relink(_gather);
+        Assert.True(_table.TryWalk(new(0), out Translation translation));
+        Assert.Equal(Data, translation.Address);
+        pages.ReturnAll(_frames);
+    }
+
+    [Fact]
     public void A_page_is_never_mapped_through_a_table_that_was_unlinked_before()
     {
         PhysRange[] memory = [PhysRange.FromLength(Data, Page)];
