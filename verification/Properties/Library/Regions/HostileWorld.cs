@@ -37,7 +37,10 @@ internal sealed class HostileWorld
         Association idle = Region.Associate(Manager.AddDevice(_iommu, new(2)), new() { Format = LedgerIommu.FirstStage, Pasid = new(3) });
         Association dropped = Region.Associate(Manager.AddDevice(_iommu, new(3)));
         dropped.Deassociate();
-        Region.TryGetTable(LedgerIommu.SecondStage, out IPageTable? table);
+        // A deferred region's table is not adopted.
+        Vcm owner = Manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Association owned = owner.Associate(Manager.AddDevice(_iommu, new(5)));
+        owner.TryGetTable(LedgerIommu.SecondStage, out IPageTable? table);
         Vcm prebuilt = Manager.AdoptVcm(IovaRange.FromLength(new(0), 1UL << 30), LedgerIommu.SecondStage, table!.Root);
 
         PhysicalAllocation backing = Manager.Allocate(4 * Page, ChunkSizes.Size4K, scattered: true);
@@ -65,8 +68,8 @@ internal sealed class HostileWorld
         Bound freedBound = Region.CreateBound(2 * Page);
         freedBound.Free();
         Binding binding = Region.Bind(Page);
-        _regions.AddRange([Region, oneToOne, everything, prebuilt]);
-        _associations.AddRange([active, idle]);
+        _regions.AddRange([Region, oneToOne, everything, owner, prebuilt]);
+        _associations.AddRange([active, idle, owned]);
 
         var foreign = new VcmManager(new FrameAllocator(ram.Range));
         Vcm foreignRegion = foreign.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
