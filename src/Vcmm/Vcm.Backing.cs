@@ -175,6 +175,7 @@ public sealed partial class Vcm
         }
         catch (Exception)
         {
+            // The same as an error that is returned: what stands then is decided below.
         }
 #pragma warning restore CA1031
 
@@ -342,6 +343,7 @@ public sealed partial class Vcm
         }
         catch (Exception)
         {
+            // The same as an error that is returned: what stands then is decided below.
         }
 #pragma warning restore CA1031
 
