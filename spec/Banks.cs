@@ -37,6 +37,14 @@ public sealed partial record World
         return sum;
     }
 
+    /// <summary>What is free of the memory that may be given, in pieces none of which lies in two banks.</summary>
+    private IEnumerable<AddressRange> PiecesOf(BankRequest request, IEnumerable<AddressRange> free) => Setup.Banks.Length == 0
+        ? free
+        : from range in free
+          from bank in Setup.Banks
+          where request.Admits(bank) && bank.Range.Overlaps(range)
+          select new AddressRange(Math.Max(bank.Range.First, range.First), Math.Min(bank.Range.Last, range.Last));
+
     /// <summary>What is wrong with where memory lies that a call gave; null: nothing.</summary>
     private string? WhyNotFrom(BankRequest from, IEnumerable<AddressRange> chunks)
     {

@@ -134,4 +134,7 @@ public readonly record struct Surroundings(ulong FreeBytes, bool MemoryFails = f
 {
     /// <summary>What was free of each bank, in their order; default: that is not known.</summary>
     public ImmutableArray<ulong> FreeInBanks { get; init; }
+
+    /// <summary>Where it was free, in the order of addresses, each as long as it goes or to the end of a bank; default: that is not known.</summary>
+    public ImmutableArray<AddressRange> FreeMemory { get; init; }
 }

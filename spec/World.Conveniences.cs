@@ -52,9 +52,8 @@ public sealed partial record World
             .With(refusals => isOneToOne ? refusals : Allocatable(refusals, bind.ByteCount, bind.ChunkSizes, bind.From, surroundings))
             .With(refusals => isOneToOne ? refusals : Placeable(refusals, bind.Vcm, bind.ByteCount, PageBytes))
             .With(refusals => isOneToOne ? FromBanks(refusals, bind.From, bind.ByteCount, surroundings) : refusals)
-            // Whether a piece of memory is free at addresses that are free in the region is not known here.
-            .May(Outcome.NoSpace, isOneToOne)
-            .May(Outcome.NoMemory, isOneToOne || surroundings.MemoryFails || (HasTable(bind.Vcm) && isShort))
+            .With(refusals => isOneToOne ? PlaceableInMemory(refusals, bind, surroundings) : refusals)
+            .May(Outcome.NoMemory, surroundings.MemoryFails || (HasTable(bind.Vcm) && isShort))
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Judge(this, seen.Outcome, () =>
             {
@@ -69,6 +68,21 @@ public sealed partial record World
                 return Accept(With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
                     .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Attributes).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));
             });
+    }
+
+    /// <summary>Why there is no place for it that is free both in a one-to-one region and in memory.</summary>
+    private Refusals PlaceableInMemory(Refusals refusals, Bind bind, Surroundings surroundings)
+    {
+        if (bind.ByteCount == 0) return refusals;
+        // What is free may lie in pieces that are too small, and where the region has nothing free.
+        if (surroundings.FreeMemory.IsDefault) return refusals.May(Outcome.NoSpace, true).May(Outcome.NoMemory, true);
+        AddressRange[] pieces = [.. PiecesOf(bind.From, surroundings.FreeMemory).Where(piece => piece.Last - piece.First >= bind.ByteCount - 1)];
+        AddressRange[] gaps = [.. Gaps(bind.Vcm)];
+        bool fits = pieces.Any(piece => gaps.Any(gap =>
+            Math.Max(piece.First, gap.First) is var first && Math.Min(piece.Last, gap.Last) is var last && first <= last && last - first >= bind.ByteCount - 1));
+        return refusals
+            .Must(Outcome.NoMemory, pieces.Length == 0, Invariant.Conservation, "no free piece of memory is that long")
+            .Must(Outcome.NoSpace, pieces.Length != 0 && !fits, Invariant.NoOverlap, "the region has nothing free where memory is free");
     }
 
     private Verdict<World> Judge(Unbind unbind, Observation seen, Surroundings surroundings)

@@ -183,44 +183,4 @@ public sealed partial class Vcm
         binding = error == VcmmError.None ? new(reservation, memory) : default;
         return error;
     }
-
-    /// <summary>Pieces whose addresses are taken in the region are held until one is found that is not, so that none comes twice.</summary>
-    private VcmmError TryBindOneToOne(ulong byteCount, MappingAttributes attributes, MemoryOptions options, out Binding binding)
-    {
-        binding = default;
-        var unusable = new List<PhysicalAllocation>();
-        var within = new PhysRange(new(Range.First.Value), new(Range.Last.Value));
-        VcmmError error = VcmmError.NoSpace;
-        while (error == VcmmError.NoSpace)
-        {
-            error = Manager.TryAllocatePiece(byteCount, VcmManager.PageBytes, options.From, within, out PhysicalAllocation? memory);
-            if (error != VcmmError.None)
-            {
-                // All that is free lies where the region has nothing free.
-                if (error == VcmmError.NoMemory && (unusable.Count != 0 || IsElsewhere(byteCount, options.From))) error = VcmmError.NoSpace;
-                break;
-            }
-
-            IovaRange range = IovaRange.FromLength(new(memory!.Segments[0].First.Value), byteCount);
-            error = Range.Contains(range) ? TryMap(memory, attributes, VcmManager.PageBytes, out Reservation reservation) : Refuse(out reservation);
-            if (error == VcmmError.None) binding = new(reservation, memory);
-            else unusable.Add(memory);
-        }
-
-        foreach (PhysicalAllocation memory in unusable) memory.Free();
-        return error;
-    }
-
-    private bool IsElsewhere(ulong byteCount, Allocation.MemoryRequest from)
-    {
-        bool isThere = Manager.TryAllocateContiguous(byteCount, VcmManager.PageBytes, from, out PhysicalAllocation? memory) == VcmmError.None;
-        memory?.Free();
-        return isThere;
-    }
-
-    private static VcmmError Refuse(out Reservation reservation)
-    {
-        reservation = default;
-        return VcmmError.NoSpace;
-    }
 }

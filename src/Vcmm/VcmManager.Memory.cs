@@ -85,18 +85,43 @@ public sealed partial class VcmManager
     /// <see cref="VcmmError.NoMemory"/> if there is no such piece. Then nothing is taken.
     /// </returns>
     /// <remarks>A source that is not an <see cref="IContiguousFrameSource"/> has pieces of a power of two only, up to 1 GiB.</remarks>
-    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest from, out PhysicalAllocation? memory) =>
-        TryAllocatePiece(byteCount, alignment, from, null, out memory);
-
-    /// <summary>Within bounds, where the source can look there only; a piece of another source may lie outside.</summary>
-    internal VcmmError TryAllocatePiece(ulong byteCount, ulong alignment, MemoryRequest from, PhysRange? within, out PhysicalAllocation? memory)
+    public VcmmError TryAllocateContiguous(ulong byteCount, ulong alignment, MemoryRequest from, out PhysicalAllocation? memory)
     {
         memory = null;
         if (byteCount == 0 || byteCount % PageBytes != 0) return VcmmError.Invalid;
         if (!BitOperations.IsPow2(alignment) || alignment is < PageBytes or > 1UL << 30) return VcmmError.Invalid;
-        VcmmError error = TryTakePiece(byteCount, alignment, from, within, out PhysAddr first);
+        VcmmError error = TryTakePiece(byteCount, alignment, from, out PhysAddr first);
         if (error == VcmmError.None) memory = Remember(new(this, Frames, [PhysRange.FromLength(first, byteCount)]));
         return error;
+    }
+
+    /// <summary>Allocates this very piece.</summary>
+    /// <returns><see cref="VcmmError.NoMemory"/> if part of it is taken. Then nothing is taken.</returns>
+    internal VcmmError TryAllocateAt(IContiguousFrameSource frames, PhysRange range, out PhysicalAllocation? memory)
+    {
+        VcmmError error = frames.TryAllocateAt(range);
+        memory = error == VcmmError.None ? Remember(new(this, Frames, [range])) : null;
+        return error;
+    }
+
+    /// <summary>Where memory such as is asked for may lie, in the order in which it is taken.</summary>
+    /// <returns><see cref="VcmmError.NotFound"/> if no bank is such as is asked for.</returns>
+    internal VcmmError TryListBanks(MemoryRequest from, out List<PhysRange> banks)
+    {
+        banks = [];
+        if (Frames is IBankedFrameSource banked)
+        {
+            foreach (MemoryBank bank in banked.Banks)
+            {
+                if (from.Admits(bank)) banks.Add(bank.Range);
+            }
+        }
+        else if (from == default)
+        {
+            banks.Add(new(new(0), new(ulong.MaxValue)));
+        }
+
+        return banks.Count == 0 ? VcmmError.NotFound : VcmmError.None;
     }
 
     /// <summary>Allocates physical memory of one piece.</summary>
@@ -235,24 +260,12 @@ public sealed partial class VcmManager
         return from == default ? Frames.TryAllocate(byteCount, out block) : VcmmError.NotFound;
     }
 
-    private VcmmError TryTakePiece(ulong byteCount, ulong alignment, MemoryRequest from, PhysRange? within, out PhysAddr first)
+    private VcmmError TryTakePiece(ulong byteCount, ulong alignment, MemoryRequest from, out PhysAddr first)
     {
-        if (Frames is IBankedFrameSource banked)
-        {
-            return within is { } some
-                ? banked.TryAllocateWithin(byteCount, alignment, from, some, out first)
-                : banked.TryAllocateContiguous(byteCount, alignment, from, out first);
-        }
-
+        if (Frames is IBankedFrameSource banked) return banked.TryAllocateContiguous(byteCount, alignment, from, out first);
         first = default;
         if (from != default) return VcmmError.NotFound;
-        if (Frames is IContiguousFrameSource contiguous)
-        {
-            return within is { } some
-                ? contiguous.TryAllocateWithin(byteCount, alignment, some, out first)
-                : contiguous.TryAllocateContiguous(byteCount, alignment, out first);
-        }
-
+        if (Frames is IContiguousFrameSource contiguous) return contiguous.TryAllocateContiguous(byteCount, alignment, out first);
         bool isBlock = BitOperations.IsPow2(byteCount) && byteCount >= alignment && byteCount <= 1UL << 30;
         return isBlock ? Frames.TryAllocate(byteCount, out first) : VcmmError.NoMemory;
     }

@@ -122,6 +122,21 @@ public sealed class BankedFrames : IBankedFrameSource
     }
 
     /// <inheritdoc/>
+    /// <remarks>The lowest of the first bank, in the order in which they are asked, that has any there.</remarks>
+    public VcmmError TryFindWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
+    {
+        block = default;
+        VcmmError error = VcmmError.NoMemory;
+        foreach (FrameAllocator frames in _frames)
+        {
+            error = frames.TryFindWithin(byteCount, alignment, within, out block);
+            if (error != VcmmError.NoMemory) return error;
+        }
+
+        return error;
+    }
+
+    /// <inheritdoc/>
     public VcmmError TryAllocateAt(PhysRange range) =>
         TryFind(range.First, out int bank) ? _frames[bank].TryAllocateAt(range) : VcmmError.Invalid;
 

@@ -9,8 +9,8 @@ namespace Vcmm.Allocation;
 /// 128 KiB, aligned to it.
 /// </summary>
 /// <remarks>
-/// <para><b>Promise.</b> What is kept counts as free: before a request is refused, and for a request at an address, all of it
-/// goes back to the allocator behind. Which end of the space is preferred matters where ranges are taken from there; a range at
+/// <para><b>Promise.</b> What is kept counts as free: before a request is refused, before a look, and for a request at an address, all
+/// of it goes back to the allocator behind. Which end of the space is preferred matters where ranges are taken from there; a range at
 /// hand is used first. A range is taken back only as it was handed out, whole and once.</para>
 /// <para><b>Cost.</b> A hit takes one lock that only threads of the same slot share, and writes to no memory that others use. To give
 /// back what a thread of another slot was handed costs a look into the slots, one by one. 11 to 22 bytes a range handed out, for lengths
@@ -82,6 +82,17 @@ public sealed class CachedRangeAllocator : IRangeAllocator
                 error = _inner.TryAllocate(byteCount, alignment, placement, within, out range);
             if (error == VcmmError.None) Know(range);
             return error;
+        }
+    }
+
+    /// <inheritdoc/>
+    public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range)
+    {
+        lock (_gate)
+        {
+            // The lowest place may be at hand, or half of it.
+            GiveBackAll(0);
+            return _inner.TryFind(byteCount, alignment, within, out range);
         }
     }
 

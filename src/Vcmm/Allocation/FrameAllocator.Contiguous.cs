@@ -13,21 +13,28 @@ public sealed partial class FrameAllocator
     /// <inheritdoc/>
     public VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
     {
+        VcmmError error = TryMeasure(byteCount, alignment, within, out Wanted wanted);
         block = default;
-        if (byteCount == 0 || byteCount % FrameBytes != 0) return VcmmError.Invalid;
-        if (!BitOperations.IsPow2(alignment) || alignment > LargestBlockBytes) return VcmmError.Invalid;
-        if (byteCount > Bank.ByteCount || !within.Overlaps(Bank)) return VcmmError.NoMemory;
-        int count = (int)(byteCount >> FrameLog2);
-        int aligned = (int)Math.Max(1, alignment >> FrameLog2);
+        if (error != VcmmError.None) return error;
         bool isAnywhere = within.Contains(Bank);
-        // A frame that a bound cuts is outside.
-        int low = within.First.Value <= Bank.First.Value ? 0 : (int)((within.First.Value - Bank.First.Value + FrameBytes - 1) >> FrameLog2);
-        int high = within.Last.Value >= Bank.Last.Value ? _heads.Length : (int)((within.Last.Value - Bank.First.Value + 1) >> FrameLog2);
         lock (_gate)
         {
-            if (!(isAnywhere && TryFindInBlock(count, aligned, out int frame)) && !TryFindAcrossBlocks(count, aligned, low, high, out frame))
-                return VcmmError.NoMemory;
-            TakeFrames(frame, count);
+            if (!(isAnywhere && TryFindInBlock(wanted, out int frame)) && !TryFindAcrossBlocks(wanted, out frame)) return VcmmError.NoMemory;
+            TakeFrames(frame, wanted.Count);
+            block = AddressOf(frame);
+            return VcmmError.None;
+        }
+    }
+
+    /// <inheritdoc/>
+    public VcmmError TryFindWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block)
+    {
+        VcmmError error = TryMeasure(byteCount, alignment, within, out Wanted wanted);
+        block = default;
+        if (error != VcmmError.None) return error;
+        lock (_gate)
+        {
+            if (!TryFindAcrossBlocks(wanted, out int frame)) return VcmmError.NoMemory;
             block = AddressOf(frame);
             return VcmmError.None;
         }
@@ -48,33 +55,49 @@ public sealed partial class FrameAllocator
         }
     }
 
+    /// <summary>What is asked for, in frames of the bank.</summary>
+    private VcmmError TryMeasure(ulong byteCount, ulong alignment, PhysRange within, out Wanted wanted)
+    {
+        wanted = default;
+        if (byteCount == 0 || byteCount % FrameBytes != 0) return VcmmError.Invalid;
+        if (!BitOperations.IsPow2(alignment) || alignment > LargestBlockBytes) return VcmmError.Invalid;
+        if (byteCount > Bank.ByteCount || !within.Overlaps(Bank)) return VcmmError.NoMemory;
+        // A frame that a bound cuts is outside.
+        int low = within.First.Value <= Bank.First.Value ? 0 : (int)((within.First.Value - Bank.First.Value + FrameBytes - 1) >> FrameLog2);
+        int high = within.Last.Value >= Bank.Last.Value ? _heads.Length : (int)((within.Last.Value - Bank.First.Value + 1) >> FrameLog2);
+        if (low >= high) return VcmmError.NoMemory;
+        wanted = new((int)(byteCount >> FrameLog2), (int)Math.Max(1, alignment >> FrameLog2), low, high);
+        return VcmmError.None;
+    }
+
     /// <summary>A block of this order holds the frames wherever they must be aligned to.</summary>
-    private bool TryFindInBlock(int count, int aligned, out int frame)
+    private bool TryFindInBlock(in Wanted wanted, out int frame)
     {
         frame = None;
-        for (int order = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(count, aligned))); order <= MaxOrder && frame == None; order++)
+        for (int order = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(wanted.Count, wanted.Aligned))); order <= MaxOrder && frame == None; order++)
             frame = _freeLists[order];
         return frame != None;
     }
 
-    /// <summary>Reads the bank for free blocks side by side, of which as much counts as lies from <paramref name="low"/> to below <paramref name="high"/>.</summary>
-    private bool TryFindAcrossBlocks(int count, int aligned, int low, int high, out int frame)
+    /// <summary>Reads the bank, as far as the bounds go, for free blocks side by side.</summary>
+    private bool TryFindAcrossBlocks(in Wanted wanted, out int frame)
     {
         TryJoinAtHand(0);
-        ulong mask = (ulong)aligned - 1;
-        int start = 0;
-        int end = 0;
-        while (end < high)
+        ulong mask = (ulong)wanted.Aligned - 1;
+        // What the first frame lies in may begin before the bounds.
+        int start = _heads.AsSpan(0, wanted.Low + 1).LastIndexOfAnyExcept(Inside);
+        int end = start;
+        while (end < wanted.High)
         {
             byte head = _heads[end];
             int order = head & OrderMask;
             bool isFree = (head & FreeHead) != 0;
             end += order == AnyLength ? _next[end] : 1 << order;
             if (!isFree) start = end;
-            ulong first = (_firstFrame + (ulong)Math.Max(start, low) + mask & ~mask) - _firstFrame;
-            int usable = Math.Min(end, high);
+            ulong first = (_firstFrame + (ulong)Math.Max(start, wanted.Low) + mask & ~mask) - _firstFrame;
+            int usable = Math.Min(end, wanted.High);
             frame = (int)Math.Min(first, (ulong)usable);
-            if (usable - frame >= count) return true;
+            if (usable - frame >= wanted.Count) return true;
         }
 
         frame = None;
@@ -152,4 +175,7 @@ public sealed partial class FrameAllocator
 
     private int LargestOrder(int frame, int end) =>
         Math.Min(MaxOrder, Math.Min(BitOperations.TrailingZeroCount(_firstFrame + (ulong)frame), BitOperations.Log2((uint)(end - frame))));
+
+    /// <summary>So many frames, the first a multiple of so many, from <see cref="Low"/> to below <see cref="High"/>.</summary>
+    private readonly record struct Wanted(int Count, int Aligned, int Low, int High);
 }

@@ -21,6 +21,14 @@ public interface IContiguousFrameSource : IFrameSource
     /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoMemory"/> if no free place within the bounds fits.</returns>
     VcmmError TryAllocateWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block);
 
+    /// <summary>Looks for the lowest contiguous memory within bounds that is free, and takes none: another thread may take it first.</summary>
+    /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
+    /// <param name="alignment">A power of two up to 1 GiB; less than 4 KiB is 4 KiB.</param>
+    /// <param name="within">All of it lies in here; it may reach beyond what is under management.</param>
+    /// <param name="block">Its first byte, a multiple of <paramref name="alignment"/>: what <see cref="TryAllocateAt"/> would take.</param>
+    /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoMemory"/> if no free place within the bounds fits.</returns>
+    VcmmError TryFindWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block);
+
     /// <summary>Takes this very range. <see cref="IFrameSource.TryFree"/> of its first byte takes it back as one block.</summary>
     /// <param name="range">Whole 4 KiB frames.</param>
     /// <returns>

@@ -23,6 +23,14 @@ public interface IRangeAllocator
     /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoSpace"/> if no free place within the bounds fits.</returns>
     VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range);
 
+    /// <summary>Looks for the lowest place that is free, and takes nothing: another thread may take it first.</summary>
+    /// <param name="byteCount">Not 0.</param>
+    /// <param name="alignment">A power of two; the range's first address is a multiple of it.</param>
+    /// <param name="within">The range lies in here; it may reach beyond the space.</param>
+    /// <param name="range">What <see cref="TryAllocateAt"/> would take.</param>
+    /// <returns><see cref="VcmmError.Invalid"/>, or <see cref="VcmmError.NoSpace"/> if no free place within the bounds fits.</returns>
+    VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range);
+
     /// <summary>Takes this very range.</summary>
     /// <returns><see cref="VcmmError.Invalid"/> if it lies outside, <see cref="VcmmError.NoSpace"/> if part of it is taken.</returns>
     VcmmError TryAllocateAt(IovaRange range);

@@ -55,6 +55,25 @@ public sealed class RangeAllocator : IRangeAllocator
     }
 
     /// <inheritdoc/>
+    public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range)
+    {
+        range = default;
+        if (byteCount == 0 || !BitOperations.IsPow2(alignment)) return VcmmError.Invalid;
+        var request = new GapRequest(byteCount, alignment, Placement.BottomUp, within);
+        _gate.Enter();
+        try
+        {
+            if (!_free.TryFind(request, out GapPlace place)) return VcmmError.NoSpace;
+            range = new(new(place.First), new(unchecked(place.First + (byteCount - 1))));
+            return VcmmError.None;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <inheritdoc/>
     public VcmmError TryAllocateAt(IovaRange range)
     {
         if (!Space.Contains(range)) return VcmmError.Invalid;

@@ -49,6 +49,10 @@ public abstract class PassingFrames(IBankedFrameSource inner) : IBankedFrameSour
         request == default ? TryAllocateWithin(byteCount, alignment, within, out block) : inner.TryAllocateWithin(byteCount, alignment, request, within, out block);
 
     /// <inheritdoc/>
+    public virtual VcmmError TryFindWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block) =>
+        inner.TryFindWithin(byteCount, alignment, within, out block);
+
+    /// <inheritdoc/>
     public virtual VcmmError TryAllocateAt(PhysRange range) => inner.TryAllocateAt(range);
 
     /// <inheritdoc/>

@@ -108,6 +108,9 @@ public sealed class SequenceRunner
         Operation operation = step.Operation;
         if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
         ImmutableArray<ulong> free = [.. _subject.Frames.Banks.Select(_subject.Frames.FreeBytesOf)];
+        // Only then does it matter, and it takes time to say.
+        bool isPlaced = operation is Bind { Vcm: var vcm } && _world.Vcms.TryGetValue(vcm, out VcmState? region) && region.Kind == VcmKind.OneToOne;
+        ImmutableArray<AddressRange> freeMemory = isPlaced ? [.. _subject.Frames.Free.Select(static range => new AddressRange(range.First.Value, range.Last.Value))] : default;
         string text = step.ToString();
         Observation seen;
         World before = _world;
@@ -126,7 +129,7 @@ public sealed class SequenceRunner
         }
 
         if (_subject.QuarantineCount is var waiting && (waiting != 0 || !_world.Quarantine.IsEmpty)) seen = seen with { Quarantined = waiting };
-        var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed) { FreeInBanks = free };
+        var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed) { FreeInBanks = free, FreeMemory = freeMemory };
         _hardwareHasFailed |= surroundings.HardwareFails;
         _subject.Mishaps.Arm(null);
         _lines.Add((text, seen.ToString()));

@@ -44,6 +44,32 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
         }
     }
 
+    /// <summary>What is not handed out, in the order of addresses.</summary>
+    public IReadOnlyList<PhysRange> Free
+    {
+        get
+        {
+            var free = new List<PhysRange>();
+            lock (_gate)
+            {
+                foreach (PhysRange bank in Banks.Select(static bank => bank.Range).OrderBy(static bank => bank.First))
+                {
+                    ulong next = bank.First.Value;
+                    foreach ((ulong first, ulong byteCount) in _live)
+                    {
+                        if (!bank.Contains(new PhysAddr(first))) continue;
+                        if (first > next) free.Add(new(new(next), new(first - 1)));
+                        next = first + byteCount;
+                    }
+
+                    if (next <= bank.Last.Value) free.Add(new(new(next), bank.Last));
+                }
+            }
+
+            return free;
+        }
+    }
+
     /// <summary>An operation begins.</summary>
     public void Begin() => _reach = null;
 
@@ -95,6 +121,9 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
         if (error == VcmmError.None) Note(PhysRange.FromLength(block, byteCount));
         return error;
     }
+
+    /// <inheritdoc/>
+    public VcmmError TryFindWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block) => inner.TryFindWithin(byteCount, alignment, within, out block);
 
     /// <inheritdoc/>
     public VcmmError TryAllocateAt(PhysRange range)

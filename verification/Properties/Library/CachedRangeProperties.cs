@@ -196,6 +196,8 @@ public sealed class CachedRangeProperties
             return inner.TryAllocate(byteCount, alignment, placement, within, out range);
         }
 
+        public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) => inner.TryFind(byteCount, alignment, within, out range);
+
         public VcmmError TryAllocateAt(IovaRange range) => inner.TryAllocateAt(range);
 
         public VcmmError TryFree(IovaRange range) => inner.TryFree(range);
@@ -216,6 +218,8 @@ public sealed class CachedRangeProperties
             Calls++;
             return inner.TryAllocate(byteCount, alignment, placement, within, out range);
         }
+
+        public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) => inner.TryFind(byteCount, alignment, within, out range);
 
         public VcmmError TryAllocateAt(IovaRange range) => inner.TryAllocateAt(range);
 

@@ -78,9 +78,12 @@ public sealed class ContiguousFrameProperties
                     var within = new PhysRange(new(isCut ? lowest + 1 : lowest), new(lowest + (ulong)span * FrameBytes - (isCut ? 2UL : 1)));
                     (int from, int until) = isCut ? (low + 1, low + span - 1) : (low, low + span);
                     if (within.Last.Value < within.First.Value) break;
+                    int[] places = [.. Enumerable.Range(Math.Max(0, from), Math.Max(0, Math.Min(until, frameCount) - Math.Max(0, from)))
+                        .Where(frame => frame + count <= Math.Min(until, frameCount) && map.IsFree(frame, count) && map.AddressOf(frame) % (FrameBytes << alignmentLog2) == 0)];
+                    bool fits = places.Length != 0;
+                    error = frames.TryFindWithin((ulong)count * FrameBytes, FrameBytes << alignmentLog2, within, out block);
+                    Assert.Equal(fits ? (VcmmError.None, map.AddressOf(places[0])) : (VcmmError.NoMemory, 0), (error, block.Value));
                     error = frames.TryAllocateWithin((ulong)count * FrameBytes, FrameBytes << alignmentLog2, within, out block);
-                    bool fits = Enumerable.Range(Math.Max(0, from), Math.Max(0, Math.Min(until, frameCount) - Math.Max(0, from)))
-                        .Any(frame => frame + count <= Math.Min(until, frameCount) && map.IsFree(frame, count) && map.AddressOf(frame) % (FrameBytes << alignmentLog2) == 0);
                     Assert.Equal(fits ? VcmmError.None : VcmmError.NoMemory, error);
                     if (!fits) break;
                     Assert.True(within.Contains(PhysRange.FromLength(block, (ulong)count * FrameBytes)) && block.IsAligned(FrameBytes << alignmentLog2));

@@ -23,6 +23,8 @@ internal static class RangeSteps
         Gen.Select(Gen.Int[1, 20], Gen.Int[0, 6], Gen.Bool, (granules, align, down) => (Step)new Take(granules, align, down, 0, Most)),
         Gen.Select(Gen.Int[1, 9], Gen.Int[0, 3], Gen.Bool, Gen.Int[0, Most], Gen.Int[0, Most], (granules, align, down, from, to) =>
             (Step)new Take(granules, align, down, Math.Min(from, to), Math.Max(from, to))),
+        Gen.Select(Gen.Int[1, 9], Gen.Int[0, 3], Gen.Int[0, Most], Gen.Int[0, Most], (granules, align, from, to) =>
+            (Step)new Look(granules, align, Math.Min(from, to), Math.Max(from, to))),
         Gen.Select(Gen.Int[-2, Most], Gen.Int[1, 9], (granule, granules) => (Step)new TakeAt(granule, granules)),
         Gen.Select(Gen.Int[0, Most], Gen.Int[1, 9], (granule, granules) => (Step)new GiveForeign(granule, granules)),
         Gen.Int[0, Most].Select(which => (Step)new Give(which)),
@@ -46,11 +48,18 @@ internal static class RangeSteps
         {
             switch (step)
             {
+                case Look look:
+                    (ulong low, ulong high) = Bounds(look.From, look.To);
+                    ulong alignment = granule << look.AlignmentLog2;
+                    ulong? lowest = map.Find(look.Granules, alignment, Placement.BottomUp, low, high);
+                    VcmmError seen = allocator.TryFind((ulong)look.Granules * granule, alignment, new(new(low), new(high)), out IovaRange found);
+                    Assert.Equal(lowest is null ? VcmmError.NoSpace : VcmmError.None, seen);
+                    // Nothing is taken: the steps that follow are judged as if nobody had looked.
+                    if (lowest is { } there) Assert.Equal(IovaRange.FromLength(new(there), (ulong)look.Granules * granule), found);
+                    break;
                 case Take take:
-                    bool isBounded = take.To < Most;
-                    ulong low = isBounded ? map.AddressOf(Math.Min(take.From, count - 1)) : 0;
-                    ulong high = isBounded ? map.AddressOf(Math.Min(take.To, count - 1)) + (granule - 1) : ulong.MaxValue;
-                    ulong alignment = granule << take.AlignmentLog2;
+                    (low, high) = Bounds(take.From, take.To);
+                    alignment = granule << take.AlignmentLog2;
                     Placement placement = take.IsTopDown ? Placement.TopDown : Placement.BottomUp;
                     ulong? place = map.Find(take.Granules, alignment, placement, low, high);
                     VcmmError error = allocator.TryAllocate((ulong)take.Granules * granule, alignment, placement, new(new(low), new(high)), out IovaRange range);
@@ -89,6 +98,10 @@ internal static class RangeSteps
 
         foreach (IovaRange range in live) Assert.Equal(VcmmError.None, allocator.TryFree(range));
         Assert.Equal(VcmmError.None, allocator.TryAllocateAt(space));
+
+        (ulong Low, ulong High) Bounds(int from, int to) => to < Most
+            ? (map.AddressOf(Math.Min(from, count - 1)), map.AddressOf(Math.Min(to, count - 1)) + (granule - 1))
+            : (0, ulong.MaxValue);
     }
 
     public sealed record World(ulong First, int Count, ulong GranuleBytes);
@@ -97,6 +110,9 @@ internal static class RangeSteps
 
     /// <summary>Between the granules <paramref name="From"/> and <paramref name="To"/>, or anywhere if that is the most.</summary>
     public sealed record Take(int Granules, int AlignmentLog2, bool IsTopDown, int From, int To) : Step;
+
+    /// <summary>For the lowest place, as <see cref="Take"/>.</summary>
+    public sealed record Look(int Granules, int AlignmentLog2, int From, int To) : Step;
 
     public sealed record TakeAt(int Granule, int Granules) : Step;
 

@@ -237,6 +237,9 @@ public sealed class RefusalLaws : IDisposable
             return VcmmError.None;
         }
 
+        public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) =>
+            TryAllocate(byteCount, alignment, Placement.BottomUp, within, out range);
+
         public VcmmError TryAllocateAt(IovaRange range) => VcmmError.None;
 
         public VcmmError TryFree(IovaRange range) => VcmmError.Invalid;

@@ -84,6 +84,8 @@ internal sealed class EagerRanges
         public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range) =>
             Note(_right.TryAllocate(byteCount, alignment, placement, within, out range), range);
 
+        public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) => _right.TryFind(byteCount, alignment, within, out range);
+
         public VcmmError TryAllocateAt(IovaRange range) => Note(_right.TryAllocateAt(range), range);
 
         public VcmmError TryFree(IovaRange range)

@@ -351,6 +351,8 @@ internal sealed class OpenBounds
             return error;
         }
 
+        public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) => _right.TryFind(byteCount, alignment, within, out range);
+
         public VcmmError TryAllocateAt(IovaRange range)
         {
             VcmmError error = _right.TryAllocateAt(range);
@@ -379,6 +381,8 @@ internal sealed class StartsOnly(IovaRange space) : IRangeAllocator
 
     public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range) =>
         _right.TryAllocate(byteCount, alignment, placement, within, out range);
+
+    public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) => _right.TryFind(byteCount, alignment, within, out range);
 
     public VcmmError TryAllocateAt(IovaRange range)
     {

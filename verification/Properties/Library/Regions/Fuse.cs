@@ -70,6 +70,8 @@ internal sealed class FusedFrames(FrameAllocator inner, Fuse fuse) : IContiguous
         return fuse.Blows() ? VcmmError.NoMemory : inner.TryAllocateWithin(byteCount, alignment, within, out block);
     }
 
+    public VcmmError TryFindWithin(ulong byteCount, ulong alignment, PhysRange within, out PhysAddr block) => inner.TryFindWithin(byteCount, alignment, within, out block);
+
     public VcmmError TryAllocateAt(PhysRange range) => fuse.Blows() ? VcmmError.NoMemory : inner.TryAllocateAt(range);
 
     public VcmmError TryFree(PhysAddr block) => inner.TryFree(block);
