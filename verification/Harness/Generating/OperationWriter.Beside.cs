@@ -13,6 +13,7 @@ internal sealed partial class OperationWriter
     private const int FirstNameBeside = 900;
 
     private readonly PCG _beside;
+    private readonly Queue<Operation> _besideNext = [];
     private int _besideCount;
 
     /// <summary>A step between two others; null: none.</summary>
@@ -20,11 +21,13 @@ internal sealed partial class OperationWriter
     public Step? Beside(IReadOnlyList<Step> steps)
     {
         if (_next.Count != 0) return null;
+        if (_besideNext.TryDequeue(out Operation? next)) return new(next);
         return _beside.Next(96) switch
         {
             < 12 => _isScalable && AccessAsSupervisor(steps) is { } access ? new(access) : null,
             < 16 => _isScalable && AdoptDeferred() is { } adopt ? new(adopt) : null,
             16 => AssociateAtBase() is { } associate ? new(associate) : null,
+            < 40 => _isScalable && ReserveForSupervisors(steps) is { } reserve ? new(reserve) : null,
             _ => null,
         };
     }
@@ -47,6 +50,32 @@ internal sealed partial class OperationWriter
         ulong page = (reservation.First & ~(Page - 1)) + Page * _beside.Next((uint)Math.Clamp(reservation.ByteCount / Page, 1, 4));
         ulong offset = Scenarios.Scenario.AccessOffsets[(int)_beside.Next((uint)Scenarios.Scenario.AccessOffsets.Length)];
         return new(space.Device, page + offset, _beside.Next(2) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.Write) { Pasid = space.Pasid, IsPrivileged = true };
+    }
+
+    /// <summary>
+    /// A page for supervisors alone, memory behind it, and requests that ask for the privilege: by chance it is seldom where tables can
+    /// say so, and a plain device has a PASID.
+    /// </summary>
+    private ReserveAt? ReserveForSupervisors(IReadOnlyList<Step> steps)
+    {
+        Associate[] spaces =
+        [
+            .. from step in steps
+               let joined = step.Operation as Associate
+               where joined is not null && IsPlainWithPasid(joined) && _associations.Contains((joined.Association, true))
+                   && _joined.TrueForAll(other => other.Vcm != joined.Vcm || other.Kind is TableKind.FirstStage or TableKind.FirstStageFiveLevels)
+                   && _vcms.Exists(vcm => vcm.Id == joined.Vcm && !vcm.OneToOne)
+               select joined,
+        ];
+        if (spaces.Length == 0) return null;
+        Associate space = spaces[_beside.Next((uint)spaces.Length)];
+        ulong page = _vcms.Find(vcm => vcm.Id == space.Vcm).Range.First + Page * _beside.Next(24);
+        ObjectId reservation = new(ObjectKind.Reservation, FirstNameBeside + _besideCount), memory = new(ObjectKind.Memory, FirstNameBeside + _besideCount++);
+        _besideNext.Enqueue(new AllocateMemory(memory, Page, Page, Scattered: false));
+        _besideNext.Enqueue(new Vcmm.Spec.Back(reservation, memory));
+        foreach (Permissions kind in (Permissions[])[Vcmm.Spec.Permissions.Read, Vcmm.Spec.Permissions.Write])
+            _besideNext.Enqueue(new DeviceAccess(space.Device, page, kind) { Pasid = space.Pasid, IsPrivileged = true });
+        return new(reservation, space.Vcm, page, Page, new Attributes(Vcmm.Spec.Permissions.ReadWrite, SupervisorOnly: true));
     }
 
     private bool IsPlainWithPasid(Associate associate) =>

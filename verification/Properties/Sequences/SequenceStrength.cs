@@ -116,7 +116,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a device walked a table of another region's", 30), ("what devices of a prebuilt region had was taken away", 4),
             ("a device without an IOMMU reached memory of its region", 60), ("devices with and without an IOMMU shared memory", 40),
             ("a device without an IOMMU reached what nobody gave it", 5),
-            ("an access was made under nobody's id", 20), ("a request with supervisor privilege was kept out", 10),
+            ("an access was made under nobody's id", 20), ("a request with supervisor privilege was kept out", 10), ("a supervisor-only page kept a request with the privilege out", 10),
             ("Adopt refused: Invalid", 5), ("a device's TLB held what changed", 30), ("an access waited for a page", 35), ("an access went on that had waited", 4), ("an access was refused that had waited", 10),
             ("an access that was tried again waits again", 3), ("a hook backed a page", 3), ("a deactivation ended what waited", 5),
         ];
