@@ -47,8 +47,10 @@ public sealed partial class IommuDomain
     /// page; <see cref="VcmmError.HardwareFailure"/> where absent entries are cached or empty tables had to go first.
     /// </returns>
     /// <remarks>
-    /// <b>Errors.</b> Where the hardware caches absent entries and answers neither to the mapping nor to its undoing, the
-    /// mapping stands, and this returns no error: a later call meets the failure. Empty tables that stood in the place of a large
+    /// <b>Errors.</b> Where a port fails at the mapping and at its undoing, be it that the hardware, which caches absent entries, does
+    /// not answer or that a port throws, the mapping stands, and this returns no error: a later call meets the failure. What a port
+    /// has thrown comes out if nothing is mapped; also if memory throws a third time, as the mapping is made whole, and then a part of the range
+    /// may be mapped: <see cref="TryTranslate"/> tells. Empty tables that stood in the place of a large
     /// leaf may be gone after a refusal; what is mapped is the same.
     /// </remarks>
     public VcmmError TryMap(Iova first, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes)
@@ -219,31 +221,43 @@ public sealed partial class IommuDomain
         int missing = _table.CountMissingTables(range.First, segments);
         if (missing != 0) error = worker.Pages.TryFill(_frames, PageBytes, missing);
         if (error != VcmmError.None) return error;
-        _table.Map(range.First, segments, attributes, worker.Pages);
-        if (worker.Pages.Count != 0) worker.Pages.ReturnAll(_frames);
-        if (!_iommu.CachesAbsent) return VcmmError.None;
-
-        error = VcmmError.HardwareFailure;
         try
         {
-            error = InvalidateAbsent(range);
+            _table.Map(range.First, segments, attributes, worker.Pages);
+            if (_iommu.CachesAbsent) error = InvalidateAbsent(range);
+        }
+        catch
+        {
+            if (IsTakenBack(range, segments, attributes, worker)) throw;
+            return VcmmError.None;
         }
         finally
         {
-            // Also where a port throws.
-            if (error != VcmmError.None) error = TakeBack(range, segments, attributes, worker, error);
+            if (worker.Pages.Count != 0) worker.Pages.ReturnAll(_frames);
         }
 
-        return error;
+        return error == VcmmError.None || !IsTakenBack(range, segments, attributes, worker) ? VcmmError.None : error;
     }
 
-    private VcmmError TakeBack(IovaRange range, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, Worker worker, VcmmError error)
+    /// <returns>False if the mapping stands.</returns>
+    private bool IsTakenBack(IovaRange range, ReadOnlySpan<PhysRange> segments, MappingAttributes attributes, Worker worker)
     {
-        _table.Unmap(range, worker.Tables);
-        if (Finish(worker) == VcmmError.None) return error;
+#pragma warning disable CA1031 // Whatever a port throws here, it has failed twice.
+        try
+        {
+            _table.Unmap(range, worker.Tables);
+            if (Finish(worker) == VcmmError.None) return true;
+        }
+        catch (Exception)
+        {
+            // The same as an error that is returned: what stands then is decided below.
+            Relink(worker);
+        }
+#pragma warning restore CA1031
+
         // Twice the hardware did not answer: it may have walked to the memory. The mapping stands.
         _table.Map(range.First, segments, attributes, worker.Pages);
-        return VcmmError.None;
+        return false;
     }
 
     /// <returns><see cref="VcmmError.Invalid"/> if an end lies inside a leaf.</returns>
@@ -260,14 +274,19 @@ public sealed partial class IommuDomain
         finally
         {
             // Also where a port throws.
-            if (error != VcmmError.None)
+            try
             {
-                _table.Relink(worker.Tables);
-                worker.Tables.Clear();
-                worker.Runs.MapAgain(_table, worker.Pages);
+                if (error != VcmmError.None)
+                {
+                    Relink(worker);
+                    worker.Runs.MapAgain(_table, worker.Pages);
+                }
             }
-
-            worker.Runs.Clear();
+            finally
+            {
+                // What a later call on these stripes would map again is its own.
+                worker.Runs.Clear();
+            }
         }
 
         return error;
@@ -306,12 +325,32 @@ public sealed partial class IommuDomain
         finally
         {
             // Also where a port throws.
-            if (error == VcmmError.None) _table.Release(worker.Tables);
-            else _table.Relink(worker.Tables);
+            if (error != VcmmError.None) Relink(worker);
+        }
+
+        if (error != VcmmError.None) return error;
+        try
+        {
+            _table.Release(worker.Tables);
+        }
+        finally
+        {
             worker.Tables.Clear();
         }
 
-        return error;
+        return VcmmError.None;
+    }
+
+    private void Relink(Worker worker)
+    {
+        try
+        {
+            _table.Relink(worker.Tables);
+        }
+        finally
+        {
+            worker.Tables.Clear();
+        }
     }
 
     /// <summary>The entries were cleared, and fenced, before the count is read; without a device nothing is cached.</summary>

@@ -79,7 +79,7 @@ internal sealed partial class OperationWriter
     }
 
     private bool IsPlainWithPasid(Associate associate) =>
-        associate is { Pasid: not null and not 0, Device.Kind: ObjectKind.Device } && _devices[associate.Device.Number] == DeviceKind.Plain;
+        _hasPasids && associate is { Pasid: not null and not 0, Device.Kind: ObjectKind.Device } && _devices[associate.Device.Number] == DeviceKind.Plain;
 
     /// <summary>Whether that was asked for last.</summary>
     private static bool IsForSupervisors(Reserved reservation, IReadOnlyList<Step> steps) => steps.Select<Step, Vcmm.Spec.Attributes?>(step => step.Operation switch

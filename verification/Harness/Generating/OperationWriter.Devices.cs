@@ -49,7 +49,7 @@ internal sealed partial class OperationWriter
         return new(device, page + Scenarios.Scenario.AccessOffsets[(int)_pcg.Next(3)], _pcg.Next(2) == 0 ? Vcmm.Spec.Permissions.Read : Vcmm.Spec.Permissions.Write)
         {
             IsStray = _pcg.Next(3) == 0,
-            Pasid = _isScalable && _pcg.Next(3) == 0 ? One(Pasids) : null,
+            Pasid = Carried(_isScalable && _pcg.Next(3) == 0 ? One(Pasids) : null),
         };
     }
 
@@ -83,7 +83,7 @@ internal sealed partial class OperationWriter
     {
         ObjectId association = Make(ObjectKind.Association);
         ObjectId device = new(ObjectKind.Device, One(_devices.Select((kind, number) => (kind, number)).Where(static device => device.kind == DeviceKind.Paging).Select(static device => device.number).ToArray()));
-        uint? pasid = _pcg.Next(2) == 0 ? null : 1 + _pcg.Next(3);
+        uint? pasid = Carried(_pcg.Next(2) == 0 ? null : 1 + _pcg.Next(3));
         _associations.Add((association, true));
         _spaces.Add((device, pasid));
         _paging.Add((association, device, pasid, vcm));

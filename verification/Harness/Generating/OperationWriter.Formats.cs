@@ -30,9 +30,7 @@ internal sealed partial class OperationWriter
             _ => TableKind.FirstStageFiveLevels,
         };
         (ObjectId Device, uint? Pasid) space = (Device(), _pcg.Next(5) < 2 ? null : One(Pasids));
-        _spaces.Add(space);
-        _joined.Add((id, vcm, kind));
-        return new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid };
+        return Join(new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid }, isPrebuilt: false);
     }
 
     private Associate AssociatePrebuilt(ObjectId id, ObjectId vcm)
@@ -40,9 +38,21 @@ internal sealed partial class OperationWriter
         TableKind? kind = Rarely() ? TableKind.FirstStageFiveLevels : _prebuilt.FindLast(prebuilt => prebuilt.Id == vcm).Kind;
         // Seldom the space without a PASID, which others are active in.
         (ObjectId Device, uint? Pasid) space = (Device(), _pcg.Next(6) == 0 ? null : 1 + _pcg.Next(4));
-        _spaces.Add(space);
-        return new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid };
+        return Join(new(id, vcm, space.Device) { Kind = kind, Pasid = space.Pasid }, isPrebuilt: true);
     }
+
+    /// <summary>Notes an association. What the machine has not is asked for, too, and refused: seldom, since it comes to nothing.</summary>
+    private Associate Join(Associate associate, bool isPrebuilt)
+    {
+        if (!_hasFirstStage && associate.Kind is TableKind.FirstStage or TableKind.FirstStageFiveLevels && _pcg.Next(8) != 0) associate = associate with { Kind = TableKind.SecondStage };
+        if (!_hasPasids && associate.Pasid is not null && _pcg.Next(8) != 0) associate = associate with { Pasid = null };
+        _spaces.Add((associate.Device, Carried(associate.Pasid)));
+        if (!isPrebuilt) _joined.Add((associate.Association, associate.Vcm, associate.Kind));
+        return associate;
+    }
+
+    /// <summary>The PASID of a request; null where there is none to carry.</summary>
+    private uint? Carried(uint? pasid) => _hasPasids ? pasid : null;
 
     /// <summary>A prebuilt region, of a table that a device walks; a device of its own follows, mostly.</summary>
     private Adopt? Adopt()
@@ -89,7 +99,7 @@ internal sealed partial class OperationWriter
     private (ObjectId Device, uint? Pasid) Space()
     {
         if (!_isScalable) return (Device(), null);
-        return _spaces.Count != 0 && _pcg.Next(8) != 0 ? Recent(_spaces) : (Device(), _pcg.Next(2) == 0 ? null : One(Pasids));
+        return _spaces.Count != 0 && _pcg.Next(8) != 0 ? Recent(_spaces) : (Device(), Carried(_pcg.Next(2) == 0 ? null : One(Pasids)));
     }
 
     /// <summary>Another association of the region that the scenario begins with, often through a table of another format, which somebody adopts.</summary>

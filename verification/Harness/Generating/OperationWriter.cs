@@ -36,6 +36,8 @@ internal sealed partial class OperationWriter
     private readonly ScenarioShape _shape;
     private readonly DeviceList _devices;
     private readonly bool _isScalable;
+    private readonly bool _hasFirstStage;
+    private readonly bool _hasPasids;
     private readonly (uint Weight, Func<OperationWriter, Operation?> Write)[] _kinds;
     private readonly uint _weights;
     private readonly List<(ObjectId Id, AddressRange Range, bool OneToOne)> _vcms = [];
@@ -55,6 +57,7 @@ internal sealed partial class OperationWriter
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];
         _isScalable = topology.IsScalable;
+        (_hasFirstStage, _hasPasids) = (topology.FirstStage, topology.Pasids);
         (_cores, _processes) = (topology.Cores, topology.Processes);
         _kinds = [.. _isScalable ? ScalableKinds : Kinds, .. KindsOf(_devices), .. _cores != 0 && _processes != 0 ? CpuKinds : []];
         _weights = (uint)_kinds.Sum(static kind => kind.Weight);

@@ -64,7 +64,9 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         var modes = new PCG(pcg.Stream, pcg.Seed ^ ModeStream);
         RemappingMode mode = modes.Next(3) == 0 ? RemappingMode.Scalable : RemappingMode.Legacy;
         bool tracksUse = mode == RemappingMode.Scalable && modes.Next(3) != 0;
-        Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode, TracksUse = tracksUse });
+        // Some units have less.
+        bool lacksFirstStage = mode == RemappingMode.Scalable && modes.Next(10) == 0, lacksPasids = mode == RemappingMode.Scalable && modes.Next(10) == 0;
+        Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode, TracksUse = tracksUse, FirstStage = !lacksFirstStage, Pasids = !lacksPasids });
         if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
         if (shape.VariesEagerness && shape.Topology is null) topology = WithEagerness(new(pcg.Stream, pcg.Seed ^ EagerStream), topology);
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);

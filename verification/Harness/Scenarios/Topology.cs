@@ -36,6 +36,12 @@ public sealed partial record Topology
     /// <summary>In which mode the IOMMU is used.</summary>
     public RemappingMode Mode { get; init; }
 
+    /// <summary>Whether in scalable mode the IOMMU walks first-stage tables.</summary>
+    public bool FirstStage { get; init; } = true;
+
+    /// <summary>Whether in scalable mode the IOMMU takes requests with a PASID.</summary>
+    public bool Pasids { get; init; } = true;
+
     /// <summary>Levels of the second-stage tables: 3 or 4.</summary>
     public int Levels { get; init; } = 4;
 
@@ -108,6 +114,8 @@ public sealed partial record Topology
         Pages2M = Pages2M,
         Pages1G = Pages2M,
         FirstStagePages1G = Pages2M,
+        FirstStage = FirstStage,
+        RequestsWithPasid = Pasids,
         CachingMode = CachingMode,
         IotlbSets = IotlbSets,
         IotlbWays = IotlbWays,
@@ -176,7 +184,7 @@ public sealed partial record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? "in scalable mode, " : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(TracksUse ? ", notes use" : "")}{EagernessOutline}{CpuOutline}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(TracksUse ? ", notes use" : "")}{EagernessOutline}{CpuOutline}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}{(Cores == 0 ? "" : $", TLB {TlbSets}x{TlbWays}")}";

@@ -9,8 +9,14 @@ namespace Harness.Stages;
 /// <summary>The same generated scenarios, with the same driver, on QEMU's own VT-d: real DMA of a device through tables that the library wrote.</summary>
 public sealed class ForeignStage : IStage, IReplayer
 {
-    private readonly ScenarioGen _scenarios =
-        new(ScenarioShape.Any with { Topology = QemuBench.Topology, VariesSetup = true, LargeChunks = false, MaxSteps = 40, HardwareFails = false });
+    // One of so many is in scalable mode; the others are what they are without those.
+    private const uint Turn = 4;
+
+    private static readonly ScenarioShape Shape =
+        ScenarioShape.Any with { Topology = QemuBench.Topology, VariesSetup = true, LargeChunks = false, MaxSteps = 40, HardwareFails = false };
+
+    private static readonly ScenarioGen Legacy = new(Shape);
+    private static readonly ScenarioGen? Scalable = QemuBench.ScalableTopology is { } topology ? new(Shape with { Topology = topology }) : null;
 
     private readonly SubjectParts _parts;
 
@@ -27,8 +33,24 @@ public sealed class ForeignStage : IStage, IReplayer
     public StageReport Run(StageContext context)
     {
         using var bench = new QemuBench();
+        long scalable = 0;
         return SequenceLoop.Run(
-            Name, context, _scenarios.Generate, variesMachine: false, new(bench, _parts), () => [("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
+            Name, context, Next, variesMachine: false, new(bench, _parts),
+            () => [("sequences in scalable mode", scalable), ("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
+
+        Scenario Next(ulong seed, uint index)
+        {
+            Scenario scenario = Generate(seed, index);
+            if (scenario.Topology.IsScalable) scalable++;
+            return scenario;
+        }
+    }
+
+    /// <summary>The scenario of that number.</summary>
+    internal static Scenario Generate(ulong seed, uint index)
+    {
+        if (Scalable is null) return Legacy.Generate(seed, index);
+        return index % Turn == Turn - 1 ? Scalable.Generate(seed, index / Turn) : Legacy.Generate(seed, index - index / Turn);
     }
 
     /// <inheritdoc/>

@@ -27,6 +27,9 @@ public sealed class ThrowingPortLaws : IDisposable
     private int _writesBeforeThrow = -1;
     private VcmmError _outcome;
 
+    /// <summary>What the next calls come to; null: they throw.</summary>
+    private readonly Queue<VcmmError?> _answers = new();
+
     public ThrowingPortLaws()
     {
         _frames = new(_ram.Range);
@@ -34,7 +37,7 @@ public sealed class ThrowingPortLaws : IDisposable
         _hardware = new(_ram.Port)
         {
             CachesAbsent = true,
-            OnCall = _ => _callsBeforeThrow >= 0 && _callsBeforeThrow-- == 0 ? throw new BrokenPort() : _outcome,
+            OnCall = _ => _answers.TryDequeue(out VcmmError? answer) ? answer ?? throw new BrokenPort() : _callsBeforeThrow >= 0 && _callsBeforeThrow-- == 0 ? throw new BrokenPort() : _outcome,
         };
         _watch.BeforeWrite = (_, _) =>
         {
@@ -86,6 +89,88 @@ public sealed class ThrowingPortLaws : IDisposable
         _domain.TryDetach(new(2));
         _domain.Free();
         Assert.Equal(_frames.TotalBytes - Page, _frames.FreeBytes);
+    }
+
+    /// <summary>The hardware may have walked to the memory, and cannot be made to forget it: whoever was told that nothing is mapped would free it.</summary>
+    [Theory]
+    [InlineData(null, null)]
+    [InlineData(null, VcmmError.HardwareFailure)]
+    [InlineData(VcmmError.HardwareFailure, null)]
+    [InlineData(VcmmError.HardwareFailure, VcmmError.HardwareFailure)]
+    public void A_mapping_that_cannot_be_taken_back_stands_and_is_no_refusal(VcmmError? first, VcmmError? second)
+    {
+        string before = Mapping();
+        // A table of its own: the undo unlinks it.
+        var range = IovaRange.FromLength(new(8 * Large), 2 * Page);
+        _answers.Enqueue(first);
+        _answers.Enqueue(second);
+        Assert.Equal(VcmmError.None, _domain.TryMap(range.First, PhysRange.FromLength(new(7 * Page), 2 * Page), Access.Read));
+        Assert.Empty(_answers);
+        Assert.NotEqual(before, Mapping());
+        Assert.Equal(new PhysAddr(8 * Page), _domain.Translate(range.First + Page).Address);
+        AssertNoLockIsHeld();
+        Assert.Equal(VcmmError.None, _domain.TryUnmap(range));
+        Assert.Equal(before, Mapping());
+        _domain.Detach(new(1));
+        _domain.Free();
+        Assert.Equal(_frames.TotalBytes - Page, _frames.FreeBytes);
+    }
+
+    [Theory]
+    [InlineData(VcmmError.None)]
+    [InlineData(VcmmError.HardwareFailure)]
+    public void Where_memory_throws_a_map_is_taken_back_or_stands(VcmmError undo)
+    {
+        int thrown = 0;
+        // All of the first writes, and then some: a new table is word after word. Pages at which memory threw are lost.
+        for (bool throws = true; throws; thrown += thrown < 24 ? 1 : 61)
+        {
+            string before = Mapping();
+            var range = IovaRange.FromLength(new((8 + (ulong)thrown) * Large), 4 * Page);
+            if (undo != VcmmError.None) _answers.Enqueue(undo);
+            _writesBeforeThrow = thrown;
+            Exception? exception = Record.Exception(() => Assert.Equal(VcmmError.None, _domain.TryMap(range.First, PhysRange.FromLength(new(7 * Page), 4 * Page), Access.Read)));
+            throws = _writesBeforeThrow == -1;
+            _writesBeforeThrow = -1;
+            _answers.Clear();
+            Assert.True(exception is null or BrokenPort, exception?.ToString());
+            AssertNoLockIsHeld();
+            if (exception is not null)
+            {
+                Assert.Equal(before, Mapping());
+                continue;
+            }
+
+            for (ulong page = 0; page < 4; page++) Assert.Equal(new PhysAddr((7 + page) * Page), _domain.Translate(range.First + page * Page).Address);
+            _domain.Unmap(range);
+            Assert.Equal(before, Mapping());
+        }
+
+        Assert.True(thrown > 4, $"memory threw {thrown} times");
+    }
+
+    /// <summary>What a failed unmap was to put back is not put back by a later one.</summary>
+    [Fact]
+    public void An_unmap_of_which_memory_threw_twice_leaves_nothing_for_the_next_to_map_again()
+    {
+        for (int thrown = 0; thrown < 4; thrown++)
+        {
+            _outcome = VcmmError.HardwareFailure;
+            // The four entries are cleared; then they are written again.
+            _writesBeforeThrow = 4 + thrown;
+            Assert.Throws<BrokenPort>(() => _domain.TryUnmap(IovaRange.FromLength(new(0), 4 * Page)));
+            _outcome = VcmmError.None;
+            for (ulong page = 0; page < 4; page++) _domain.TryUnmap(IovaRange.FromLength(new(page * Page), Page));
+            // The memory is another's now.
+            string before = Mapping();
+            _domain.Map(new(0), PhysRange.FromLength(new(30 * Page), Page), Access.ReadWrite);
+            _outcome = VcmmError.HardwareFailure;
+            Assert.Equal(VcmmError.HardwareFailure, _domain.TryUnmap(IovaRange.FromLength(new(0), Page)));
+            _outcome = VcmmError.None;
+            Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(0), Page)));
+            Assert.Equal(before, Mapping());
+            for (ulong page = 0; page < 4; page++) _domain.Map(new(page * Page), PhysRange.FromLength(new((20 - page) * Page), Page), Access.ReadWrite);
+        }
     }
 
     [Fact]
