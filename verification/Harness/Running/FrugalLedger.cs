@@ -4,40 +4,59 @@ using Vcmm.Spec;
 
 namespace Harness.Running;
 
-/// <summary>Counts how often an IOMMU is told to forget, each of which is one wait for it.</summary>
+/// <summary>How often an IOMMU was told to forget, each of which is one wait for it, and in how many commands.</summary>
+/// <param name="Waits">How often.</param>
+/// <param name="Commands">How many ranges of domains.</param>
+public readonly record struct InvalidationCount(int Waits, int Commands)
+{
+    /// <summary>What came since.</summary>
+    public InvalidationCount Since(InvalidationCount before) => new(Waits - before.Waits, Commands - before.Commands);
+}
+
+/// <summary>Counts that.</summary>
 /// <param name="inner">What does the work.</param>
 public sealed class CountingIommu(IIommu inner) : PassingIommu(inner)
 {
-    private int _invalidations;
+    private int _waits, _commands;
 
-    /// <summary>How often so far.</summary>
-    public int Invalidations => Volatile.Read(ref _invalidations);
+    /// <summary>How much so far.</summary>
+    public InvalidationCount Count => new(Volatile.Read(ref _waits), Volatile.Read(ref _commands));
 
     /// <inheritdoc/>
     public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
     {
-        Interlocked.Increment(ref _invalidations);
+        Interlocked.Increment(ref _waits);
+        Interlocked.Add(ref _commands, commands.Length);
         return Inner.Invalidate(commands);
     }
 }
 
 /// <summary>
-/// I11: how often one operation may make the IOMMU forget. Once is enough for whatever it takes away, and nothing is told where nothing was
-/// there before, unless the hardware caches that; but for a flush that comes to it, and a table that a large leaf takes the place of.
+/// I11: how often one operation may make the IOMMU forget. Once is enough for whatever it takes away, one range for each table and each piece
+/// that was backed; and nothing is told where nothing was there before, unless the hardware caches that. But a flush may come to it, and a
+/// large leaf may take the place of a table.
 /// </summary>
 public static class FrugalLedger
 {
     // What fits here takes no large leaf.
     private const ulong LargeLeafBytes = 2UL << 20;
 
-    /// <summary>How often it may; null: that is not counted, since owners of adopted tables tell of each change as it comes, and hooks may back many pages.</summary>
+    /// <summary>How much it may; null: that is not counted, since owners of adopted tables tell of each change as it comes, and hooks may back many pages.</summary>
     /// <param name="before">The world before the operation.</param>
     /// <param name="operation">Its objects are known.</param>
     /// <param name="cachesAbsent">Whether the hardware caches that something is not mapped.</param>
-    public static int? MostOf(World before, Operation operation, bool cachesAbsent)
+    public static InvalidationCount? MostOf(World before, Operation operation, bool cachesAbsent)
     {
         if (before.Vcms.Values.Any(static vcm => !vcm.IsFreed && vcm.Adopted is not null) || (operation is DispatchFaults && cachesAbsent)) return null;
-        return (TakesAway(before, operation, cachesAbsent) ? 1 : 0) + (before.Quarantine.IsEmpty ? 0 : 1);
+        int waits = (TakesAway(before, operation, cachesAbsent) ? 1 : 0) + (before.Quarantine.IsEmpty ? 0 : 1);
+        return new(waits, before.Quarantine.IsEmpty && operation is Unback or UnbackPart or Unmap or Unbind ? MostCommands(before, operation) : int.MaxValue);
+    }
+
+    private static int MostCommands(World before, Operation operation)
+    {
+        ReservationState reservation = before.Reservations[operation.Uses.First(static id => id.Kind == ObjectKind.Reservation)];
+        int pieces = operation is UnbackPart ? 1 : reservation.Parts.Zip(reservation.Parts.Skip(1)).Count(static pair => pair.First.End != pair.Second.Offset) + 1;
+        return pieces * before.TablesOf(reservation.Vcm).Count();
     }
 
     private static bool TakesAway(World before, Operation operation, bool cachesAbsent) => operation switch

@@ -116,7 +116,7 @@ public sealed class SequenceRunner
         World before = _world;
         InterestingStates.Before interest = _interesting.Look(_subject, before, operation);
         CpuLedger ledger = CpuLedger.Open(_subject, before, operation);
-        int told = _subject.Invalidations;
+        InvalidationCount told = _subject.Invalidations;
         _subject.Mishaps.Arm(step.Mishap);
         BeEager(step);
         try
@@ -133,7 +133,7 @@ public sealed class SequenceRunner
         var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed) { FreeInBanks = free };
         _hardwareHasFailed |= surroundings.HardwareFails;
         _subject.Mishaps.Arm(null);
-        told = _subject.Invalidations - told;
+        told = _subject.Invalidations.Since(told);
         _lines.Add((text, seen.ToString()));
         Count(operation, seen, surroundings);
         if (Judge(operation, seen, surroundings) is { } violation) return violation;
@@ -238,12 +238,14 @@ public sealed class SequenceRunner
     }
 
     /// <summary>I11: how often an operation has made the IOMMU forget. What had failed may be told again.</summary>
-    private Violation? JudgeInvalidations(World before, Operation operation, int told)
+    private Violation? JudgeInvalidations(World before, Operation operation, InvalidationCount told)
     {
         if (_hardwareHasFailed || FrugalLedger.MostOf(before, operation, _subject.Driver.CachesAbsent) is not { } most) return null;
         Counts.Check(Invariant.Frugal);
-        if (told != 0) Counts.Reach("the IOMMU was told to forget, and not more often than needed");
-        return told <= most ? null : new(Invariant.Frugal, $"{OperationText.Write(operation)} told the IOMMU {told} times to forget", $"at most {most}");
+        if (told.Waits != 0) Counts.Reach("the IOMMU was told to forget, and not more often than needed");
+        return told.Waits <= most.Waits && told.Commands <= most.Commands
+            ? null
+            : new(Invariant.Frugal, $"{OperationText.Write(operation)} told the IOMMU {told.Waits} times to forget, {told.Commands} ranges", $"at most {most.Waits} times, {most.Commands} ranges");
     }
 
     private void NoteProbes(Operation operation)

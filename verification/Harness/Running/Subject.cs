@@ -124,7 +124,7 @@ public sealed partial class Subject
     public VtdDriver<PortMemory> Driver { get; }
 
     /// <summary>How often the IOMMU was told to forget.</summary>
-    public int Invalidations => _counting.Invalidations;
+    public InvalidationCount Invalidations => _counting.Count;
 
     /// <summary>What the driver took when it started.</summary>
     public IReadOnlyList<PhysRange> DriverFrames { get; }

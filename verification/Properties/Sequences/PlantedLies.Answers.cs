@@ -13,7 +13,7 @@ internal static class AnswerLies
         // A single page: what is free may lie in pieces too small for more.
         new("out of memory beside plenty of it", Invariant.Linearizable, "it was refused with NoMemory",
             static told => told.IsDone && told.Operation is AllocateMemory { ChunkSizes: World.PageBytes } or Associate && told.IsDone && !told.Surroundings.MemoryFails && told.Surroundings.FreeBytes > 1 << 21 ? new(Outcome.NoMemory) : null),
-        new("a failure of hardware that did not fail", Invariant.Linearizable, "it was refused with HardwareFailure",
+        new("a failure of hardware that did not fail", Invariant.Progress, "it was refused with HardwareFailure",
             static told => told.IsDone && told.Operation is Activate or Deactivate or Back or Unback or Unmap or SetAttributes && told.IsDone && !told.Surroundings.HardwareFails ? new(Outcome.HardwareFailure) : null),
         new("a look-up that is a page off", Invariant.TablesAreTruth, "was said to mean",
             static told => told is { Operation: Translate, Seen.Translation: { } meaning } ? told.Seen with { Translation = meaning with { Target = meaning.Target ^ World.PageBytes } } : null),
