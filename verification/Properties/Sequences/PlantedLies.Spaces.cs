@@ -27,6 +27,8 @@ internal static class SpaceLies
         new("no range at all", Invariant.NoOverlap, "one range was asked for", static told => Given(told) is not null && told.Operation is not Bind ? told.Seen with { Ranges = [] } : null),
         new("another range than the one asked for", Invariant.NoOverlap, " was asked for", static told => told is { IsDone: true, Operation: ReserveAt } ? told.Seen with { Ranges = [] } : null),
         new("a reservation that is not found", Invariant.NoOverlap, "; at 0x", static told => told is { IsDone: true, Operation: FindReservation } ? new(Outcome.NotFound) : null),
+        new("a reservation that is found where there is none", Invariant.NoOverlap, " is no reservation",
+            static told => told is { Operation: FindReservation find, Seen.Outcome: Outcome.NotFound } && find.Address < ulong.MaxValue - World.PageBytes ? new(Outcome.None) { Ranges = [new(find.Address, find.Address + (World.PageBytes - 1))] } : null),
         new("a reservation that is not listed", Invariant.NoOverlap, "; there are [", static told => told is { Operation: ListReservations, Seen.Ranges: [_, ..] } ? told.Seen with { Ranges = told.Seen.Ranges[1..] } : null),
         new("a map that lies elsewhere than its one-to-one memory", Invariant.TablesAreTruth, "the region is one-to-one", static told => told.IsDone && told.Operation is Map map && told.World.Vcms[map.Vcm].Kind == VcmKind.OneToOne ? Say(told, Next(told.Seen.Ranges[0], map.Alignment)) : null)
         {

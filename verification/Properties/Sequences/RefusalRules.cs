@@ -30,3 +30,25 @@ public sealed record RefusalRule(Invariant Guards, string Why)
         _ => (int)load.Operand,
     };
 }
+
+/// <summary>The sentences with which the model refuses what was seen, in pieces.</summary>
+internal static class ModelSentences
+{
+    // Shorter ones are in several.
+    private const int LeastLength = 12;
+
+    /// <summary>The constant pieces of what the compiled model says, but for the reasons of <see cref="RefusalRule"/> and for what it throws.</summary>
+    public static IReadOnlyList<string> Pieces { get; } = [.. Read().Distinct().Except(RefusalRule.All.Select(static rule => rule.Why)).Order(StringComparer.Ordinal)];
+
+    private static IEnumerable<string> Read()
+    {
+        using AssemblyDefinition model = AssemblyDefinition.ReadAssembly(typeof(World).Assembly.Location);
+        foreach (TypeDefinition type in model.MainModule.GetTypes().Where(static type => type.Name == nameof(World) || type.DeclaringType?.Name == nameof(World) || type.Name == "Refusals"))
+        {
+            foreach (Instruction instruction in type.Methods.Where(static method => method.HasBody && method.Name is not ("ToString" or "PrintMembers" or "JudgeCall")).SelectMany(static method => method.Body.Instructions))
+            {
+                if (instruction.Operand is string { Length: >= LeastLength } piece) yield return piece;
+            }
+        }
+    }
+}
