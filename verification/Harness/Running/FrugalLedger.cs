@@ -48,7 +48,7 @@ public static class FrugalLedger
     public static InvalidationCount? MostOf(World before, Operation operation, bool cachesAbsent)
     {
         if (before.Vcms.Values.Any(static vcm => !vcm.IsFreed && vcm.Adopted is not null) || (operation is DispatchFaults && cachesAbsent)) return null;
-        int waits = (TakesAway(before, operation, cachesAbsent) ? 1 : 0) + (before.Quarantine.IsEmpty ? 0 : 1);
+        int waits = WaitsOf(before, operation, cachesAbsent) + (before.Quarantine.IsEmpty ? 0 : 1);
         return new(waits, before.Quarantine.IsEmpty && operation is Unback or UnbackPart or Unmap or Unbind ? MostCommands(before, operation) : int.MaxValue);
     }
 
@@ -59,13 +59,18 @@ public static class FrugalLedger
         return pieces * before.TablesOf(reservation.Vcm).Count();
     }
 
-    private static bool TakesAway(World before, Operation operation, bool cachesAbsent) => operation switch
+    private static int WaitsOf(World before, Operation operation, bool cachesAbsent)
     {
-        Unback or UnbackPart or Unmap or Unbind or SetAttributes or CollectUse { Clears: true } => true,
-        Back o => cachesAbsent || before.Memories[o.Memory].ByteCount >= LargeLeafBytes,
-        BackPart o => cachesAbsent || o.ByteCount >= LargeLeafBytes,
-        Map o => cachesAbsent || before.Memories[o.Memory].ByteCount >= LargeLeafBytes,
-        Bind o => cachesAbsent || o.ByteCount >= LargeLeafBytes,
-        _ => false,
-    };
+        ulong? added = operation switch
+        {
+            Back o => before.Memories[o.Memory].ByteCount,
+            BackPart o => o.ByteCount,
+            Map o => before.Memories[o.Memory].ByteCount,
+            Bind o => o.ByteCount,
+            _ => null,
+        };
+        // The table is forgotten before the leaf is there, and that it was absent after that.
+        if (added is { } byteCount) return (cachesAbsent ? 1 : 0) + (byteCount >= LargeLeafBytes ? 1 : 0);
+        return operation is Unback or UnbackPart or Unmap or Unbind or SetAttributes or CollectUse { Clears: true } ? 1 : 0;
+    }
 }
