@@ -35,6 +35,7 @@ internal sealed class Refusals
 
         if (_must.Exists(reason => reason.Outcome == seen) || _may.Contains(seen)) return Verdict<World>.Accept(world);
         string expected = _must.Count == 0 ? "nothing speaks against it" : string.Join("; ", _must.Select(reason => $"{reason.Outcome}: {reason.Why}"));
-        return Verdict<World>.Refuse(Invariant.Linearizable, $"it was refused with {seen}; {expected}");
+        // Hardware that was not made to fail is usable.
+        return Verdict<World>.Refuse(seen == Outcome.HardwareFailure ? Invariant.Progress : Invariant.Linearizable, $"it was refused with {seen}; {expected}");
     }
 }

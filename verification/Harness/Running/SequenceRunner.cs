@@ -63,6 +63,9 @@ public sealed class SequenceRunner
     /// <summary>What has run so far.</summary>
     public RunCounts Counts { get; } = new();
 
+    /// <summary>Told, after each operation, whatever the model is told of it: the world before, and what was seen.</summary>
+    public Action<World, Operation, Observation, Surroundings>? Judging { get; init; }
+
     /// <summary>How many translations eager hardware has fetched in the last run that came to its end.</summary>
     public long Fetched { get; private set; }
 
@@ -116,6 +119,7 @@ public sealed class SequenceRunner
         World before = _world;
         InterestingStates.Before interest = _interesting.Look(_subject, before, operation);
         CpuLedger ledger = CpuLedger.Open(_subject, before, operation);
+        InvalidationCount told = _subject.Invalidations;
         _subject.Mishaps.Arm(step.Mishap);
         BeEager(step);
         try
@@ -132,6 +136,7 @@ public sealed class SequenceRunner
         var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), _subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed) { FreeInBanks = free, FreeMemory = freeMemory };
         _hardwareHasFailed |= surroundings.HardwareFails;
         _subject.Mishaps.Arm(null);
+        told = _subject.Invalidations.Since(told);
         _lines.Add((text, seen.ToString()));
         Count(operation, seen, surroundings);
         if (Judge(operation, seen, surroundings) is { } violation) return violation;
@@ -144,7 +149,7 @@ public sealed class SequenceRunner
         if (operation is DeviceAccess or CoreAccess or GoIdle or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
-        return look.FirstViolation() ?? Probe();
+        return look.FirstViolation() ?? Probe() ?? JudgeInvalidations(before, operation, told);
     }
 
     /// <summary>Before an operation: where eager hardware looks while it is done.</summary>
@@ -172,6 +177,7 @@ public sealed class SequenceRunner
         }
 
         Counts.Check(InvariantOf(operation));
+        Judging?.Invoke(_world, operation, seen, surroundings);
         Verdict<World> verdict = _world.Judge(operation, seen, surroundings);
         if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(operation), verdict);
         _world = verdict.Next;
@@ -232,6 +238,17 @@ public sealed class SequenceRunner
 
         Verdict<World> verdict = before.JudgeCost(operation, cost);
         return verdict.IsAccepted ? null : Violation.Of(OperationText.Write(operation), verdict);
+    }
+
+    /// <summary>I11: how often an operation has made the IOMMU forget. What had failed may be told again.</summary>
+    private Violation? JudgeInvalidations(World before, Operation operation, InvalidationCount told)
+    {
+        if (_hardwareHasFailed || FrugalLedger.MostOf(before, operation, _subject.Driver.CachesAbsent) is not { } most) return null;
+        Counts.Check(Invariant.Frugal);
+        if (told.Waits != 0) Counts.Reach("the IOMMU was told to forget, and not more often than needed");
+        return told.Waits <= most.Waits && told.Commands <= most.Commands
+            ? null
+            : new(Invariant.Frugal, $"{OperationText.Write(operation)} told the IOMMU {told.Waits} times to forget, {told.Commands} ranges", $"at most {most.Waits} times, {most.Commands} ranges");
     }
 
     private void NoteProbes(Operation operation)

@@ -66,6 +66,7 @@ public sealed partial class Subject
     private readonly DeviceList _kinds;
     private readonly SubjectParts _parts;
     private readonly VcmManager _manager;
+    private readonly CountingIommu _counting;
     private readonly object _gate = new();
 
     /// <summary>Starts the library.</summary>
@@ -81,7 +82,8 @@ public sealed partial class Subject
         Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(MemoryOfDriver(machine))), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
-        IIommu iommu = parts.Iommu(new NotifyingIommu(Driver, Notify));
+        _counting = new(Driver);
+        IIommu iommu = parts.Iommu(new NotifyingIommu(_counting, Notify));
         _flushQueue = new(new()
         {
             Capacity = topology.FlushCapacity,
@@ -120,6 +122,9 @@ public sealed partial class Subject
 
     /// <summary>The driver.</summary>
     public VtdDriver<PortMemory> Driver { get; }
+
+    /// <summary>How often the IOMMU was told to forget.</summary>
+    public InvalidationCount Invalidations => _counting.Count;
 
     /// <summary>What the driver took when it started.</summary>
     public IReadOnlyList<PhysRange> DriverFrames { get; }

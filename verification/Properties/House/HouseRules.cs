@@ -53,7 +53,7 @@ public sealed class HouseRules
     }
 
     /// <summary>What each call of the contract is in the model, overloads told apart by their parameters; null: the reason stands beside it.</summary>
-    private static readonly Dictionary<string, Type?> Contract = new()
+    internal static readonly Dictionary<string, Type?> Contract = new()
     {
         // Part of the machine: devices are there from the start.
         ["VcmManager.TryAddDevice"] = null,

@@ -143,7 +143,8 @@ internal sealed class ForgetsAbsentFirst(IIommu inner) : PassingIommu(inner)
         {
             ulong byteCount = 0;
             foreach (PhysRange segment in segments) byteCount += segment.ByteCount;
-            foreach (DomainId domain in iommu._domains.GetValueOrDefault(this, [])) iommu.Inner.Invalidate([new(domain, IovaRange.FromLength(first, byteCount), LeavesOnly: false)]);
+            Invalidation[] early = [.. iommu._domains.GetValueOrDefault(this, []).Select(domain => new Invalidation(domain, IovaRange.FromLength(first, byteCount), LeavesOnly: false))];
+            if (early.Length != 0) iommu.Inner.Invalidate(early);
             Inner.Map(first, segments, attributes, pages);
         }
     }

@@ -31,7 +31,7 @@ internal static class FlushFaults
                 isPoll = operation is PollFlush;
                 return run(operation);
             },
-            Iommu = iommu => new Invalidating(iommu, (inner, command) => isPoll ? VcmmError.None : inner.Invalidate([command])),
+            Iommu = iommu => new Invalidating(iommu, command => isPoll ? null : command),
         };
     }
 }

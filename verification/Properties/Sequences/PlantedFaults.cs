@@ -34,7 +34,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             OrElse = Invariant.Conservation,
         },
         new("an unback that does not invalidate", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (_, _) => VcmmError.None) })
+            new() { Iommu = static iommu => new Invalidating(iommu, static _ => null) })
         {
             // In caching mode devices would find mapped pages absent first.
             Topology = new() { CachingMode = false },
@@ -42,7 +42,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             OrElse = Invariant.FrameSafety,
         },
         new("an unback that invalidates the first page only", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }])) })
+            new() { Iommu = static iommu => new Invalidating(iommu, static command => command with { Range = IovaRange.FromLength(command.Range.First, World.PageBytes) }) })
         {
             // In caching mode devices would find mapped pages absent first.
             Topology = new() { CachingMode = false },
@@ -50,7 +50,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             OrElse = Invariant.FrameSafety,
         },
         new("an unback that invalidates the next domain", Invariant.NoStaleAccess, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { Domain = new(command.Domain.Value + 1) }])) })
+            new() { Iommu = static iommu => new Invalidating(iommu, static command => command with { Domain = new(command.Domain.Value + 1) }) })
         {
             // In caching mode devices would find mapped pages absent first.
             Topology = new() { CachingMode = false },
@@ -58,7 +58,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
             OrElse = Invariant.FrameSafety,
         },
         new("an invalidation that leaves the walk caches alone", Invariant.FrameSafety, 8,
-            new() { Iommu = static iommu => new Invalidating(iommu, static (inner, command) => inner.Invalidate([command with { LeavesOnly = true }])) })
+            new() { Iommu = static iommu => new Invalidating(iommu, static command => command with { LeavesOnly = true }) })
         {
             // In caching mode devices would find mapped pages absent first.
             Topology = new() { CachingMode = false },
@@ -122,6 +122,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. HookFaults.All,
         .. AttributeFaults.All,
         .. UseFaults.All,
+        .. CallFaults.All,
         .. PlantedSpaceFaults.All,
         .. PlantedDeviceFaults.All,
         .. PlantedCpuFaults.All,
@@ -162,17 +163,13 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     }
 }
 
-internal sealed class Invalidating(IIommu inner, Func<IIommu, Invalidation, VcmmError> how) : PassingIommu(inner)
+/// <summary>Tells the hardware something else than it is told: another command in place of each, or none.</summary>
+internal sealed class Invalidating(IIommu inner, Func<Invalidation, Invalidation?> how) : PassingIommu(inner)
 {
     public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
     {
-        foreach (Invalidation command in commands)
-        {
-            VcmmError error = how(Inner, command);
-            if (error != VcmmError.None) return error;
-        }
-
-        return VcmmError.None;
+        Invalidation[] others = [.. commands.ToArray().Select(how).OfType<Invalidation>()];
+        return others.Length == 0 ? VcmmError.None : Inner.Invalidate(others);
     }
 }
 
