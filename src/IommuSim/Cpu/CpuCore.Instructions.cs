@@ -1,3 +1,4 @@
+using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim.Cpu;
@@ -102,7 +103,8 @@ public sealed partial class CpuCore<TMemory, TSteps>
     private void InvalidatePages(IovaRange range)
     {
         _counts.PageInvalidations += PageCount(range);
-        _tlb.Invalidate(_pcid, globals: true, range, _options.Levels);
+        _tlb.Invalidate(LineFilter.Of(CpuTags.Of(_pcid)).In(range));
+        ForgetGlobals(range);
         ForgetStructures(_pcid);
     }
 

@@ -85,7 +85,8 @@ public sealed partial class CpuCore<TMemory, TSteps>
         _steps.At(SimStep.BroadcastReceive, (ulong)Number);
         lock (_gate)
         {
-            _epoch++;
+            // Even, as one that is not under way is.
+            _epoch += 2;
             _counts.Broadcasts++;
             foreach (PendingFlush flush in request.Flushes) Apply(flush);
             if (!_isExecuting) return;

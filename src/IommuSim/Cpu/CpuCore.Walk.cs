@@ -1,3 +1,4 @@
+using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim.Cpu;
@@ -11,13 +12,12 @@ public sealed partial class CpuCore<TMemory, TSteps>
         known = default;
         for (int level = 1; level <= 3; level++)
         {
-            int index = _tlb.Find(request.Pcid, TranslationLines.PageOf(request.Address, level, _options.Levels), level);
-            if (index < 0) continue;
-            ref readonly TranslationLine line = ref _tlb[index];
-            if (!IsGranted(request, line)) known = Denied(request);
+            if (!_tlb.TryFind(CpuTags.Of(request.Pcid), request.Address, level, out CacheLine line)
+                && !(_options.GlobalPages && _tlb.TryFind(CpuTags.Global, request.Address, level, out line))) continue;
+            if (!IsGranted(request, line.Rights)) known = Denied(request);
             // The dirty flag is set in memory before the first write: by a walk.
             else if (request.Access == CpuAccess.Write && !line.Dirty) return false;
-            else known = CpuTranslation.At(line.Target | (request.Address & VtdEntries.PageMask(level)));
+            else known = CpuTranslation.At(line.Target | (request.Address & PageLevels.PageMask(level)));
             _counts.TlbHits++;
             return true;
         }
@@ -32,19 +32,17 @@ public sealed partial class CpuCore<TMemory, TSteps>
     /// </remarks>
     private CpuTranslation Walk(in Request request)
     {
-        var line = new TranslationLine { Target = request.Root, Pcid = request.Pcid, Write = true, User = true, Execute = true };
+        var line = new CacheLine { Target = request.Root, Rights = Rights.All };
         int level = _options.Levels;
         _steps.At(SimStep.WalkCacheLookup, request.Address);
         lock (_gate)
         {
-            if (TryFindStructure(request, out TranslationLine structure)) (line, level) = (structure, structure.Level - 1);
+            if (TryFindStructure(request, out CacheLine structure)) (line, level) = (structure, structure.Level - 1);
         }
 
         while (true)
         {
-            line.Level = (byte)level;
-            line.Page = TranslationLines.PageOf(request.Address, level, _options.Levels);
-            CpuOutcome outcome = UseEntry(request, ref line, out bool isLeaf, out PageFaultCode reason);
+            CpuOutcome outcome = UseEntry(request, level, ref line, out bool isLeaf, out PageFaultCode reason);
             if (outcome == CpuOutcome.PageFault) return Fault(request, reason);
             if (outcome != CpuOutcome.Done) return new(outcome, default, PageFaultCode.None);
             if (isLeaf) return Complete(request, line);
@@ -54,11 +52,10 @@ public sealed partial class CpuCore<TMemory, TSteps>
     }
 
     /// <summary>Reads the entry that the line leads to, refuses it or sets its flags, and adds what it says to the line.</summary>
-    private CpuOutcome UseEntry(in Request request, ref TranslationLine line, out bool isLeaf, out PageFaultCode reason)
+    private CpuOutcome UseEntry(in Request request, int level, ref CacheLine line, out bool isLeaf, out PageFaultCode reason)
     {
         (isLeaf, reason) = (false, PageFaultCode.None);
-        int level = line.Level;
-        PhysAddr at = VtdEntries.EntryAddress(new(line.Target), request.Address, level);
+        PhysAddr at = PageLevels.EntryAddress(new(line.Target), request.Address, level);
         _steps.At(SimStep.WalkRead, at.Value);
         if (!_memory.TryRead64(at, out ulong bits)) return CpuOutcome.NoMemory;
         while (true)
@@ -72,13 +69,9 @@ public sealed partial class CpuCore<TMemory, TSteps>
             }
 
             isLeaf = entry.IsLeaf(level);
-            TranslationLine combined = line;
-            combined.Write &= entry.Write;
-            combined.User &= entry.User;
-            combined.Execute &= entry.Execute;
-            combined.Target = entry.Target(level).Value;
+            Rights rights = line.Rights & entry.Rights;
             // A leaf that does not permit the access is not used, so that no flag of it is set.
-            if (isLeaf && !IsGranted(request, combined))
+            if (isLeaf && !IsGranted(request, rights))
             {
                 reason = PageFaultCode.Present;
                 return CpuOutcome.PageFault;
@@ -87,9 +80,9 @@ public sealed partial class CpuCore<TMemory, TSteps>
             ulong wanted = CpuPagingEntry.FlagsFor(dirties: isLeaf && request.Access == CpuAccess.Write);
             if ((bits & wanted) == wanted)
             {
-                combined.Dirty = isLeaf && entry.IsDirty;
-                combined.Global = isLeaf && entry.IsGlobal && _options.GlobalPages;
-                line = combined;
+                CacheTag tag = isLeaf && entry.IsGlobal && _options.GlobalPages ? CpuTags.Global : CpuTags.Of(request.Pcid);
+                ulong page = request.Address >> PageLevels.Shift(level);
+                line = new(tag, page, level, isFirstStage: true, entry.Target(level).Value, rights) { Dirty = isLeaf && entry.IsDirty };
                 return CpuOutcome.Done;
             }
 
@@ -111,14 +104,12 @@ public sealed partial class CpuCore<TMemory, TSteps>
         return found == bits ? bits | flags : found;
     }
 
-    private bool TryFindStructure(in Request request, out TranslationLine line)
+    private bool TryFindStructure(in Request request, out CacheLine line)
     {
         for (int level = LowestTableLevel; level <= _options.Levels; level++)
         {
-            int index = _structures[level].Find(request.Pcid, TranslationLines.PageOf(request.Address, level, _options.Levels), level);
-            if (index < 0) continue;
+            if (!_structures[level].TryFind(CpuTags.Of(request.Pcid), request.Address, level, out line)) continue;
             _counts.PagingStructureHits++;
-            line = _structures[level][index];
             return true;
         }
 
@@ -128,32 +119,32 @@ public sealed partial class CpuCore<TMemory, TSteps>
 
     /// <summary>Whether the rights that all entries on the way have together permit the access.</summary>
     /// <remarks><b>Source.</b> Intel SDM, volume 3A, "Determination of Access Rights".</remarks>
-    private bool IsGranted(in Request request, in TranslationLine line)
+    private bool IsGranted(in Request request, Rights rights)
     {
-        if (request.IsUser && !line.User) return false;
-        bool isOfUser = !request.IsUser && line.User;
+        bool isUserPage = (rights & Rights.User) != 0;
+        if (request.IsUser && !isUserPage) return false;
+        bool isOfUser = !request.IsUser && isUserPage;
         if (request.Access == CpuAccess.Fetch)
-            return (!isOfUser || !_options.SupervisorExecutionPrevention) && (!_options.ExecuteDisable || line.Execute);
+            return (!isOfUser || !_options.SupervisorExecutionPrevention) && (!_options.ExecuteDisable || (rights & Rights.Execute) != 0);
         if (isOfUser && _options.SupervisorAccessPrevention && !AlignmentCheck) return false;
-        return request.Access == CpuAccess.Read || line.Write || (!request.IsUser && !_options.WriteProtect);
+        return request.Access == CpuAccess.Read || (rights & Rights.Write) != 0 || (!request.IsUser && !_options.WriteProtect);
     }
 
     /// <summary>The walk found its leaf.</summary>
-    private CpuTranslation Complete(in Request request, in TranslationLine line)
+    private CpuTranslation Complete(in Request request, in CacheLine line)
     {
         Keep(request, SimStep.TlbFill, _tlb, line);
-        return CpuTranslation.At(line.Target | (request.Address & VtdEntries.PageMask(line.Level)));
+        return CpuTranslation.At(line.Target | (request.Address & PageLevels.PageMask(line.Level)));
     }
 
-    private void Keep(in Request request, SimStep step, TranslationLines cache, in TranslationLine line)
+    private void Keep(in Request request, SimStep step, TranslationCache<PageLevels> cache, in CacheLine line)
     {
-        if (cache.Lines.IsEmpty) return;
+        if (cache.IsOff) return;
         _steps.At(step, request.Address);
         lock (_gate)
         {
             // What was read before a broadcast is used, and not kept.
-            if (_epoch == request.Epoch) cache.Insert(line);
-            else _counts.DiscardedFills++;
+            if (!cache.TryInsert(line, new FillGuard(in _epoch, request.Epoch))) _counts.DiscardedFills++;
         }
     }
 
@@ -188,19 +179,26 @@ public sealed partial class CpuCore<TMemory, TSteps>
     /// <summary>Forgets what is cached under a tag and shares a byte with a range; under the gate.</summary>
     private void Forget(ushort pcid, IovaRange range, bool globals)
     {
-        _tlb.Invalidate(pcid, globals, range, _options.Levels);
-        for (int level = LowestTableLevel; level <= _options.Levels; level++) _structures[level].Invalidate(pcid, globals: false, range, _options.Levels);
+        LineFilter filter = LineFilter.Of(CpuTags.Of(pcid)).In(range);
+        _tlb.Invalidate(filter);
+        if (globals) ForgetGlobals(range);
+        foreach (TranslationCache<PageLevels> cache in _structures.AsSpan(LowestTableLevel)) cache.Invalidate(filter);
     }
 
     /// <summary>Forgets what is cached under a tag, or under any; under the gate.</summary>
     private void Forget(ushort? pcid, bool globals)
     {
-        _tlb.Invalidate(pcid, globals);
+        _tlb.Invalidate(FilterOf(pcid));
+        if (globals) _tlb.Invalidate(LineFilter.Of(CpuTags.Global));
         ForgetStructures(pcid);
     }
 
+    private void ForgetGlobals(IovaRange range) => _tlb.Invalidate(LineFilter.Of(CpuTags.Global).In(range));
+
     private void ForgetStructures(ushort? pcid)
     {
-        for (int level = LowestTableLevel; level <= _options.Levels; level++) _structures[level].Invalidate(pcid, globals: false);
+        foreach (TranslationCache<PageLevels> cache in _structures.AsSpan(LowestTableLevel)) cache.Invalidate(FilterOf(pcid));
     }
+
+    private static LineFilter FilterOf(ushort? pcid) => pcid is { } tag ? LineFilter.Of(CpuTags.Of(tag)) : CpuTags.NotGlobal;
 }

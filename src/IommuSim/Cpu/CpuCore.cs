@@ -1,3 +1,4 @@
+using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim.Cpu;
@@ -26,8 +27,8 @@ public sealed partial class CpuCore<TMemory, TSteps>
     private readonly TMemory _memory;
     private readonly TSteps _steps;
     private readonly CpuOptions _options;
-    private readonly TranslationLines _tlb;
-    private readonly TranslationLines[] _structures;
+    private readonly TranslationCache<PageLevels> _tlb;
+    private readonly TranslationCache<PageLevels>[] _structures;
     private bool _isExecuting;
     private bool _hasTable;
     private ulong _root;
@@ -41,10 +42,10 @@ public sealed partial class CpuCore<TMemory, TSteps>
         _memory = memory;
         _steps = steps;
         _options = options;
-        _tlb = new(options.TlbSets, options.TlbWays);
+        _tlb = new(options.TlbSets, options.TlbWays, CacheReplacement.LeastRecentlyUsed);
         int sets = options.PagingStructureEntriesPerLevel == 0 ? 0 : 1;
-        _structures = new TranslationLines[options.Levels + 1];
-        for (int level = LowestTableLevel; level <= options.Levels; level++) _structures[level] = new(sets, options.PagingStructureEntriesPerLevel);
+        _structures = new TranslationCache<PageLevels>[options.Levels + 1];
+        for (int level = LowestTableLevel; level <= options.Levels; level++) _structures[level] = new(sets, options.PagingStructureEntriesPerLevel, CacheReplacement.LeastRecentlyUsed);
     }
 
     /// <summary>Which core: 0 ….</summary>
@@ -79,9 +80,9 @@ public sealed partial class CpuCore<TMemory, TSteps>
             var entries = new List<TlbEntry>();
             lock (_gate)
             {
-                foreach (ref readonly TranslationLine line in _tlb.Lines)
+                foreach (ref readonly CacheLine line in _tlb.Lines)
                 {
-                    if (line.Valid) entries.Add(new(new(line.Pcid), line.Range(_options.Levels), new(line.Target), line.Write, line.User, line.Execute, line.Global, line.Dirty));
+                    if (line.Valid) entries.Add(ToEntry(line));
                 }
             }
 
@@ -99,9 +100,9 @@ public sealed partial class CpuCore<TMemory, TSteps>
             {
                 for (int level = LowestTableLevel; level <= _options.Levels; level++)
                 {
-                    foreach (ref readonly TranslationLine line in _structures[level].Lines)
+                    foreach (ref readonly CacheLine line in _structures[level].Lines)
                     {
-                        if (line.Valid) entries.Add(new(new(line.Pcid), line.Range(_options.Levels), new(line.Target), level));
+                        if (line.Valid) entries.Add(new(CpuTags.PcidOf(line.Tag), line.Range<PageLevels>(), new(line.Target), level));
                     }
                 }
             }
@@ -167,6 +168,16 @@ public sealed partial class CpuCore<TMemory, TSteps>
         End();
         return result;
     }
+
+    private static TlbEntry ToEntry(in CacheLine line) => new(
+        CpuTags.PcidOf(line.Tag),
+        line.Range<PageLevels>(),
+        new(line.Target),
+        line.Rights.HasFlag(Rights.Write),
+        line.Rights.HasFlag(Rights.User),
+        line.Rights.HasFlag(Rights.Execute),
+        line.Tag == CpuTags.Global,
+        line.Dirty);
 
     private CpuResult Load(Iova address, Span<byte> destination, CpuAccess access, CpuPrivilege privilege)
     {
@@ -253,7 +264,7 @@ public sealed partial class CpuCore<TMemory, TSteps>
 
     private bool IsCanonical(ulong address)
     {
-        long sign = unchecked((long)address) >> (VtdEntries.Width(_options.Levels) - 1);
+        long sign = unchecked((long)address) >> (PageLevels.Width(_options.Levels) - 1);
         return sign is 0 or -1;
     }
 

@@ -1,11 +1,11 @@
-using IommuSim.ScalableMode;
+using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim.Cpu;
 
 /// <summary>
-/// A paging entry of any level as a core reads it. What its fields are is <see cref="FirstStageEntry"/>'s, since VT-d's first stage walks
-/// the same tables; what a core refuses is its own.
+/// A paging entry of any level as a core reads it. Its fields are <see cref="X86Entry"/>'s; what a core refuses is
+/// its own.
 /// </summary>
 /// <remarks>
 /// <b>Source.</b> Intel SDM, volume 3A, "4-Level Paging and 5-Level Paging", tables "Format of a … Entry": P is bit 0, R/W 1, U/S 2, A 5,
@@ -13,22 +13,18 @@ namespace IommuSim.Cpu;
 /// </remarks>
 internal readonly record struct CpuPagingEntry(ulong Bits)
 {
-    private const ulong AccessedBit = 1UL << 5, DirtyBit = 1UL << 6, GlobalBit = 1UL << 8, PatOfLargeLeaf = 1UL << 12, ExecuteDisableBit = 1UL << 63;
+    private const ulong AccessedBit = 1UL << 5, DirtyBit = 1UL << 6, GlobalBit = 1UL << 8, ExecuteDisableBit = 1UL << 63;
 
-    private FirstStageEntry Fields => new(Bits);
+    private X86Entry Fields => new(Bits);
 
     public bool IsPresent => Fields.IsPresent;
 
-    public bool Write => (Fields.Rights & Rights.Write) != 0;
-
-    public bool User => (Fields.Rights & Rights.User) != 0;
+    /// <summary>Where XD does not count a set bit of it is reserved, so that it is never seen here.</summary>
+    public Rights Rights => Fields.Rights;
 
     public bool IsGlobal => (Bits & GlobalBit) != 0;
 
     public bool IsDirty => Fields.IsDirty;
-
-    /// <summary>Where XD does not count a set bit is reserved, so that it is never seen here.</summary>
-    public bool Execute => (Fields.Rights & Rights.Execute) != 0;
 
     public bool IsLeaf(int level) => Fields.IsLeaf(level);
 
@@ -40,12 +36,12 @@ internal readonly record struct CpuPagingEntry(ulong Bits)
     /// </summary>
     public bool HasReserved(int level, CpuOptions options)
     {
-        ulong reserved = VtdEntries.BitsFrom(options.PhysicalAddressWidth) & ~VtdEntries.BitsFrom(52);
+        ulong reserved = PageLevels.BitsFrom(options.PhysicalAddressWidth) & ~PageLevels.BitsFrom(52);
         if (!options.ExecuteDisable) reserved |= ExecuteDisableBit;
         if (IsLeaf(level))
         {
             if (level > 3 || (level == 3 && !options.Pages1G)) return true;
-            reserved |= VtdEntries.PageMask(level) & VtdEntries.FrameMask & ~PatOfLargeLeaf;
+            reserved |= X86Entry.ReservedInLeaf(level);
         }
 
         return (Bits & reserved) != 0;

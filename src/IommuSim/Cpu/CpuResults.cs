@@ -1,4 +1,5 @@
 using System.Globalization;
+using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim.Cpu;
@@ -104,7 +105,7 @@ public readonly record struct Pcid(ushort Value)
 }
 
 /// <summary>A translation that a core's TLB holds.</summary>
-/// <param name="Pcid">The tag; a global translation counts under every one.</param>
+/// <param name="Pcid">The tag; 0 for a global translation, which counts under every one.</param>
 /// <param name="Range">The page: 4 KiB, 2 MiB or 1 GiB.</param>
 /// <param name="Address">The physical address of the page's first byte.</param>
 /// <param name="Write">Whether every entry on the way grants writes.</param>

@@ -1,3 +1,4 @@
+using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim;
@@ -54,13 +55,13 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     /// <exception cref="ArgumentOutOfRangeException">A PASID that was tried has more than 20 bits.</exception>
     public WildAccesses RunWild(ulong seed, int count, uint pasidCount = 0)
     {
-        var random = new SplitMix(seed);
+        var random = new Xorshift(seed);
         WildAccesses sum = default;
         for (int i = 0; i < count; i++)
         {
             ulong address = random.Next() >> (int)(random.Next() % 64);
             if (random.Next() % 2 == 0) address |= PageBytes - 1 - random.Next() % MostBytes;
-            sum = Add(sum, Access(ref random, new(address), pasidCount));
+            sum = Add(sum, Access(random, new(address), pasidCount));
         }
 
         return sum;
@@ -75,12 +76,12 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     /// <exception cref="ArgumentOutOfRangeException">The PASID has more than 20 bits.</exception>
     public WildAccesses RunUntil(ulong seed, IovaRange range, CancellationToken stop, PasidPrefix? prefix = null)
     {
-        var random = new SplitMix(seed);
+        var random = new Xorshift(seed);
         WildAccesses sum = default;
         while (!stop.IsCancellationRequested)
         {
             ulong offset = range.Last.Value - range.First.Value is var most && most == ulong.MaxValue ? random.Next() : random.Next() % (most + 1);
-            sum = Add(sum, Access(ref random, range.First + offset, prefix));
+            sum = Add(sum, Access(random, range.First + offset, prefix));
         }
 
         return sum;
@@ -89,35 +90,17 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     private static WildAccesses Add(WildAccesses sum, DmaResult result) =>
         result.Ok ? sum with { LetThrough = sum.LetThrough + 1 } : sum with { Blocked = sum.Blocked + 1 };
 
-    private DmaResult Access(ref SplitMix random, Iova address, uint pasidCount)
+    private DmaResult Access(Xorshift random, Iova address, uint pasidCount)
     {
         PasidPrefix? prefix = pasidCount != 0 && random.Next() % 2 == 0 ? new(new((uint)(random.Next() % pasidCount))) : null;
-        return Access(ref random, address, prefix);
+        return Access(random, address, prefix);
     }
 
-    private DmaResult Access(ref SplitMix random, Iova address, PasidPrefix? prefix)
+    private DmaResult Access(Xorshift random, Iova address, PasidPrefix? prefix)
     {
         Span<byte> bytes = stackalloc byte[1 + (int)(random.Next() % MostBytes)];
         if (random.Next() % 2 == 0) return Own.Read(address, bytes, prefix);
         bytes.Fill((byte)(random.Next() & 0xFF));
         return Own.Write(address, bytes, prefix);
-    }
-
-    /// <summary>Random numbers, the same for the same seed.</summary>
-    /// <remarks><b>Source.</b> Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014: SplitMix64.</remarks>
-    private struct SplitMix(ulong seed)
-    {
-        private ulong _state = seed;
-
-        public ulong Next()
-        {
-            unchecked
-            {
-                _state += 0x9E37_79B9_7F4A_7C15;
-                ulong mixed = (_state ^ _state >> 30) * 0xBF58_476D_1CE4_E5B9;
-                mixed = (mixed ^ mixed >> 27) * 0x94D0_49BB_1331_11EB;
-                return mixed ^ mixed >> 31;
-            }
-        }
     }
 }

@@ -11,7 +11,11 @@ namespace Harness.Foreign;
 /// </remarks>
 internal sealed class QemuProcess : IDisposable
 {
-    public const string Program = "qemu-system-x86_64";
+    /// <summary>The environment variable that names another QEMU: a program on the path, or an absolute path.</summary>
+    public const string Variable = "VERIFY_QEMU";
+
+    /// <summary>What is started.</summary>
+    public static string Program { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named ? named : "qemu-system-x86_64";
 
     // $1 is the directory, $2… QEMU's command line. The shell lets go of stderr, so that its end is QEMU's end.
     private const string Keeper =

@@ -47,7 +47,7 @@ public sealed class QemuVtd : IVtdMachine
 
     /// <summary>Null if QEMU is installed; otherwise one line: how to get it.</summary>
     public static string? Missing { get; } = Find(QemuProcess.Program) is null
-        ? "QEMU is not installed: apt-get install qemu-system-x86"
+        ? $"QEMU is not installed ({QemuProcess.Program}): apt-get install qemu-system-x86, or name one in {QemuProcess.Variable}"
         : Find("setsid") is null ? "setsid, which keeps QEMU from outliving us, is not installed: apt-get install util-linux" : null;
 
     /// <summary>Whether <see cref="RequireVariable"/> asks for QEMU.</summary>

@@ -1,0 +1,9 @@
+namespace IommuSim.Machinery;
+
+/// <summary>Who uses a port.</summary>
+internal enum MemoryAgent : byte
+{
+    Processor,
+    Device,
+    Walker,
+}

@@ -1,0 +1,140 @@
+using IommuSim.Machinery;
+using Platform;
+
+namespace IommuSim.DeviceSide;
+
+/// <summary>What a page request says: page_grp_req_dsc.</summary>
+/// <param name="Source">RID.</param>
+/// <param name="Prefix">PP, PASID, EXE, PMR.</param>
+/// <param name="Page">The first address of the page.</param>
+/// <param name="Read">RD.</param>
+/// <param name="Write">WR.</param>
+/// <param name="IsLast">LPIG: the last request of its group, which is answered as a whole.</param>
+/// <param name="Group">PRGI, 0 … 511.</param>
+internal readonly record struct PageRequest(
+    StreamId Source, PasidPrefix? Prefix, Iova Page, bool Read, bool Write, bool IsLast, int Group);
+
+/// <summary>RC, as PCI Express has it.</summary>
+internal enum PageResponseCode : byte
+{
+    /// <summary>What could be done was done: the device asks for the translation again.</summary>
+    Success = 0,
+
+    /// <summary>A page of the group is not to be had.</summary>
+    InvalidRequest = 1,
+
+    /// <summary>Something is broken; the device stops to ask for pages. So are the codes that are reserved taken.</summary>
+    ResponseFailure = 15,
+}
+
+/// <summary>The answer to a group of page requests: page_grp_resp_dsc, or the unit's own.</summary>
+internal readonly record struct PageGroupResponse(ushort Source, VtdPasid? Pasid, int Group, PageResponseCode Code);
+
+/// <summary>The page request queue and its registers: PQH, PQT, PQA, PRS and the page request event.</summary>
+/// <remarks>
+/// <para><b>Source.</b> Intel VT-d specification, Recoverable Fault Reporting (page request descriptor, handling of page requests),
+/// Recoverable Fault Event, and the registers by name.</para>
+/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// </remarks>
+internal sealed class PageRequestQueue
+{
+    public const ulong EntryBytes = 32;
+    private const ulong PageGroupRequest = 1;
+    private ulong _address;
+    private ulong _head;
+    private ulong _tail;
+    private bool _pending;
+    private bool _overflow;
+
+    /// <summary>PECTL, PEDATA, PEADDR, PEUADDR.</summary>
+    public EventRegisters Event { get; } = new();
+
+    /// <summary>PQA_REG: bits 11:3 are reserved.</summary>
+    public ulong Address
+    {
+        get => _address;
+        set => _address = value & ~0xFF8UL;
+    }
+
+    /// <summary>PQH_REG and PQT_REG: an offset in bits 18:5.</summary>
+    public ulong Head
+    {
+        get => _head;
+        set => _head = value & 0x7_FFE0;
+    }
+
+    /// <inheritdoc cref="Head"/>
+    public ulong Tail
+    {
+        get => _tail;
+        set => _tail = value & 0x7_FFE0;
+    }
+
+    /// <summary>PRS_REG.</summary>
+    public uint Status => (_pending ? VtdRegisters.PendingPageRequest : 0) | (_overflow ? VtdRegisters.PageRequestOverflow : 0);
+
+    /// <summary>PRO: requests are not queued until software has cleared it.</summary>
+    public bool IsOverflowed => _overflow;
+
+    /// <summary>2^(PQS + 7) entries.</summary>
+    private ulong Bytes => 4096UL << (int)(_address & 7);
+
+    /// <summary>Puts a request into the queue; false if there is no room, or was none since software last looked.</summary>
+    public bool TryAdd<TMemory>(TMemory memory, in PageRequest request)
+        where TMemory : struct, IPhysicalMemory
+    {
+        if (_overflow) return false;
+        ulong next = (_tail + EntryBytes) % Bytes;
+        if (next == _head)
+        {
+            RaiseIfQuiet();
+            _overflow = true;
+            return false;
+        }
+
+        var at = new PhysAddr((_address & PageLevels.FrameMask) + _tail);
+        // A write to where no memory is goes nowhere; the unit does not learn of it.
+        if (memory.Contains(PhysRange.FromLength(at, EntryBytes))) Write(memory, at, request);
+        _tail = next;
+        if (!request.IsLast) return true;
+        RaiseIfQuiet();
+        _pending = true;
+        return true;
+    }
+
+    /// <summary>Write 1 to clear: PPR and PRO. Whether PRO went away.</summary>
+    public bool ClearStatus(uint bits)
+    {
+        bool clearsOverflow = _overflow && (bits & VtdRegisters.PageRequestOverflow) != 0;
+        if (clearsOverflow) _overflow = false;
+        if ((bits & VtdRegisters.PendingPageRequest) != 0) _pending = false;
+        if (!_pending && !_overflow) Event.Serve();
+        return clearsOverflow;
+    }
+
+    private static void Write<TMemory>(TMemory memory, PhysAddr at, in PageRequest request)
+        where TMemory : struct, IPhysicalMemory
+    {
+        ulong low = PageGroupRequest | (ulong)(request.Source.Value & 0xFFFF) << 16;
+        if (request.Prefix is { } prefix)
+        {
+            low |= 1UL << 8 | (ulong)prefix.Pasid.Value << 32
+                | (prefix.Execute && request.Read ? 1UL << 52 : 0)
+                | (prefix.Privileged ? 1UL << 53 : 0);
+        }
+
+        ulong high = (request.Page.Value & PageLevels.FrameMask)
+            | (request.Read ? 1UL : 0) | (request.Write ? 1UL << 1 : 0) | (request.IsLast ? 1UL << 2 : 0)
+            | (ulong)request.Group << 3;
+        memory.Write64(at, low);
+        memory.Write64(at + 8, high);
+        memory.Write64(at + 16, 0);
+        memory.Write64(at + 24, 0);
+    }
+
+    /// <summary>The event is for the first of what software has not served yet, whichever of the two it is.</summary>
+    private void RaiseIfQuiet()
+    {
+        if (!_pending && !_overflow) Event.Raise();
+    }
+}

@@ -1,0 +1,121 @@
+using IommuSim.DeviceSide;
+using IommuSim.Machinery;
+using Platform;
+
+namespace IommuSim;
+
+/// <summary>The primary fault recording registers, the fault status register and the fault event.</summary>
+/// <remarks>
+/// <para><b>Source.</b> Intel VT-d specification, Non-Recoverable Fault Reporting, Primary Fault Logging; Fault Status
+/// Register; Fault Recording Registers. The unit may collapse faults of one source; it does not: every fault has its own
+/// record, or is lost with PFO set.</para>
+/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// </remarks>
+internal sealed class FaultRecords(int count)
+{
+    private const ulong Fault = VtdRegisters.Bit63;
+    private readonly ulong[] _halves = new ulong[2 * count];
+    private int _next;
+    private int _pending;
+    private int _firstPending;
+    private bool _overflow;
+
+    /// <summary>FECTL, FEDATA, FEADDR, FEUADDR.</summary>
+    public EventRegisters Event { get; } = new();
+
+    /// <summary>FSTS.IQE.</summary>
+    public bool QueueError { get; private set; }
+
+    /// <summary>FSTS_REG. FRI stays at the record with which PPF came up until PPF goes down.</summary>
+    public uint Status =>
+        (_overflow ? VtdRegisters.PrimaryFaultOverflow : 0)
+        | (_pending != 0 ? VtdRegisters.PrimaryPendingFault : 0)
+        | (QueueError ? VtdRegisters.InvalidationQueueError : 0)
+        | (_pending != 0 ? (uint)_firstPending << 8 : 0);
+
+    private bool IsQuiet => !_overflow && _pending == 0 && !QueueError;
+
+    /// <summary>Records a fault; false if it is lost.</summary>
+    public bool Record(StreamId source, Iova address, RequestType type, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
+    {
+        // 1. While PFO is set nothing is recorded.
+        if (_overflow) return false;
+
+        // 2. A register that software has not emptied yet is not written over: PFO instead.
+        if ((_halves[2 * _next + 1] & Fault) != 0)
+        {
+            // A record that is not emptied is a pending fault, so the event has been raised.
+            _overflow = true;
+            return false;
+        }
+
+        // 3. Otherwise the fault is recorded, and the index goes on, wrapping.
+        _halves[2 * _next] = address.Value & PageLevels.FrameMask;
+        _halves[2 * _next + 1] = Fault
+            | TypeFields(type, access)
+            | (ulong)reason << 32
+            | PrefixFields(prefix, access)
+            | source.Value & 0xFFFF;
+        RaiseIfQuiet();
+        if (_pending++ == 0) _firstPending = _next;
+        _next = (_next + 1) % count;
+        return true;
+    }
+
+    /// <summary>Sets FSTS.IQE.</summary>
+    public void SetQueueError()
+    {
+        RaiseIfQuiet();
+        QueueError = true;
+    }
+
+    /// <summary>Write 1 to clear: PFO and IQE. Whether IQE went away.</summary>
+    public bool ClearStatus(uint bits)
+    {
+        bool clearsError = QueueError && (bits & VtdRegisters.InvalidationQueueError) != 0;
+        if (clearsError) QueueError = false;
+        if ((bits & VtdRegisters.PrimaryFaultOverflow) != 0) _overflow = false;
+        if (IsQuiet) Event.Serve();
+        return clearsError;
+    }
+
+    /// <summary>Reads half a record, by its byte offset from the first record.</summary>
+    public ulong Load(uint offset) => offset / 8 < _halves.Length ? _halves[offset / 8] : 0;
+
+    /// <summary>Write 1 to clear: the F bit of a record, which lies in its high half.</summary>
+    public void Store(uint offset, ulong value)
+    {
+        uint half = offset / 8;
+        if (half >= _halves.Length || (half & 1) == 0 || (value & _halves[half] & Fault) == 0) return;
+        _halves[half] &= ~Fault;
+        _pending--;
+        if (IsQuiet) Event.Serve();
+    }
+
+    /// <summary>Translation was switched off: the next fault goes to the first register.</summary>
+    public void ResetIndex() => _next = 0;
+
+    /// <summary>T1 and T2, the type of the request: write 00b, page request 01b, read 10b; AT, the type of its address. A translation request is a read.</summary>
+    private static ulong TypeFields(RequestType type, DeviceAccess access) => type switch
+    {
+        RequestType.Page => 1UL << 28,
+        RequestType.Translation => 1UL << 62 | 1UL << 60,
+        RequestType.Translated => (access == DeviceAccess.Read ? 1UL << 62 : 0) | 2UL << 60,
+        _ => access == DeviceAccess.Read ? 1UL << 62 : 0,
+    };
+
+    /// <summary>PP, PV, and, only where there is a PASID, EXE of a read and PRIV.</summary>
+    private static ulong PrefixFields(PasidPrefix? prefix, DeviceAccess access)
+    {
+        if (prefix is not { } present) return 0;
+        return 1UL << 31
+            | (ulong)present.Pasid.Value << 40
+            | (present.Execute && access == DeviceAccess.Read ? 1UL << 30 : 0)
+            | (present.Privileged ? 1UL << 29 : 0);
+    }
+
+    private void RaiseIfQuiet()
+    {
+        if (IsQuiet) Event.Raise();
+    }
+}
