@@ -23,6 +23,7 @@ public sealed partial class CanonicalForm
     private void WriteRegion(World world, ref FormWriter writer, int index)
     {
         VcmState vcm = world.Vcms[_regions[index]];
+        WriteName(_regions[index], ref writer);
         ulong first = vcm.Range.First;
         writer.Put((int)vcm.Kind | (vcm.IsFreed ? 4 : 0) | (vcm.IsDeferred ? 8 : 0) | (vcm.IsTopDown ? 16 : 0) | (vcm.Adopted is null ? 0 : 32));
         writer.PutRange(vcm.Range, 0);
@@ -34,8 +35,9 @@ public sealed partial class CanonicalForm
 
         List<KeyValuePair<ObjectId, BoundState>> bounds = _bounds[index];
         writer.Put(bounds.Count);
-        foreach ((_, BoundState bound) in bounds)
+        foreach ((ObjectId id, BoundState bound) in bounds)
         {
+            WriteName(id, ref writer);
             writer.Put(bound.IsFreed ? 1 : 0);
             writer.PutRange(bound.Range, first);
         }
@@ -44,6 +46,7 @@ public sealed partial class CanonicalForm
         foreach ((ObjectId id, ReservationState reservation) in _reservations[index])
         {
             _orderedReservations.Add(id);
+            WriteName(id, ref writer);
             Attributes attributes = reservation.Attributes;
             writer.Put((int)attributes.Permissions | (attributes.SupervisorOnly ? 8 : 0) | (attributes.Secure ? 16 : 0) | ((int)attributes.Cache << 5));
             writer.PutRange(reservation.Range, first);
@@ -92,12 +95,13 @@ public sealed partial class CanonicalForm
             if (!memory.IsFreed && !_memories.Contains(id)) _memories.Add(id);
         }
 
-        // Those that nothing names are alike but for this.
-        _memories.Sort(named, _memories.Count - named, Comparer<ObjectId>.Create((one, other) => Compare(world.Memories[one], world.Memories[other])));
+        // Those that nothing else names are alike but for this.
+        if (!_keepsNames) _memories.Sort(named, _memories.Count - named, Comparer<ObjectId>.Create((one, other) => Compare(world.Memories[one], world.Memories[other])));
         writer.Put(_memories.Count);
         foreach (ObjectId id in _memories)
         {
             MemoryState memory = world.Memories[id];
+            WriteName(id, ref writer);
             writer.Put((memory.Segments.Length << 2) | (memory.IsWrapped ? 1 : 0) | (memory.IsFreed ? 2 : 0));
             foreach (AddressRange chunk in memory.Segments)
             {
@@ -165,7 +169,7 @@ public sealed partial class CanonicalForm
         }
 
         _signatures = signatures.Buffer;
-        Array.Sort(_userOrder, CompareUsers);
+        if (!_keepsNames) Array.Sort(_userOrder, CompareUsers);
         foreach (int user in _userOrder) writer.PutBytes(SignatureOf(user));
     }
 
@@ -178,7 +182,7 @@ public sealed partial class CanonicalForm
     {
         writer.Put(world.Hooked.Contains(user) ? 1 : 0);
         // An association has one region and one PASID; there are no two alike. So the order of regions and PASIDs is one.
-        Span<(int Region, int Pasid, int Bits)> joined = stackalloc (int, int, int)[MostRegions * 8];
+        Span<(int Region, int Pasid, int Bits)> joined = stackalloc (int, int, int)[MostRegions * 4];
         int count = 0;
         foreach (AssociationState association in world.Associations.Values)
         {
@@ -212,6 +216,13 @@ public sealed partial class CanonicalForm
             into.Put((int)waiting.Access.Kind | (waiting.Access.IsPrivileged ? 8 : 0) | (waiting.MayBeOver ? 16 : 0));
             into.Put((int)(waiting.Access.Pasid + 1 ?? 0));
         });
+    }
+
+    private void WriteName(ObjectId id, ref FormWriter writer)
+    {
+        if (!_keepsNames) return;
+        writer.Put(id.Number);
+        writer.Put(1 + (id.In ?? -1));
     }
 
     private delegate void Put<T>(T item, ref FormWriter writer);

@@ -14,9 +14,10 @@ namespace Vcmm.Spec;
 /// </remarks>
 public sealed partial class CanonicalForm
 {
-    private const int MostRegions = 4;
+    private const int MostRegions = 16, MostAlike = 4;
 
     private readonly World _blank;
+    private readonly bool _keepsNames;
     private readonly ImmutableArray<ulong> _frames;
     private readonly ObjectId[] _users;
     private readonly int[] _classes;
@@ -56,15 +57,25 @@ public sealed partial class CanonicalForm
         _reservations = [.. Enumerable.Range(0, MostRegions).Select(static _ => new List<KeyValuePair<ObjectId, ReservationState>>())];
     }
 
+    private CanonicalForm(World blank)
+        : this(blank, []) => _keepsNames = true;
+
+    /// <summary>
+    /// Forms that keep the names: for worlds that differ only in the order in which the same was done. They say nothing of what has ended, since it has in all of
+    /// them, and cannot be read back.
+    /// </summary>
+    /// <param name="blank">A world with the same hardware and setup, in which whatever there is has ended.</param>
+    public static CanonicalForm WithNames(World blank) => new(blank);
+
     /// <summary>The form of a world.</summary>
     /// <returns>Bytes that are valid until the next call.</returns>
-    /// <exception cref="NotSupportedException">It has more than four regions.</exception>
+    /// <exception cref="NotSupportedException">It has more than four regions; with names, more than sixteen.</exception>
     public ReadOnlySpan<byte> Of(World world)
     {
         Gather(world);
         for (int i = 0; i < _regionCount; i++) _order[i] = i;
         int length = Write(world, ref _best);
-        while (NextOrder())
+        while (!_keepsNames && NextOrder())
         {
             int otherLength = Write(world, ref _other);
             if (_other.AsSpan(0, otherLength).SequenceCompareTo(_best.AsSpan(0, length)) >= 0) continue;
@@ -84,7 +95,8 @@ public sealed partial class CanonicalForm
         foreach ((ObjectId id, VcmState vcm) in world.Vcms)
         {
             if (vcm.IsFreed && !IsAwaited(world, id) && !IsUsed(world, id)) continue;
-            if (_regionCount == MostRegions) throw new NotSupportedException($"there are more than {MostRegions} regions");
+            int most = _keepsNames ? MostRegions : MostAlike;
+            if (_regionCount == most) throw new NotSupportedException($"there are more than {most} regions");
             _bounds[_regionCount].Clear();
             _reservations[_regionCount].Clear();
             _regions[_regionCount++] = id;

@@ -104,6 +104,9 @@ public sealed partial record World
     public static World Create(IommuModel iommu, int deviceCount, Setup? setup = null) =>
         new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))], Setup = setup ?? new() };
 
+    /// <summary>A world with the same hardware and setup, in which nothing has been done.</summary>
+    public World WithoutObjects() => new(Iommu) { Setup = Setup, Devices = Devices, Cpu = Cpu };
+
     /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
     public bool Knows(ObjectId id) => id.Kind switch
     {
