@@ -46,7 +46,7 @@ public sealed partial record World
           select new AddressRange(Math.Max(bank.Range.First, range.First), Math.Min(bank.Range.Last, range.Last));
 
     /// <summary>What is wrong with where memory lies that a call gave; null: nothing.</summary>
-    private string? WhyNotFrom(BankRequest from, IEnumerable<AddressRange> chunks)
+    private FormattableString? WhyNotFrom(BankRequest from, IEnumerable<AddressRange> chunks)
     {
         if (Setup.Banks.Length == 0) return null;
         foreach (AddressRange chunk in chunks)

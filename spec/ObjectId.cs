@@ -62,7 +62,12 @@ public readonly record struct ObjectId(ObjectKind Kind, int Number, int? In = nu
     public ObjectId CopyIn(ObjectId clone) => this with { In = clone.Number };
 
     /// <inheritdoc/>
-    public int CompareTo(ObjectId other) => (Kind, Number, In ?? -1).CompareTo((other.Kind, other.Number, other.In ?? -1));
+    public int CompareTo(ObjectId other)
+    {
+        int order = (int)Kind - (int)other.Kind;
+        if (order == 0) order = Number.CompareTo(other.Number);
+        return order != 0 ? order : (In ?? -1).CompareTo(other.In ?? -1);
+    }
 
     /// <summary><c>v0</c>, <c>r3@v1</c>.</summary>
     public override string ToString() => In is { } number

@@ -3,13 +3,14 @@ namespace Vcmm.Spec;
 /// <summary>The reasons for which a call must, or may, be refused.</summary>
 internal sealed class Refusals
 {
-    private readonly List<(Outcome Outcome, Invariant Guards, string Why)> _must = [];
-    private readonly List<Outcome> _may = [];
+    // Most calls have none, and few have several.
+    private List<(Outcome Outcome, Invariant Guards, string Why)>? _must;
+    private ulong _may;
 
     /// <summary>The call must be refused if <paramref name="applies"/>; doing it all the same breaks <paramref name="guards"/>.</summary>
     public Refusals Must(Outcome outcome, bool applies, Invariant guards, string why)
     {
-        if (applies) _must.Add((outcome, guards, why));
+        if (applies) (_must ??= []).Add((outcome, guards, why));
         return this;
     }
 
@@ -19,7 +20,7 @@ internal sealed class Refusals
     /// <summary>The call may be refused if <paramref name="applies"/>.</summary>
     public Refusals May(Outcome outcome, bool applies)
     {
-        if (applies) _may.Add(outcome);
+        if (applies) _may |= 1UL << (int)outcome;
         return this;
     }
 
@@ -28,14 +29,17 @@ internal sealed class Refusals
     {
         if (seen == Outcome.None)
         {
-            if (_must.Count == 0) return done();
-            (Outcome outcome, Invariant guards, string why) = _must[0];
-            return Verdict<World>.Refuse(guards, $"it was done; it must be refused with {outcome}: {why}");
+            if (_must is not [var first, ..]) return done();
+            return Verdict<World>.RefuseLazily(first.Guards, $"it was done; it must be refused with {first.Outcome}: {first.Why}");
         }
 
-        if (_must.Exists(reason => reason.Outcome == seen) || _may.Contains(seen)) return Verdict<World>.Accept(world);
-        string expected = _must.Count == 0 ? "nothing speaks against it" : string.Join("; ", _must.Select(reason => $"{reason.Outcome}: {reason.Why}"));
+        if (IsLawful(seen)) return Verdict<World>.Accept(world);
         // Hardware that was not made to fail is usable.
-        return Verdict<World>.Refuse(seen == Outcome.HardwareFailure ? Invariant.Progress : Invariant.Linearizable, $"it was refused with {seen}; {expected}");
+        return Verdict<World>.RefuseLazily(seen == Outcome.HardwareFailure ? Invariant.Progress : Invariant.Linearizable, $"it was refused with {seen}; {this}");
     }
+
+    private bool IsLawful(Outcome seen) => (seen <= Outcome.Fault && (_may >> (int)seen & 1) != 0) || (_must?.Exists(reason => reason.Outcome == seen) ?? false);
+
+    /// <summary>The reasons for which it must be refused.</summary>
+    public override string ToString() => _must is null ? "nothing speaks against it" : string.Join("; ", _must.Select(static reason => $"{reason.Outcome}: {reason.Why}"));
 }

@@ -11,9 +11,10 @@ public readonly record struct Verdict<TState>
     where TState : class
 {
     private readonly TState? _next;
-    private readonly string? _sentence;
+    // A string, or what one is made of: most sentences are never read.
+    private readonly object? _sentence;
 
-    private Verdict(TState? next, Invariant broken, string? sentence)
+    private Verdict(TState? next, Invariant broken, object? sentence)
     {
         _next = next;
         Broken = broken;
@@ -34,7 +35,7 @@ public readonly record struct Verdict<TState>
 
     /// <summary>What was observed and what is permitted, in one sentence.</summary>
     /// <exception cref="InvalidOperationException">The verdict is not a refusal.</exception>
-    public string Sentence => IsAccepted ? throw new InvalidOperationException("accepted: nothing to say") : _sentence;
+    public string Sentence => IsAccepted ? throw new InvalidOperationException("accepted: nothing to say") : _sentence.ToString()!;
 
     /// <summary>Permitted; <paramref name="next"/> follows.</summary>
     public static Verdict<TState> Accept(TState next) => new(next, default, null);
@@ -42,6 +43,9 @@ public readonly record struct Verdict<TState>
     /// <summary>Not permitted.</summary>
     public static Verdict<TState> Refuse(Invariant broken, string sentence) => new(null, broken, sentence);
 
+    /// <summary>Not permitted; the sentence is put together when somebody reads it, of values that do not change.</summary>
+    internal static Verdict<TState> RefuseLazily(Invariant broken, FormattableString sentence) => new(null, broken, sentence);
+
     /// <summary><c>accepted</c>, or <c>refused: I4 NoStaleAccess: …</c>.</summary>
-    public override string ToString() => IsAccepted ? "accepted" : $"refused: {Broken.Label()}: {_sentence}";
+    public override string ToString() => IsAccepted ? "accepted" : $"refused: {Broken.Label()}: {Sentence}";
 }

@@ -58,7 +58,7 @@ public sealed partial record World
             .Judge(this, seen.Outcome, () =>
             {
                 if (seen.Ranges.Length < 2) return Refuse(Invariant.Conservation, $"it gave {seen}; a range and memory were asked for");
-                string? wrong = isOneToOne
+                FormattableString? wrong = isOneToOne
                     ? WhyNotPiece(bind.ByteCount, PageBytes, seen.Ranges[1..])
                     : WhyNotChunks(bind.ByteCount, bind.ChunkSizes, bind.Scattered, seen.Ranges[1..]);
                 wrong ??= WhyNotFrom(bind.From, seen.Ranges[1..]);

@@ -24,7 +24,7 @@ public readonly record struct CpuCost(long Shootdowns, long Interrupts, long Ent
 public sealed partial record World
 {
     /// <summary>The CPU.</summary>
-    public CpuModel Cpu { get; private init; } = CpuModel.None;
+    public CpuModel Cpu { get; internal init; } = CpuModel.None;
 
     /// <summary>The processes.</summary>
     public IEnumerable<ObjectId> Processes => Enumerable.Range(0, Cpu.ProcessCount).Select(static number => new ObjectId(ObjectKind.Process, number));

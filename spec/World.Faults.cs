@@ -38,10 +38,10 @@ public readonly record struct GivenFault(ObjectId Hook, ObjectId Device, ulong P
 public sealed partial record World
 {
     /// <summary>The faults that the hardware may have, in the order of the accesses.</summary>
-    public ImmutableList<PendingFault> Faults { get; private init; } = [];
+    public ImmutableList<PendingFault> Faults { get; internal init; } = [];
 
     /// <summary>The devices that have a hook.</summary>
-    public ImmutableSortedSet<ObjectId> Hooked { get; private init; } = [];
+    public ImmutableSortedSet<ObjectId> Hooked { get; internal init; } = [];
 
     /// <summary>The world in which an access was blocked.</summary>
     public World Blocked(DeviceAccess access)

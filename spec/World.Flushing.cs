@@ -19,16 +19,16 @@ public sealed record Quarantined(int Number, ulong Since, ObjectId Reservation, 
 // Deferred flush: what was unbacked may be seen until the hardware has forgotten it, and until then belongs to nobody else.
 public sealed partial record World
 {
-    private int _nextQuarantined;
+    internal int NextQuarantined { get; init; }
 
     /// <summary>What waits for a flush, in the order in which it came.</summary>
-    public ImmutableList<Quarantined> Quarantine { get; private init; } = [];
+    public ImmutableList<Quarantined> Quarantine { get; internal init; } = [];
 
     /// <summary>The time, in milliseconds.</summary>
-    public ulong Now { get; private init; }
+    public ulong Now { get; internal init; }
 
     /// <summary>When a flush failed after which none was done; null: none did. The count alone starts no flush then, and age counts from here.</summary>
-    public ulong? FlushFailedAt { get; private init; }
+    public ulong? FlushFailedAt { get; internal init; }
 
     /// <summary>What a device may still see at an address though it was unbacked; null: nothing.</summary>
     /// <param name="device">The device.</param>
@@ -70,9 +70,9 @@ public sealed partial record World
         AddressRange part = RangeOf(reservation, offset, byteCount);
         return this with
         {
-            _nextQuarantined = _nextQuarantined + 1,
+            NextQuarantined = NextQuarantined + 1,
             Quarantine = Quarantine.Add(new(
-                _nextQuarantined,
+                NextQuarantined,
                 Now,
                 id,
                 [.. reservation.Parts.Where(backed => backed.Before(offset + byteCount)?.After(offset) is not null).Select(backed => backed.Memory).Distinct()],
@@ -90,6 +90,7 @@ public sealed partial record World
     /// <summary>What nobody may reserve before the flush: of reservations that have ended, and of bounds that such were in and that have ended.</summary>
     private IEnumerable<AddressRange> HeldBack(ObjectId space)
     {
+        if (Quarantine.IsEmpty) return [];
         IEnumerable<ReservationState> ended = Quarantine.Select(waiting => Reservations[waiting.Reservation]).Where(reservation => reservation.IsEnded);
         if (space.Kind == ObjectKind.Bound) return ended.Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range).Distinct();
         return ended.Where(reservation => reservation.Vcm == space)
@@ -128,7 +129,7 @@ public sealed partial record World
             _ => false,
         };
         if (isAsked) return 0;
-        bool isAdded = _nextQuarantined != before._nextQuarantined;
+        bool isAdded = NextQuarantined != before.NextQuarantined;
         if (!isAdded) return Quarantine.Count;
         // Where there was no room it was made first.
         World added = before.Quarantine.Count == Setup.Flush.Capacity ? this with { Quarantine = [Quarantine[^1]], FlushFailedAt = null } : this;

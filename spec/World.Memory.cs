@@ -34,7 +34,7 @@ public sealed partial record World
     }
 
     /// <summary>What is wrong with the chunks that a call gave; null: nothing.</summary>
-    private string? WhyNotChunks(ulong byteCount, ulong chunkSizes, bool scattered, ImmutableArray<AddressRange> chunks)
+    private FormattableString? WhyNotChunks(ulong byteCount, ulong chunkSizes, bool scattered, ImmutableArray<AddressRange> chunks)
     {
         ulong sum = 0;
         AddressRange? previous = null;
@@ -55,16 +55,18 @@ public sealed partial record World
             if (chunks.Take(i).Any(chunks[i].Overlaps)) return $"it gave {chunks[i]} twice; no two chunks overlap";
         }
 
-        return sum == byteCount ? null : $"it gave {sum} bytes; {byteCount} were asked for";
+        if (sum == byteCount) return null;
+        return $"it gave {sum} bytes; {byteCount} were asked for";
     }
 
     /// <summary>What is wrong with the one piece that a call gave; null: nothing.</summary>
-    private string? WhyNotPiece(ulong byteCount, ulong alignment, ImmutableArray<AddressRange> pieces)
+    private FormattableString? WhyNotPiece(ulong byteCount, ulong alignment, ImmutableArray<AddressRange> pieces)
     {
         if (pieces is not [var piece]) return $"it gave {pieces.Length} pieces; one was asked for";
         if (piece.Last - piece.First != byteCount - 1) return $"it gave {piece}; {byteCount} bytes were asked for";
         if (piece.First % alignment != 0) return $"it gave {piece}; the alignment is 0x{alignment:x}";
-        return OwnerOf(piece) is { } owner ? $"it gave {piece}; it belongs to {owner}" : null;
+        if (OwnerOf(piece) is not { } owner) return null;
+        return $"it gave {piece}; it belongs to {owner}";
     }
 
     private ObjectId? OwnerOf(AddressRange chunk)

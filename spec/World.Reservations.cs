@@ -157,7 +157,7 @@ public sealed partial record World
     /// <param name="alignment">Of the first address.</param>
     /// <param name="seen">What it gave.</param>
     /// <param name="isElsewhere">Whether something else than the placement says where it is.</param>
-    private string? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen, bool isElsewhere = false)
+    private FormattableString? WhyNotGiven(ObjectId space, ulong byteCount, ulong alignment, Observation seen, bool isElsewhere = false)
     {
         if (seen.Ranges is not [var range]) return $"it gave {seen}; one range was asked for";
         if (range.First % alignment != 0) return $"it gave {range}; the alignment is 0x{alignment:x}";
@@ -170,11 +170,12 @@ public sealed partial record World
 
         if (!Setup.PlacesExactly || isElsewhere) return null;
         ulong first = PlaceOf(space, byteCount, alignment)!.Value;
-        return range.First == first ? null : $"it gave {range}; the {(Vcms[VcmOf(space)].IsTopDown ? "highest" : "lowest")} place that fits begins at 0x{first:x}";
+        if (range.First == first) return null;
+        return $"it gave {range}; the {(Vcms[VcmOf(space)].IsTopDown ? "highest" : "lowest")} place that fits begins at 0x{first:x}";
     }
 
     /// <summary>A range that was given and must not be: one that waits for a flush, devices may still see what was there.</summary>
-    private Verdict<World> RefuseGiven(ObjectId space, Observation seen, string wrong) =>
+    private Verdict<World> RefuseGiven(ObjectId space, Observation seen, FormattableString wrong) =>
         Refuse(HeldBack(space).Any(held => seen.Ranges.Any(held.Overlaps)) ? Invariant.NoStaleAccess : Invariant.NoOverlap, wrong);
 
     private ReservationState Made(ObjectId space, AddressRange range, Attributes attributes) =>
@@ -187,12 +188,26 @@ public sealed partial record World
     private bool IsEnded(ObjectId space) => space.Kind == ObjectKind.Bound ? Bounds[space].IsFreed : Vcms[space].IsFreed;
 
     /// <summary>What is taken out of the region itself: bounds, reservations that are in none, and what waits for a flush. In the order of addresses.</summary>
-    private IEnumerable<AddressRange> Held(ObjectId vcm) => HeldNow(vcm).Concat(HeldBack(vcm)).OrderBy(range => range.First);
+    private List<AddressRange> Held(ObjectId vcm)
+    {
+        List<AddressRange> held = [.. HeldNow(vcm), .. HeldBack(vcm)];
+        held.Sort(static (one, other) => one.First.CompareTo(other.First));
+        return held;
+    }
 
     /// <summary>What is somebody's of the region itself: bounds, and reservations that are in none.</summary>
-    private IEnumerable<AddressRange> HeldNow(ObjectId vcm) => ReservationsOf(vcm)
-        .Where(reservation => reservation.Bound is null).Select(reservation => reservation.Range)
-        .Concat(BoundsOf(vcm).Select(bound => bound.Range));
+    private IEnumerable<AddressRange> HeldNow(ObjectId vcm)
+    {
+        foreach (ReservationState reservation in Reservations.Values)
+        {
+            if (reservation.Vcm == vcm && !reservation.IsEnded && reservation.Bound is null) yield return reservation.Range;
+        }
+
+        foreach (BoundState bound in Bounds.Values)
+        {
+            if (bound.Vcm == vcm && !bound.IsFreed) yield return bound.Range;
+        }
+    }
 
     /// <summary>What cannot be reserved of a region or bound. In the order of addresses.</summary>
     private IEnumerable<AddressRange> Taken(ObjectId space)
@@ -236,5 +251,5 @@ public sealed partial record World
 
     private static Verdict<World> Accept(World next) => Verdict<World>.Accept(next);
 
-    private static Verdict<World> Refuse(Invariant broken, string sentence) => Verdict<World>.Refuse(broken, sentence);
+    private static Verdict<World> Refuse(Invariant broken, FormattableString sentence) => Verdict<World>.RefuseLazily(broken, sentence);
 }

@@ -38,13 +38,13 @@ public sealed partial record World
     // So that neither device nor queue makes one wait its turn.
     private const int MostThatWait = 8;
 
-    private int _nextWaiting;
+    internal int NextWaiting { get; init; }
 
     /// <summary>The accesses that wait, in the order in which they asked.</summary>
-    public ImmutableList<WaitingAccess> Waiting { get; private init; } = [];
+    public ImmutableList<WaitingAccess> Waiting { get; internal init; } = [];
 
     /// <summary>The world in which an access waits.</summary>
-    public World Asks(DeviceAccess access) => this with { Waiting = Waiting.Add(new(_nextWaiting, access)), _nextWaiting = _nextWaiting + 1 };
+    public World Asks(DeviceAccess access) => this with { Waiting = Waiting.Add(new(NextWaiting, access)), NextWaiting = NextWaiting + 1 };
 
     /// <summary>
     /// Whether an access that is not let through is answered to the device, and not recorded: so it is of one with a TLB, in an address

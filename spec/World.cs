@@ -74,30 +74,28 @@ public sealed partial record World
     public IommuModel Iommu { get; }
 
     /// <summary>How the library is set up.</summary>
-    public Setup Setup { get; private init; } = new();
+    public Setup Setup { get; internal init; } = new();
 
     /// <summary>The devices.</summary>
-    public ImmutableArray<ObjectId> Devices { get; private init; } = [];
+    public ImmutableArray<ObjectId> Devices { get; internal init; } = [];
 
     /// <summary>The regions, the freed ones too.</summary>
-    public ImmutableSortedDictionary<ObjectId, VcmState> Vcms { get; private init; } = ImmutableSortedDictionary<ObjectId, VcmState>.Empty;
+    public ObjectMap<VcmState> Vcms { get; internal init; } = ObjectMap<VcmState>.Empty;
 
     /// <summary>The bounds, the freed ones too.</summary>
-    public ImmutableSortedDictionary<ObjectId, BoundState> Bounds { get; private init; } = ImmutableSortedDictionary<ObjectId, BoundState>.Empty;
+    public ObjectMap<BoundState> Bounds { get; internal init; } = ObjectMap<BoundState>.Empty;
 
     /// <summary>The reservations, the ended ones too.</summary>
-    public ImmutableSortedDictionary<ObjectId, ReservationState> Reservations { get; private init; } =
-        ImmutableSortedDictionary<ObjectId, ReservationState>.Empty;
+    public ObjectMap<ReservationState> Reservations { get; internal init; } = ObjectMap<ReservationState>.Empty;
 
     /// <summary>The memory, the freed too.</summary>
-    public ImmutableSortedDictionary<ObjectId, MemoryState> Memories { get; private init; } = ImmutableSortedDictionary<ObjectId, MemoryState>.Empty;
+    public ObjectMap<MemoryState> Memories { get; internal init; } = ObjectMap<MemoryState>.Empty;
 
     /// <summary>The associations, the dropped ones too.</summary>
-    public ImmutableSortedDictionary<ObjectId, AssociationState> Associations { get; private init; } =
-        ImmutableSortedDictionary<ObjectId, AssociationState>.Empty;
+    public ObjectMap<AssociationState> Associations { get; internal init; } = ObjectMap<AssociationState>.Empty;
 
     /// <summary>What devices could see once: with it a violation is named, nothing is permitted by it.</summary>
-    public ImmutableList<FormerMapping> Former { get; private init; } = [];
+    public ImmutableList<FormerMapping> Former { get; internal init; } = [];
 
     /// <summary>A world with devices <c>d0</c> … and nothing else.</summary>
     /// <param name="iommu">The hardware.</param>
@@ -105,6 +103,9 @@ public sealed partial record World
     /// <param name="setup">How the library is set up; null: as by default.</param>
     public static World Create(IommuModel iommu, int deviceCount, Setup? setup = null) =>
         new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))], Setup = setup ?? new() };
+
+    /// <summary>A world with the same hardware and setup, in which nothing has been done.</summary>
+    public World WithoutObjects() => new(Iommu) { Setup = Setup, Devices = Devices, Cpu = Cpu };
 
     /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
     public bool Knows(ObjectId id) => id.Kind switch
@@ -183,8 +184,17 @@ public sealed partial record World
     };
 
     /// <summary>The reservations of a region that have not ended, in the order of their addresses.</summary>
-    public IEnumerable<ReservationState> ReservationsOf(ObjectId vcm) =>
-        Reservations.Values.Where(reservation => reservation.Vcm == vcm && !reservation.IsEnded).OrderBy(reservation => reservation.Range.First);
+    public IEnumerable<ReservationState> ReservationsOf(ObjectId vcm)
+    {
+        List<ReservationState>? found = null;
+        foreach (ReservationState reservation in Reservations.Values)
+        {
+            if (reservation.Vcm == vcm && !reservation.IsEnded) (found ??= []).Add(reservation);
+        }
+
+        found?.Sort(static (one, other) => one.Range.First.CompareTo(other.Range.First));
+        return found ?? [];
+    }
 
     /// <summary>What a region maps, in the order of device addresses: a mapping for each chunk of memory.</summary>
     public IEnumerable<Mapping> MappingsOf(ObjectId vcm) => ReservationsOf(OwnerOf(vcm)).SelectMany(MappingsOf);

@@ -1,4 +1,5 @@
 using System.Runtime;
+using Harness.ModelChecking;
 using Harness.Stages;
 using Workloads;
 
@@ -36,6 +37,9 @@ internal sealed record Surroundings
 
     /// <summary>How many methods the JIT has compiled so far.</summary>
     public Func<long> CompiledMethodCount { get; init; } = static () => JitInfo.GetCompiledMethodCount();
+
+    /// <summary>What <c>verify model</c> searches; null: the model itself.</summary>
+    public Judge? Model { get; init; }
 
     /// <summary>Runs another program.</summary>
     public RunTool Tool { get; init; } = Tools.Run;

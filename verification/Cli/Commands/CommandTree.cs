@@ -19,6 +19,7 @@ internal static class CommandTree
             RunCommand.Create(here),
             ReplayCommand.Create(here),
             TraceCommand.Create(here),
+            ModelCommand.Create(here),
             MutateCommand.Create(here),
             BenchCommand.Create(here),
         };

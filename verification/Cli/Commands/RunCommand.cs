@@ -34,12 +34,7 @@ internal static class RunCommand
         };
         Option<string?> json = new("--json") { Description = "Write what ran, was checked and failed to this file.", HelpName = "FILE" };
         Option<string[]> names = new("--stage") { Description = "Run only this stage; may be given several times.", HelpName = "NAME" };
-        Option<string> failures = new("--failures")
-        {
-            Description = "Where each failure is written as a file.",
-            HelpName = "DIR",
-            DefaultValueFactory = _ => "failures",
-        };
+        Option<string> failures = Failures();
         Option<string?> topology = new("--topology") { Description = "Run generated scenarios on the machine in this file alone.", HelpName = "FILE" };
         Option<bool> strict = new("--strict") { Description = "Run nothing and exit with 3 if a stage lacks what it needs." };
         var command = new Command("run", "Run the stages: generate, explore, hold recorded and foreign behaviour to the specification.")
@@ -73,6 +68,14 @@ internal static class RunCommand
 
         return [.. able.Select(stage => stage.On(topology))];
     }
+
+    /// <summary>The option that says where failures go.</summary>
+    internal static Option<string> Failures() => new("--failures")
+    {
+        Description = "Where each failure is written as a file.",
+        HelpName = "DIR",
+        DefaultValueFactory = static _ => "failures",
+    };
 
     private static int Run(RunPlan plan, FailureStore store, JsonReport? report, Surroundings here, bool verbose)
     {

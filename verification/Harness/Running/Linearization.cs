@@ -4,17 +4,47 @@ using Vcmm.Spec;
 namespace Harness.Running;
 
 /// <summary>Finds the orders of a concurrent history that the model accepts.</summary>
-/// <remarks><b>Source.</b> Wing and Gong, "Testing and Verifying Concurrent Objects", 1993: a search over what may come next.</remarks>
-public static class Linearization
+/// <remarks>
+/// <b>Source.</b> Wing and Gong, "Testing and Verifying Concurrent Objects", 1993: a search over what may come next. Lowe, "Testing for linearizability", 2017: where
+/// the same operations have been done, in whatever order, and have come to the same, nothing new can follow.
+/// </remarks>
+public sealed class Linearization
 {
     private static readonly Surroundings Plenty = new(ulong.MaxValue);
 
-    /// <summary>The world after each order that the model accepts, found one by one; none: the history is not linearizable.</summary>
-    public static IEnumerable<World> EndsOf(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history) => Search(start, history, new int[history.Length]);
+    private readonly ImmutableArray<ImmutableArray<HistoryEntry>> _history;
+    private readonly HashSet<string> _tried = [];
+    private readonly CanonicalForm _form;
 
-    private static IEnumerable<World> Search(World world, ImmutableArray<ImmutableArray<HistoryEntry>> history, int[] next)
+    private Linearization(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history)
     {
-        int[] open = [.. Enumerable.Range(0, history.Length).Where(thread => next[thread] < history[thread].Length)];
+        _history = history;
+        _form = CanonicalForm.WithNames(start.WithoutObjects());
+    }
+
+    /// <summary>The worlds, each once, that lawful orders end in, found one by one; none: the history is not linearizable.</summary>
+    public static IEnumerable<World> EndsOf(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history) => EndsOf(start, history, static _ => { });
+
+    /// <summary>The same.</summary>
+    /// <param name="start">The world in which the history begins.</param>
+    /// <param name="history">What each thread has done.</param>
+    /// <param name="visited">Told, whenever another end was found and at the end, in how many different places the search has been.</param>
+    public static IEnumerable<World> EndsOf(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history, Action<int> visited)
+    {
+        var search = new Linearization(start, history);
+        foreach (World end in search.Search(start, new int[history.Length]))
+        {
+            visited(search._tried.Count);
+            yield return end;
+        }
+
+        visited(search._tried.Count);
+    }
+
+    private IEnumerable<World> Search(World world, int[] next)
+    {
+        if (!_tried.Add($"{string.Join(' ', next)} {Convert.ToBase64String(_form.Of(world))}")) yield break;
+        int[] open = [.. Enumerable.Range(0, _history.Length).Where(thread => next[thread] < _history[thread].Length)];
         if (open.Length == 0)
         {
             yield return world;
@@ -22,15 +52,15 @@ public static class Linearization
         }
 
         // Whatever was called after another had returned comes after it.
-        int firstReturn = open.Min(thread => history[thread][next[thread]].Ended);
+        int firstReturn = open.Min(thread => _history[thread][next[thread]].Ended);
         foreach (int thread in open)
         {
-            HistoryEntry entry = history[thread][next[thread]];
+            HistoryEntry entry = _history[thread][next[thread]];
             if (entry.Begun > firstReturn || !entry.Operation.Uses.All(world.Knows)) continue;
             next[thread]++;
             foreach (World after in After(world, entry))
             {
-                foreach (World end in Search(after, history, next)) yield return end;
+                foreach (World end in Search(after, next)) yield return end;
             }
 
             next[thread]--;

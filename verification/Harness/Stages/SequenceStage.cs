@@ -8,6 +8,9 @@ namespace Harness.Stages;
 /// <summary>Generated sequences of operations, run on the library over the simulator and held to the model.</summary>
 public sealed class SequenceStage : ITopologyStage, IReplayer
 {
+    /// <summary>The name, which a failure file has.</summary>
+    public const string StageName = "sequences";
+
     // One of so many has a CPU; the others are what they are without those.
     private const uint Turn = 4;
 
@@ -30,7 +33,7 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     }
 
     /// <inheritdoc/>
-    public string Name => "sequences";
+    public string Name => StageName;
 
     /// <inheritdoc/>
     public string? Missing => null;

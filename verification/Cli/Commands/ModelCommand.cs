@@ -1,0 +1,106 @@
+using System.CommandLine;
+using System.Globalization;
+using Harness;
+using Harness.ModelChecking;
+using Harness.Stages;
+using Verify.Output;
+
+namespace Verify.Commands;
+
+/// <summary><c>verify model</c>: everything that the model accepts in a small world, and every invariant in each state of it.</summary>
+internal static class ModelCommand
+{
+    private const double DefaultSeconds = 60;
+    private const long DefaultMiB = 4096;
+
+    /// <summary>The command.</summary>
+    public static Command Create(Surroundings here)
+    {
+        var scope = new Scope();
+        Option<int> vcms = Number("--vcms", "Regions at a time.", scope.Vcms), formats = Number("--formats", "Table formats.", scope.Formats), devices = Number("--devices", "Devices.", scope.Devices);
+        Option<int> granules = Number("--granules", "Pages of a region.", scope.Granules), frames = Number("--frames", "Frames of memory.", scope.Frames), bounds = Number("--bounds", "Bounds at a time.", scope.Bounds);
+        Option<int> owners = Number("--owners", "Owners of a reservation.", scope.Owners), quarantine = Number("--quarantine", "Unbacks that may wait for a flush; 0: no region is deferred.", scope.Quarantine);
+        Option<int> faults = Number("--faults", "Blocked accesses of which nobody was told yet; 0: devices do not access what is blocked.", scope.Faults);
+        Option<int> processes = Number("--processes", "Processes of a core.", scope.Processes);
+        Option<int?> depth = new("--depth") { Description = "No further than so many operations.", HelpName = "NUMBER" };
+        Option<int?> states = new("--states") { Description = "About so many states.", HelpName = "NUMBER" };
+        Option<double> time = new("--time") { Description = "For so long.", HelpName = "SECONDS", DefaultValueFactory = static _ => DefaultSeconds, CustomParser = RunCommand.ParseTime };
+        Option<long> memory = new("--memory") { Description = "In so much memory.", HelpName = "MIB", DefaultValueFactory = static _ => DefaultMiB };
+        Option<int> workers = new("--workers") { Description = "On so many threads.", HelpName = "NUMBER", DefaultValueFactory = static _ => Environment.ProcessorCount };
+        Option<string> failures = RunCommand.Failures();
+        var command = new Command("model", "Try everything that can happen in a small world, and hold the model to its invariants.")
+        {
+            vcms, formats, devices, granules, frames, bounds, owners, quarantine, faults, processes, depth, states, time, memory, workers, failures,
+        };
+        command.SetAction(parsed =>
+        {
+            var asked = new Scope
+            {
+                Vcms = parsed.GetValue(vcms),
+                Formats = parsed.GetValue(formats),
+                Devices = parsed.GetValue(devices),
+                Granules = parsed.GetValue(granules),
+                Frames = parsed.GetValue(frames),
+                Bounds = parsed.GetValue(bounds),
+                Owners = parsed.GetValue(owners),
+                Quarantine = parsed.GetValue(quarantine),
+                Faults = parsed.GetValue(faults),
+                Processes = parsed.GetValue(processes),
+            };
+            var limits = new SearchLimits
+            {
+                Depth = AtLeast(1, depth, parsed.GetValue(depth)),
+                States = AtLeast(1, states, parsed.GetValue(states)),
+                Time = TimeSpan.FromSeconds(parsed.GetValue(time)),
+                Bytes = AtLeast(1, memory, parsed.GetValue(memory))!.Value << 20,
+                Workers = (int)AtLeast(1, workers, parsed.GetValue(workers))!.Value,
+            };
+            var store = new FailureStore(here, parsed.GetRequiredValue(failures));
+            store.Check();
+            return Search(asked, limits, store, here);
+        });
+        return command;
+    }
+
+    private static int Search(Scope scope, SearchLimits limits, FailureStore store, Surroundings here)
+    {
+        scope.Validate();
+        here.Out.WriteLine(scope);
+        here.Out.Flush();
+        int shown = 0;
+        ModelReport report = ModelSearch.Run(scope, limits, here.Time, Show, here.Stop, here.Model);
+        if (here.Terminal) here.Out.Write("\r\u001b[K");
+        ModelTable.Print(report, here);
+        if (report.Counterexample is not { } found) return ExitCode.Clean;
+        StageFailure failure = found.ToFailure();
+        store.Save([failure]);
+        here.Out.WriteLine();
+        here.Out.Write(failure.Report);
+        if (store.PathOf(failure) is { } path) here.Out.WriteLine($"{path} (verify replay runs these operations on the library)");
+        if (store.Problem is { } problem) throw new EnvironmentException(problem);
+        return ExitCode.Violation;
+
+        void Show(ModelProgress progress)
+        {
+            string line = string.Create(CultureInfo.InvariantCulture, $"depth {progress.Depth}: {progress.States:N0} states, {progress.Expanded:N0} expanded, {progress.States / Math.Max(0.001, progress.Elapsed.TotalSeconds):N0} a second");
+            if (here.Terminal)
+            {
+                here.Out.Write($"\r{line}\u001b[K");
+            }
+            else if (progress.Depth > shown)
+            {
+                shown = progress.Depth;
+                here.Out.WriteLine(line);
+            }
+
+            here.Out.Flush();
+        }
+    }
+
+    private static Option<int> Number(string name, string what, int byDefault) => new(name) { Description = what, HelpName = "NUMBER", DefaultValueFactory = _ => byDefault };
+
+    private static int? AtLeast(int least, Option option, int? value) => (int?)AtLeast(least, option, (long?)value);
+
+    private static long? AtLeast(int least, Option option, long? value) =>
+        value is null || value >= least ? value : throw new BadInputException($"{option.Name}: {value} is too small; expected at least {least}");
+}

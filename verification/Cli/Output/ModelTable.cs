@@ -1,0 +1,33 @@
+using System.Globalization;
+using Harness.ModelChecking;
+using Vcmm.Spec;
+
+namespace Verify.Output;
+
+/// <summary>What a search through a small world has come to, as text.</summary>
+internal static class ModelTable
+{
+    /// <summary>Prints it.</summary>
+    public static void Print(ModelReport report, Surroundings here)
+    {
+        TextWriter to = here.Out;
+        to.WriteLine();
+        for (int depth = 0; depth < report.StatesByDepth.Length; depth++) Write(to, $"  depth {depth,3}  {report.StatesByDepth[depth],14:N0} states");
+        to.WriteLine();
+        Write(to, $"{report.States:N0} distinct states, {report.Expanded:N0} of them expanded, in {report.Elapsed.TotalSeconds:N1} s: {report.StatesPerSecond:N0} a second");
+        Write(to, $"{report.Steps:N0} steps that the model accepts, of {report.Tried:N0} behaviours that it was asked about; the table of states took {report.ByteCount >> 20:N0} MiB");
+        Write(to, $"a bare breadth-first walk over successors that are written down does {report.BareStatesPerSecond:N0} states a second: {report.BareStatesPerSecond / report.StatesPerSecond:N0} times as many");
+        Write(to, $"{(report.CutOff is { } why ? $"cut off: {why}" : report.Counterexample is null ? "that is all there is" : "stopped at the first violation")}");
+        to.WriteLine();
+        to.WriteLine("operation            what it came to, and how often");
+        foreach (var operation in report.Coverage.GroupBy(static pair => pair.Key.Operation))
+            Write(to, $"{operation.Key,-20} {string.Join(", ", operation.Select(static pair => $"{Name(pair.Key.Outcome)} {pair.Value:N0}"))}");
+        to.WriteLine();
+        to.WriteLine("what must happen     after so many operations");
+        foreach (ReachedLaw law in report.Laws) Write(to, $"{(law.Depth < 0 ? "NOT REACHED" : law.Depth.ToString(CultureInfo.InvariantCulture)),11}  {law.Name}");
+    }
+
+    private static string Name(Outcome outcome) => outcome == Outcome.None ? "done" : outcome.ToString();
+
+    private static void Write(TextWriter to, FormattableString line) => to.WriteLine(line.ToString(CultureInfo.InvariantCulture));
+}

@@ -1,0 +1,149 @@
+using System.Collections.Immutable;
+using Vcmm.Spec;
+
+namespace Harness.ModelChecking;
+
+// Devices, look-ups and flushes.
+public sealed partial class Behaviours
+{
+    private const ulong WordBytes = 8;
+
+    private static readonly Permissions[] Kinds = [Permissions.Read, Permissions.Write];
+
+    private void Associations()
+    {
+        ObjectId made = Next(ObjectKind.Association, _world.Associations);
+        foreach (ObjectId device in _world.Devices)
+        {
+            foreach (ObjectId vcm in _world.Vcms.Keys)
+            {
+                AddAssociate(new(made, vcm, device));
+                if (_scope.Formats > 1) AddAssociate(new(made, vcm, device) { Kind = TableKind.FirstStage });
+            }
+
+            AddDone(new SetFaultHook(device, _world.Hooked.Contains(device) ? FaultHookKind.None : FaultHookKind.Refuse));
+        }
+
+        foreach (ObjectId process in _world.Processes)
+        {
+            foreach (ObjectId vcm in _world.Vcms.Keys) AddAssociate(new(made, vcm, process));
+        }
+
+        foreach (ObjectId association in _world.Associations.Keys)
+        {
+            AddDone(new Deassociate(association), Outcome.Invalid, Outcome.Busy);
+            AddDone(new Activate(association), Outcome.Invalid, Outcome.Busy, Outcome.NoMemory, Outcome.HardwareFailure);
+            AddDone(new Deactivate(association), Outcome.Invalid, Outcome.NotFound, Outcome.HardwareFailure);
+        }
+    }
+
+    private void AddAssociate(Associate associate) => AddDone(associate, Outcome.Invalid, Outcome.Busy, Outcome.NoMemory);
+
+    private void Accesses()
+    {
+        foreach (ObjectId device in _world.Devices)
+        {
+            // What a device does that is active nowhere is the same wherever it does it.
+            IEnumerable<ulong> addresses = _world.ActiveVcmOf(device) is null ? [0] : Addresses;
+            foreach (ulong address in addresses)
+            {
+                foreach (Permissions kind in Kinds) AddAccess(new DeviceAccess(device, address, kind), mayBeBlocked: _world.Faults.Count < _scope.Faults);
+            }
+        }
+
+        foreach (ObjectId core in _world.Cores)
+        {
+            AddDone(new GoIdle(core));
+            foreach (ObjectId process in _world.Processes)
+            {
+                // A page fault is the operating system's; it is not counted.
+                foreach (ulong address in Addresses)
+                {
+                    foreach (Permissions kind in Kinds) AddAccess(new CoreAccess(core, process, address, kind), mayBeBlocked: true);
+                }
+            }
+        }
+
+        var dispatch = new DispatchFaults();
+        ImmutableArray<GivenFault> given =
+        [
+            .. _world.Faults.Where(fault => _world.Hooked.Contains(fault.Device)).Select(static fault => new GivenFault(fault.Device, fault.Device, fault.Page, fault.Access)),
+        ];
+        Add(dispatch, Done with { FaultCount = _world.Faults.Count, Faults = given });
+        if (_world.Faults.IsEmpty) return;
+        Add(dispatch, Done with { FaultCount = _world.Faults.Count });
+        Add(dispatch, Done with { FaultsLost = true });
+    }
+
+    private void AddAccess(Operation access, bool mayBeBlocked)
+    {
+        if (mayBeBlocked) Add(access, Refused[Outcome.Fault]);
+        foreach (ulong frame in _frames) Add(access, Done with { Reached = frame });
+        Add(access, Done with { Reached = Scope.Foreign.First });
+    }
+
+    private void Queries()
+    {
+        foreach (ObjectId vcm in LiveVcms)
+        {
+            Add(new ListReservations(vcm), Done with { Ranges = [.. _world.ReservationsOf(vcm).Select(static reservation => reservation.Range)] });
+            foreach (ulong address in Addresses)
+            {
+                var translate = new Translate(vcm, address);
+                Add(translate, Refused[Outcome.Fault]);
+                if (_world.MeaningOf(vcm, address) is { } meaning) Add(translate, Done with { Translation = meaning });
+                var find = new FindReservation(vcm, address);
+                Add(find, Refused[Outcome.NotFound]);
+                foreach (ReservationState reservation in _world.ReservationsOf(vcm)) Add(find, Done with { Ranges = [reservation.Range] });
+                foreach (ObjectId other in LiveVcms)
+                {
+                    var translateTo = new TranslateTo(vcm, address, other);
+                    Add(translateTo, [Outcome.Fault, Outcome.NotFound]);
+                    foreach (ulong at in Addresses) Add(translateTo, Done with { Address = at });
+                }
+            }
+        }
+
+        foreach ((ObjectId id, MemoryState memory) in _world.Memories)
+        {
+            var find = new FindMappings(id, 0);
+            Add(find, Done with { Places = [.. PlacesOf(memory.Segments[0].First)] });
+            Add(find, [Outcome.NotFound]);
+            Add(new FindMappings(id, memory.ByteCount), [Outcome.Invalid]);
+        }
+
+        Copies();
+    }
+
+    private IEnumerable<Place> PlacesOf(ulong frame) =>
+        from reservation in _world.Reservations
+        where !reservation.Value.IsEnded
+        from mapping in _world.MappingsOf(reservation.Value)
+        where mapping.Translation.Target == frame
+        select new Place(reservation.Key, mapping.Range.First);
+
+    /// <summary>Of the first word of reservations.</summary>
+    private void Copies()
+    {
+        foreach (ObjectId source in _world.Reservations.Keys)
+        {
+            foreach (ObjectId destination in _world.Reservations.Keys)
+            {
+                var copy = new Copy(source, 0, destination, 0, WordBytes);
+                Add(copy, [Outcome.Invalid, Outcome.Fault]);
+                if (_world.Behind(source, 0, WordBytes).ToArray() is not [var from] || _world.Behind(destination, 0, WordBytes).ToArray() is not [var to]) continue;
+                Add(copy, from == to ? Done : Done with { Moves = [new(to, from.First)] });
+            }
+
+            var collect = new CollectUse(source, 0, _world.Reservations[source].ByteCount, Use.Written, Clears: false);
+            AddDone(collect, Outcome.Invalid);
+        }
+    }
+
+    private void Flushing()
+    {
+        foreach (ObjectId vcm in LiveVcms) AddDone(new Flush(vcm), Outcome.HardwareFailure);
+        AddDone(new PollFlush(), Outcome.HardwareFailure);
+        if (!_world.Quarantine.IsEmpty) AddDone(new AdvanceTime(_world.Setup.Flush.FlushAtMilliseconds));
+    }
+}

@@ -1,0 +1,134 @@
+using System.Collections.Immutable;
+using Harness.ModelChecking;
+using Vcmm.Spec;
+
+namespace Properties.Model;
+
+/// <summary>Searches through small worlds: what they count, what they find, and what they say when there is too much.</summary>
+public sealed class ModelSearchLaws
+{
+    private static readonly Scope Least = new() { Vcms = 1, Formats = 1, Devices = 1, Granules = 1, Frames = 1, Bounds = 0, Owners = 1, Quarantine = 0, Faults = 0 };
+
+    /// <summary>Scopes that end soon, and how many states, up to names, they have: pinned.</summary>
+    public static TheoryData<Scope, int, int> Pinned => new()
+    {
+        { Least, 256, 1 },
+        { Least, 256, 2 },
+        { Least with { Granules = 2 }, 3_936, 2 },
+        { Least with { Formats = 2, Devices = 2 }, 2_040, 2 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Pinned))]
+    public void A_scope_has_as_many_states_as_it_had(Scope scope, int states, int workers)
+    {
+        ModelReport report = Search(scope, new SearchLimits { Workers = workers });
+        Assert.Null(report.CutOff);
+        Assert.Null(report.Counterexample);
+        Assert.Equal(states, report.States);
+        Assert.Equal(states, report.Expanded);
+        Assert.Equal(states, report.StatesByDepth.Sum());
+        Assert.True(report.BareStatesPerSecond > report.StatesPerSecond);
+    }
+
+    /// <summary>
+    /// Where there is a region, a device is apart, joined or active, and has a hook or not: it is one of 6, of two that are alike there are 21 pairs, and of
+    /// three 56. Where there is none it has a hook or not. What else there is, there is 36 and 20 times.
+    /// </summary>
+    [Theory]
+    [InlineData(1, (36 * 6) + (20 * 2))]
+    [InlineData(2, (36 * 21) + (20 * 3))]
+    [InlineData(3, (36 * 56) + (20 * 4))]
+    public void Devices_that_are_alike_are_not_told_apart(int devices, int states) => Assert.Equal(states, Search(Least with { Devices = devices }, new()).States);
+
+    [Fact]
+    public void Every_operation_is_tried_and_every_law_of_reach_holds()
+    {
+        // Between them these have a case of each.
+        Scope[] scopes =
+        [
+            Least with { Granules = 2, Bounds = 1, Owners = 2, Quarantine = 1, Faults = 1, Processes = 1 },
+            Least with { Vcms = 2, Devices = 3, Formats = 2 },
+            Least with { Quarantine = 2, Granules = 2, Faults = 1 },
+        ];
+        ModelReport[] reports = [.. scopes.Select(static scope => Search(scope, new SearchLimits { Depth = 6, States = 60_000 }))];
+        Assert.All(reports, static report => Assert.Null(report.Counterexample));
+        string[] operations = [.. typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Select(static type => type.Name)];
+        string[] tried = [.. reports.SelectMany(static report => report.Coverage.Keys).Select(static key => key.Operation).Distinct()];
+        Assert.Empty(operations.Except(tried));
+        string[] done = [.. reports.SelectMany(static report => report.Coverage.Keys).Where(static key => key.Outcome == Outcome.None).Select(static key => key.Operation).Distinct()];
+        Assert.Empty(operations.Except(done));
+    }
+
+    [Fact]
+    public void What_happens_late_happens()
+    {
+        // What the first steps of a search do not come to, by hand: so the laws can hold.
+        Scope scope = new();
+        string[][] ways =
+        [
+            ["v1 = vcm 0x0-0x3fff", "a1 = associate v1 d0", "a2 = associate v1 d1", "a3 = associate v1 d2", "activate a1", "activate a2", "activate a3"],
+            ["v1 = vcm 0x0-0x3fff", "a1 = associate v1 d0", "a2 = associate v1 d1 first-stage", "activate a1", "activate a2"],
+            ["v1 = vcm 0x0-0x3fff", "m1 = allocate 4K of 4K scattered", "r1 = map v1 m1 rw align 4K", "v2 = clone v1", "a1 = associate v1 d0", "a2 = associate v2 d1", "activate a1", "activate a2"],
+            ["v1 = vcm 0x0-0x3fff deferred", "m1 = allocate 8K of 4K scattered", "r1 = map v1 m1 rw align 4K", "a1 = associate v1 d0", "activate a1", "unback r1 at 0 for 4K", "read d0 0x0"],
+            ["v1 = vcm 0x0-0x3fff deferred", "m1 = allocate 4K of 4K scattered", "r1 = map v1 m1 rw align 4K", "a1 = associate v1 d0", "activate a1", "unmap r1", "free m1", "deactivate a1", "deassociate a1", "free v1"],
+        ];
+        ImmutableArray<ReachLaw> laws = ReachLaw.For(scope);
+        HashSet<string> reached = [];
+        foreach (string[] way in ways)
+        {
+            World world = scope.Blank();
+            foreach (string step in way)
+            {
+                foreach ((Behaviour behaviour, World next) in WorldWalk.Next(scope, world))
+                    reached.UnionWith(laws.Where(law => law.Holds(new(world, behaviour.Operation, behaviour.Seen, next))).Select(static law => law.Name));
+                world = WorldWalk.Do(scope, world, step);
+            }
+        }
+
+        string[] early = [.. Search(scope with { Granules = 2 }, new SearchLimits { Depth = 3 }).Laws.Where(static law => law.Depth >= 0).Select(static law => law.Name)];
+        string[] missing = [.. laws.Select(static law => law.Name).Except(reached).Except(early)];
+        // The ways have no flush but where it is due.
+        Assert.Equal(["a flush came before it was due"], missing);
+    }
+
+    [Fact]
+    public void A_scope_that_does_not_fit_says_what_it_took_and_what_it_would_take()
+    {
+        ModelReport report = Search(new Scope(), new SearchLimits { Bytes = 3 << 20 });
+        Assert.NotNull(report.CutOff);
+        Assert.Matches("does not fit into 3 MiB: .* states took .* MiB, and depth . alone, .* about .* states and .* MiB", report.CutOff);
+        Assert.True(report.States > 1000);
+        Assert.Null(report.Counterexample);
+    }
+
+    [Fact]
+    public void A_search_stops_when_it_is_told_to()
+    {
+        using var stop = new CancellationTokenSource();
+        ModelReport report = ModelSearch.Run(new Scope(), new SearchLimits(), TimeProvider.System, _ => stop.Cancel(), stop.Token);
+        Assert.Equal("it was stopped", report.CutOff);
+        Assert.Equal("at depth 2, as asked", Search(new Scope(), new SearchLimits { Depth = 2 }).CutOff);
+        Assert.StartsWith("at 1,000 states", Search(new Scope(), new SearchLimits { States = 1000 }).CutOff, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_number_outside_its_range_is_bad_input()
+    {
+        Assert.Contains("granules is 9; expected 1 to 8", Assert.Throws<Harness.BadInputException>(() => Search(new Scope { Granules = 9 }, new())).Message);
+    }
+
+    /// <summary>A model with a fault in it, the invariant that is broken by it, and in how many operations.</summary>
+    [Theory]
+    [MemberData(nameof(PlantedModels.All), MemberType = typeof(PlantedModels))]
+    public void A_fault_in_the_model_is_found_by_its_invariant(string name, Invariant broken, int length)
+    {
+        PlantedModel planted = PlantedModels.Named(name);
+        ModelReport report = ModelSearch.Run(planted.Scope, new SearchLimits { Workers = 1, States = 150_000 }, TimeProvider.System, judge: planted.Judge);
+        Assert.NotNull(report.Counterexample);
+        Assert.Equal(broken, report.Counterexample.Broken);
+        Assert.Equal(length, report.Counterexample.Steps.Length - planted.Scope.Prologue().Count());
+    }
+
+    private static ModelReport Search(Scope scope, SearchLimits limits) => ModelSearch.Run(scope, limits, TimeProvider.System);
+}
