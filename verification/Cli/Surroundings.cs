@@ -1,5 +1,6 @@
 using System.Runtime;
 using Harness.ModelChecking;
+using Harness.Running;
 using Harness.Stages;
 using Workloads;
 
@@ -40,6 +41,9 @@ internal sealed record Surroundings
 
     /// <summary>What <c>verify model</c> searches; null: the model itself.</summary>
     public Judge? Model { get; init; }
+
+    /// <summary>The library that <c>verify model --library</c> searches, or parts that stand in; null: the library itself.</summary>
+    public SubjectParts? Library { get; init; }
 
     /// <summary>Runs another program.</summary>
     public RunTool Tool { get; init; } = Tools.Run;

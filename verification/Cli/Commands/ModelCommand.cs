@@ -27,10 +27,11 @@ internal static class ModelCommand
         Option<double> time = new("--time") { Description = "For so long.", HelpName = "SECONDS", DefaultValueFactory = static _ => DefaultSeconds, CustomParser = RunCommand.ParseTime };
         Option<long> memory = new("--memory") { Description = "In so much memory.", HelpName = "MIB", DefaultValueFactory = static _ => DefaultMiB };
         Option<int> workers = new("--workers") { Description = "On so many threads.", HelpName = "NUMBER", DefaultValueFactory = static _ => Environment.ProcessorCount };
+        Option<bool> library = new("--library") { Description = "Do it with the library on the simulator, by all sequences, one after the other, instead of with the model." };
         Option<string> failures = RunCommand.Failures();
         var command = new Command("model", "Try everything that can happen in a small world, and hold the model to its invariants.")
         {
-            vcms, formats, devices, granules, frames, bounds, owners, quarantine, faults, processes, depth, states, time, memory, workers, failures,
+            vcms, formats, devices, granules, frames, bounds, owners, quarantine, faults, processes, depth, states, time, memory, workers, library, failures,
         };
         command.SetAction(parsed =>
         {
@@ -57,7 +58,7 @@ internal static class ModelCommand
             };
             var store = new FailureStore(here, parsed.GetRequiredValue(failures));
             store.Check();
-            return Search(asked, limits, store, here);
+            return parsed.GetValue(library) ? SearchLibrary(asked, limits, store, here) : Search(asked, limits, store, here);
         });
         return command;
     }
@@ -67,20 +68,38 @@ internal static class ModelCommand
         scope.Validate();
         here.Out.WriteLine(scope);
         here.Out.Flush();
-        int shown = 0;
-        ModelReport report = ModelSearch.Run(scope, limits, here.Time, Show, here.Stop, here.Model);
+        ModelReport report = ModelSearch.Run(scope, limits, here.Time, Shower(here), here.Stop, here.Model);
         if (here.Terminal) here.Out.Write("\r\u001b[K");
         ModelTable.Print(report, here);
-        if (report.Counterexample is not { } found) return ExitCode.Clean;
-        StageFailure failure = found.ToFailure();
+        return Show(report.Counterexample?.ToFailure(), "verify replay runs these operations on the library", store, here);
+    }
+
+    private static int SearchLibrary(Scope scope, SearchLimits limits, FailureStore store, Surroundings here)
+    {
+        scope.Validate();
+        here.Out.WriteLine(scope);
+        here.Out.Flush();
+        LibraryReport report = LibrarySearch.Run(scope, limits.Time ?? TimeSpan.MaxValue, here.Time, Shower(here), here.Stop, here.Library, limits.Depth);
+        if (here.Terminal) here.Out.Write("\r\u001b[K");
+        ModelTable.Print(report, here);
+        return Show(report.Failure, "verify replay runs it again", store, here);
+    }
+
+    private static int Show(StageFailure? failure, string hint, FailureStore store, Surroundings here)
+    {
+        if (failure is null) return ExitCode.Clean;
         store.Save([failure]);
         here.Out.WriteLine();
         here.Out.Write(failure.Report);
-        if (store.PathOf(failure) is { } path) here.Out.WriteLine($"{path} (verify replay runs these operations on the library)");
-        if (store.Problem is { } problem) throw new EnvironmentException(problem);
-        return ExitCode.Violation;
+        if (store.PathOf(failure) is { } path) here.Out.WriteLine($"{path} ({hint})");
+        return store.Problem is { } problem ? throw new EnvironmentException(problem) : ExitCode.Violation;
+    }
 
-        void Show(ModelProgress progress)
+    /// <summary>What shows how far a search is: to a person at once, otherwise a line for each depth.</summary>
+    private static Action<ModelProgress> Shower(Surroundings here)
+    {
+        int shown = 0;
+        return progress =>
         {
             string line = string.Create(CultureInfo.InvariantCulture, $"depth {progress.Depth}: {progress.States:N0} states, {progress.Expanded:N0} expanded, {progress.States / Math.Max(0.001, progress.Elapsed.TotalSeconds):N0} a second");
             if (here.Terminal)
@@ -94,7 +113,7 @@ internal static class ModelCommand
             }
 
             here.Out.Flush();
-        }
+        };
     }
 
     private static Option<int> Number(string name, string what, int byDefault) => new(name) { Description = what, HelpName = "NUMBER", DefaultValueFactory = _ => byDefault };

@@ -19,12 +19,29 @@ internal static class ModelTable
         Write(to, $"a bare breadth-first walk over successors that are written down does {report.BareStatesPerSecond:N0} states a second: {report.BareStatesPerSecond / report.StatesPerSecond:N0} times as many");
         Write(to, $"{(report.CutOff is { } why ? $"cut off: {why}" : report.Counterexample is null ? "that is all there is" : "stopped at the first violation")}");
         to.WriteLine();
-        to.WriteLine("operation            what it came to, and how often");
-        foreach (var operation in report.Coverage.GroupBy(static pair => pair.Key.Operation))
-            Write(to, $"{operation.Key,-20} {string.Join(", ", operation.Select(static pair => $"{Name(pair.Key.Outcome)} {pair.Value:N0}"))}");
+        Print(report.Coverage, to);
         to.WriteLine();
         to.WriteLine("what must happen     after so many operations");
         foreach (ReachedLaw law in report.Laws) Write(to, $"{(law.Depth < 0 ? "NOT REACHED" : law.Depth.ToString(CultureInfo.InvariantCulture)),11}  {law.Name}");
+    }
+
+    /// <summary>Prints what a search of the library has come to.</summary>
+    public static void Print(LibraryReport report, Surroundings here)
+    {
+        TextWriter to = here.Out;
+        to.WriteLine();
+        Write(to, $"{report.Sequences:N0} sequences in {report.Elapsed.TotalSeconds:N1} s: {report.Sequences / report.Elapsed.TotalSeconds:N0} a second; all of {report.Depth} operations");
+        Write(to, $"{report.States:N0} states that the model tells apart, {report.Expanded:N0} of them expanded");
+        Write(to, $"{(report.CutOff is { } why ? $"cut off: {why}" : report.Failure is null ? "that is all there is" : "stopped at the first violation")}");
+        to.WriteLine();
+        Print(report.Coverage, to);
+    }
+
+    private static void Print(IReadOnlyDictionary<(string Operation, Outcome Outcome), long> coverage, TextWriter to)
+    {
+        to.WriteLine("operation            what it came to, and how often");
+        foreach (var operation in coverage.GroupBy(static pair => pair.Key.Operation))
+            Write(to, $"{operation.Key,-20} {string.Join(", ", operation.Select(static pair => $"{Name(pair.Key.Outcome)} {pair.Value:N0}"))}");
     }
 
     private static string Name(Outcome outcome) => outcome == Outcome.None ? "done" : outcome.ToString();

@@ -17,17 +17,7 @@ namespace Harness.ModelChecking;
 public sealed record Counterexample(Scope Scope, Invariant Broken, string Sentence, ImmutableArray<Behaviour> Steps)
 {
     /// <summary>The operations on the machine that is most like the small world, to see what the library does.</summary>
-    public Scenario ToScenario() => new(
-        new Topology
-        {
-            Devices = Scope.Devices,
-            Mode = Scope.Formats > 1 ? RemappingMode.Scalable : RemappingMode.Legacy,
-            Cores = Scope.Processes == 0 ? 0 : 1,
-            Processes = Scope.Processes,
-            FlushCapacity = Scope.Quarantine + 1,
-            FlushAtCount = Scope.Quarantine + 1,
-        },
-        [.. Steps.Select(static step => new Step(step.Operation))]);
+    public Scenario ToScenario() => new(Scope.ToTopology(), [.. Steps.Select(static step => new Step(step.Operation))]);
 
     /// <summary>As a failure with its file, which <c>verify replay</c> runs on the library.</summary>
     public StageFailure ToFailure()

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Harness.Scenarios;
 using Vcmm.Spec;
 
 namespace Harness.ModelChecking;
@@ -95,6 +96,18 @@ public sealed record Scope
         yield return (new Deassociate(association), done);
         yield return (new FreeVcm(vcm), done);
     }
+
+    /// <summary>The machine that is most like it.</summary>
+    public Topology ToTopology() => new()
+    {
+        Devices = Devices,
+        MemoryMiB = 1,
+        Mode = Formats > 1 ? RemappingMode.Scalable : RemappingMode.Legacy,
+        Cores = Processes == 0 ? 0 : 1,
+        Processes = Processes,
+        FlushCapacity = Quarantine + 1,
+        FlushAtCount = Quarantine + 1,
+    };
 
     /// <summary>The world after the prologue.</summary>
     public World Blank()

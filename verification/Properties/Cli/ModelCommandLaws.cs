@@ -1,6 +1,7 @@
 using Harness.Failures;
 using Harness.Scenarios;
 using Properties.Model;
+using Properties.Sequences;
 using Verify;
 using Vcmm.Spec;
 
@@ -40,6 +41,19 @@ public sealed class ModelCommandLaws
         using var again = new Terminal([.. Stages.All]);
         again.Write("it.json", content);
         Assert.Equal(ExitCode.Clean, again.Run("replay it.json"));
+    }
+
+    [Fact]
+    public void The_library_is_taken_through_it_too()
+    {
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.Clean, terminal.Run($"{Least} --library --depth 4"));
+        Assert.Contains("all of 4 operations", terminal.Out);
+        Assert.Matches(@"\nFreeMemory +done [\d,]+, Invalid [\d,]+", terminal.Out);
+        using var wrong = new Terminal();
+        Assert.Equal(ExitCode.Violation, wrong.Run($"{Least} --library", here => here with { Library = PlantedFault.All.Single(static fault => fault.Name == "a detach that is not done").Parts }));
+        Assert.Contains("I8 Isolation is broken", wrong.Out);
+        Assert.Single(wrong.Files);
     }
 
     [Theory]

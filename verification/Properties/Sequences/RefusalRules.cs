@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Mono.Cecil;
 using Mono.Cecil.Cil;
 using Vcmm.Spec;
@@ -32,13 +33,16 @@ public sealed record RefusalRule(Invariant Guards, string Why)
 }
 
 /// <summary>The sentences with which the model refuses what was seen, in pieces.</summary>
-internal static class ModelSentences
+internal static partial class ModelSentences
 {
     // Shorter ones are in several.
     private const int LeastLength = 12;
 
     /// <summary>The constant pieces of what the compiled model says, but for the reasons of <see cref="RefusalRule"/> and for what it throws.</summary>
     public static IReadOnlyList<string> Pieces { get; } = [.. Read().Distinct().Except(RefusalRule.All.Select(static rule => rule.Why)).Order(StringComparer.Ordinal)];
+
+    [GeneratedRegex(@"\{\d+(?::\w+)?\}")]
+    private static partial Regex Place();
 
     private static IEnumerable<string> Read()
     {
@@ -47,7 +51,12 @@ internal static class ModelSentences
         {
             foreach (Instruction instruction in type.Methods.Where(static method => method.HasBody && method.Name is not ("ToString" or "PrintMembers" or "JudgeCall")).SelectMany(static method => method.Body.Instructions))
             {
-                if (instruction.Operand is string { Length: >= LeastLength } piece) yield return piece;
+                // Most are formats: what stands between the places for values is constant.
+                if (instruction.Operand is not string text) continue;
+                foreach (string piece in Place().Split(text))
+                {
+                    if (piece.Length >= LeastLength) yield return piece;
+                }
             }
         }
     }

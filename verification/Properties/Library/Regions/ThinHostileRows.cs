@@ -212,6 +212,8 @@ internal static class ThinHostileRows
             trial.Try($"{byteCount:x} {alignment:x} {within}", world => world.Frames.TryAllocateWithin(byteCount, alignment, within, out _));
             trial.Try($"{byteCount:x} {alignment:x} {within} far", world => world.Frames.TryAllocateWithin(byteCount, alignment, new(new MemoryType("far")), within, out _));
         }))),
+        ["BankedFrames.TryFindWithin"] = static trial => Each(Numbers, byteCount => Each(Numbers, alignment => Each(Pieces, within =>
+            trial.Try($"{byteCount:x} {alignment:x} {within}", world => world.Frames.TryFindWithin(byteCount, alignment, within, out _))))),
         ["BankedFrames.TryAllocateAt"] = static trial => Each(Pieces, piece => trial.Try($"{piece}", world => world.Frames.TryAllocateAt(piece))),
         ["BankedFrames.TryFree"] = static trial => Each(Numbers, block => trial.Try($"free {block:x}", world => world.Frames.TryFree(new(block)))),
         ["BankedFrames.TryFindBank"] = static trial => Each(Numbers, address => trial.Ask($"{address:x}", world => world.Frames.TryFindBank(new(address), out _))),
