@@ -116,11 +116,10 @@ public sealed partial class CanonicalForm
         int order = (one.IsWrapped, one.Segments.Length).CompareTo((other.IsWrapped, other.Segments.Length));
         for (int i = 0; order == 0 && i < one.Segments.Length; i++)
         {
-            (AddressRange first, AddressRange second) = (one.Segments[i], other.Segments[i]);
-            bool isNamed = _frames.Contains(first.First), isOtherNamed = _frames.Contains(second.First);
-            order = isNamed.CompareTo(isOtherNamed);
-            if (order == 0 && !isNamed) order = first.First.CompareTo(second.First);
-            if (order == 0) order = first.Last.CompareTo(second.Last) is var byLast && !isNamed ? byLast : 0;
+            (AddressRange chunk, AddressRange otherChunk) = (one.Segments[i], other.Segments[i]);
+            bool isLike = _frames.Contains(chunk.First);
+            order = isLike.CompareTo(_frames.Contains(otherChunk.First));
+            if (order == 0 && !isLike) order = (chunk.First, chunk.Last).CompareTo((otherChunk.First, otherChunk.Last));
         }
 
         return order;

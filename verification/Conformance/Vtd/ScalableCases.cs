@@ -21,7 +21,7 @@ internal static partial class ScalableCases
 
     public static IReadOnlyList<VtdCase> All { get; } =
     [
-        .. SecondStageRows, .. FirstStageRows.Select(row => row with { Since = 10 }), .. FaultRows.Select(row => row with { Since = 10 }),
+        .. SecondStageRows, .. FirstStageRows.Select(row => row with { Since = VtdCase.FirstStageSince }), .. FaultRows.Select(row => row with { Since = VtdCase.FirstStageSince }),
         .. NestedRows.Select(row => row with { Since = VtdCase.NoQemu }),
     ];
 

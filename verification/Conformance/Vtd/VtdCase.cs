@@ -9,6 +9,9 @@ namespace Conformance.Vtd;
 /// <param name="Since">The first version of QEMU that has what it takes to judge it: 7 or 10; <see cref="NoQemu"/> if none is known to.</param>
 internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Script, int Since = 7)
 {
+    /// <summary>First-stage tables came with it.</summary>
+    public const int FirstStageSince = 10;
+
     /// <summary>Neither 7.2 nor 10.0 offers what the row is about.</summary>
     public const int NoQemu = int.MaxValue;
 }

@@ -47,7 +47,7 @@ internal sealed class DifferentialBench : IDisposable
     {
         if (_qemu is null)
         {
-            _qemu = QemuVtd.Start(Ground.Slots, Ground.Tokens, _isScalable);
+            _qemu = QemuVtd.Start(Ground.Slots, Ground.Tokens, _isScalable, hasFirstStage: _isScalable && QemuVtd.KnowsFirstStage);
             _qemu.Memory.Write(new(Ground.Data), Data());
             Other = new(_qemu, _isScalable);
         }

@@ -17,7 +17,11 @@ public enum DeviationKind
 /// <param name="Name">What QEMU does.</param>
 /// <param name="Section">The part of the Intel VT-d specification that speaks of it.</param>
 /// <param name="Kind">Whose fault it is.</param>
-public sealed record QemuDeviation(string Name, string Section, DeviationKind Kind);
+public sealed record QemuDeviation(string Name, string Section, DeviationKind Kind)
+{
+    /// <summary>The first version that does not deviate so: 10, which was looked at; otherwise it is not known to be mended.</summary>
+    public int MendedIn { get; init; } = int.MaxValue;
+}
 
 /// <summary>What was seen of an access on QEMU.</summary>
 /// <param name="IsScalable">In which mode.</param>
@@ -81,11 +85,11 @@ public static class QemuDeviations
 
     /// <summary>Types 3, 4, 6 and 7.</summary>
     public static QemuDeviation UnofferedType { get; } =
-        new("Descriptors of types that the unit does not offer, or not in its mode, are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake);
+        new("Descriptors of types that the unit does not offer, or not in its mode, are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake) { MendedIn = 10 };
 
     /// <summary>Of 256 bits.</summary>
     public static QemuDeviation UpperHalf { get; } =
-        new("The upper half of a descriptor of 256 bits is not looked at", "Queued Invalidation Interface", DeviationKind.Mistake);
+        new("The upper half of a descriptor of 256 bits is not looked at", "Queued Invalidation Interface", DeviationKind.Mistake) { MendedIn = 10 };
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation LegacyNumbers { get; } =
@@ -93,7 +97,7 @@ public static class QemuDeviations
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation OnePasidReason { get; } =
-        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake);
+        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake) { MendedIn = 10 };
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation PasidReserved { get; } =
@@ -101,7 +105,7 @@ public static class QemuDeviations
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation OtherTypes { get; } =
-        new("First-stage and nested translation, which the unit does not offer, are taken for second-stage translation", "Address Translation Faults, SPT.4.2", DeviationKind.Mistake);
+        new("First-stage and nested translation, which the unit does not offer, are taken for second-stage translation", "Address Translation Faults, SPT.4.2", DeviationKind.Mistake) { MendedIn = 10 };
 
     /// <summary>Of a root entry.</summary>
     public static QemuDeviation EitherHalf { get; } =

@@ -18,9 +18,6 @@ public sealed class QemuVtd : IVtdMachine
     private static readonly PhysRange AllMemory = PhysRange.FromLength(default, 256UL << 20);
     private static readonly PhysRange RegisterPage = PhysRange.FromLength(new(0xFED90000), 0x1000);
 
-    // First-stage tables came with version 10.
-    private static string Scalable => MajorVersion >= 10 ? ",x-scalable-mode=on,x-flts=on" : ",x-scalable-mode=on";
-
     // Below the window, above what a PC keeps for itself.
     private static readonly PhysAddr Scratch = new(0x100000);
 
@@ -57,6 +54,9 @@ public sealed class QemuVtd : IVtdMachine
     /// <exception cref="QemuException">It is not installed.</exception>
     public static string Version => LazyVersion.Value;
 
+    /// <summary>Whether it can be a unit with first-stage tables in scalable mode. Such a one has no second-stage tables there.</summary>
+    public static bool KnowsFirstStage => MajorVersion >= 10;
+
     /// <summary>Its first number; 0 if QEMU is not installed.</summary>
     public static int MajorVersion => Missing is null ? int.Parse(Version.Split('.')[0], CultureInfo.InvariantCulture) : 0;
 
@@ -92,28 +92,30 @@ public sealed class QemuVtd : IVtdMachine
     /// <summary>Starts QEMU.</summary>
     /// <param name="deviceCount">1 … 8.</param>
     /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
-    /// <param name="isScalable">Whether its remapping unit has the scalable mode: in version 7.2 with second-stage tables and pass-through, from 10 on with first-stage tables instead.</param>
+    /// <param name="isScalable">Whether its remapping unit has the scalable mode: with second-stage tables and pass-through.</param>
+    /// <param name="hasFirstStage">In scalable mode, whether with first-stage tables instead: where <see cref="KnowsFirstStage"/>.</param>
     /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
-    public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default, bool isScalable = false)
+    public static QemuVtd Start(int deviceCount, ReadOnlySpan<byte> message = default, bool isScalable = false, bool hasFirstStage = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(deviceCount, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(deviceCount, MostDevices);
-        return Start([.. Enumerable.Range(FirstSlot, deviceCount)], message, isScalable);
+        return Start([.. Enumerable.Range(FirstSlot, deviceCount)], message, isScalable, hasFirstStage);
     }
 
     /// <summary>The same with devices in given slots.</summary>
     /// <param name="slots">Of the first bus: up to 8 of 4 … 30.</param>
     /// <param name="message">Bytes that devices can write in one transfer, as can each part of them; others take several.</param>
     /// <param name="isScalable">Whether its remapping unit has the scalable mode.</param>
+    /// <param name="hasFirstStage">Whether with first-stage tables.</param>
     /// <exception cref="QemuException">QEMU is not installed or does not start.</exception>
-    internal static QemuVtd Start(IReadOnlyList<int> slots, ReadOnlySpan<byte> message, bool isScalable)
+    internal static QemuVtd Start(IReadOnlyList<int> slots, ReadOnlySpan<byte> message, bool isScalable, bool hasFirstStage)
     {
         if (Missing is { } missing) throw new QemuException(missing);
         // Virtual time leaps to the next timer: those of PIT and HPET tick for ever, and would keep an idle QEMU busy for nothing.
         string[] machine =
         [
             "-machine", "q35,pit=off,hpet=off", "-m", $"{AllMemory.ByteCount >> 20}M", "-accel", "tcg", "-icount", "shift=0,sleep=off",
-            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? Scalable : "")}", .. QemuLog.Options,
+            "-device", $"intel-iommu,intremap=off,aw-bits=48{(isScalable ? ",x-scalable-mode=on" : "")}{(hasFirstStage ? ",x-flts=on" : "")}", .. QemuLog.Options,
         ];
         IEnumerable<string> devices = slots
             .SelectMany(slot => new[] { "-device", $"edu,addr={slot:x2}.0,dma_mask=0xffffffffffffffff" });

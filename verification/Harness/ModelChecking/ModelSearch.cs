@@ -89,7 +89,7 @@ public sealed class ModelSearch
                 progress?.Invoke(new(_depth, _states.Count, Interlocked.Read(ref _expanded), elapsed));
             }
 
-            CutOff(current, next, time.GetElapsedTime(start), stop);
+            if (!next.IsEmpty) CutOff(current, next, time.GetElapsedTime(start), stop);
             _statesByDepth.Add(_states.Count - _statesByDepth.Sum());
             current = next;
         }

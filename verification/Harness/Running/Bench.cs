@@ -58,12 +58,9 @@ public sealed class QemuBench : IBench
     public static Topology Topology { get; } = new() { Devices = 2, MemoryMiB = 8 };
 
     /// <summary>
-    /// The same in scalable mode; null: it has none that the scenarios use. Version 7.2 walks second-stage tables there, and takes no
-    /// PASIDs. From 10 on it walks first-stage tables instead, which no scenario was tried on.
+    /// The same in scalable mode: it walks second-stage tables there, and takes no PASIDs.
     /// </summary>
-    public static Topology? ScalableTopology { get; } = QemuVtd.MajorVersion is > 0 and < 10
-        ? Topology with { Mode = RemappingMode.Scalable, FirstStage = false, Pasids = false }
-        : null;
+    public static Topology ScalableTopology { get; } = Topology with { Mode = RemappingMode.Scalable, FirstStage = false, Pasids = false };
 
     private readonly Dictionary<RemappingMode, QemuVtd> _machines = [];
 
@@ -80,7 +77,7 @@ public sealed class QemuBench : IBench
     /// <exception cref="BadInputException">The hardware is that of neither topology, the sizes of caches apart.</exception>
     public IVtdMachine Open(Topology topology)
     {
-        Topology own = topology.IsScalable ? ScalableTopology ?? throw new BadInputException($"topology.mode is scalable; on QEMU {QemuVtd.Version} it is legacy") : Topology;
+        Topology own = topology.IsScalable ? ScalableTopology : Topology;
         if (topology.Hardware != own.Hardware) throw new BadInputException($"topology is {topology.Outline}; on QEMU it is {own.Outline}, however much memory of it the library has");
         if (!_machines.TryGetValue(own.Mode, out QemuVtd? qemu)) _machines[own.Mode] = qemu = QemuVtd.Start(own.Devices.Count, Stamps.Token, own.IsScalable);
         return qemu;

@@ -16,7 +16,7 @@ public sealed class ForeignStage : IStage, IReplayer
         ScenarioShape.Any with { Topology = QemuBench.Topology, VariesSetup = true, LargeChunks = false, MaxSteps = 40, HardwareFails = false };
 
     private static readonly ScenarioGen Legacy = new(Shape);
-    private static readonly ScenarioGen? Scalable = QemuBench.ScalableTopology is { } topology ? new(Shape with { Topology = topology }) : null;
+    private static readonly ScenarioGen Scalable = new(Shape with { Topology = QemuBench.ScalableTopology });
 
     private readonly SubjectParts _parts;
 
@@ -47,11 +47,8 @@ public sealed class ForeignStage : IStage, IReplayer
     }
 
     /// <summary>The scenario of that number.</summary>
-    internal static Scenario Generate(ulong seed, uint index)
-    {
-        if (Scalable is null) return Legacy.Generate(seed, index);
-        return index % Turn == Turn - 1 ? Scalable.Generate(seed, index / Turn) : Legacy.Generate(seed, index - index / Turn);
-    }
+    internal static Scenario Generate(ulong seed, uint index) =>
+        index % Turn == Turn - 1 ? Scalable.Generate(seed, index / Turn) : Legacy.Generate(seed, index - index / Turn);
 
     /// <inheritdoc/>
     public StageFailure? Replay(FailureFile file)

@@ -112,6 +112,15 @@ public sealed class ModelSearchLaws
         Assert.StartsWith("at 1,000 states", Search(new Scope(), new SearchLimits { States = 1000 }).CutOff, StringComparison.Ordinal);
     }
 
+    /// <summary>I10 is of histories, and I11 of what calls cost.</summary>
+    [Fact]
+    public void Every_other_invariant_is_a_predicate_and_some_planted_model_breaks_it()
+    {
+        Invariant[] predicates = [.. Enum.GetValues<Invariant>().Except([Invariant.Linearizable, Invariant.Frugal])];
+        Assert.Equal(predicates, InvariantPredicate.All.Select(static predicate => predicate.Invariant));
+        Assert.Equal(predicates, PlantedModels.All.Select(static row => (Invariant)row[1]).Distinct().Order());
+    }
+
     [Fact]
     public void A_number_outside_its_range_is_bad_input()
     {
