@@ -10,6 +10,7 @@ namespace Vcmm.Spec;
 /// a tenth of what <see cref="ImmutableSortedDictionary{TKey, TValue}"/> takes, and to change one a copy.
 /// </remarks>
 /// <typeparam name="TState">What is known of an object.</typeparam>
+// "Dictionary" would say how it is kept; what it holds are the objects of a kind.
 [SuppressMessage("Naming", "CA1710:Identifiers should have correct suffix", Justification = "A map of objects, which is its name.")]
 public sealed class ObjectMap<TState> : IReadOnlyDictionary<ObjectId, TState>
     where TState : class

@@ -228,6 +228,7 @@ public sealed partial class IommuDomain
         }
         catch
         {
+            // What cannot be taken back stands, and so the call has done what it was asked for: the next one meets the failure.
             if (IsTakenBack(range, segments, attributes, worker)) throw;
             return VcmmError.None;
         }
