@@ -18,12 +18,14 @@ internal sealed class ScopeOptions
     private readonly Option<int> _quarantine = Number("--quarantine", "Unbacks that may wait for a flush; 0: no region is deferred.", Default.Quarantine);
     private readonly Option<int> _faults = Number("--faults", "Blocked accesses of which nobody was told yet; 0: devices do not access what is blocked.", Default.Faults);
     private readonly Option<int> _processes = Number("--processes", "Processes of a core.", Default.Processes);
+    private readonly Option<int> _waiting = Number("--waiting", "Accesses that may wait for a page; 0: no device asks for any.", Default.Waiting);
+    private readonly Option<bool> _oneToOne = new("--one-to-one") { Description = "Regions may be one-to-one." };
     private readonly Option<bool> _cachingMode = new("--caching-mode") { Description = "The library is told that the hardware caches what is absent." };
 
     /// <summary>Gives them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_vcms, _formats, _devices, _granules, _frames, _bounds, _owners, _quarantine, _faults, _processes, _cachingMode]) command.Options.Add(option);
+        foreach (Option option in (Option[])[_vcms, _formats, _devices, _granules, _frames, _bounds, _owners, _quarantine, _faults, _processes, _waiting, _oneToOne, _cachingMode]) command.Options.Add(option);
     }
 
     /// <summary>The small world that was asked for; it may be none.</summary>
@@ -39,6 +41,8 @@ internal sealed class ScopeOptions
         Quarantine = parsed.GetValue(_quarantine),
         Faults = parsed.GetValue(_faults),
         Processes = parsed.GetValue(_processes),
+        Waiting = parsed.GetValue(_waiting),
+        OneToOne = parsed.GetValue(_oneToOne),
         CachingMode = parsed.GetValue(_cachingMode),
     };
 

@@ -12,6 +12,7 @@ public sealed partial class Behaviours
         {
             AddDone(new CreateVcm(NextVcm, _scope.Region), Outcome.Invalid);
             if (_scope.Quarantine != 0) AddDone(new CreateVcm(NextVcm, _scope.Region) { IsDeferred = true }, Outcome.Invalid);
+            if (_scope.OneToOne) AddDone(new CreateVcm(NextVcm, Scope.OneToOneRegion) { Kind = VcmKind.OneToOne }, Outcome.Invalid);
             AddDone(new CreateVcm(NextVcm, new(0, Page / 2)), Outcome.Invalid);
         }
 
@@ -29,8 +30,8 @@ public sealed partial class Behaviours
             ObjectId made = Next(ObjectKind.Bound, _world.Bounds);
             foreach (ObjectId vcm in _world.Vcms.Keys)
             {
-                foreach (ulong length in _lengths.Take(2)) AddPlaced(new CreateBound(made, vcm, length, Page), length, Outcome.Invalid, Outcome.NoSpace);
-                AddPlaced(new CreateBound(made, vcm, Page / 2, Page), Page / 2, Outcome.Invalid);
+                foreach (ulong length in _lengths.Take(2)) AddPlaced(new CreateBound(made, vcm, length, Page), vcm, length, Outcome.Invalid, Outcome.NoSpace);
+                AddPlaced(new CreateBound(made, vcm, Page / 2, Page), vcm, Page / 2, Outcome.Invalid);
             }
         }
 
@@ -40,9 +41,9 @@ public sealed partial class Behaviours
     private bool IsEnded(ObjectId space) => space.Kind == ObjectKind.Bound ? _world.Bounds[space].IsFreed : _world.Vcms[space].IsFreed;
 
     /// <summary>What is taken anywhere: it may lie wherever the region has addresses.</summary>
-    private void AddPlaced(Operation operation, ulong length, params ReadOnlySpan<Outcome> refusals)
+    private void AddPlaced(Operation operation, ObjectId space, ulong length, params ReadOnlySpan<Outcome> refusals)
     {
-        foreach (ulong first in Addresses) Add(operation, Done with { Ranges = [RangeOf(first, length)] });
+        foreach (ulong first in AddressesOf(space)) Add(operation, Done with { Ranges = [RangeOf(first, length)] });
         Add(operation, refusals);
     }
 
@@ -61,8 +62,8 @@ public sealed partial class Behaviours
             {
                 foreach (ulong length in _lengths)
                 {
-                    AddPlaced(new Reserve(NextReservation, space, length, attributes, Page), length, Outcome.Invalid, Outcome.NoSpace);
-                    foreach (ulong first in Addresses)
+                    AddPlaced(new Reserve(NextReservation, space, length, attributes, Page), space, length, Outcome.Invalid, Outcome.NoSpace);
+                    foreach (ulong first in AddressesOf(space))
                     {
                         var reserve = new ReserveAt(NextReservation, space, first, length, attributes);
                         Add(reserve, Done with { Ranges = [RangeOf(first, length)] });
@@ -71,8 +72,8 @@ public sealed partial class Behaviours
                 }
             }
 
-            AddPlaced(new Reserve(NextReservation, space, Page, Permissions.None, Page), Page, Outcome.Invalid);
-            AddPlaced(new Reserve(NextReservation, space, Page, Permissions.Execute, Page), Page, Outcome.Invalid);
+            AddPlaced(new Reserve(NextReservation, space, Page, Permissions.None, Page), space, Page, Outcome.Invalid);
+            AddPlaced(new Reserve(NextReservation, space, Page, Permissions.Execute, Page), space, Page, Outcome.Invalid);
         }
 
         foreach ((ObjectId id, ReservationState reservation) in _world.Reservations)
@@ -141,12 +142,12 @@ public sealed partial class Behaviours
             }
 
             foreach ((ObjectId behind, MemoryState memory) in _world.Memories)
-                AddPlaced(new Map(NextReservation, vcm, behind, Permissions.ReadWrite, Page), memory.ByteCount, Outcome.Invalid, Outcome.NoSpace, Outcome.NoMemory, Outcome.HardwareFailure);
+                AddPlaced(new Map(NextReservation, vcm, behind, Permissions.ReadWrite, Page), vcm, memory.ByteCount, Outcome.Invalid, Outcome.NoSpace, Outcome.NoMemory, Outcome.HardwareFailure);
             foreach (AddressRange[] chunks in _frameTuples)
             {
                 ulong length = (ulong)chunks.Length * Page;
                 var bind = new Bind(NextReservation, NextMemory, vcm, length, Permissions.ReadWrite, Page, Scattered: true);
-                foreach (ulong first in Addresses) Add(bind, Done with { Ranges = [RangeOf(first, length), .. chunks] });
+                foreach (ulong first in AddressesOf(vcm)) Add(bind, Done with { Ranges = [RangeOf(first, length), .. chunks] });
             }
 
             Add(new Bind(NextReservation, NextMemory, vcm, Page, Permissions.ReadWrite, Page, Scattered: true), [Outcome.Invalid, Outcome.NoSpace, Outcome.NoMemory, Outcome.HardwareFailure]);

@@ -34,6 +34,7 @@ public sealed partial class Behaviours
             AddDone(new Deassociate(association), Outcome.Invalid, Outcome.Busy);
             AddDone(new Activate(association), Outcome.Invalid, Outcome.Busy, Outcome.NoMemory, Outcome.HardwareFailure);
             AddDone(new Deactivate(association), Outcome.Invalid, Outcome.NotFound, Outcome.HardwareFailure);
+            DeactivationsThatEnd(association);
         }
     }
 
@@ -44,10 +45,10 @@ public sealed partial class Behaviours
         foreach (ObjectId device in _devices)
         {
             // What a device does that is active nowhere is the same wherever it does it.
-            IEnumerable<ulong> addresses = _world.ActiveVcmOf(device) is null ? [0] : Addresses;
+            ImmutableArray<ulong> addresses = _world.ActiveVcmOf(device) is { } active ? AddressesOf(active) : [0];
             foreach (ulong address in addresses)
             {
-                foreach (Permissions kind in Kinds) AddAccess(new DeviceAccess(device, address, kind), mayBeBlocked: _world.Faults.Count < _scope.Faults);
+                foreach (Permissions kind in Kinds) AddAccesses(new DeviceAccess(device, address, kind));
             }
         }
 
@@ -57,22 +58,14 @@ public sealed partial class Behaviours
             foreach (ObjectId process in _world.Processes)
             {
                 // A page fault is the operating system's; it is not counted.
-                foreach (ulong address in Addresses)
+                foreach (ulong address in _world.ActiveVcmOf(process) is { } active ? AddressesOf(active) : _addresses)
                 {
                     foreach (Permissions kind in Kinds) AddAccess(new CoreAccess(core, process, address, kind), mayBeBlocked: true);
                 }
             }
         }
 
-        var dispatch = new DispatchFaults();
-        ImmutableArray<GivenFault> given =
-        [
-            .. _world.Faults.Where(fault => _world.Hooked.Contains(fault.Device)).Select(static fault => new GivenFault(fault.Device, fault.Device, fault.Page, fault.Access)),
-        ];
-        Add(dispatch, Done with { FaultCount = _world.Faults.Count, Faults = given });
-        if (_world.Faults.IsEmpty) return;
-        Add(dispatch, Done with { FaultCount = _world.Faults.Count });
-        Add(dispatch, Done with { FaultsLost = true });
+        Dispatches();
     }
 
     private void AddAccess(Operation access, bool mayBeBlocked)
@@ -87,7 +80,7 @@ public sealed partial class Behaviours
         foreach (ObjectId vcm in LiveVcms)
         {
             Add(new ListReservations(vcm), Done with { Ranges = [.. _world.ReservationsOf(vcm).Select(static reservation => reservation.Range)] });
-            foreach (ulong address in Addresses)
+            foreach (ulong address in AddressesOf(vcm))
             {
                 var translate = new Translate(vcm, address);
                 Add(translate, Refused[Outcome.Fault]);
@@ -99,7 +92,7 @@ public sealed partial class Behaviours
                 {
                     var translateTo = new TranslateTo(vcm, address, other);
                     Add(translateTo, [Outcome.Fault, Outcome.NotFound]);
-                    foreach (ulong at in Addresses) Add(translateTo, Done with { Address = at });
+                    foreach (ulong at in AddressesOf(other)) Add(translateTo, Done with { Address = at });
                 }
             }
         }

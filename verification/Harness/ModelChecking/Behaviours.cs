@@ -27,6 +27,7 @@ public sealed partial class Behaviours
 
     private readonly Scope _scope;
     private readonly ImmutableArray<ulong> _allFrames;
+    private readonly ImmutableArray<ulong> _addresses;
     private readonly ulong[] _lengths;
     private readonly List<Behaviour> _found = [];
     private readonly List<ulong> _frames = [];
@@ -39,6 +40,7 @@ public sealed partial class Behaviours
     {
         _scope = scope;
         _allFrames = scope.FrameAddresses;
+        _addresses = [.. Enumerable.Range(0, scope.Granules).Select(static granule => (ulong)granule * Page)];
         ulong whole = (ulong)scope.Granules * Page;
         _lengths = [.. new[] { Page, 2 * Page, whole }.Where(length => length <= whole).Distinct()];
     }
@@ -68,8 +70,8 @@ public sealed partial class Behaviours
     {
         _frames.Clear();
         _frameTuples.Clear();
-        _frames.AddRange(_allFrames.Where(IsUsed));
-        ulong[] unused = [.. _allFrames.Where(frame => !IsUsed(frame)).Take(2)];
+        _frames.AddRange(_allFrames.Where(frame => _scope.OneToOne || IsUsed(frame)));
+        ulong[] unused = [.. _allFrames.Except(_frames).Take(2)];
         if (unused.Length != 0) _frames.Add(unused[0]);
         foreach (ulong one in _frames) _frameTuples.Add([RangeOf(one, Page)]);
         foreach (ulong one in _frames)
@@ -164,8 +166,12 @@ public sealed partial class Behaviours
     /// <summary>The regions that have not ended.</summary>
     private IEnumerable<ObjectId> LiveVcms => _world.Vcms.Where(static vcm => !vcm.Value.IsFreed).Select(static vcm => vcm.Key);
 
-    /// <summary>Every address of a region that a page begins at.</summary>
-    private IEnumerable<ulong> Addresses => Enumerable.Range(0, _scope.Granules).Select(static granule => (ulong)granule * Page);
+    /// <summary>Every address of a region, or bound, that a page begins at; of a one-to-one region those of the frames.</summary>
+    private ImmutableArray<ulong> AddressesOf(ObjectId space)
+    {
+        ObjectId vcm = space.Kind == ObjectKind.Bound ? _world.Bounds[space].Vcm : space;
+        return _world.Vcms[vcm].Kind == VcmKind.OneToOne ? _allFrames : _addresses;
+    }
 
     private static AddressRange RangeOf(ulong first, ulong byteCount) => new(first, first + byteCount - 1);
 }

@@ -175,7 +175,7 @@ public sealed class ModelSearch
         private (Operation? Operation, StateClass Class) _met;
         private readonly ReachLaw[] _laws = [.. ReachLaw.For(search._scope)];
 
-        public CanonicalForm Form { get; } = new(search._blank, search._scope.FrameAddresses);
+        public CanonicalForm Form { get; } = new(search._blank, search._scope.LikeFrames);
 
         public int[] ReachedAt { get; } = [.. ReachLaw.For(search._scope).Select(static _ => -1)];
 

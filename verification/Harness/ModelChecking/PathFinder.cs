@@ -14,7 +14,7 @@ internal sealed class PathFinder(Scope scope, Judge judge)
     public ImmutableArray<Behaviour> Find(List<ulong> chain, Invariant broken)
     {
         World blank = scope.Blank();
-        var form = new CanonicalForm(blank, scope.FrameAddresses);
+        var form = new CanonicalForm(blank, scope.LikeFrames);
         var steps = ImmutableArray.CreateBuilder<Behaviour>();
         World world = blank;
         foreach ((Operation operation, Observation seen) in scope.Prologue()) steps.Add(new(operation, seen, new(scope.FreeBytes(blank))));

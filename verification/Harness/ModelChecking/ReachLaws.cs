@@ -36,7 +36,7 @@ public sealed record ReachLaw(string Name, Func<WorldStep, bool>? OfStep, Func<W
         .. Where(
             scope.Quarantine != 0,
             new ReachLaw("what was unbacked was seen", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Reached: { } reached } && step.Before.Sees(access.Device, access.Address)?.Target != reached),
-            new ReachLaw("what was unbacked was not seen, and waited for a flush", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Outcome: Outcome.Fault } && step.Before.StaleAt(access.Device, access.Address) is not null),
+            new ReachLaw("what was unbacked was not seen, and waited for a flush", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Outcome: Outcome.Fault or Outcome.Waits } && step.Before.StaleAt(access.Device, access.Address) is not null),
             new ReachLaw("memory that was freed waited for a flush", static (World world) => world.Memories.Keys.Any(world.IsInQuarantine)),
             new ReachLaw("a region that was freed waited for a flush", static (World world) => world.Quarantine.Exists(waiting => world.Vcms[world.Reservations[waiting.Reservation].Vcm].IsFreed)),
             new ReachLaw("a flush came before it was due", static (WorldStep step) => step.Operation is Acquire && step.After.Quarantine.Count < step.Before.Quarantine.Count)),
@@ -45,6 +45,16 @@ public sealed record ReachLaw(string Name, Func<WorldStep, bool>? OfStep, Func<W
             scope.Faults != 0,
             new ReachLaw("a hook was given a fault", static (WorldStep step) => !step.Seen.Faults.IsEmpty),
             new ReachLaw("a fault was lost", static (WorldStep step) => step.Seen.FaultsLost)),
+        .. Where(
+            scope.Waiting != 0,
+            new ReachLaw("an access waited for a page", static (WorldStep step) => step.Seen.Outcome == Outcome.Waits),
+            new ReachLaw("an access that had waited reached memory", static (WorldStep step) => step.Seen.Ended.Any(static end => end.Outcome == Outcome.None)),
+            new ReachLaw("an access that had waited was refused", static (WorldStep step) => step is { Operation: DispatchFaults } && step.Seen.Ended.Any(static end => end.Outcome == Outcome.Fault)),
+            new ReachLaw("the end of an address space ended what waited in it", static (WorldStep step) => step is { Operation: Deactivate } && !step.Seen.Ended.IsEmpty),
+            new ReachLaw("nobody knew whether an access still waited", static (World world) => world.Waiting.Exists(static waiting => waiting.MayBeOver))),
+        .. Where(
+            scope.OneToOne,
+            new ReachLaw("a device reached memory at the memory's own address", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Reached: { } reached } && reached == access.Address)),
         .. Where(scope.Bounds != 0, new ReachLaw("something was reserved in a bound", static (WorldStep step) => step is { Operation: Reserve { In.Kind: ObjectKind.Bound }, Seen.Outcome: Outcome.None })),
         .. Where(scope.Owners > 1, new ReachLaw("a reservation had two owners", static (World world) => world.Reservations.Values.Any(static reservation => reservation is { IsEnded: false, OwnerCount: > 1 }))),
     ];

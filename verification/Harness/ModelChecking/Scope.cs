@@ -10,7 +10,7 @@ public sealed record Scope
     /// <summary>Bytes of a granule, which is a page.</summary>
     public const ulong Granule = World.PageBytes;
 
-    private const ulong FirstFrame = 0x10_0000, FrameDistance = 2 * World.PageBytes, ForeignPage = 0x380_0000;
+    private const ulong FirstFrame = 0x100_0000, FrameDistance = 2 * World.PageBytes, ForeignPage = 0x380_0000, OneToOnePages = 64;
 
     /// <summary>Regions at a time: 1 … 3.</summary>
     public int Vcms { get; init; } = 2;
@@ -42,11 +42,23 @@ public sealed record Scope
     /// <summary>Processes, each an address space of one core: 0 … 2.</summary>
     public int Processes { get; init; }
 
+    /// <summary>Accesses that may wait for a page: 0 … 2. None: no device has a TLB, or asks for pages; otherwise all do.</summary>
+    public int Waiting { get; init; }
+
+    /// <summary>Whether regions may be one-to-one. Then frames are not alike.</summary>
+    public bool OneToOne { get; init; }
+
     /// <summary>Whether hardware caches that something is absent, so that also what is made must be told to it. The model does not say how that is done; a search of the library sees it fail.</summary>
     public bool CachingMode { get; init; }
 
     /// <summary>The first addresses of the frames. No two touch, so that they are alike.</summary>
     public ImmutableArray<ulong> FrameAddresses => [.. Enumerable.Range(0, Frames).Select(static frame => FirstFrame + ((ulong)frame * FrameDistance))];
+
+    /// <summary>Those that are alike.</summary>
+    public ImmutableArray<ulong> LikeFrames => OneToOne ? [] : FrameAddresses;
+
+    /// <summary>The addresses of a one-to-one region, in which the frames lie.</summary>
+    public static AddressRange OneToOneRegion => new(FirstFrame, FirstFrame + (OneToOnePages * World.PageBytes) - 1);
 
     /// <summary>The page that only a wrap names.</summary>
     public static AddressRange Foreign => new(ForeignPage, ForeignPage + World.PageBytes - 1);
@@ -68,6 +80,7 @@ public sealed record Scope
         Require(Quarantine is >= 0 and <= 4, nameof(Quarantine), Quarantine, "0 to 4");
         Require(Faults is >= 0 and <= 2, nameof(Faults), Faults, "0 to 2");
         Require(Processes is >= 0 and <= 2, nameof(Processes), Processes, "0 to 2");
+        Require(Waiting is >= 0 and <= 2, nameof(Waiting), Waiting, "0 to 2");
     }
 
     /// <summary>The world in which nothing has been done.</summary>
@@ -75,7 +88,11 @@ public sealed record Scope
     {
         var firstStage = new TableModel(TableKind.FirstStage, (1UL << 47) - 1);
         World world = World.Create(
-            new IommuModel(LastAddress: (1UL << 48) - 1, Untranslated: []) { OtherTables = Formats == 1 ? [] : [firstStage] },
+            new IommuModel(LastAddress: (1UL << 48) - 1, Untranslated: [])
+            {
+                OtherTables = Formats == 1 ? [] : [firstStage],
+                Devices = Waiting == 0 ? [] : [.. Enumerable.Repeat(new DeviceModel { HasTlb = true, AsksForPages = true }, Devices)],
+            },
             Devices,
             new Setup { Flush = new(Quarantine + 1, Quarantine + 1, FlushAtMilliseconds: 10) });
         return Processes == 0 ? world : world.With(new CpuModel(CoreCount: 1, Processes, firstStage));
@@ -103,9 +120,9 @@ public sealed record Scope
     /// <summary>The machine that is most like it.</summary>
     public Topology ToTopology() => new()
     {
-        Devices = Devices,
+        Devices = Waiting == 0 ? Devices : new DeviceList([.. Enumerable.Repeat(DeviceKind.Paging, Devices)]),
         MemoryMiB = 1,
-        Mode = Formats > 1 ? RemappingMode.Scalable : RemappingMode.Legacy,
+        Mode = Formats > 1 || Waiting != 0 ? RemappingMode.Scalable : RemappingMode.Legacy,
         CachingMode = CachingMode,
         Cores = Processes == 0 ? 0 : 1,
         Processes = Processes,
@@ -136,9 +153,9 @@ public sealed record Scope
 
     /// <summary><c>2 VCMs, 2 formats, …</c>.</summary>
     public override string ToString() =>
-        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
+        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(OneToOne ? "one-to-one regions; " : "")}{(Waiting == 0 ? "" : $"at most {Count(Waiting, "access", "es")} that wait; ")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
 
-    private static string Count(int count, string what) => $"{count} {what}{(count == 1 ? "" : "s")}";
+    private static string Count(int count, string what, string plural = "s") => $"{count} {what}{(count == 1 ? "" : plural)}";
 
     private static void Require(bool holds, string field, int value, string expected)
     {

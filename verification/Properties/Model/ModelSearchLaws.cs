@@ -16,6 +16,8 @@ public sealed class ModelSearchLaws
         { Least, 256, 2 },
         { Least with { Granules = 2 }, 3_936, 2 },
         { Least with { Formats = 2, Devices = 2 }, 2_040, 2 },
+        { Least with { Faults = 1, Waiting = 1 }, 2_160, 2 },
+        { Least with { OneToOne = true, Frames = 2 }, 4_784, 2 },
     };
 
     [Theory]

@@ -84,6 +84,15 @@ public static class PlantedModels
             world.Judge(operation, seen, surroundings) is { IsAccepted: true, Next: var next } && operation is Unback && seen.Outcome == Outcome.None
                 ? Verdict<World>.Accept(next with { Reservations = ObjectMap<ReservationState>.Of(next.Reservations.Select(static one => KeyValuePair.Create(one.Key, one.Value with { Parts = [] }))) })
                 : world.Judge(operation, seen, surroundings)),
+        new("an access that waits on in an address space that has ended", Invariant.Progress, 5, Small with { Granules = 1, Bounds = 0, Quarantine = 0, Waiting = 1 }, static (world, operation, seen, surroundings) =>
+            Lets<Deactivate>(world, operation, seen, surroundings, deactivate => world.Associations[deactivate.Association] is { IsActive: true } association
+                ? world with { Associations = world.Associations.SetItem(deactivate.Association, association with { IsActive = false }) }
+                : null)),
+        new("a one-to-one region that maps elsewhere", Invariant.TablesAreTruth, 4, Small with { Granules = 1, Bounds = 0, Quarantine = 0, Faults = 0, OneToOne = true }, static (world, operation, seen, surroundings) =>
+            Lets<Back>(world, operation, seen, surroundings, back =>
+                world.Reservations[back.Reservation] is { IsBacked: false, IsEnded: false } reservation && world.Memories[back.Memory] is { IsFreed: false } memory && memory.ByteCount == reservation.ByteCount
+                ? world with { Reservations = world.Reservations.SetItem(back.Reservation, reservation with { Parts = [new(0, back.Memory, 0, memory.ByteCount)] }) }
+                : null)),
     ];
 
     /// <summary>All of them.</summary>

@@ -1,0 +1,76 @@
+using System.Collections.Immutable;
+using Vcmm.Spec;
+
+namespace Harness.ModelChecking;
+
+// What is blocked, and what waits: how it is told, and how it ends.
+public sealed partial class Behaviours
+{
+    private void AddAccesses(DeviceAccess access)
+    {
+        bool mayBeBlocked = _world.Faults.Count < _scope.Faults;
+        AddAccess(access, mayBeBlocked);
+        if (_scope.Waiting == 0) return;
+        if (_world.Waiting.Count < _scope.Waiting) Add(access, [Outcome.Waits]);
+        AddAccess(access with { MayAsk = false }, mayBeBlocked);
+    }
+
+    /// <summary>Faults are told in the order of the accesses, to the hooks of their devices.</summary>
+    private void Dispatches()
+    {
+        var dispatch = new DispatchFaults();
+        ImmutableArray<GivenFault> given =
+        [
+            .. _world.Faults.Where(fault => _world.Hooked.Contains(fault.Device)).Select(static fault => new GivenFault(fault.Device, fault.Device, fault.Page, fault.Access)),
+        ];
+        int count = _world.Faults.Count + _world.Waiting.Count;
+        foreach (ImmutableArray<Ending> endings in EndingsFrom(0))
+        {
+            ImmutableArray<GivenFault> waited = [.. endings.Where(static ending => ending.Told is not null).Select(static ending => ending.Told!.Value)];
+            ImmutableArray<EndedAccess> ended = [.. endings.Where(static ending => ending.End is not null).Select(static ending => ending.End!.Value)];
+            Observation seen = Done with { FaultCount = count, Faults = [.. given, .. waited], Ended = ended };
+            Add(dispatch, seen);
+            if (!_world.Waiting.IsEmpty) Add(dispatch, seen, _plain with { HardwareFails = true });
+            if (_world.Faults.IsEmpty) continue;
+            Add(dispatch, seen with { Faults = waited });
+            Add(dispatch, seen with { Faults = waited, FaultCount = _world.Waiting.Count, FaultsLost = true });
+        }
+    }
+
+    /// <summary>Everything that the accesses that wait, from one on, can come to.</summary>
+    private IEnumerable<ImmutableArray<Ending>> EndingsFrom(int index) => index == _world.Waiting.Count
+        ? [[]]
+        : from first in EndingsOf(_world.Waiting[index])
+          from rest in EndingsFrom(index + 1)
+          select rest.Insert(0, first);
+
+    private IEnumerable<Ending> EndingsOf(WaitingAccess waiting)
+    {
+        DeviceAccess access = waiting.Access;
+        var refused = new GivenFault(access.Device, access.Device, access.Address & ~(Page - 1), access.Kind) { Waits = true };
+        GivenFault again = refused with { IsRetried = true };
+        var failed = new EndedAccess(waiting.Number, Outcome.Fault, null);
+        yield return new(refused, failed);
+        yield return new(refused, null);
+        yield return new(again, null);
+        yield return new(again, failed);
+        foreach (ulong frame in _frames) yield return new(again, new(waiting.Number, Outcome.None, frame));
+        yield return new(again, new(waiting.Number, Outcome.None, Scope.Foreign.First));
+        yield return new(null, failed);
+        yield return new(null, null);
+    }
+
+    /// <summary>The end of an address space ends what waits in it.</summary>
+    private void DeactivationsThatEnd(ObjectId association)
+    {
+        ObjectId device = _world.Associations[association].Device;
+        ImmutableArray<EndedAccess> ended = [.. _world.Waiting.Where(waiting => waiting.Access.Device == device).Select(static waiting => new EndedAccess(waiting.Number, Outcome.Fault, null))];
+        if (ended.IsEmpty) return;
+        var deactivate = new Deactivate(association);
+        Add(deactivate, Done with { Ended = ended });
+        Add(deactivate, Refused[Outcome.HardwareFailure] with { Ended = ended }, _plain with { HardwareFails = true });
+    }
+
+    /// <summary>What an access that waits comes to when faults are told: what of it is told, and how it ends; null: nothing, and it does not.</summary>
+    private readonly record struct Ending(GivenFault? Told, EndedAccess? End);
+}
