@@ -91,6 +91,21 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.Equal(_frames.TotalBytes - Page, _frames.FreeBytes);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData(VcmmError.HardwareFailure)]
+    public void After_an_attach_that_was_not_done_there_is_no_device_that_must_forget(VcmmError? failure)
+    {
+        _domain.Detach(new(1));
+        _answers.Enqueue(failure);
+        VcmmError error = VcmmError.HardwareFailure;
+        Exception? thrown = Record.Exception(() => error = _domain.TryAttach(new(2)));
+        Assert.Equal((failure is null, VcmmError.HardwareFailure), (thrown is BrokenPort, error));
+        _hardware.Calls.Clear();
+        _domain.Unmap(IovaRange.FromLength(new(0), 4 * Page));
+        Assert.Empty(_hardware.Calls);
+    }
+
     /// <summary>What the hardware was not made to forget is in its place again: a later call on the same stripes has nothing of it to put back or to free.</summary>
     [Fact]
     public void An_empty_table_that_could_not_be_dropped_is_in_its_place_again()
