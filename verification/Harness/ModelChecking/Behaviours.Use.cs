@@ -49,6 +49,8 @@ public sealed partial class Behaviours
             {
                 foreach (Permissions kind in Kinds) AddAccess(new DeviceAccess(device, address, kind), mayBeBlocked: _world.Faults.Count < _scope.Faults);
             }
+
+            AddCrossing(device, addresses);
         }
 
         foreach (ObjectId core in _world.Cores)
@@ -73,6 +75,20 @@ public sealed partial class Behaviours
         if (_world.Faults.IsEmpty) return;
         Add(dispatch, Done with { FaultCount = _world.Faults.Count });
         Add(dispatch, Done with { FaultsLost = true });
+    }
+
+    /// <summary>From the first page into the second: what one access can come to each half can.</summary>
+    private void AddCrossing(ObjectId device, IEnumerable<ulong> addresses)
+    {
+        if (!addresses.Contains(Page)) return;
+        var crossing = new CrossingAccess(device, Page, Permissions.Read);
+        const ulong offset = Page - WordBytes;
+        if (_world.Faults.Count < _scope.Faults) Add(crossing, Refused[Outcome.Fault]);
+        foreach (ulong frame in _frames)
+        {
+            if (_world.Faults.Count < _scope.Faults) Add(crossing, Refused[Outcome.Fault] with { Reached = frame + offset });
+            foreach (ulong next in _frames) Add(crossing, Done with { Reached = frame + offset, ReachedNext = next });
+        }
     }
 
     private void AddAccess(Operation access, bool mayBeBlocked)

@@ -29,7 +29,7 @@ public sealed class LibrarySearchLaws(ITestOutputHelper output)
         Assert.Equal((states, sequences), (report.States, report.Sequences));
     }
 
-    /// <summary>What the model accepts in the least world, but for what only a failure or another choice of the library comes to, the library does.</summary>
+    /// <summary>What the model accepts in the least world, but for what only a failure, another choice of the library or a device that misbehaves comes to, the library does.</summary>
     [Fact]
     public void Each_operation_comes_to_all_that_the_model_accepts_of_it()
     {
@@ -38,7 +38,7 @@ public sealed class LibrarySearchLaws(ITestOutputHelper output)
         ModelReport model = ModelSearch.Run(scope, new SearchLimits { Depth = 6 }, TimeProvider.System);
         string[] missing =
         [
-            .. model.Coverage.Keys.Except(library.Coverage.Keys).Where(static key => key.Outcome is not (Outcome.HardwareFailure or Outcome.NoMemory))
+            .. model.Coverage.Keys.Except(library.Coverage.Keys).Where(static key => key.Outcome is not (Outcome.HardwareFailure or Outcome.NoMemory) && key.Operation != nameof(CrossingAccess))
                 .Select(static key => $"{key.Operation} {key.Outcome}"),
         ];
         Assert.True(library.Failure is null, library.Failure?.Report);

@@ -126,6 +126,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. PlantedSpaceFaults.All,
         .. PlantedDeviceFaults.All,
         .. PlantedCleaningFaults.All,
+        .. PlantedWildFaults.All,
         .. PlantedCpuFaults.All,
     ];
 

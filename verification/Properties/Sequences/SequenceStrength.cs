@@ -119,6 +119,8 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a device without an IOMMU reached what nobody gave it", 5),
             ("an access was made under nobody's id", 20), ("a request with supervisor privilege was kept out", 10), ("a supervisor-only page kept a request with the privilege out", 10),
             ("Adopt refused: Invalid", 5), ("a device's TLB held what changed", 30), ("an access waited for a page", 35), ("an access went on that had waited", 4), ("an access was refused that had waited", 10),
+            ("a transfer crossed into a page that was mapped", 8), ("a transfer stopped at the end of what was mapped", 5),
+            ("a device was blocked while it was being detached", 20), ("a device got through, and then no more, while it was being detached", 7),
             ("an access that was tried again waits again", 3), ("a hook backed a page", 3), ("a deactivation ended what waited", 5),
         ];
         var seldom = new List<string>();
