@@ -49,9 +49,17 @@ public sealed record Activate(ObjectId Association) : Operation
     public override IEnumerable<ObjectId> Uses => [Association];
 }
 
+/// <summary>An access that a device makes over and over while a call is under way.</summary>
+/// <param name="Address">A multiple of 8.</param>
+/// <param name="Kind"><see cref="Permissions.Read"/> or <see cref="Permissions.Write"/>.</param>
+public readonly record struct MeanwhileAccess(ulong Address, Permissions Kind);
+
 /// <summary>Ends that.</summary>
 public sealed record Deactivate(ObjectId Association) : Operation
 {
+    /// <summary>What the device goes on with, in the address space that ends, while the call is under way; null: nothing.</summary>
+    public MeanwhileAccess? Meanwhile { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Association];
 }
@@ -76,4 +84,23 @@ public sealed record DeviceAccess(ObjectId Device, ulong Address, Permissions Ki
 
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Uses => [Device];
+}
+
+/// <summary>A device moves sixteen bytes across the end of a page: the last eight of one page, and the first eight of the next.</summary>
+/// <param name="Device">The device. It has no TLB.</param>
+/// <param name="Boundary">Where the second page begins, a multiple of 4096 and not 0.</param>
+/// <param name="Kind"><see cref="Permissions.Read"/> or <see cref="Permissions.Write"/>.</param>
+public sealed record CrossingAccess(ObjectId Device, ulong Boundary, Permissions Kind) : Operation
+{
+    /// <summary>The PASID of the requests, below 2^20; null: they have none.</summary>
+    public uint? Pasid { get; init; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Device];
+
+    /// <summary>The half in the first page.</summary>
+    public DeviceAccess First => new(Device, Boundary - sizeof(ulong), Kind) { Pasid = Pasid };
+
+    /// <summary>The half in the second page.</summary>
+    public DeviceAccess Second => new(Device, Boundary, Kind) { Pasid = Pasid };
 }

@@ -57,6 +57,15 @@ public readonly record struct Move(AddressRange To, ulong? From)
     public override string ToString() => From is { } from ? $"{To} from 0x{from:x}" : $"{To} from nowhere";
 }
 
+/// <summary>What was seen of one access of several.</summary>
+/// <param name="Outcome"><see cref="Outcome.None"/> or <see cref="Outcome.Fault"/>.</param>
+/// <param name="Reached">As <see cref="Observation.Reached"/>.</param>
+public readonly record struct AccessSeen(Outcome Outcome, ulong? Reached)
+{
+    /// <summary><c>0x100000</c>, or <c>Fault</c>.</summary>
+    public override string ToString() => Reached is { } reached ? $"0x{reached:x}" : Outcome.ToString();
+}
+
 /// <summary>What was seen of an operation.</summary>
 /// <param name="Outcome">What it came to.</param>
 public sealed record Observation(Outcome Outcome)
@@ -69,6 +78,12 @@ public sealed record Observation(Outcome Outcome)
 
     /// <summary>The physical address that a device's access reached; null if it reached none.</summary>
     public ulong? Reached { get; init; }
+
+    /// <summary>The physical address that the second half of a transfer across the end of a page reached; null if it reached none.</summary>
+    public ulong? ReachedNext { get; init; }
+
+    /// <summary>What the accesses of a device that went on while the call was under way came to, in order.</summary>
+    public ImmutableArray<AccessSeen> Meanwhile { get; init; } = [];
 
     /// <summary>The address that a look-up gave.</summary>
     public ulong? Address { get; init; }
@@ -99,19 +114,21 @@ public sealed record Observation(Outcome Outcome)
 
     /// <inheritdoc/>
     public bool Equals(Observation? other) =>
-        other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && Address == other.Address
+        other is not null && Outcome == other.Outcome && Translation == other.Translation && Reached == other.Reached && ReachedNext == other.ReachedNext && Address == other.Address
         && Quarantined == other.Quarantined && FaultCount == other.FaultCount && FaultsLost == other.FaultsLost && Faults.SequenceEqual(other.Faults) && Ranges.SequenceEqual(other.Ranges) && Places.SequenceEqual(other.Places) && Moves.SequenceEqual(other.Moves)
-        && Ended.SequenceEqual(other.Ended) && Acts.SequenceEqual(other.Acts);
+        && Ended.SequenceEqual(other.Ended) && Meanwhile.SequenceEqual(other.Meanwhile) && Acts.SequenceEqual(other.Acts);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Outcome, Translation, Reached, Ranges.Length);
 
     /// <summary>What was seen, on one line.</summary>
-    public override string ToString() => Ended.IsEmpty ? Text() : $"{Text()}; what had waited came to {Text(Ended)}";
+    public override string ToString() =>
+        $"{Text()}{(Meanwhile.IsEmpty ? "" : $"; meanwhile {Text(Meanwhile)}")}{(Ended.IsEmpty ? "" : $"; what had waited came to {Text(Ended)}")}";
 
     private string Text()
     {
-        if (Outcome != Outcome.None) return Outcome.ToString();
+        if (Outcome != Outcome.None) return Reached is { } some ? $"0x{some:x}, then {Outcome}" : Outcome.ToString();
+        if (ReachedNext is { } next) return $"0x{Reached:x}, then 0x{next:x}";
         if (Translation is { } translation) return translation.ToString();
         if (Reached is { } reached) return $"0x{reached:x}";
         if (Address is { } address) return $"0x{address:x}";

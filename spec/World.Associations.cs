@@ -59,6 +59,29 @@ public sealed partial record World
     private Verdict<World> Judge(Deactivate deactivate, Observation seen, Surroundings surroundings)
     {
         AssociationState association = Associations[deactivate.Association];
+        World meanwhile = this;
+        foreach (AccessSeen made in seen.Meanwhile)
+        {
+            Verdict<World> verdict = meanwhile.JudgeMeanwhile(deactivate, association, made, seen.Outcome);
+            if (!verdict.IsAccepted) return verdict;
+            meanwhile = verdict.Next;
+        }
+
+        return meanwhile.JudgeDeactivate(deactivate, association, seen, surroundings);
+    }
+
+    /// <summary>While the call is under way the device sees what it saw before, or nothing any more.</summary>
+    private Verdict<World> JudgeMeanwhile(Deactivate deactivate, AssociationState association, AccessSeen made, Outcome outcome)
+    {
+        var access = new DeviceAccess(association.Device, deactivate.Meanwhile!.Value.Address, deactivate.Meanwhile.Value.Kind) { Pasid = association.Pasid, MayAsk = false };
+        bool mayBeOut = outcome is Outcome.None or Outcome.HardwareFailure;
+        if (made is { Outcome: Outcome.Fault, Reached: null } && mayBeOut) return Accept(Blocked(access).Noted(access, isDone: false));
+        Verdict<World> verdict = Judge(access, new(made.Outcome) { Reached = made.Reached });
+        return verdict.IsAccepted ? verdict : Refuse(verdict.Broken, $"while {deactivate.Association} was being deactivated {verdict.Sentence}");
+    }
+
+    private Verdict<World> JudgeDeactivate(Deactivate deactivate, AssociationState association, Observation seen, Surroundings surroundings)
+    {
         return new Refusals()
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
             .Must(Outcome.NotFound, !association.IsDropped && !association.IsActive, Invariant.Isolation, "the association is not active")

@@ -13,6 +13,7 @@ public sealed partial record World
     {
         Adopt adopt => adopt.Kind != TableKind.Identity && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
         DeviceAccess access => IsDefined(access),
+        CrossingAccess access => IsDefined(access),
         Deassociate deassociate => !EndsAdoptedTable(deassociate.Association),
         _ => true,
     };

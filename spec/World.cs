@@ -173,6 +173,7 @@ public sealed partial record World
         Translate translate => Judge(translate, seen),
         TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),
+        CrossingAccess access => Judge(access, seen),
         CoreAccess access => Judge(access, seen),
         GoIdle idle => Judge(idle, seen),
         Flush flush => Judge(flush, seen, surroundings),

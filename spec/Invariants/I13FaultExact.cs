@@ -19,6 +19,8 @@ internal static class FaultExact
         (World before, Operation operation, Observation seen, World after) = step;
         if (operation is DispatchFaults) return after.Faults.IsEmpty ? null : $"{after.Faults.Count} faults are left after all were given";
         int more = after.Faults.Count - before.Faults.Count;
+        if (operation is CrossingAccess crossing) return more == (seen.Outcome == Outcome.Fault ? 1 : 0) ? null : $"{crossing} came to {seen.Outcome}, and {more} faults are told of it";
+        if (operation is Deactivate { Meanwhile: not null }) return more == seen.Meanwhile.Count(static made => made.Outcome == Outcome.Fault) ? null : $"{operation} has made {more} faults";
         // A page fault of a core is the operating system's, and is told to no hook.
         if (operation is not DeviceAccess access) return more == 0 || !seen.Ended.IsEmpty ? null : $"{operation} has made {more} faults";
         bool isBlocked = seen.Outcome == Outcome.Fault && before.ModelOf(access.Device).IsTranslated;

@@ -48,6 +48,12 @@ public sealed partial class Vcm
     /// As <see cref="VcmManager.TryAllocate(ulong, MemoryOptions, out PhysicalAllocation?)"/> and <see cref="TryMap"/>. Then nothing
     /// has changed.
     /// </returns>
+    /// <remarks>
+    /// In a one-to-one region <see cref="VcmmError.NoSpace"/> says that there is memory, and none at addresses that are free in the region. A source of
+    /// frames that is not an <see cref="Allocation.IContiguousFrameSource"/> cannot be asked for memory at an address. Of it pieces are taken one
+    /// after the other, until one lies where the region has nothing; those that do not are held meanwhile, at most 1,024, and then given
+    /// back. After so many <see cref="VcmmError.NoSpace"/> says only that none of these did.
+    /// </remarks>
     public VcmmError TryBind(ulong byteCount, MappingAttributes attributes, MemoryOptions options, out Binding binding)
     {
         ArgumentNullException.ThrowIfNull(options);

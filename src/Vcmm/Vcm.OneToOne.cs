@@ -10,6 +10,9 @@ public sealed partial class Vcm
     /// <summary>How often all memory is searched while other threads are faster: each time they got what was seen free, so that somebody gets on.</summary>
     private const int MostSearches = 16;
 
+    /// <summary>How many pieces that it cannot use a trial holds: with 4 KiB pieces 4 MiB, which others miss meanwhile.</summary>
+    private const int MostUnusable = 1024;
+
     private VcmmError TryBindOneToOne(ulong byteCount, MappingAttributes attributes, MemoryOptions options, out Binding binding)
     {
         binding = default;
@@ -96,31 +99,36 @@ public sealed partial class Vcm
 
     /// <summary>
     /// Of a source that cannot be asked for a place: pieces whose addresses are taken in the region are held until one is found that
-    /// is not, so that none comes twice.
+    /// is not, so that none comes twice. Where so many are held as may be it is given up, though another piece might do.
     /// </summary>
     private VcmmError TryBindByTrial(ulong byteCount, MappingAttributes attributes, MemoryOptions options, out Binding binding)
     {
         binding = default;
-        var unusable = new List<PhysicalAllocation>();
-        VcmmError error = VcmmError.NoSpace;
-        while (error == VcmmError.NoSpace)
+        var held = new List<PhysicalAllocation>();
+        try
         {
-            error = Manager.TryAllocateContiguous(byteCount, VcmManager.PageBytes, options.From, out PhysicalAllocation? memory);
-            if (error != VcmmError.None)
+            VcmmError error = VcmmError.NoSpace;
+            while (error == VcmmError.NoSpace && held.Count < MostUnusable)
             {
+                error = Manager.TryAllocateContiguous(byteCount, VcmManager.PageBytes, options.From, out PhysicalAllocation? memory);
                 // All that is free lies where the region has nothing free.
-                if (error == VcmmError.NoMemory && unusable.Count != 0) error = VcmmError.NoSpace;
-                break;
+                if (error == VcmmError.NoMemory && held.Count != 0) return VcmmError.NoSpace;
+                if (error != VcmmError.None) return error;
+                held.Add(memory!);
+                IovaRange range = IovaRange.FromLength(new(memory!.Segments[0].First.Value), byteCount);
+                error = Range.Contains(range) ? TryMap(memory, attributes, VcmManager.PageBytes, out Reservation reservation) : Refuse(out reservation);
+                if (error != VcmmError.None) continue;
+                held.Remove(memory);
+                binding = new(reservation, memory);
             }
 
-            IovaRange range = IovaRange.FromLength(new(memory!.Segments[0].First.Value), byteCount);
-            error = Range.Contains(range) ? TryMap(memory, attributes, VcmManager.PageBytes, out Reservation reservation) : Refuse(out reservation);
-            if (error == VcmmError.None) binding = new(reservation, memory);
-            else unusable.Add(memory);
+            return error;
         }
-
-        foreach (PhysicalAllocation memory in unusable) memory.Free();
-        return error;
+        finally
+        {
+            // Also where a port throws; what is in a table nevertheless stays in use.
+            foreach (PhysicalAllocation memory in held) memory.TryFree();
+        }
     }
 
     private static VcmmError Refuse(out Reservation reservation)

@@ -15,7 +15,6 @@ public sealed class SimulatedVtd : IVtdMachine
     private readonly RamBlock _ram;
     private readonly bool _ownsRam;
     private readonly NonCoherentMemory<Ram> _caches;
-    private readonly bool _isCoherent;
 
     /// <summary>A machine with memory at the same addresses and devices of the same ids as <see cref="QemuVtd"/> has.</summary>
     /// <param name="devices">What each is.</param>
@@ -29,7 +28,7 @@ public sealed class SimulatedVtd : IVtdMachine
         _ownsRam = ram is null;
         // Words for lines: what lies beside something that was cleaned is not cleaned with it.
         _caches = new(_ram.Port, sizeof(ulong));
-        _isCoherent = isCoherent;
+        IsCoherent = isCoherent;
         if (eagerness != 0) Eager = new(_ram.Port, options, isCoherent ? null : _caches, eagerness);
         Iommu = new(_caches.Walker, options, new(Eager));
         Eager?.Drive(Iommu);
@@ -39,6 +38,9 @@ public sealed class SimulatedVtd : IVtdMachine
     /// <inheritdoc/>
     public string Name => "simulator";
 
+    /// <summary>Whether the remapping unit sees at once what software writes.</summary>
+    public bool IsCoherent { get; }
+
     /// <inheritdoc/>
     public PhysRange Window => MemoryRange;
 
@@ -46,7 +48,7 @@ public sealed class SimulatedVtd : IVtdMachine
     public static PhysRange MemoryRange { get; } = new(new(16UL << 20), new((64UL << 20) - 1));
 
     /// <inheritdoc/>
-    public IPhysicalMemory Memory => _isCoherent ? _ram.Port : _caches.Processor;
+    public IPhysicalMemory Memory => IsCoherent ? _ram.Port : _caches.Processor;
 
     /// <summary>The memory as devices have it.</summary>
     public NonCoherentPort<Ram> DeviceMemory => _caches.Device;
@@ -71,6 +73,15 @@ public sealed class SimulatedVtd : IVtdMachine
 
     /// <summary>What the TLB of a device holds; nothing where it has none.</summary>
     public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Devices[device] is Ats ats ? ats.Tlb : [];
+
+    /// <summary>The first word of a range, of whole words, that the unit reads otherwise than software has it; null: there is none.</summary>
+    public (PhysAddr At, ulong Written, ulong Read)? FindUnseen(PhysRange range)
+    {
+        if (IsCoherent || _caches.IsClean(range)) return null;
+        PhysAddr at = range.First;
+        while (_caches.Walker.Read64(at) == _caches.Processor.Read64(at)) at += sizeof(ulong);
+        return (at, _caches.Processor.Read64(at), _caches.Walker.Read64(at));
+    }
 
     private IDmaDevice Make(DeviceKind kind, StreamId id) => kind switch
     {

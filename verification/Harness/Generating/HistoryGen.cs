@@ -8,8 +8,8 @@ namespace Harness.Generating;
 
 /// <summary>
 /// Scenarios of several threads that work on the same few objects: two regions, of which one has two devices, three
-/// reservations and two pieces of memory. In some the regions are deferred, in some one is one-to-one, and in some they have tables of
-/// several formats.
+/// reservations and two pieces of memory. In some the regions are deferred, in some one is one-to-one, in some they have tables of
+/// several formats, and in some they are processes whose cores are at work.
 /// </summary>
 public sealed partial class HistoryGen : Gen<Scenario>
 {
@@ -22,6 +22,9 @@ public sealed partial class HistoryGen : Gen<Scenario>
         "v0 = vcm 0x0-0xffff", "v1 = vcm 0x0-0x3fff", "r0 = reserve-at v0 0x0 8K rw", "r1 = reserve-at v0 0x2000 8K r", "r2 = reserve-at v1 0x1000 8K rw",
         "m0 = allocate 8K of 4K", "m1 = allocate 8K of 4K scattered", "a0 = associate v0 d0", "a1 = associate v0 d1", "a2 = associate v1 d1", "activate a0");
 
+    /// <summary>Whether there are cores; null: in every fifth history. The others are what they are without.</summary>
+    public bool? HasCpu { get; init; }
+
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
     {
@@ -29,6 +32,7 @@ public sealed partial class HistoryGen : Gen<Scenario>
         // From a stream of its own, so that the histories of plain regions are the same whatever others there are.
         var others = new PCG(pcg.Stream, pcg.Seed ^ OtherStream);
         HistoryWorld world = Worlds[others.Next((uint)Worlds.Length)];
+        if (HasCpu ?? new PCG(pcg.Stream, pcg.Seed ^ CpuStream).Next(5) == 0) world = Cpu;
         var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
         for (int thread = 0; thread < Threads; thread++)
         {

@@ -150,7 +150,8 @@ internal sealed partial class OperationWriter
         Reserved? backed = Shared() ?? _reservations.FindLast(reservation => reservation.Memory is not null);
         if (backed is null || Rarely()) return new(One(_vcms).Id, Address(), One(_vcms).Id);
         Reserved? other = _reservations.Find(candidate => candidate != backed && candidate.Memory == backed.Memory);
-        return new(backed.Vcm, backed.First + Page * _pcg.Next(3), other?.Vcm ?? One(_vcms).Id);
+        ulong page = _pcg.Next(3) % Math.Max(1, backed.ByteCount / Page);
+        return new(backed.Vcm, backed.First + Page * page, other?.Vcm ?? One(_vcms).Id);
     }
 
     private FindReservation? Find() => _vcms.Count == 0 ? null : new(Recent(_vcms).Id, Address());

@@ -53,6 +53,8 @@ internal sealed partial class OperationWriter
         _attributes = new(pcg.Stream, pcg.Seed ^ AttributeStream);
         _use = new(pcg.Stream, pcg.Seed ^ UseStream);
         _beside = new(pcg.Stream, pcg.Seed ^ BesideStream);
+        _wild = new(pcg.Stream, pcg.Seed ^ WildStream);
+        _across = new(pcg.Stream, pcg.Seed ^ TranslateStream);
         _shape = shape;
         _devices = topology.Devices;
         _types = topology.Banks?.Select(static bank => bank.Type).Distinct().ToArray() ?? [];

@@ -79,10 +79,13 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         {
             steps.Add(writer.Next());
             if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
-            if (writer.Beside(steps) is not { } beside) continue;
             // None of the others has to make room.
-            steps.Add(beside);
-            count++;
+            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps)])
+            {
+                if (beside is null) continue;
+                steps.Add(beside);
+                count++;
+            }
         }
 
         return new(topology, steps.ToImmutable());

@@ -50,6 +50,8 @@ public sealed partial class Behaviours
             {
                 foreach (Permissions kind in Kinds) AddAccesses(new DeviceAccess(device, address, kind));
             }
+
+            AddCrossing(device, addresses);
         }
 
         foreach (ObjectId core in _world.Cores)
@@ -66,6 +68,20 @@ public sealed partial class Behaviours
         }
 
         Dispatches();
+    }
+
+    /// <summary>From the first page into the second: what one access can come to each half can.</summary>
+    private void AddCrossing(ObjectId device, IEnumerable<ulong> addresses)
+    {
+        if (!addresses.Contains(Page)) return;
+        var crossing = new CrossingAccess(device, Page, Permissions.Read);
+        const ulong offset = Page - WordBytes;
+        if (_world.Faults.Count < _scope.Faults) Add(crossing, Refused[Outcome.Fault]);
+        foreach (ulong frame in _frames)
+        {
+            if (_world.Faults.Count < _scope.Faults) Add(crossing, Refused[Outcome.Fault] with { Reached = frame + offset });
+            foreach (ulong next in _frames) Add(crossing, Done with { Reached = frame + offset, ReachedNext = next });
+        }
     }
 
     private void AddAccess(Operation access, bool mayBeBlocked)

@@ -60,7 +60,7 @@ public static partial class OperationText
             "accessed" => TakeCollect(words, Use.Accessed),
             "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
-            "deactivate" => new Deactivate(words.TakeId(ObjectKind.Association)),
+            "deactivate" => TakeDeactivate(words),
             "translate" => TakeTranslate(words),
             "read" => TakeAccess(words, Permissions.Read),
             "write" => TakeAccess(words, Permissions.Write),
@@ -178,7 +178,22 @@ public static partial class OperationText
         bool isStray = words.TryTake("as-nobody");
         bool isPrivileged = words.TryTake("as-supervisor");
         uint? pasid = words.TryTakePasid();
+        if (!isStray && !isPrivileged && words.TryTake("across")) return new CrossingAccess(device, words.TakeAddress(), kind) { Pasid = pasid };
         return new DeviceAccess(device, words.TakeAddress(), kind) { IsStray = isStray, IsPrivileged = isPrivileged, Pasid = pasid, MayAsk = !words.TryTake("at-once") };
+    }
+
+    private static Deactivate TakeDeactivate(Words words)
+    {
+        ObjectId association = words.TakeId(ObjectKind.Association);
+        if (!words.TryTake("while")) return new(association);
+        const string what = "read or write";
+        Permissions kind = words.Take(what) switch
+        {
+            "read" => Permissions.Read,
+            "write" => Permissions.Write,
+            _ => throw words.Expected(what),
+        };
+        return new(association) { Meanwhile = new(words.TakeAddress(), kind) };
     }
 
     private static CoreAccess TakeCoreAccess(Words words, ObjectId core, Permissions kind)

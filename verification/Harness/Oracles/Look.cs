@@ -116,7 +116,7 @@ public sealed class Look
 
     /// <summary>All oracles, by the number of their invariant.</summary>
     public static IReadOnlyList<IOracle> Oracles { get; } =
-        [new NoOverlapOracle(), new TablesAreTruthOracle(), new SharedTableOracle(), new NoStaleAccessOracle(), new DeviceTlbOracle(), new FrameSafetyOracle(), new CpuOracle(), new ConservationOracle()];
+        [new NoOverlapOracle(), new TablesAreTruthOracle(), new WalkerSightOracle(), new SharedTableOracle(), new NoStaleAccessOracle(), new DeviceTlbOracle(), new FrameSafetyOracle(), new CpuOracle(), new ConservationOracle()];
 
     /// <summary>Asks every oracle.</summary>
     public Violation? FirstViolation()

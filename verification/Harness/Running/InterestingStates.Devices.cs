@@ -19,6 +19,17 @@ public sealed partial class InterestingStates
         if (seen.Acts.Any(static act => act is { Operation: BackPart, Seen.Outcome: Outcome.None })) counts.Reach("a hook backed a page");
     }
 
+    /// <summary>Counts what became of a device that misbehaves, after an operation that the model accepted.</summary>
+    public void NoteWild(Operation operation, Observation seen)
+    {
+        if (operation is CrossingAccess && seen.Outcome == Outcome.None) counts.Reach("a transfer crossed into a page that was mapped");
+        if (operation is CrossingAccess && seen is { Outcome: Outcome.Fault, Reached: not null }) counts.Reach("a transfer stopped at the end of what was mapped");
+        if (seen.Meanwhile.IsEmpty) return;
+        bool wasIn = seen.Meanwhile.Any(static made => made.Outcome == Outcome.None), wasOut = seen.Meanwhile.Any(static made => made.Outcome == Outcome.Fault);
+        if (wasOut) counts.Reach("a device was blocked while it was being detached");
+        if (wasIn && wasOut) counts.Reach("a device got through, and then no more, while it was being detached");
+    }
+
     private static bool IsInDeviceTlb(Subject subject, World world, Operation operation)
     {
         ObjectId? taken = operation switch

@@ -23,6 +23,9 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
     // Nothing that a thread of a history does may run out of memory: how much is free at its call is not known.
     private static readonly Surroundings Plenty = new(ulong.MaxValue);
 
+    // A core is slow only while its thread does not run.
+    private const int MostSpins = 1_000_000_000;
+
     /// <summary>What has run so far.</summary>
     public RunCounts Counts { get; } = new();
 
@@ -41,8 +44,9 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         try
         {
             subject = new(machine, scenario.Topology, parts);
+            if (subject.Cpus is { } cpus) cpus.MostSpins = MostSpins;
             Setup setup = new() { Flush = scenario.Topology.ToSetup(machine.Window.First).Flush };
-            World world = World.Create(subject.Model, scenario.Topology.Devices.Count, setup);
+            World world = World.Create(subject.Model, scenario.Topology.Devices.Count, setup).With(scenario.Topology.ToCpuModel());
             foreach (Step step in scenario.Steps)
             {
                 if (!step.Operation.Uses.All(world.Knows) || !world.IsDefined(step.Operation)) continue;

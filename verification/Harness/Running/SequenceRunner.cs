@@ -110,6 +110,8 @@ public sealed class SequenceRunner
     {
         Operation operation = step.Operation;
         if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
+        // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer: a device that stops there tells nothing.
+        if (_hardwareHasFailed && operation is CrossingAccess && _subject.Options.CachingMode) return null;
         ImmutableArray<ulong> free = [.. _subject.Frames.Banks.Select(_subject.Frames.FreeBytesOf)];
         // Only then does it matter, and it takes time to say.
         bool isPlaced = operation is Bind { Vcm: var vcm } && _world.Vcms.TryGetValue(vcm, out VcmState? region) && region.Kind == VcmKind.OneToOne;
@@ -143,10 +145,11 @@ public sealed class SequenceRunner
         if (JudgeCost(before, operation, ledger.Close(_subject)) is { } costly) return costly;
         _interesting.Note(before, _world, operation, seen, interest);
         if (operation is DeviceAccess made) _interesting.Note(_world, made, seen);
+        _interesting.NoteWild(operation, seen);
         NoteProbes(operation);
         foreach (HookAct act in seen.Acts) NoteProbes(act.Operation);
         // What changes nothing needs no second look.
-        if (operation is DeviceAccess or CoreAccess or GoIdle or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
+        if (operation is DeviceAccess or CrossingAccess or CoreAccess or GoIdle or Translate or TranslateTo or FindReservation or ListReservations or FindMappings or AdvanceTime or SetFaultHook || (operation is DispatchFaults && seen.Acts.IsEmpty)) return null;
         var look = new Look(_subject, _world, Counts, _hardwareHasFailed);
         _subject.QuarantinedTables.Note(before, look);
         return look.FirstViolation() ?? Probe() ?? JudgeInvalidations(before, operation, told);
@@ -309,8 +312,9 @@ public sealed class SequenceRunner
 
     private void Count(Operation operation, Observation seen, Surroundings surroundings)
     {
-        if (operation is DeviceAccess or CoreAccess) Counts.DeviceAccesses++;
+        if (operation is DeviceAccess or CrossingAccess or CoreAccess) Counts.DeviceAccesses++;
         else Counts.Operations++;
+        Counts.DeviceAccesses += seen.Meanwhile.Length;
         Counts.Reach(seen.Outcome == Outcome.None ? $"{operation.GetType().Name} done" : $"{operation.GetType().Name} refused: {seen.Outcome}");
         if (surroundings.MemoryFails) Counts.Reach("memory was taken away");
         if (surroundings.HardwareFails) Counts.Reach("the hardware was made to fail");
@@ -340,7 +344,7 @@ public sealed class SequenceRunner
     {
         Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
         Translate or TranslateTo or FindMappings or CollectUse => Invariant.TablesAreTruth,
-        SetAttributes or DeviceAccess or CoreAccess => Invariant.Permission,
+        SetAttributes or DeviceAccess or CrossingAccess or CoreAccess => Invariant.Permission,
         Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,
         SetFaultHook or DispatchFaults => Invariant.FaultExact,

@@ -16,9 +16,6 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
     // Without tags a tag is a name only; the library counts them from 1.
     private const uint MostTags = 1 << 12;
 
-    // A core that does not take its interrupt, once the others have, is not waited for without end.
-    private const int MostSpins = 20_000;
-
     private readonly object _gate = new();
     private readonly Dictionary<uint, (Pcid Tag, PhysAddr Root)> _loaded = [];
     private readonly List<CpuShootdown> _late = [];
@@ -34,6 +31,12 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
             lock (_gate) return new Dictionary<uint, (Pcid, PhysAddr)>(_loaded);
         }
     }
+
+    /// <summary>
+    /// How often a shootdown that is not complete is looked at: a core that does not take its interrupt, once the others have, is not
+    /// waited for without end. Where cores execute on other threads, which may not run for a while, it takes more.
+    /// </summary>
+    public int MostSpins { get; set; } = 20_000;
 
     /// <inheritdoc/>
     public int CoreCount => options.CoreCount;

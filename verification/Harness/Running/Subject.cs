@@ -79,7 +79,7 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(MemoryOfDriver(machine))), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(WithStepsFor(topology, MemoryOfDriver(machine)))), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         _counting = new(Driver);

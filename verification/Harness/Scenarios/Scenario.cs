@@ -93,11 +93,13 @@ public sealed record Scenario(Topology Topology, ImmutableArray<Step> Steps)
             if (!known.Contains(id.Original) || (id.Home is { } home && !known.Contains(home))) throw new BadInputException($"step \"{step}\": {id} does not exist; expected an object made by an earlier step");
         }
 
-        ulong? accessed = step.Operation switch { DeviceAccess access => access.Address, CoreAccess access => access.Address, _ => null };
+        ulong? accessed = step.Operation switch { DeviceAccess access => access.Address, CoreAccess access => access.Address, Deactivate { Meanwhile: { } meanwhile } => meanwhile.Address, _ => null };
         if (accessed is { } address && !AccessOffsets.Contains(address % World.PageBytes))
             throw new BadInputException($"step \"{step}\": devices and cores access offset 0x0, 0x808 or 0xff8 of a page");
         if (step.Operation is DeviceAccess { IsStray: true } stray && Topology.Devices[stray.Device.Number] != DeviceKind.Wild)
             throw new BadInputException($"step \"{step}\": {stray.Device} keeps to its own requester id; expected a device of kind wild");
+        if (step.Operation is CrossingAccess crossing && (Topology.Devices[crossing.Device.Number] != DeviceKind.Wild || crossing.Boundary == 0 || crossing.Boundary % World.PageBytes != 0))
+            throw new BadInputException($"step \"{step}\": a device of kind wild goes across the address at which a page begins, not 0");
         if (step.Operation is DeviceAccess { IsPrivileged: true } privileged && (privileged.Pasid is null || privileged.IsStray || Topology.Devices[privileged.Device.Number] != DeviceKind.Plain))
             throw new BadInputException($"step \"{step}\": only a device of kind plain asks for supervisor privilege, and only with a PASID");
         if (step.Operation is Copy copy && ((copy.SourceOffset | copy.DestinationOffset | copy.ByteCount) & 7) != 0)

@@ -93,6 +93,7 @@ internal static class Renaming
         Translate o => o with { Vcm = to(o.Vcm) },
         TranslateTo o => o with { Vcm = to(o.Vcm), Other = to(o.Other) },
         DeviceAccess o => o with { Device = to(o.Device) },
+        CrossingAccess o => o with { Device = to(o.Device) },
         CoreAccess o => o with { Core = to(o.Core), Process = to(o.Process) },
         GoIdle o => o with { Core = to(o.Core) },
         Flush o => o with { Vcm = to(o.Vcm) },

@@ -73,7 +73,7 @@ internal static class Simplifications
         ];
         IEnumerable<Topology> plainer = Enumerable.Range(0, now.Devices.Count)
             .SelectMany(i => now.Devices[i] == DeviceKind.Paging ? [DeviceKind.Plain, DeviceKind.Ats] : new[] { DeviceKind.Plain }, (i, kind) => now with { Devices = now.Devices.With(i, kind) });
-        if (scenario.Steps.Any(static step => step.Operation is DeviceAccess { IsStray: true })) plainer = plainer.Where(topology => topology.Devices.Count(static kind => kind == DeviceKind.Wild) == now.Devices.Count(static kind => kind == DeviceKind.Wild));
+        if (scenario.Steps.Any(static step => step.Operation is DeviceAccess { IsStray: true } or CrossingAccess or Deactivate { Meanwhile: not null })) plainer = plainer.Where(topology => topology.Devices.Count(static kind => kind == DeviceKind.Wild) == now.Devices.Count(static kind => kind == DeviceKind.Wild));
         return simpler.Concat(plainer).Where(topology => topology != now).Select(topology => scenario with { Topology = topology });
 
         int CountOf(ObjectKind kind) => 1 + scenario.Steps.SelectMany(step => step.Operation.Uses).Where(id => id.Kind == kind).Select(id => id.Number).DefaultIfEmpty(-1).Max();
@@ -163,6 +163,9 @@ internal static class Simplifications
                 if (o.IsPrivileged) yield return o with { IsPrivileged = false };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
                 break;
+            case Deactivate o:
+                if (o.Meanwhile is not null) yield return o with { Meanwhile = null };
+                break;
             case CoreAccess o:
                 if (o.Kind != Permissions.Read) yield return o with { Kind = Permissions.Read };
                 if (o.Address % Page != 0) yield return o with { Address = o.Address & ~(Page - 1) };
@@ -194,6 +197,8 @@ internal static class Simplifications
             TranslateTo o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             FindReservation o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             DeviceAccess o => o with { Address = Moved(o.Address) },
+            CrossingAccess o => o with { Boundary = Moved(o.Boundary - sizeof(ulong)) + sizeof(ulong) },
+            Deactivate { Meanwhile: { } meanwhile } o => o with { Meanwhile = meanwhile with { Address = Moved(meanwhile.Address) } },
             CoreAccess o => o with { Address = Moved(o.Address) },
             _ => operation,
         };

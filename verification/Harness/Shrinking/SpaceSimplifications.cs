@@ -38,12 +38,14 @@ internal static class SpaceSimplifications
     {
         Associate o => o.Pasid,
         DeviceAccess o => o.Pasid,
+        CrossingAccess o => o.Pasid,
         _ => null,
     };
 
     private static Operation WithPasid(Operation operation, uint? pasid) => operation switch
     {
         Associate o => o with { Pasid = pasid },
+        CrossingAccess o => o with { Pasid = pasid },
         // Without a PASID there is no way to ask for privilege.
         DeviceAccess o => o with { Pasid = pasid, IsPrivileged = o.IsPrivileged && pasid is not null },
         _ => operation,

@@ -130,7 +130,7 @@ public sealed class HouseRules
         // What devices and cores do is no call of the library, nor is what time does; polling is the flush queue's, and faults refuse nothing.
         Type[] expected =
         [
-            .. Contract.Values.OfType<Type>().Distinct(), typeof(DeviceAccess), typeof(CoreAccess), typeof(GoIdle), typeof(AdvanceTime), typeof(PollFlush), typeof(SetFaultHook), typeof(DispatchFaults),
+            .. Contract.Values.OfType<Type>().Distinct(), typeof(DeviceAccess), typeof(CrossingAccess), typeof(CoreAccess), typeof(GoIdle), typeof(AdvanceTime), typeof(PollFlush), typeof(SetFaultHook), typeof(DispatchFaults),
         ];
         Type[] operations = [.. SpecRoom.GetTypes().Where(type => type.IsSubclassOf(typeof(Operation)))];
         Assert.Equal(expected.Select(type => type.Name).Order(StringComparer.Ordinal), operations.Select(type => type.Name).Order(StringComparer.Ordinal));

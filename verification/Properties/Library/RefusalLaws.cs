@@ -1,7 +1,10 @@
+using Harness.Running;
 using IommuSim;
+using IommuSim.Cpu;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
+using Vcmm.Cpu;
 using Vcmm.Tables;
 using Vcmm.Vtd;
 
@@ -122,6 +125,31 @@ public sealed class RefusalLaws : IDisposable
         Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(device, options, out Association? association));
         Assert.Null(association);
         Assert.Equal(VcmmError.None, vcm.TryAssociate(device, options with { Base = TableBase.Only, Split = null }, out _));
+    }
+
+    /// <summary>Of every IOMMU that there is, and of the CPU.</summary>
+    [Fact]
+    public void No_format_that_an_association_can_name_has_two_bases()
+    {
+        using var scalable = new ScalableSystem();
+        var manager = new VcmManager(scalable.Frames);
+        var cpu = new CpuMmu<X86FirstStage, Ram>(new SimulatedCpus(scalable.Memory, CpuOptions.Default), scalable.Memory);
+        AssociationOptions[] twoBases = [new() { Base = TableBase.Low }, new() { Base = TableBase.High }, new() { Split = new Iova(1UL << 29) }, new() { Base = TableBase.High, Split = new Iova(1UL << 29) }];
+        int formats = 0;
+        foreach (IIommu iommu in (IIommu[])[scalable.Driver, new NoIommu(), cpu])
+        {
+            uint number = 0;
+            foreach (TableFormat format in iommu.Formats)
+            {
+                formats++;
+                Device device = manager.AddDevice(iommu, new(number++));
+                Vcm vcm = manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30), new() { Kind = VcmKind.OneToOne });
+                foreach (AssociationOptions options in twoBases) Assert.Equal(VcmmError.Invalid, vcm.TryAssociate(device, options with { Format = format }, out _));
+                Assert.Equal(VcmmError.None, vcm.TryAssociate(device, new() { Format = format }, out _));
+            }
+        }
+
+        Assert.InRange(formats, 5, 32);
     }
 
     [Fact]

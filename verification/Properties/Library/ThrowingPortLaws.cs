@@ -91,6 +91,43 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.Equal(_frames.TotalBytes - Page, _frames.FreeBytes);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData(VcmmError.HardwareFailure)]
+    public void After_an_attach_that_was_not_done_there_is_no_device_that_must_forget(VcmmError? failure)
+    {
+        _domain.Detach(new(1));
+        _answers.Enqueue(failure);
+        VcmmError error = VcmmError.HardwareFailure;
+        Exception? thrown = Record.Exception(() => error = _domain.TryAttach(new(2)));
+        Assert.Equal((failure is null, VcmmError.HardwareFailure), (thrown is BrokenPort, error));
+        _hardware.Calls.Clear();
+        _domain.Unmap(IovaRange.FromLength(new(0), 4 * Page));
+        Assert.Empty(_hardware.Calls);
+    }
+
+    /// <summary>What the hardware was not made to forget is in its place again: a later call on the same stripes has nothing of it to put back or to free.</summary>
+    [Fact]
+    public void An_empty_table_that_could_not_be_dropped_is_in_its_place_again()
+    {
+        _domain.Map(new(Large), PhysRange.FromLength(new(Page), Page), Access.Read);
+        _domain.Unmap(IovaRange.FromLength(new(Large), Page));
+        ulong free = _frames.FreeBytes;
+        _callsBeforeThrow = 0;
+        Assert.Throws<BrokenPort>(() => _domain.TryMap(new(Large), PhysRange.FromLength(new(6 * Large), Large), Access.Read));
+        Assert.Equal(free, _frames.FreeBytes);
+        _domain.Map(new(Large), PhysRange.FromLength(new(Page), Page), Access.Read);
+        // The table is there, and takes no page.
+        Assert.Equal(free, _frames.FreeBytes);
+        _outcome = VcmmError.HardwareFailure;
+        Assert.Equal(VcmmError.HardwareFailure, _domain.TryUnmap(IovaRange.FromLength(new(Large), Page)));
+        _outcome = VcmmError.None;
+        Assert.Equal(new PhysAddr(Page), _domain.Translate(new(Large)).Address);
+        _domain.Detach(new(1));
+        _domain.Free();
+        Assert.Equal(_frames.TotalBytes - Page, _frames.FreeBytes);
+    }
+
     /// <summary>The hardware may have walked to the memory, and cannot be made to forget it: whoever was told that nothing is mapped would free it.</summary>
     [Theory]
     [InlineData(null, null)]
@@ -234,6 +271,21 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.Equal((0, 5), (queue.Count, held.Releases));
     }
 
+    /// <summary>It is out of reach, and so are the others: nobody would release them later.</summary>
+    [Fact]
+    public void A_release_that_throws_comes_out_when_the_others_are_released()
+    {
+        var queue = new FlushQueue(new() { Capacity = 4, FlushAtCount = 4, Time = new Cli.FakeClock() });
+        Held first = new(), broken = new() { Throws = true }, last = new();
+        foreach (Held held in (Held[])[first, broken, last])
+            Assert.Equal(VcmmError.None, queue.TryAdd([new(_hardware, new(1), IovaRange.FromLength(new(0), Page), true)], held));
+        Assert.Throws<BrokenPort>(() => queue.TryFlush());
+        Assert.Equal((0, 1, 1, 1), (queue.Count, first.Releases, broken.Releases, last.Releases));
+        Assert.Equal(VcmmError.None, queue.TryAdd([], first));
+        queue.Flush();
+        Assert.Equal((0, 2, 1, 1), (queue.Count, first.Releases, broken.Releases, last.Releases));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -288,7 +340,13 @@ public sealed class ThrowingPortLaws : IDisposable
     {
         public int Releases { get; private set; }
 
-        public void Release() => Releases++;
+        public bool Throws { get; init; }
+
+        public void Release()
+        {
+            Releases++;
+            if (Throws) throw new BrokenPort();
+        }
     }
 
     private sealed class WatchedTables(IIommu inner, Ram ram, MemoryWatch watch) : PassingIommu(inner)

@@ -13,6 +13,7 @@ internal static class Mirror
     {
         Associate o => o with { Device = Of(o.Device, scope) },
         DeviceAccess o => o with { Device = Of(o.Device, scope) },
+        CrossingAccess o => o with { Device = Of(o.Device, scope) },
         SetFaultHook o => o with { Device = Of(o.Device, scope) },
         _ => operation,
     };
@@ -26,6 +27,7 @@ internal static class Mirror
             _ => seen.Ranges,
         },
         Reached = seen.Reached is { } reached ? Of(reached, scope) : null,
+        ReachedNext = seen.ReachedNext is { } next ? Of(next, scope) : null,
         Faults = [.. seen.Faults.Select(fault => fault with { Hook = Of(fault.Hook, scope), Device = Of(fault.Device, scope) })],
     };
 
@@ -36,7 +38,8 @@ internal static class Mirror
 
     private static ulong Of(ulong address, Scope scope)
     {
-        int frame = scope.FrameAddresses.IndexOf(address);
-        return frame < 0 ? address : scope.FrameAddresses[^(frame + 1)];
+        ulong offset = address % Scope.Granule;
+        int frame = scope.FrameAddresses.IndexOf(address - offset);
+        return frame < 0 ? address : scope.FrameAddresses[^(frame + 1)] + offset;
     }
 }

@@ -113,7 +113,7 @@ public sealed class CpuSequences(ITestOutputHelper output)
     [Trait("Category", "Slow")]
     public void What_cores_can_meet_they_meet_often_enough()
     {
-        const int count = 200;
+        const int count = 300;
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
         for (uint index = 0; index < count; index++)

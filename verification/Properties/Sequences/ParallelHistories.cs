@@ -31,7 +31,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
             threads: 1);
         foreach ((string state, long times) in runner.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
         Assert.InRange(runner.Counts.Operations, 1000, long.MaxValue);
-        string[] sometimes = ["operations overlapped", "Flush done", "PollFlush done", "Bind done", "Unbind done", "Associate done", "Activate done", "SetAttributes refused: Invalid", "ReserveAt refused: NoSpace"];
+        string[] sometimes = ["operations overlapped", "Flush done", "PollFlush done", "Bind done", "Unbind done", "Associate done", "Activate done", "SetAttributes refused: Invalid", "ReserveAt refused: NoSpace", "CoreAccess done", "CoreAccess refused: Fault", "GoIdle done"];
         Assert.All(sometimes, state => Assert.True(runner.Counts.Sometimes.ContainsKey(state), $"\"{state}\" was never reached"));
     }
 
@@ -56,6 +56,12 @@ public sealed class ParallelHistories(ITestOutputHelper output)
             [["r0 = map v0 m0 rw align 4K"], ["r1 = map v0 m0 rw align 4K"]],
             Invariant.Linearizable
         },
+        {
+            "a shootdown that is left out", "cpu",
+            ["v0 = vcm 0x0-0xffff", "r0 m0 = bind v0 8K rw of 4K", "a0 = associate v0 p0", "activate a0", "read c0 p0 0x0"],
+            [["unback r0", "read c0 p0 0x0"], ["read c1 p0 0x1000", "idle c1", "read c1 p0 0x0"]],
+            Invariant.Linearizable
+        },
     };
 
     /// <summary>Also where regions are of other kinds the check can fail.</summary>
@@ -64,7 +70,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
     public void A_fault_is_found_where_threads_work_on_other_regions(string fault, string kind, string[] steps, string[][] threads, Invariant invariant)
     {
         Scenario scenario = new(
-            new() { Mode = kind == "scalable" ? RemappingMode.Scalable : RemappingMode.Legacy },
+            new() { Mode = kind == "scalable" ? RemappingMode.Scalable : RemappingMode.Legacy, Cores = kind == "cpu" ? 2 : 0, Processes = kind == "cpu" ? 1 : 0 },
             [.. steps.Select(OperationText.Parse)])
         {
             Threads = [.. threads.Select(static thread => thread.Select(OperationText.Parse).ToImmutableArray())],
@@ -81,6 +87,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
     {
         "a flush that is not done" => new() { Around = static (operation, run) => operation is Flush ? new(Outcome.None) : run(operation) },
         "an associate that misses what is backed" => new() { Iommu = static iommu => new StartsEmpty(iommu) },
+        "a shootdown that is left out" => NoShootdown,
         _ => new()
         {
             Around = static (operation, run) =>
@@ -90,6 +97,29 @@ public sealed class ParallelHistories(ITestOutputHelper output)
             },
         },
     };
+
+    /// <summary>Not only where it is written down: in generated histories cores meet what was taken from them.</summary>
+    [Fact]
+    public void Generated_histories_with_cores_find_a_shootdown_that_is_left_out()
+    {
+        var histories = new HistoryGen { HasCpu = true };
+        using var bench = new SimulatorBench();
+        var right = new ParallelRunner(bench, SubjectParts.Own);
+        var wrong = new ParallelRunner(bench, NoShootdown);
+        int found = 0;
+        for (uint index = 0; index < 300; index++)
+        {
+            Scenario scenario = histories.Generate(new PCG(index, 1), null, out _);
+            Violation? violation = right.Run(scenario);
+            Assert.True(violation is null, $"{violation}\n{scenario.ToJson()}");
+            if (wrong.Run(scenario) is not { } stale) continue;
+            if (found++ < 3) output.WriteLine($"history {index}: {stale}");
+            Assert.Contains(stale.Invariant, (Invariant[])[Invariant.Linearizable, Invariant.NoStaleAccess, Invariant.FrameSafety, Invariant.Isolation]);
+        }
+
+        foreach ((string state, long times) in right.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
+        Assert.InRange(found, 10, 300);
+    }
 
     [Fact]
     public void A_history_without_a_lawful_order_is_refused()
@@ -275,6 +305,13 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         Assert.NotNull(violation);
         output.WriteLine(violation.ToString());
         Assert.Equal(Invariant.Linearizable, violation.Invariant);
+    }
+
+    private static SubjectParts NoShootdown { get; } = new() { Cpus = static (memory, options) => new NeverTellsCores(memory, options) };
+
+    private sealed class NeverTellsCores(Platform.Ram memory, IommuSim.Cpu.CpuOptions options) : SimulatedCpus(memory, options)
+    {
+        public override Vcmm.VcmmError Shootdown(ReadOnlySpan<Vcmm.Cpu.CpuFlush> flushes) => Vcmm.VcmmError.None;
     }
 
     private static World Start(params string[] lines)

@@ -125,6 +125,8 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. CallFaults.All,
         .. PlantedSpaceFaults.All,
         .. PlantedDeviceFaults.All,
+        .. PlantedCleaningFaults.All,
+        .. PlantedWildFaults.All,
         .. PlantedCpuFaults.All,
     ];
 

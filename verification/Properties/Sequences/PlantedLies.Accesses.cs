@@ -30,10 +30,27 @@ internal static class AccessLies
         {
             OrElse = Invariant.NoStaleAccess,
         },
+        new("an access during a deactivation that reaches memory that is nobody's of its region", Invariant.Isolation, " was being deactivated ", static told => Elsewhere(told))
+        {
+            OrElse = Invariant.NoStaleAccess,
+        },
+        new("a transfer that goes on behind the page in which it was refused", Invariant.FaultExact, "; it stops where it is refused",
+            static told => told is { Operation: CrossingAccess, Seen: { Outcome: Outcome.Fault, Reached: null } } ? told.Seen with { ReachedNext = 0x100_0000 } : null),
         new("a device without an IOMMU that is kept from what it was given", Invariant.TablesAreTruth, ", which has no IOMMU, ", static told => IsDirect(told) && Meaning(told) is not null ? new(Outcome.Fault) : null),
         new("a device without an IOMMU that reaches another address", Invariant.Isolation, " and reached 0x", static told => IsDirect(told) && Meaning(told) is null && told.Seen.Reached is { } reached ? told.Seen with { Reached = reached + World.PageBytes } : null),
         new("a device without an IOMMU that is kept from memory", Invariant.Isolation, ", and nobody between", static told => IsDirect(told) && Meaning(told) is null && told.IsDone ? new(Outcome.Fault) : null),
     ];
+
+    /// <summary>The last of the accesses while a device was detached.</summary>
+    private static Observation? Elsewhere(Told told)
+    {
+        if (told.Operation is not Deactivate { Meanwhile: { } meanwhile } deactivate || told.Seen.Meanwhile.IsEmpty || !told.IsDone) return null;
+        AssociationState association = told.World.Associations[deactivate.Association];
+        var access = new DeviceAccess(association.Device, meanwhile.Address, meanwhile.Kind) { Pasid = association.Pasid };
+        return Foreign(told with { Operation = access }) is { } foreign && Meaning(told with { Operation = access })?.Target != foreign
+            ? told.Seen with { Meanwhile = told.Seen.Meanwhile.SetItem(told.Seen.Meanwhile.Length - 1, new(Outcome.None, foreign)) }
+            : null;
+    }
 
     private static bool IsTranslated(Told told) => told.Operation is DeviceAccess { IsStray: false } access && told.World.ModelOf(access.Device).IsTranslated;
 

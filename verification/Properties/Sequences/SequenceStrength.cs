@@ -102,7 +102,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a reservation had several parts", 8), ("a narrowing met a cached translation", 10), ("a widening met a cached translation", 15),
             ("SetAttributes refused: Invalid", 15), ("a table could not grant what was reserved", 5), ("a copy overlapped", 8), ("Copy refused: Fault", 20),
             ("Copy refused: Invalid", 15), ("a clone had bounds", 15), ("a clone was backed", 20), ("an owner let go and others stayed", 30),
-            ("Release refused: Busy", 30), ("memory was mapped at several places", 5), ("an address was translated into another region", 2),
+            ("Release refused: Busy", 30), ("memory was mapped at several places", 5), ("an address was translated into another region", 60),
             ("a one-to-one region was backed", 10), ("wrapped memory was backed", 12), ("Map done", 60), ("Map refused: NoSpace", 5), ("Unmap done", 25),
             ("Bind done", 80), ("Unbind done", 20), ("Unbind refused: Busy", 5), ("AllocateContiguous done", 50),
             ("a hook was given a fault", 30), ("several hooks were given faults", 1), ("faults were lost", 15), ("every fault was there", 60),
@@ -119,6 +119,8 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a device without an IOMMU reached what nobody gave it", 5),
             ("an access was made under nobody's id", 20), ("a request with supervisor privilege was kept out", 10), ("a supervisor-only page kept a request with the privilege out", 10),
             ("Adopt refused: Invalid", 5), ("a device's TLB held what changed", 30), ("an access waited for a page", 35), ("an access went on that had waited", 4), ("an access was refused that had waited", 10),
+            ("a transfer crossed into a page that was mapped", 8), ("a transfer stopped at the end of what was mapped", 5),
+            ("a device was blocked while it was being detached", 20), ("a device got through, and then no more, while it was being detached", 7),
             ("an access that was tried again waits again", 3), ("a hook backed a page", 3), ("a deactivation ended what waited", 5),
         ];
         var seldom = new List<string>();

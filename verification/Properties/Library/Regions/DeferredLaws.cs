@@ -203,6 +203,44 @@ public sealed class DeferredLaws : IDisposable
         Assert.Equal((0, free + 9 * Page), (queue.Count, _frames.FreeBytes));
     }
 
+    /// <summary>It is backed as before, with the table that was unlinked, and nothing of it waits: neither memory nor addresses stay behind.</summary>
+    [Theory]
+    [InlineData(Page)]
+    [InlineData(Large)]
+    public void Where_the_hardware_throws_while_room_is_made_for_an_unback_it_is_not_done(ulong byteCount)
+    {
+        var queue = new FlushQueue(new() { Capacity = 1, FlushAtCount = 1, Time = _clock });
+        Vcm vcm = CreateActive(queue, _iommu);
+        Binding waits = vcm.Bind(Page);
+        Reservation reservation = vcm.Reserve(byteCount, alignment: Large);
+        PhysicalAllocation memory = _manager.Allocate(byteCount, ChunkSizes.Size4K, scattered: true);
+        reservation.Back(memory);
+        IovaRange range = reservation.Range;
+        _fuse.Arm(1, stays: true, throws: true);
+        waits.Reservation.Unback();
+        Assert.Throws<BrokenPort>(() => reservation.TryUnback());
+        _fuse.Disarm();
+        Assert.Equal((true, 1), (reservation.IsBacked, queue.Count));
+        for (ulong at = 0; at < byteCount; at += Page)
+        {
+            Assert.Equal(VcmmError.None, vcm.TryTranslate(range.First + at, out Translation found));
+            Assert.Equal(memory.AddressAt(at), found.Address);
+        }
+
+        reservation.Unmap();
+        memory.Free();
+        waits.Reservation.Unreserve();
+        waits.Memory.Free();
+        queue.Flush();
+        Assert.Equal(range, vcm.ReserveAt(range.First, byteCount).Range);
+        vcm.Reservations[0].Unreserve();
+        Association association = Assert.Single(_made);
+        association.Deactivate();
+        association.Deassociate();
+        vcm.Free();
+        Assert.Equal(_frames.TotalBytes, _frames.FreeBytes);
+    }
+
     /// <summary>Without a device that translates there is nothing to wait for.</summary>
     [Fact]
     public void Where_no_device_is_active_nothing_waits()
