@@ -1,4 +1,5 @@
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using IommuSim.ScalableMode;
 using Platform;
@@ -149,7 +150,7 @@ internal sealed class RemappingCaches
     }
 
     /// <summary>PASID-cache invalidation.</summary>
-    public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, VtdPasid pasid)
+    public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, Pasid pasid)
     {
         Counts.PasidCacheInvalidations++;
         BeginChange();
@@ -230,7 +231,7 @@ internal sealed class RemappingCaches
     /// Device-TLB invalidation. A device answers it when its accesses by older translations are over; no device, no answer to
     /// wait for.
     /// </summary>
-    public void InvalidateDeviceTlb(ushort source, uint pasid, bool isOfAllPasids, IovaRange range)
+    public void InvalidateDeviceTlb(ushort source, Pasid? pasid, bool isOfAllPasids, IovaRange range)
     {
         BeginChange();
         EndChange();

@@ -1,4 +1,5 @@
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using IommuSim.ScalableMode;
 using Platform;
@@ -8,6 +9,7 @@ namespace IommuSim;
 public sealed partial class VtdIommu<TMemory, TSteps>
 {
     private const int NoSlot = -1;
+    private const uint MaxSource = 0xFFFF;
 
     /// <summary>Translates one address for one access of a device, through all caches; a blocked request is recorded.</summary>
     /// <param name="source">The requester id, 0 … 0xFFFF.</param>
@@ -41,13 +43,29 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// translated like any other.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Handling Requests to Interrupt Address Range.</remarks>
-    internal static bool IsInterruptRange(ulong address) => address >> 20 == 0xFEE;
+    private static bool IsInterruptRange(ulong address) => address >> 20 == 0xFEE;
+
+    internal override bool TryBegin(StreamId source, Iova address, DeviceAccess access, in PasidPrefix? prefix, out Passage passage)
+    {
+        TranslationResult result = BeginAccess(source, address, access, prefix, out int slot);
+        Tell(result, slot, out passage);
+        passage.IsInterrupt = access == DeviceAccess.Write && IsInterruptRange(address.Value) && prefix is null;
+        return result.Ok;
+    }
+
+    private static void Tell(in TranslationResult result, int slot, out Passage passage)
+    {
+        passage.Address = result.Address;
+        passage.Slot = slot;
+        passage.Fault = result.Reason.ToCode();
+        passage.IsInterrupt = false;
+    }
 
     /// <summary>
     /// Translates, and if the access may go on leaves it in flight: <paramref name="slot"/> then goes to
     /// <see cref="EndAccess"/> when the bytes have been moved. Otherwise it is negative.
     /// </summary>
-    internal TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix, out int slot)
+    private TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, in PasidPrefix? prefix, out int slot)
     {
         CheckRequester(source, prefix);
         _steps.At(SimStep.ContextLookup, source.Value);
@@ -79,10 +97,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return CheckOrEnd(new(source, address, access, prefix, slot) { LookedUp = lookedUp }, ref slot);
     }
 
-    private static void CheckRequester(StreamId source, PasidPrefix? prefix)
+    private static void CheckRequester(StreamId source, in PasidPrefix? prefix)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
-        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, MaxSource, nameof(source));
+        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, Pasid.Largest, nameof(prefix));
     }
 
     /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
@@ -123,7 +141,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     }
 
     /// <summary>The access is over. If a wait descriptor stood still for it, the queue goes on.</summary>
-    internal void EndAccess(int slot)
+    internal override void EndAccess(int slot)
     {
         _caches.InFlight.End(slot);
         // Seen unset, though a wait begins to stand still just now: that one looks again, and sees that the access is over.
@@ -239,7 +257,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         bool permitsWrite = Denial(request with { Access = DeviceAccess.Write }, space, line.Rights) == VtdFaultReason.None;
         Request reads = request with { Access = DeviceAccess.Read };
         request.Completion!.Line = new(
-            request.Prefix?.Pasid.Value ?? VtdTags.NoPasid,
+            request.Prefix?.Pasid,
             request.Prefix is { Privileged: true },
             new(new(request.Address.Value & ~mask), new(request.Address.Value | mask)),
             address & ~mask,

@@ -9,7 +9,7 @@ namespace IommuSim.ScalableMode;
 /// <param name="Levels">Of the tables: 3 … 5.</param>
 /// <param name="Domain">What the caches tag the translation with.</param>
 /// <param name="Pasid">And the PASID; null in legacy mode.</param>
-internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Table, int Levels, VtdDomainId Domain, VtdPasid? Pasid)
+internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Table, int Levels, VtdDomainId Domain, Pasid? Pasid)
 {
     /// <summary>WPE: whether supervisor writes need permission too.</summary>
     public bool IsWriteProtected { get; init; }
