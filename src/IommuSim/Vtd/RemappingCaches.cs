@@ -77,7 +77,10 @@ internal sealed class RemappingCaches
     }
 
     /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 5, of one stage that point to tables.</summary>
-    public TranslationCache<PageLevels> WalkCache(bool isFirstStage, int level) => (isFirstStage ? _firstStageWalkCaches : _walkCaches)[level - LowestTableLevel];
+    public TranslationCache<PageLevels> WalkCache(bool isFirstStage, int level) => WalkCaches(isFirstStage)[level - LowestTableLevel];
+
+    /// <summary>Those of one stage, from <see cref="LowestTableLevel"/> up.</summary>
+    public TranslationCache<PageLevels>[] WalkCaches(bool isFirstStage) => isFirstStage ? _firstStageWalkCaches : _walkCaches;
 
     /// <summary>Whether what the access read is still good to be cached; for the caches of structures, under the lock.</summary>
     public bool MayFill(int slot) => Discard(slot, new FillGuard(in _epoch, InFlight.Began(slot)).IsGood);

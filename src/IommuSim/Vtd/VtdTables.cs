@@ -179,7 +179,7 @@ public static partial class VtdTables
 
     private static Found Decode<TEntry>(
         TEntry entry, in Table table, ulong first, PhysAddr at, VtdOptions options, WalkFaults faults, out bool isPresent)
-        where TEntry : struct, IPagingEntry<TEntry>
+        where TEntry : struct, IVtdPagingEntry<TEntry>
     {
         isPresent = entry.IsPresent;
         return new(table, first, at, entry.HasReserved(table.Level, options) ? faults.Reserved : VtdFaultReason.None)

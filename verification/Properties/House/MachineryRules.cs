@@ -63,6 +63,34 @@ public sealed class MachineryRules
         Assert.Contains("IommuSim.RemappingCaches", used);
     }
 
+    /// <summary>
+    /// Who decodes a paging entry that was read: the walk, and the decoder that shows tables to users. A third would be a walk of its own.
+    /// </summary>
+    [Fact]
+    public void The_walk_is_written_once()
+    {
+        using var module = ModuleDefinition.ReadModule(typeof(IommuSim.VtdTables).Assembly.Location);
+        string[] formats = [.. module.GetTypes().Where(IsFormat).Select(type => type.FullName)];
+        string[] decoders =
+        [
+            .. from type in module.GetTypes()
+               where !formats.Contains(type.FullName)
+               from method in type.Methods
+               where method.HasBody
+               from instruction in method.Body.Instructions
+               where instruction.Operand is MethodReference { Name: "From" or ".ctor" } made
+                   && (formats.Contains(made.DeclaringType.FullName) || IsEntry(made.DeclaringType))
+               group type by Outermost(type).FullName into types
+               orderby types.Key
+               select types.Key,
+        ];
+        Assert.Equal(["IommuSim.Cpu.CpuPagingEntry", "IommuSim.ScalableMode.FirstStageEntry", "IommuSim.SecondStageEntry"], formats.Order());
+        Assert.Equal(["IommuSim.Machinery.TableWalk`3", "IommuSim.VtdTables"], decoders);
+
+        static bool IsEntry(TypeReference type) => type.GetElementType().Name == "IPagingEntry`1";
+        static bool IsFormat(TypeDefinition type) => type.IsValueType && type.Interfaces.Any(each => IsEntry(each.InterfaceType));
+    }
+
     [Fact]
     public void The_rules_see_what_they_forbid()
     {
