@@ -44,7 +44,7 @@ public readonly record struct Verdict<TState>
     public static Verdict<TState> Refuse(Invariant broken, string sentence) => new(null, broken, sentence);
 
     /// <summary>Not permitted; the sentence is put together when somebody reads it, of values that do not change.</summary>
-    internal static Verdict<TState> RefuseLazily(Invariant broken, FormattableString sentence) => new(null, broken, sentence);
+    internal static Verdict<TState> RefuseLazily(Invariant broken, object sentence) => new(null, broken, sentence);
 
     /// <summary><c>accepted</c>, or <c>refused: I4 NoStaleAccess: …</c>.</summary>
     public override string ToString() => IsAccepted ? "accepted" : $"refused: {Broken.Label()}: {Sentence}";

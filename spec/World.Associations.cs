@@ -7,7 +7,7 @@ public sealed partial record World
     {
         VcmState vcm = Vcms[associate.Vcm];
         if (TableFor(associate) is not { } table)
-            return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "no such tables are walked for it").Judge(this, seen.Outcome, () => Accept(this));
+            return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "no such tables are walked for it").Decide(this, seen.Outcome) ?? Accept(this);
         TableKind kind = table.Kind;
         bool isDirect = !ModelOf(associate.Device).IsTranslated, isBehindIommu = IsBehindIommu(associate.Device);
         IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
@@ -28,7 +28,8 @@ public sealed partial record World
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
             // What waits for a flush there is flushed first.
             .May(Outcome.HardwareFailure, isBehindIommu && surroundings.HardwareFails && HeldBack(associate.Vcm).Any(IsUntranslated))
-            .Judge(this, seen.Outcome, () => Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = kind, Pasid = associate.Pasid })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = kind, Pasid = associate.Pasid }));
     }
 
     private bool IsUntranslated(AddressRange range) => Iommu.Untranslated.Any(range.Overlaps);
@@ -39,7 +40,8 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Conservation, "the association was dropped before")
             .Must(Outcome.Busy, association.IsActive, Invariant.Isolation, "the association is active")
-            .Judge(this, seen.Outcome, () => Accept(With(deassociate.Association, association with { IsDropped = true })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(deassociate.Association, association with { IsDropped = true }));
     }
 
     private Verdict<World> Judge(Activate activate, Observation seen, Surroundings surroundings)
@@ -50,7 +52,8 @@ public sealed partial record World
             .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device, association.Pasid) is not null, Invariant.Isolation, "the device's address space is active")
             .May(Outcome.NoMemory, ModelOf(association.Device).IsTranslated && (surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes))
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(With(activate.Association, association with { IsActive = true })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(activate.Association, association with { IsActive = true }));
     }
 
     private Verdict<World> Judge(Deactivate deactivate, Observation seen, Surroundings surroundings)
@@ -60,10 +63,11 @@ public sealed partial record World
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
             .Must(Outcome.NotFound, !association.IsDropped && !association.IsActive, Invariant.Isolation, "the association is not active")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
+            .Decide(this, seen.Outcome)
+            ?? Accept(
                 Remember(association.Vcm, Vcms[association.Vcm].Range, [(association.Device, association.Pasid)])
                     .With(deactivate.Association, association with { IsActive = false })
-                    .Forget(association.Vcm)));
+                    .Forget(association.Vcm));
     }
 
     private Verdict<World> Judge(Translate translate, Observation seen)

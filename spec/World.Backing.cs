@@ -38,7 +38,8 @@ public sealed partial record World
             .Must(Outcome.Busy, isPart ? reservation.BackedBytes(part.Offset, part.ByteCount) != 0 : reservation.IsBacked, Invariant.TablesAreTruth, "some of it is backed")
             .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(With(id, reservation.With(part))));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(id, reservation.With(part)));
     }
 
     private Verdict<World> Judge(Unback unback, Observation seen, Surroundings surroundings)
@@ -48,8 +49,9 @@ public sealed partial record World
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
             .Must(Outcome.NotFound, !reservation.IsEnded && !reservation.IsBacked, Invariant.TablesAreTruth, "the reservation is not backed")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).Defer(unback.Reservation, 0, reservation.ByteCount).With(unback.Reservation, reservation.Without(0, reservation.ByteCount))));
+            .Decide(this, seen.Outcome)
+            ?? Accept(
+                Remember(reservation.Vcm, reservation.Range).Defer(unback.Reservation, 0, reservation.ByteCount).With(unback.Reservation, reservation.Without(0, reservation.ByteCount)));
     }
 
     private Verdict<World> Judge(UnbackPart unback, Observation seen, Surroundings surroundings)
@@ -63,10 +65,11 @@ public sealed partial record World
             .Must(Outcome.NotFound, isPart && reservation.BackedBytes(unback.Offset, unback.ByteCount) != unback.ByteCount, Invariant.TablesAreTruth, "some of it is not backed")
             .May(Outcome.NoMemory, surroundings.MemoryFails || isShort)
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
+            .Decide(this, seen.Outcome)
+            ?? Accept(
                 Remember(reservation.Vcm, RangeOf(reservation, unback.Offset, unback.ByteCount))
                     .Defer(unback.Reservation, unback.Offset, unback.ByteCount)
-                    .With(unback.Reservation, reservation.Without(unback.Offset, unback.ByteCount))));
+                    .With(unback.Reservation, reservation.Without(unback.Offset, unback.ByteCount)));
     }
 
     private Verdict<World> Judge(SetAttributes set, Observation seen, Surroundings surroundings)
@@ -76,8 +79,9 @@ public sealed partial record World
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.NoOverlap, "the reservation has ended")
             .Must(Outcome.Invalid, !CanGrant(reservation.Vcm, set.Attributes), Invariant.Permission, "a table cannot say that")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-            .Judge(this, seen.Outcome, () => Accept(
-                Remember(reservation.Vcm, reservation.Range).With(set.Reservation, reservation with { Attributes = set.Attributes })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(
+                Remember(reservation.Vcm, reservation.Range).With(set.Reservation, reservation with { Attributes = set.Attributes }));
     }
 
     private static bool IsPart(ulong offset, ulong byteCount, ulong whole) =>

@@ -28,7 +28,8 @@ public sealed partial record World
             .Must(Outcome.Invalid, !isInside, Invariant.NoOverlap, "it is no part of the reservation")
             .Must(Outcome.Invalid, isBacked && !IsMemory(copy), Invariant.Conservation, "some of it is no memory")
             .Must(Outcome.Fault, isInside && !isBacked, Invariant.TablesAreTruth, "some of it is not backed")
-            .Judge(this, seen.Outcome, () => JudgeMoves(copy, seen));
+            .Decide(this, seen.Outcome)
+            ?? JudgeMoves(copy, seen);
         bool isRefused = seen.Outcome != Outcome.None && verdict.IsAccepted;
         return isRefused && !seen.Moves.IsEmpty ? Refuse(Invariant.Conservation, $"it was refused and changed {string.Join(", ", seen.Moves)}; a refused call changes nothing") : verdict;
     }

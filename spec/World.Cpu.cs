@@ -79,5 +79,5 @@ public sealed partial record World
         return verdict.IsAccepted ? Accept(Noted(new(access.Process, access.Address, access.Kind), isDone: seen.Outcome == Outcome.None)) : Refuse(verdict.Broken, $"{access.Core} in {verdict.Sentence}");
     }
 
-    private Verdict<World> Judge(GoIdle _, Observation seen) => new Refusals().Judge(this, seen.Outcome, () => Accept(this));
+    private Verdict<World> Judge(GoIdle _, Observation seen) => new Refusals().Decide(this, seen.Outcome) ?? Accept(this);
 }

@@ -56,7 +56,8 @@ public sealed partial record World
     }
 
     private Verdict<World> Judge(SetFaultHook set, Observation seen) => new Refusals()
-        .Judge(this, seen.Outcome, () => Accept(this with { Hooked = set.Kind == FaultHookKind.None ? Hooked.Remove(set.Device) : Hooked.Add(set.Device) }));
+        .Decide(this, seen.Outcome)
+        ?? Accept(this with { Hooked = set.Kind == FaultHookKind.None ? Hooked.Remove(set.Device) : Hooked.Add(set.Device) });
 
     private Verdict<World> Judge(DispatchFaults _, Observation seen, Surroundings surroundings)
     {

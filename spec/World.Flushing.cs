@@ -53,14 +53,17 @@ public sealed partial record World
 
     private Verdict<World> Judge(Flush flush, Observation seen, Surroundings surroundings) => new Refusals()
         .May(Outcome.HardwareFailure, surroundings.HardwareFails && Vcms[flush.Vcm].IsDeferred)
-        .Judge(this, seen.Outcome, () => Accept(this));
+        .Decide(this, seen.Outcome)
+        ?? Accept(this);
 
     private Verdict<World> Judge(PollFlush _, Observation seen, Surroundings surroundings) => new Refusals()
         .May(Outcome.HardwareFailure, surroundings.HardwareFails)
-        .Judge(this, seen.Outcome, () => Accept(this));
+        .Decide(this, seen.Outcome)
+        ?? Accept(this);
 
     private Verdict<World> Judge(AdvanceTime advance, Observation seen) => new Refusals()
-        .Judge(this, seen.Outcome, () => Accept(this with { Now = Now + advance.Milliseconds }));
+        .Decide(this, seen.Outcome)
+        ?? Accept(this with { Now = Now + advance.Milliseconds });
 
     /// <summary>The world in which a part of a reservation is about to be unbacked: in a deferred region that a device is active in, it waits.</summary>
     private World Defer(ObjectId id, ulong offset, ulong byteCount)

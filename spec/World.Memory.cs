@@ -8,17 +8,20 @@ public sealed partial record World
 {
     private Verdict<World> Judge(AllocateMemory allocate, Observation seen, Surroundings surroundings) =>
         Allocatable(new(), allocate.ByteCount, allocate.ChunkSizes, allocate.From, surroundings)
-            .Judge(this, seen.Outcome, () => (WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotChunks(allocate.ByteCount, allocate.ChunkSizes, allocate.Scattered, seen.Ranges)) is { } wrong
+            .Decide(this, seen.Outcome)
+            ?? ((WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotChunks(allocate.ByteCount, allocate.ChunkSizes, allocate.Scattered, seen.Ranges)) is { } wrong
                 ? Refuse(Invariant.Conservation, wrong)
                 : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
 
     private Verdict<World> Judge(AllocateContiguous allocate, Observation seen, Surroundings surroundings) =>
-        WholePages(new(), allocate.ByteCount)
-            .Must(Outcome.Invalid, !IsAlignment(allocate.Alignment), Invariant.Conservation, "the alignment is not a power of two from 4 KiB to 1 GiB")
-            .With(refusals => FromBanks(refusals, allocate.From, allocate.ByteCount, surroundings))
+        FromBanks(
+                WholePages(new(), allocate.ByteCount)
+                    .Must(Outcome.Invalid, !IsAlignment(allocate.Alignment), Invariant.Conservation, "the alignment is not a power of two from 4 KiB to 1 GiB"),
+                allocate.From, allocate.ByteCount, surroundings)
             // What is free may lie in pieces that are too small.
             .May(Outcome.NoMemory, surroundings.MemoryFails || Math.Max(allocate.ByteCount, allocate.Alignment) > PageBytes)
-            .Judge(this, seen.Outcome, () => (WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotPiece(allocate.ByteCount, allocate.Alignment, seen.Ranges)) is { } wrong
+            .Decide(this, seen.Outcome)
+            ?? ((WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotPiece(allocate.ByteCount, allocate.Alignment, seen.Ranges)) is { } wrong
                 ? Refuse(Invariant.Conservation, wrong)
                 : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
 
@@ -26,11 +29,10 @@ public sealed partial record World
     {
         ulong smallest = chunkSizes & unchecked(0 - chunkSizes);
         bool isWhole = byteCount != 0 && smallest != 0 && byteCount % smallest == 0;
-        return refusals
-            .Must(Outcome.Invalid, !isWhole, Invariant.Conservation, "the length is not made of the chunk sizes")
-            .With(more => isWhole ? FromBanks(more, from, byteCount, surroundings) : more)
-            // What is free may lie in pieces that are too small.
-            .May(Outcome.NoMemory, surroundings.MemoryFails || smallest > PageBytes);
+        refusals.Must(Outcome.Invalid, !isWhole, Invariant.Conservation, "the length is not made of the chunk sizes");
+        if (isWhole) FromBanks(refusals, from, byteCount, surroundings);
+        // What is free may lie in pieces that are too small.
+        return refusals.May(Outcome.NoMemory, surroundings.MemoryFails || smallest > PageBytes);
     }
 
     /// <summary>What is wrong with the chunks that a call gave; null: nothing.</summary>
@@ -84,7 +86,8 @@ public sealed partial record World
     private Verdict<World> Judge(Wrap wrap, Observation seen) => new Refusals()
         .Must(Outcome.Invalid, !IsWholePages(wrap.Range), Invariant.Conservation, "the range is not made of whole pages")
         .Must(Outcome.Invalid, wrap.Range == AddressRange.All, Invariant.Conservation, "the length does not fit in 64 bits")
-        .Judge(this, seen.Outcome, () => Accept(With(wrap.Memory, new MemoryState(wrap.Range.Last - wrap.Range.First + 1, [wrap.Range], IsWrapped: true))));
+        .Decide(this, seen.Outcome)
+        ?? Accept(With(wrap.Memory, new MemoryState(wrap.Range.Last - wrap.Range.First + 1, [wrap.Range], IsWrapped: true)));
 
     private Verdict<World> Judge(FreeMemory free, Observation seen)
     {
@@ -92,7 +95,8 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, memory.IsFreed, Invariant.Conservation, "the memory was freed before")
             .Must(Outcome.Busy, IsUsed(free.Memory), Invariant.FrameSafety, "the memory backs a reservation")
-            .Judge(this, seen.Outcome, () => Accept(With(free.Memory, memory with { IsFreed = true })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(free.Memory, memory with { IsFreed = true }));
     }
 
     private Verdict<World> Judge(FindMappings find, Observation seen)

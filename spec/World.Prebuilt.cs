@@ -25,10 +25,11 @@ public sealed partial record World
         TableKind kind = adopt.Kind ?? TableKind.SecondStage;
         return new Refusals()
             .Must(Outcome.Invalid, Vcms[OwnerOf(adopt.Source)].IsDeferred, Invariant.NoStaleAccess, "the table is a deferred region's, whose flush nobody could be told of")
-            .Judge(this, seen.Outcome, () => Accept(this with
+            .Decide(this, seen.Outcome)
+            ?? Accept(this with
             {
                 Vcms = Vcms.Add(adopt.Vcm, new(Vcms[adopt.Source].Range, VcmKind.Prebuilt) { Adopted = new(OwnerOf(adopt.Source), kind) }),
-            }));
+            });
     }
 
     private bool IsPrebuilt(ObjectId vcm) => Vcms[vcm].Kind == VcmKind.Prebuilt;

@@ -9,7 +9,8 @@ public sealed partial record World
 
     private Verdict<World> Judge(CreateVcm create, Observation seen) => new Refusals()
         .Must(Outcome.Invalid, !IsWholePages(create.Range), Invariant.NoOverlap, "the range is not made of whole pages")
-        .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind) { IsDeferred = create.IsDeferred, IsTopDown = create.IsTopDown }) }));
+        .Decide(this, seen.Outcome)
+        ?? Accept(this with { Vcms = Vcms.Add(create.Vcm, new(create.Range, create.Kind) { IsDeferred = create.IsDeferred, IsTopDown = create.IsTopDown }) });
 
     private Verdict<World> Judge(CloneVcm clone, Observation seen)
     {
@@ -17,7 +18,8 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, source.IsFreed, Invariant.Conservation, "the region was freed")
             .Must(Outcome.Invalid, IsPrebuilt(clone.Source), Invariant.Conservation, "the region is prebuilt")
-            .Judge(this, seen.Outcome, () => Accept(this with
+            .Decide(this, seen.Outcome)
+            ?? Accept(this with
             {
                 Vcms = Vcms.Add(clone.Vcm, source),
                 Bounds = Bounds.AddRange(
@@ -30,7 +32,7 @@ public sealed partial record World
                     select KeyValuePair.Create(
                         reservation.Key.CopyIn(clone.Vcm),
                         reservation.Value with { Vcm = clone.Vcm, Bound = reservation.Value.Bound?.CopyIn(clone.Vcm), OwnerCount = 1, Written = NotedUse.None, Accessed = NotedUse.None })),
-            }));
+            });
     }
 
     private Verdict<World> Judge(FreeVcm free, Observation seen)
@@ -41,15 +43,18 @@ public sealed partial record World
             .Must(Outcome.Busy, ReservationsOf(free.Vcm).Any(), Invariant.Conservation, "the region has reservations")
             .Must(Outcome.Busy, BoundsOf(free.Vcm).Any(), Invariant.Conservation, "the region has bounds")
             .Must(Outcome.Busy, HasTable(free.Vcm), Invariant.Conservation, "the region has associations")
-            .Judge(this, seen.Outcome, () => Accept(this with { Vcms = Vcms.SetItem(free.Vcm, vcm with { IsFreed = true }) }));
+            .Decide(this, seen.Outcome)
+            ?? Accept(this with { Vcms = Vcms.SetItem(free.Vcm, vcm with { IsFreed = true }) });
     }
 
     private Verdict<World> Judge(CreateBound create, Observation seen) =>
-        WholePages(new(), create.ByteCount)
-            .Must(Outcome.Invalid, Vcms[create.Vcm].IsFreed, Invariant.NoOverlap, "the region was freed")
-            .Must(Outcome.Invalid, IsPrebuilt(create.Vcm), Invariant.NoOverlap, "the region is prebuilt")
-            .With(refusals => Placeable(refusals, create.Vcm, create.ByteCount, create.Alignment))
-            .Judge(this, seen.Outcome, () => WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
+        Placeable(
+                WholePages(new(), create.ByteCount)
+                    .Must(Outcome.Invalid, Vcms[create.Vcm].IsFreed, Invariant.NoOverlap, "the region was freed")
+                    .Must(Outcome.Invalid, IsPrebuilt(create.Vcm), Invariant.NoOverlap, "the region is prebuilt"),
+                create.Vcm, create.ByteCount, create.Alignment)
+            .Decide(this, seen.Outcome)
+            ?? (WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
                 ? RefuseGiven(create.Vcm, seen, wrong)
                 : Accept(this with { Bounds = Bounds.Add(create.Bound, new(create.Vcm, seen.Ranges[0])) }));
 
@@ -59,13 +64,14 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, bound.IsFreed, Invariant.Conservation, "the bound was freed before")
             .Must(Outcome.Busy, ReservationsOf(bound.Vcm).Any(reservation => reservation.Bound == free.Bound), Invariant.NoOverlap, "the bound has reservations")
-            .Judge(this, seen.Outcome, () => Accept(this with { Bounds = Bounds.SetItem(free.Bound, bound with { IsFreed = true }) }));
+            .Decide(this, seen.Outcome)
+            ?? Accept(this with { Bounds = Bounds.SetItem(free.Bound, bound with { IsFreed = true }) });
     }
 
     private Verdict<World> Judge(Reserve reserve, Observation seen) =>
-        Reservable(new(), reserve.In, reserve.ByteCount, reserve.Attributes)
-            .With(refusals => Placeable(refusals, reserve.In, reserve.ByteCount, reserve.Alignment))
-            .Judge(this, seen.Outcome, () => WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
+        Placeable(Reservable(new(), reserve.In, reserve.ByteCount, reserve.Attributes), reserve.In, reserve.ByteCount, reserve.Alignment)
+            .Decide(this, seen.Outcome)
+            ?? (WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
                 ? RefuseGiven(reserve.In, seen, wrong)
                 : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Attributes))));
 
@@ -77,8 +83,9 @@ public sealed partial record World
             .Must(Outcome.Invalid, reserve.First % PageBytes != 0, Invariant.NoOverlap, "the address is not a multiple of 4 KiB")
             .Must(Outcome.Invalid, wraps || !SpaceOf(reserve.In).Contains(range), Invariant.NoOverlap, "the range is not in the region, or bound")
             .Must(Outcome.NoSpace, HeldBack(reserve.In).Any(range.Overlaps), Invariant.NoStaleAccess, "part of the range waits for a flush")
-            .Must(Outcome.NoSpace, Taken(reserve.In).Any(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
-            .Judge(this, seen.Outcome, () => seen.Ranges is [var given] && given == range
+            .Must(Outcome.NoSpace, Taken(reserve.In).Exists(range.Overlaps), Invariant.NoOverlap, "part of the range is taken")
+            .Decide(this, seen.Outcome)
+            ?? (seen.Ranges is [var given] && given == range
                 ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Attributes)))
                 : Refuse(Invariant.NoOverlap, $"it gave {seen}; {range} was asked for"));
     }
@@ -90,7 +97,8 @@ public sealed partial record World
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
             .Must(Outcome.Busy, reservation.IsBacked, Invariant.FrameSafety, "the reservation is backed")
             .Must(Outcome.Busy, !reservation.IsEnded && reservation.OwnerCount > 1, Invariant.Conservation, "others own the reservation")
-            .Judge(this, seen.Outcome, () => Accept(With(unreserve.Reservation, reservation with { IsEnded = true })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(unreserve.Reservation, reservation with { IsEnded = true }));
     }
 
     private Verdict<World> Judge(Acquire acquire, Observation seen)
@@ -98,7 +106,8 @@ public sealed partial record World
         ReservationState reservation = Reservations[acquire.Reservation];
         return new Refusals()
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
-            .Judge(this, seen.Outcome, () => Accept(With(acquire.Reservation, reservation with { OwnerCount = reservation.OwnerCount + 1 })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(acquire.Reservation, reservation with { OwnerCount = reservation.OwnerCount + 1 }));
     }
 
     private Verdict<World> Judge(Release release, Observation seen)
@@ -108,8 +117,9 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, reservation.IsEnded, Invariant.Conservation, "the reservation has ended")
             .Must(Outcome.Busy, isLast && reservation.IsBacked, Invariant.FrameSafety, "the reservation is backed and has no other owner")
-            .Judge(this, seen.Outcome, () => Accept(With(
-                release.Reservation, isLast ? reservation with { IsEnded = true } : reservation with { OwnerCount = reservation.OwnerCount - 1 })));
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(
+                release.Reservation, isLast ? reservation with { IsEnded = true } : reservation with { OwnerCount = reservation.OwnerCount - 1 }));
     }
 
     private Verdict<World> Judge(FindReservation find, Observation seen)
@@ -210,10 +220,14 @@ public sealed partial record World
     }
 
     /// <summary>What cannot be reserved of a region or bound. In the order of addresses.</summary>
-    private IEnumerable<AddressRange> Taken(ObjectId space)
+    private List<AddressRange> Taken(ObjectId space)
     {
-        if (space.Kind == ObjectKind.Bound) return ReservationsOf(Bounds[space].Vcm).Where(reservation => reservation.Bound == space).Select(reservation => reservation.Range).Concat(HeldBack(space)).OrderBy(range => range.First);
-        return IsTranslatedFrom(space) ? Held(space).Concat(Iommu.Untranslated).OrderBy(range => range.First) : Held(space);
+        if (space.Kind != ObjectKind.Bound && !IsTranslatedFrom(space)) return Held(space);
+        List<AddressRange> taken = space.Kind != ObjectKind.Bound
+            ? [.. Held(space), .. Iommu.Untranslated]
+            : [.. from reservation in ReservationsOf(Bounds[space].Vcm) where reservation.Bound == space select reservation.Range, .. HeldBack(space)];
+        taken.Sort(static (one, other) => one.First.CompareTo(other.First));
+        return taken;
     }
 
     private bool Fits(ObjectId space, ulong byteCount, ulong alignment) => PlaceOf(space, byteCount, alignment) is not null;
@@ -222,7 +236,9 @@ public sealed partial record World
     private ulong? PlaceOf(ObjectId space, ulong byteCount, ulong alignment)
     {
         bool isTopDown = Vcms[VcmOf(space)].IsTopDown;
-        foreach (AddressRange gap in isTopDown ? Gaps(space).Reverse() : Gaps(space))
+        List<AddressRange> gaps = Gaps(space);
+        if (isTopDown) gaps.Reverse();
+        foreach (AddressRange gap in gaps)
         {
             ulong lowest = unchecked((gap.First + (alignment - 1)) & ~(alignment - 1));
             if (lowest < gap.First || lowest > gap.Last || byteCount - 1 > gap.Last - lowest) continue;
@@ -233,18 +249,21 @@ public sealed partial record World
     }
 
     /// <summary>What is free of a region or bound, in the order of addresses.</summary>
-    private IEnumerable<AddressRange> Gaps(ObjectId space)
+    private List<AddressRange> Gaps(ObjectId space)
     {
         AddressRange whole = SpaceOf(space);
+        var gaps = new List<AddressRange>();
         ulong first = whole.First;
-        foreach (AddressRange taken in Taken(space).Where(whole.Overlaps))
+        foreach (AddressRange taken in Taken(space))
         {
-            if (taken.First > first) yield return new(first, taken.First - 1);
-            if (taken.Last >= whole.Last) yield break;
+            if (!taken.Overlaps(whole)) continue;
+            if (taken.First > first) gaps.Add(new(first, taken.First - 1));
+            if (taken.Last >= whole.Last) return gaps;
             first = taken.Last + 1;
         }
 
-        yield return new(first, whole.Last);
+        gaps.Add(new(first, whole.Last));
+        return gaps;
     }
 
     private World With(ObjectId id, ReservationState reservation) => this with { Reservations = Reservations.SetItem(id, reservation) };

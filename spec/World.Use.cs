@@ -34,7 +34,8 @@ public sealed partial record World
             .Must(Outcome.Invalid, !isPart, Invariant.TablesAreTruth, "it is no part of the reservation")
             .Must(Outcome.Invalid, TableModelsOf(reservation.Vcm).Any(static table => !table.NotesUse), Invariant.TablesAreTruth, "in a table of the region nothing is noted")
             .May(Outcome.HardwareFailure, surroundings.HardwareFails && collect.Clears)
-            .Judge(this, seen.Outcome, () => JudgeFound(collect, reservation, seen));
+            .Decide(this, seen.Outcome)
+            ?? JudgeFound(collect, reservation, seen);
     }
 
     private Verdict<World> JudgeFound(CollectUse collect, ReservationState reservation, Observation seen)

@@ -20,6 +20,7 @@ internal static class CommandTree
             ReplayCommand.Create(here),
             TraceCommand.Create(here),
             ModelCommand.Create(here),
+            CoverageCommand.Create(here),
             MutateCommand.Create(here),
             BenchCommand.Create(here),
         };

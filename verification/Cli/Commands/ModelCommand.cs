@@ -11,17 +11,12 @@ namespace Verify.Commands;
 internal static class ModelCommand
 {
     private const double DefaultSeconds = 60;
-    private const long DefaultMiB = 4096;
+    internal const long DefaultMiB = 4096;
 
     /// <summary>The command.</summary>
     public static Command Create(Surroundings here)
     {
-        var scope = new Scope();
-        Option<int> vcms = Number("--vcms", "Regions at a time.", scope.Vcms), formats = Number("--formats", "Table formats.", scope.Formats), devices = Number("--devices", "Devices.", scope.Devices);
-        Option<int> granules = Number("--granules", "Pages of a region.", scope.Granules), frames = Number("--frames", "Frames of memory.", scope.Frames), bounds = Number("--bounds", "Bounds at a time.", scope.Bounds);
-        Option<int> owners = Number("--owners", "Owners of a reservation.", scope.Owners), quarantine = Number("--quarantine", "Unbacks that may wait for a flush; 0: no region is deferred.", scope.Quarantine);
-        Option<int> faults = Number("--faults", "Blocked accesses of which nobody was told yet; 0: devices do not access what is blocked.", scope.Faults);
-        Option<int> processes = Number("--processes", "Processes of a core.", scope.Processes);
+        var scope = new ScopeOptions();
         Option<int?> depth = new("--depth") { Description = "No further than so many operations.", HelpName = "NUMBER" };
         Option<int?> states = new("--states") { Description = "About so many states.", HelpName = "NUMBER" };
         Option<double> time = new("--time") { Description = "For so long.", HelpName = "SECONDS", DefaultValueFactory = static _ => DefaultSeconds, CustomParser = RunCommand.ParseTime };
@@ -31,23 +26,12 @@ internal static class ModelCommand
         Option<string> failures = RunCommand.Failures();
         var command = new Command("model", "Try everything that can happen in a small world, and hold the model to its invariants.")
         {
-            vcms, formats, devices, granules, frames, bounds, owners, quarantine, faults, processes, depth, states, time, memory, workers, library, failures,
+            depth, states, time, memory, workers, library, failures,
         };
+        scope.AddTo(command);
         command.SetAction(parsed =>
         {
-            var asked = new Scope
-            {
-                Vcms = parsed.GetValue(vcms),
-                Formats = parsed.GetValue(formats),
-                Devices = parsed.GetValue(devices),
-                Granules = parsed.GetValue(granules),
-                Frames = parsed.GetValue(frames),
-                Bounds = parsed.GetValue(bounds),
-                Owners = parsed.GetValue(owners),
-                Quarantine = parsed.GetValue(quarantine),
-                Faults = parsed.GetValue(faults),
-                Processes = parsed.GetValue(processes),
-            };
+            Scope asked = scope.Of(parsed);
             var limits = new SearchLimits
             {
                 Depth = AtLeast(1, depth, parsed.GetValue(depth)),
@@ -85,7 +69,7 @@ internal static class ModelCommand
         return Show(report.Failure, "verify replay runs it again", store, here);
     }
 
-    private static int Show(StageFailure? failure, string hint, FailureStore store, Surroundings here)
+    internal static int Show(StageFailure? failure, string hint, FailureStore store, Surroundings here)
     {
         if (failure is null) return ExitCode.Clean;
         store.Save([failure]);
@@ -116,10 +100,8 @@ internal static class ModelCommand
         };
     }
 
-    private static Option<int> Number(string name, string what, int byDefault) => new(name) { Description = what, HelpName = "NUMBER", DefaultValueFactory = _ => byDefault };
-
     private static int? AtLeast(int least, Option option, int? value) => (int?)AtLeast(least, option, (long?)value);
 
-    private static long? AtLeast(int least, Option option, long? value) =>
+    internal static long? AtLeast(int least, Option option, long? value) =>
         value is null || value >= least ? value : throw new BadInputException($"{option.Name}: {value} is too small; expected at least {least}");
 }

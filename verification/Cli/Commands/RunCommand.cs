@@ -25,13 +25,7 @@ internal static class RunCommand
             DefaultValueFactory = _ => 60,
             CustomParser = ParseTime,
         };
-        Option<ulong> seed = new("--seed")
-        {
-            Description = "Where every random choice comes from.",
-            HelpName = "N",
-            DefaultValueFactory = _ => 1,
-            CustomParser = ParseSeed,
-        };
+        Option<ulong> seed = Seed();
         Option<string?> json = new("--json") { Description = "Write what ran, was checked and failed to this file.", HelpName = "FILE" };
         Option<string[]> names = new("--stage") { Description = "Run only this stage; may be given several times.", HelpName = "NAME" };
         Option<string> failures = Failures();
@@ -68,6 +62,15 @@ internal static class RunCommand
 
         return [.. able.Select(stage => stage.On(topology))];
     }
+
+    /// <summary>The option that says where random choices come from.</summary>
+    internal static Option<ulong> Seed() => new("--seed")
+    {
+        Description = "Where every random choice comes from.",
+        HelpName = "N",
+        DefaultValueFactory = static _ => 1,
+        CustomParser = ParseSeed,
+    };
 
     /// <summary>The option that says where failures go.</summary>
     internal static Option<string> Failures() => new("--failures")

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Harness.Coverage;
 using Harness.ModelChecking;
 using Vcmm.Spec;
 
@@ -37,11 +38,14 @@ internal static class ModelTable
         Print(report.Coverage, to);
     }
 
-    private static void Print(IReadOnlyDictionary<(string Operation, Outcome Outcome), long> coverage, TextWriter to)
+    private static void Print(IReadOnlyDictionary<Situation, long> coverage, TextWriter to)
     {
         to.WriteLine("operation            what it came to, and how often");
-        foreach (var operation in coverage.GroupBy(static pair => pair.Key.Operation))
-            Write(to, $"{operation.Key,-20} {string.Join(", ", operation.Select(static pair => $"{Name(pair.Key.Outcome)} {pair.Value:N0}"))}");
+        foreach (var operation in coverage.GroupBy(static pair => pair.Key.Operation.Name).OrderBy(static operation => operation.Key, StringComparer.Ordinal))
+        {
+            var outcomes = operation.GroupBy(static pair => pair.Key.Outcome).OrderBy(static outcome => outcome.Key).Select(static outcome => (outcome.Key, Count: outcome.Sum(static pair => pair.Value)));
+            Write(to, $"{operation.Key,-20} {string.Join(", ", outcomes.Select(static outcome => FormattableString.Invariant($"{Name(outcome.Key)} {outcome.Count:N0}")))}");
+        }
     }
 
     private static string Name(Outcome outcome) => outcome == Outcome.None ? "done" : outcome.ToString();

@@ -135,8 +135,8 @@ public sealed partial class Behaviours
         {
             if (IsEnded(vcm))
             {
-                AddDone(new Map(NextReservation, vcm, _world.Memories.Keys[0], Permissions.ReadWrite, Page), [RangeOf(0, Page)], Outcome.Invalid);
-                AddDone(new Bind(NextReservation, NextMemory, vcm, Page, Permissions.ReadWrite, Page, Scattered: true), [RangeOf(0, Page), _frameTuples[0][0]], Outcome.Invalid);
+                AddDone(new Map(NextReservation, vcm, _world.Memories.Keys[0], Permissions.ReadWrite, Page), [RangeOf(0, Page)], Outcome.Invalid, Outcome.NoMemory, Outcome.HardwareFailure);
+                AddDone(new Bind(NextReservation, NextMemory, vcm, Page, Permissions.ReadWrite, Page, Scattered: true), [RangeOf(0, Page), _frameTuples[0][0]], Outcome.Invalid, Outcome.NoMemory, Outcome.HardwareFailure);
                 continue;
             }
 

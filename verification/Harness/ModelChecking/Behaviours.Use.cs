@@ -13,7 +13,7 @@ public sealed partial class Behaviours
     private void Associations()
     {
         ObjectId made = Next(ObjectKind.Association, _world.Associations);
-        foreach (ObjectId device in _world.Devices)
+        foreach (ObjectId device in _devices)
         {
             foreach (ObjectId vcm in _world.Vcms.Keys)
             {
@@ -41,7 +41,7 @@ public sealed partial class Behaviours
 
     private void Accesses()
     {
-        foreach (ObjectId device in _world.Devices)
+        foreach (ObjectId device in _devices)
         {
             // What a device does that is active nowhere is the same wherever it does it.
             IEnumerable<ulong> addresses = _world.ActiveVcmOf(device) is null ? [0] : Addresses;

@@ -9,7 +9,9 @@ namespace Harness.ModelChecking;
 /// </summary>
 /// <remarks>
 /// What is left out does not depend on what the model says: lengths are one page, two, and the whole region; parts are of one page; attributes are
-/// read, and read and write, and once what no table can say; and where the scope has room for so many objects and no more, no further ones are made.
+/// read, and read and write, and once what no table can say; and where the scope has room for so many objects and no more, no further ones are made. Of
+/// devices that nobody has done anything with one is tried, and of frames that nobody has the first, or the first two: with the others it would come to the same
+/// but for names.
 /// </remarks>
 public sealed partial class Behaviours
 {
@@ -24,21 +26,21 @@ public sealed partial class Behaviours
     private static readonly ImmutableArray<Attributes> Grants = [Permissions.Read, Permissions.ReadWrite];
 
     private readonly Scope _scope;
-    private readonly ImmutableArray<ulong> _frames;
+    private readonly ImmutableArray<ulong> _allFrames;
     private readonly ulong[] _lengths;
-    private readonly AddressRange[][] _frameTuples;
     private readonly List<Behaviour> _found = [];
+    private readonly List<ulong> _frames = [];
+    private readonly List<AddressRange[]> _frameTuples = [];
+    private readonly List<ObjectId> _devices = [];
     private World _world = null!;
     private Surroundings _plain;
 
     public Behaviours(Scope scope)
     {
         _scope = scope;
-        _frames = scope.FrameAddresses;
+        _allFrames = scope.FrameAddresses;
         ulong whole = (ulong)scope.Granules * Page;
         _lengths = [.. new[] { Page, 2 * Page, whole }.Where(length => length <= whole).Distinct()];
-        AddressRange[] frames = [.. _frames.Select(static first => new AddressRange(first, first + Page - 1))];
-        _frameTuples = [.. frames.Select(static frame => new[] { frame }), .. frames.SelectMany(one => frames.Where(other => other != one).Select(other => new[] { one, other }))];
     }
 
     /// <summary>All of them, in an order that depends on the world alone. The list is valid until the next call.</summary>
@@ -47,6 +49,8 @@ public sealed partial class Behaviours
         _found.Clear();
         _world = world;
         _plain = new(_scope.FreeBytes(world));
+        ChooseFrames();
+        ChooseDevices();
         Regions();
         Reservations();
         Memory();
@@ -57,6 +61,64 @@ public sealed partial class Behaviours
         Queries();
         Flushing();
         return _found;
+    }
+
+    /// <summary>The frames that somebody has, and one that nobody has; and each one and two of them, and two that nobody has.</summary>
+    private void ChooseFrames()
+    {
+        _frames.Clear();
+        _frameTuples.Clear();
+        _frames.AddRange(_allFrames.Where(IsUsed));
+        ulong[] unused = [.. _allFrames.Where(frame => !IsUsed(frame)).Take(2)];
+        if (unused.Length != 0) _frames.Add(unused[0]);
+        foreach (ulong one in _frames) _frameTuples.Add([RangeOf(one, Page)]);
+        foreach (ulong one in _frames)
+        {
+            foreach (ulong other in _frames)
+            {
+                if (one != other) _frameTuples.Add([RangeOf(one, Page), RangeOf(other, Page)]);
+            }
+        }
+
+        if (unused.Length == 2) _frameTuples.Add([RangeOf(unused[0], Page), RangeOf(unused[1], Page)]);
+    }
+
+    private bool IsUsed(ulong frame)
+    {
+        foreach ((ObjectId id, MemoryState memory) in _world.Memories)
+        {
+            if (memory.IsFreed && !_world.IsInQuarantine(id)) continue;
+            foreach (AddressRange chunk in memory.Segments)
+            {
+                if (chunk.First == frame) return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>The devices that somebody has done something with, and one other.</summary>
+    private void ChooseDevices()
+    {
+        _devices.Clear();
+        bool hasIdle = false;
+        foreach (ObjectId device in _world.Devices)
+        {
+            bool isIdle = IsIdle(device);
+            if (isIdle && hasIdle) continue;
+            hasIdle |= isIdle;
+            _devices.Add(device);
+        }
+    }
+
+    private bool IsIdle(ObjectId device)
+    {
+        foreach (AssociationState association in _world.Associations.Values)
+        {
+            if (association.Device == device && !association.IsDropped) return false;
+        }
+
+        return !_world.Hooked.Contains(device) && !_world.Faults.Exists(fault => fault.Device == device) && !_world.Waiting.Exists(waiting => waiting.Access.Device == device);
     }
 
     private void Add(Operation operation, Observation seen, Surroundings? surroundings = null)

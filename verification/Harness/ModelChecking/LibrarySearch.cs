@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Harness.Coverage;
 using Harness.Failures;
 using Harness.Operations;
 using Harness.Running;
@@ -29,8 +30,8 @@ public sealed record LibraryReport
     /// <summary>How long it took.</summary>
     public required TimeSpan Elapsed { get; init; }
 
-    /// <summary>How often each operation came to what.</summary>
-    public required IReadOnlyDictionary<(string Operation, Outcome Outcome), long> Coverage { get; init; }
+    /// <summary>How often each operation came to what, by what it met.</summary>
+    public required IReadOnlyDictionary<Situation, long> Coverage { get; init; }
 
     /// <summary>What failed; null: nothing.</summary>
     public required StageFailure? Failure { get; init; }
@@ -42,8 +43,9 @@ public sealed record LibraryReport
 /// generated ones are.
 /// </summary>
 /// <remarks>
-/// The library chooses what the model leaves free, always the same. What it can come to only by another choice, or by failures of memory and
-/// hardware, is not seen here: there are none. Frames are those of the machine; no more of them are taken than the scope has.
+/// The library chooses what the model leaves free, always the same; what it can come to only by another choice is not seen here. Of each operation it is tried, too,
+/// what it comes to if the first allocation of memory in it is refused, the second, and so on, and if the hardware does not see the first of its commands, the
+/// second, and so on. Frames are those of the machine; no more of them are taken than the scope has.
 /// </remarks>
 public sealed class LibrarySearch
 {
@@ -51,17 +53,19 @@ public sealed class LibrarySearch
     private readonly Topology _topology;
     private readonly Behaviours _behaviours;
     private readonly SequenceRunner _runner;
-    private readonly Dictionary<(string Operation, Outcome Outcome), long> _coverage = [];
+    private readonly Dictionary<Situation, long> _coverage = [];
+    private readonly bool _isSpared;
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private CanonicalForm? _form;
     private Operation? _last;
+    private bool _hasStruck;
     private Reached? _reached;
     private long _sequences;
 
-    private LibrarySearch(Scope scope, IBench bench, SubjectParts parts)
+    private LibrarySearch(Scope scope, IBench bench, SubjectParts parts, bool isSpared)
     {
         scope.Validate();
-        _scope = scope;
+        (_scope, _isSpared) = (scope, isSpared);
         _topology = scope.ToTopology();
         _behaviours = new(scope);
         _runner = new(bench, parts) { Judging = Note };
@@ -75,12 +79,13 @@ public sealed class LibrarySearch
     /// <param name="stop">Set to end it with what it has.</param>
     /// <param name="parts">The library, or one with a fault in it.</param>
     /// <param name="depth">No longer sequences than this; null: as long as there is time.</param>
+    /// <param name="isSpared">Whether neither memory nor hardware fails.</param>
     /// <exception cref="BadInputException">The scope is none.</exception>
     public static LibraryReport Run(
-        Scope scope, TimeSpan budget, TimeProvider time, Action<ModelProgress>? progress = null, CancellationToken stop = default, SubjectParts? parts = null, int? depth = null)
+        Scope scope, TimeSpan budget, TimeProvider time, Action<ModelProgress>? progress = null, CancellationToken stop = default, SubjectParts? parts = null, int? depth = null, bool isSpared = false)
     {
         using var bench = new SimulatorBench();
-        return new LibrarySearch(scope, bench, parts ?? SubjectParts.Own).Run(budget, time, progress, stop, depth);
+        return new LibrarySearch(scope, bench, parts ?? SubjectParts.Own, isSpared).Run(budget, time, progress, stop, depth);
     }
 
     private LibraryReport Run(TimeSpan budget, TimeProvider time, Action<ModelProgress>? progress, CancellationToken stop, int? most)
@@ -89,20 +94,20 @@ public sealed class LibrarySearch
         string? cutOff = null;
         StageFailure? failure = null;
         int expanded = 0, depth = 0;
-        ImmutableArray<Operation> prologue = [.. _scope.Prologue().Select(static done => done.Operation)];
+        ImmutableArray<Step> prologue = [.. _scope.Prologue().Select(static done => new Step(done.Operation))];
         failure = Try(prologue);
-        List<(ImmutableArray<Operation> Path, World World)> level = _reached is null ? [] : [(prologue, _reached.World)];
+        List<(ImmutableArray<Step> Path, World World)> level = _reached is null ? [] : [(prologue, _reached.World)];
         while (level.Count != 0 && failure is null && cutOff is null && depth != most)
         {
-            var next = new List<(ImmutableArray<Operation>, World)>();
-            foreach ((ImmutableArray<Operation> path, World world) in level)
+            var next = new List<(ImmutableArray<Step>, World)>();
+            foreach ((ImmutableArray<Step> path, World world) in level)
             {
-                foreach (Operation operation in OperationsIn(world))
+                foreach (Step step in StepsIn(world))
                 {
                     TimeSpan elapsed = time.GetElapsedTime(start);
                     cutOff = stop.IsCancellationRequested ? "it was stopped" : elapsed >= budget ? $"after {elapsed.TotalSeconds:F0} s, as asked" : null;
                     if (cutOff is not null) break;
-                    ImmutableArray<Operation> longer = path.Add(operation);
+                    ImmutableArray<Step> longer = path.Add(step);
                     failure = Try(longer);
                     if (failure is not null) break;
                     if (_reached is { IsNew: true } reached) next.Add((longer, reached.World));
@@ -125,9 +130,27 @@ public sealed class LibrarySearch
             Depth = depth,
             CutOff = cutOff ?? (failure is null && level.Count != 0 ? $"at depth {depth}, as asked" : null),
             Elapsed = time.GetElapsedTime(start),
-            Coverage = new SortedDictionary<(string, Outcome), long>(_coverage),
+            Coverage = _coverage,
             Failure = failure,
         };
+    }
+
+    /// <summary>Every operation, with every failure that it has met when the one before has been tried.</summary>
+    private IEnumerable<Step> StepsIn(World world)
+    {
+        foreach (Operation operation in OperationsIn(world))
+        {
+            yield return new(operation);
+            foreach (MishapKind kind in _isSpared ? [] : Enum.GetValues<MishapKind>())
+            {
+                _hasStruck = true;
+                for (int number = 1; _hasStruck; number++)
+                {
+                    _hasStruck = false;
+                    yield return new(operation, new(kind, number));
+                }
+            }
+        }
     }
 
     /// <summary>Every operation on every object, but none that takes more memory than the scope has.</summary>
@@ -140,11 +163,11 @@ public sealed class LibrarySearch
             _ => true,
         });
 
-    private StageFailure? Try(ImmutableArray<Operation> path)
+    private StageFailure? Try(ImmutableArray<Step> path)
     {
-        (_last, _reached) = (path[^1], null);
+        (_last, _reached) = (path[^1].Operation, null);
         _sequences++;
-        RunResult result = _runner.Run(new(_topology, [.. path.Select(static operation => new Step(operation))]));
+        RunResult result = _runner.Run(new(_topology, path));
         return SequenceLoop.Describe(SequenceStage.StageName, result);
     }
 
@@ -154,8 +177,9 @@ public sealed class LibrarySearch
         _form ??= new CanonicalForm(before.WithoutObjects(), [.. Enumerable.Range(0, _topology.MemoryMiB << 8).Select(static page => FirstMemory + ((ulong)page * World.PageBytes))]);
         if (!ReferenceEquals(operation, _last)) return;
         _last = null;
-        (string, Outcome) key = (operation.GetType().Name, seen.Outcome);
-        _coverage[key] = _coverage.GetValueOrDefault(key) + 1;
+        _hasStruck = surroundings.MemoryFails || surroundings.HardwareFails;
+        var situation = Situation.Of(before, operation, seen.Outcome);
+        _coverage[situation] = _coverage.GetValueOrDefault(situation) + 1;
         if (before.Judge(operation, seen, surroundings) is not { IsAccepted: true, Next: var after }) return;
         // What devices looked at on the way has left faults, which are not the sequence's.
         World told = after.Judge(new DispatchFaults(), new(Outcome.None) { FaultsLost = true }, default).Next;

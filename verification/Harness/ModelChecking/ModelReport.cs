@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Harness.Coverage;
 using Vcmm.Spec;
 
 namespace Harness.ModelChecking;
@@ -48,8 +49,8 @@ public sealed record ModelReport
     /// <summary>What must happen.</summary>
     public required IReadOnlyList<ReachedLaw> Laws { get; init; }
 
-    /// <summary>How often each operation came to what.</summary>
-    public required IReadOnlyDictionary<(string Operation, Outcome Outcome), long> Coverage { get; init; }
+    /// <summary>How often each operation came to what, by what it met.</summary>
+    public required IReadOnlyDictionary<Situation, long> Coverage { get; init; }
 
     /// <summary>What a breadth-first walk does that finds each state's successors written down.</summary>
     public required double BareStatesPerSecond { get; init; }

@@ -1,4 +1,6 @@
 using System.IO.Hashing;
+using System.Runtime.InteropServices;
+using Harness.Coverage;
 using Vcmm.Spec;
 
 namespace Harness.ModelChecking;
@@ -130,12 +132,8 @@ public sealed class ModelSearch
     {
         var laws = ReachLaw.For(_scope);
         var reached = laws.Select((law, i) => new ReachedLaw(law.Name, _workers.Select(worker => worker.ReachedAt[i]).Where(static depth => depth >= 0).DefaultIfEmpty(-1).Min())).ToArray();
-        var coverage = new SortedDictionary<(string Operation, Outcome Outcome), long>();
-        foreach (((Type operation, Outcome outcome), long count) in _workers.SelectMany(static worker => worker.Coverage))
-        {
-            (string, Outcome) key = (operation.Name, outcome);
-            coverage[key] = coverage.GetValueOrDefault(key) + count;
-        }
+        var coverage = new Dictionary<Situation, long>();
+        foreach ((Situation situation, long count) in _workers.SelectMany(static worker => worker.Coverage)) coverage[situation] = coverage.GetValueOrDefault(situation) + count;
 
         var graph = new BareWalk(_workers.Select(static worker => worker.Edges));
         return new()
@@ -174,13 +172,14 @@ public sealed class ModelSearch
         private const int MostEdges = 2_000_000;
 
         private readonly Behaviours _behaviours = new(search._scope);
+        private (Operation? Operation, StateClass Class) _met;
         private readonly ReachLaw[] _laws = [.. ReachLaw.For(search._scope)];
 
         public CanonicalForm Form { get; } = new(search._blank, search._scope.FrameAddresses);
 
         public int[] ReachedAt { get; } = [.. ReachLaw.For(search._scope).Select(static _ => -1)];
 
-        public Dictionary<(Type Operation, Outcome Outcome), long> Coverage { get; } = [];
+        public Dictionary<Situation, long> Coverage { get; } = [];
 
         /// <summary>From state to state, of the first states: pairs.</summary>
         public List<(int From, int To)> Edges { get; } = [];
@@ -236,6 +235,11 @@ public sealed class ModelSearch
             if (Edges.Count < MostEdges) Edges.Add((number, reached));
             if (!isNew) return true;
             if (InvariantPredicate.WhyBroken(step.After) is var (of, what)) return Break(number, of, what);
+            for (int i = 0; i < _laws.Length; i++)
+            {
+                if (ReachedAt[i] < 0 && _laws[i].OfWorld is { } law && law(step.After)) ReachedAt[i] = search._depth;
+            }
+
             writer.Add(reached, form);
             return true;
         }
@@ -248,10 +252,12 @@ public sealed class ModelSearch
 
         private void Count(WorldStep step)
         {
-            System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(Coverage, (step.Operation.GetType(), step.Seen.Outcome), out _)++;
+            // What may be seen of one operation comes in a row.
+            if (!ReferenceEquals(step.Operation, _met.Operation)) _met = (step.Operation, StateClass.Of(step.Before, step.Operation));
+            CollectionsMarshal.GetValueRefOrAddDefault(Coverage, new(step.Operation.GetType(), _met.Class, step.Seen.Outcome), out _)++;
             for (int i = 0; i < _laws.Length; i++)
             {
-                if (ReachedAt[i] < 0 && _laws[i].Holds(step)) ReachedAt[i] = search._depth;
+                if (ReachedAt[i] < 0 && _laws[i].OfStep is { } law && law(step)) ReachedAt[i] = search._depth;
             }
         }
     }

@@ -5,37 +5,48 @@ namespace Harness.ModelChecking;
 
 /// <summary>Something that must happen somewhere in a search, or the search has shown less than it seems to.</summary>
 /// <param name="Name">What.</param>
-/// <param name="Holds">Whether a step is it.</param>
-public sealed record ReachLaw(string Name, Func<WorldStep, bool> Holds)
+/// <param name="OfStep">Whether a step is it; null: it is one of worlds.</param>
+/// <param name="OfWorld">Whether a world is it; null: it is one of steps.</param>
+public sealed record ReachLaw(string Name, Func<WorldStep, bool>? OfStep, Func<World, bool>? OfWorld)
 {
+    private ReachLaw(string name, Func<WorldStep, bool> ofStep)
+        : this(name, ofStep, null)
+    {
+    }
+
+    private ReachLaw(string name, Func<World, bool> ofWorld)
+        : this(name, null, ofWorld)
+    {
+    }
+
     /// <summary>Those that a scope has room for.</summary>
     public static ImmutableArray<ReachLaw> For(Scope scope) =>
     [
         .. from outcome in (Outcome[])[Outcome.Invalid, Outcome.Busy, Outcome.NoSpace, Outcome.NoMemory, Outcome.NotFound, Outcome.HardwareFailure, Outcome.Fault]
            where outcome != Outcome.Fault || scope.Faults != 0
-           select new ReachLaw($"something came to {outcome}", step => step.Seen.Outcome == outcome),
-        .. Where(scope.Devices >= 3, new ReachLaw("three devices had one table", static step => MostOfOneTable(step.After) >= 3)),
-        .. Where(scope.Formats == 2 && scope.Devices >= 2, new ReachLaw("a region had tables of two formats, and devices in both", static step => HasTwoFormats(step.After))),
-        .. Where(scope.Vcms >= 2 && scope.Devices >= 2, new ReachLaw("devices of two regions saw the same memory", static step => SeenTwice(step.After))),
-        .. Where(scope.Vcms >= 2, new ReachLaw("a region that maps was cloned", static step => step is { Operation: CloneVcm clone, Seen.Outcome: Outcome.None } && step.Before.MappingsOf(clone.Source).Any())),
-        new ReachLaw("a device was active", static step => step.After.Associations.Values.Any(static association => association.IsActive)),
-        new ReachLaw("a device read and wrote memory", static step => step is { Operation: DeviceAccess { Kind: Permissions.Write }, Seen.Reached: not null }),
-        new ReachLaw("attributes were narrowed under a device", static step => step is { Operation: SetAttributes { Attributes.Permissions: Permissions.Read } set, Seen.Outcome: Outcome.None }
+           select new ReachLaw($"something came to {outcome}", (WorldStep step) => step.Seen.Outcome == outcome),
+        .. Where(scope.Devices >= 3, new ReachLaw("three devices had one table", static (World world) => MostOfOneTable(world) >= 3)),
+        .. Where(scope.Formats == 2 && scope.Devices >= 2, new ReachLaw("a region had tables of two formats, and devices in both", HasTwoFormats)),
+        .. Where(scope.Vcms >= 2 && scope.Devices >= 2, new ReachLaw("devices of two regions saw the same memory", SeenTwice)),
+        .. Where(scope.Vcms >= 2, new ReachLaw("a region that maps was cloned", static (WorldStep step) => step is { Operation: CloneVcm clone, Seen.Outcome: Outcome.None } && step.Before.MappingsOf(clone.Source).Any())),
+        new ReachLaw("a device was active", static (World world) => world.Associations.Values.Any(static association => association.IsActive)),
+        new ReachLaw("a device read and wrote memory", static (WorldStep step) => step is { Operation: DeviceAccess { Kind: Permissions.Write }, Seen.Reached: not null }),
+        new ReachLaw("attributes were narrowed under a device", static (WorldStep step) => step is { Operation: SetAttributes { Attributes.Permissions: Permissions.Read } set, Seen.Outcome: Outcome.None }
             && step.Before.Reservations[set.Reservation] is { IsBacked: true } reservation && step.Before.Associations.Values.Any(association => association.IsActive && association.Vcm == reservation.Vcm)),
         .. Where(
             scope.Quarantine != 0,
-            new ReachLaw("what was unbacked was seen", static step => step is { Operation: DeviceAccess access, Seen.Reached: { } reached } && step.Before.Sees(access.Device, access.Address)?.Target != reached),
-            new ReachLaw("what was unbacked was not seen, and waited for a flush", static step => step is { Operation: DeviceAccess access, Seen.Outcome: Outcome.Fault } && step.Before.StaleAt(access.Device, access.Address) is not null),
-            new ReachLaw("memory that was freed waited for a flush", static step => step.After.Memories.Keys.Any(step.After.IsInQuarantine)),
-            new ReachLaw("a region that was freed waited for a flush", static step => step.After.Quarantine.Exists(waiting => step.After.Vcms[step.After.Reservations[waiting.Reservation].Vcm].IsFreed)),
-            new ReachLaw("a flush came before it was due", static step => step.Operation is Acquire && step.After.Quarantine.Count < step.Before.Quarantine.Count)),
-        .. Where(scope.Quarantine > 1, new ReachLaw("nothing more could wait for a flush", step => step.After.Quarantine.Count == scope.Quarantine)),
+            new ReachLaw("what was unbacked was seen", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Reached: { } reached } && step.Before.Sees(access.Device, access.Address)?.Target != reached),
+            new ReachLaw("what was unbacked was not seen, and waited for a flush", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Outcome: Outcome.Fault } && step.Before.StaleAt(access.Device, access.Address) is not null),
+            new ReachLaw("memory that was freed waited for a flush", static (World world) => world.Memories.Keys.Any(world.IsInQuarantine)),
+            new ReachLaw("a region that was freed waited for a flush", static (World world) => world.Quarantine.Exists(waiting => world.Vcms[world.Reservations[waiting.Reservation].Vcm].IsFreed)),
+            new ReachLaw("a flush came before it was due", static (WorldStep step) => step.Operation is Acquire && step.After.Quarantine.Count < step.Before.Quarantine.Count)),
+        .. Where(scope.Quarantine > 1, new ReachLaw("nothing more could wait for a flush", (World world) => world.Quarantine.Count == scope.Quarantine)),
         .. Where(
             scope.Faults != 0,
-            new ReachLaw("a hook was given a fault", static step => !step.Seen.Faults.IsEmpty),
-            new ReachLaw("a fault was lost", static step => step.Seen.FaultsLost)),
-        .. Where(scope.Bounds != 0, new ReachLaw("something was reserved in a bound", static step => step is { Operation: Reserve { In.Kind: ObjectKind.Bound }, Seen.Outcome: Outcome.None })),
-        .. Where(scope.Owners > 1, new ReachLaw("a reservation had two owners", static step => step.After.Reservations.Values.Any(static reservation => reservation is { IsEnded: false, OwnerCount: > 1 }))),
+            new ReachLaw("a hook was given a fault", static (WorldStep step) => !step.Seen.Faults.IsEmpty),
+            new ReachLaw("a fault was lost", static (WorldStep step) => step.Seen.FaultsLost)),
+        .. Where(scope.Bounds != 0, new ReachLaw("something was reserved in a bound", static (WorldStep step) => step is { Operation: Reserve { In.Kind: ObjectKind.Bound }, Seen.Outcome: Outcome.None })),
+        .. Where(scope.Owners > 1, new ReachLaw("a reservation had two owners", static (World world) => world.Reservations.Values.Any(static reservation => reservation is { IsEnded: false, OwnerCount: > 1 }))),
     ];
 
     private static ImmutableArray<ReachLaw> Where(bool isThere, params ImmutableArray<ReachLaw> laws) => isThere ? laws : [];

@@ -42,6 +42,9 @@ public sealed record Scope
     /// <summary>Processes, each an address space of one core: 0 … 2.</summary>
     public int Processes { get; init; }
 
+    /// <summary>Whether hardware caches that something is absent, so that also what is made must be told to it. The model does not say how that is done; a search of the library sees it fail.</summary>
+    public bool CachingMode { get; init; }
+
     /// <summary>The first addresses of the frames. No two touch, so that they are alike.</summary>
     public ImmutableArray<ulong> FrameAddresses => [.. Enumerable.Range(0, Frames).Select(static frame => FirstFrame + ((ulong)frame * FrameDistance))];
 
@@ -103,6 +106,7 @@ public sealed record Scope
         Devices = Devices,
         MemoryMiB = 1,
         Mode = Formats > 1 ? RemappingMode.Scalable : RemappingMode.Legacy,
+        CachingMode = CachingMode,
         Cores = Processes == 0 ? 0 : 1,
         Processes = Processes,
         FlushCapacity = Quarantine + 1,
@@ -132,7 +136,7 @@ public sealed record Scope
 
     /// <summary><c>2 VCMs, 2 formats, …</c>.</summary>
     public override string ToString() =>
-        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
+        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
 
     private static string Count(int count, string what) => $"{count} {what}{(count == 1 ? "" : "s")}";
 

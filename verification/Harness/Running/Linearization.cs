@@ -3,10 +3,16 @@ using Vcmm.Spec;
 
 namespace Harness.Running;
 
+/// <summary>An order of a concurrent history that the model accepts.</summary>
+/// <param name="Steps">Each operation, in that order, and the world that it met.</param>
+/// <param name="End">The world after all.</param>
+public sealed record LawfulOrder(ImmutableArray<(World Before, HistoryEntry Entry)> Steps, World End);
+
 /// <summary>Finds the orders of a concurrent history that the model accepts.</summary>
 /// <remarks>
 /// <b>Source.</b> Wing and Gong, "Testing and Verifying Concurrent Objects", 1993: a search over what may come next. Lowe, "Testing for linearizability", 2017: where
-/// the same operations have been done, in whatever order, and have come to the same, nothing new can follow.
+/// the same operations have been done, in whatever order, and have come to the same, nothing new can follow. Herlihy and Wing, "Linearizability: A Correctness
+/// Condition for Concurrent Objects", 1990, theorem 1: objects that have nothing to do with each other are searched one after the other (<see cref="HistoryParts"/>).
 /// </remarks>
 public sealed class Linearization
 {
@@ -15,6 +21,7 @@ public sealed class Linearization
     private readonly ImmutableArray<ImmutableArray<HistoryEntry>> _history;
     private readonly HashSet<string> _tried = [];
     private readonly CanonicalForm _form;
+    private readonly List<(World Before, HistoryEntry Entry)> _steps = [];
 
     private Linearization(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history)
     {
@@ -22,23 +29,38 @@ public sealed class Linearization
         _form = CanonicalForm.WithNames(start.WithoutObjects());
     }
 
-    /// <summary>The worlds, each once, that lawful orders end in, found one by one; none: the history is not linearizable.</summary>
-    public static IEnumerable<World> EndsOf(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history) => EndsOf(start, history, static _ => { });
-
-    /// <summary>The same.</summary>
+    /// <summary>Lawful orders, one for each world that such end in, found one by one; none: the history is not linearizable.</summary>
     /// <param name="start">The world in which the history begins.</param>
     /// <param name="history">What each thread has done.</param>
-    /// <param name="visited">Told, whenever another end was found and at the end, in how many different places the search has been.</param>
-    public static IEnumerable<World> EndsOf(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history, Action<int> visited)
+    /// <param name="visited">Told, whenever another end was found and at the end, in how many more places the search has been; null: nobody.</param>
+    /// <param name="isWhole">Whether it is searched as a whole, even if it could be searched in parts.</param>
+    public static IEnumerable<LawfulOrder> OrdersOf(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history, Action<int>? visited = null, bool isWhole = false) =>
+        OrdersOf(start, isWhole ? [history] : HistoryParts.Of(start, history), visited ?? (static _ => { }));
+
+    private static IEnumerable<LawfulOrder> OrdersOf(World start, ImmutableArray<ImmutableArray<ImmutableArray<HistoryEntry>>> parts, Action<int> visited)
     {
-        var search = new Linearization(start, history);
-        foreach (World end in search.Search(start, new int[history.Length]))
+        if (parts.IsEmpty)
         {
-            visited(search._tried.Count);
-            yield return end;
+            yield return new([], start);
+            yield break;
         }
 
-        visited(search._tried.Count);
+        var search = new Linearization(start, parts[0]);
+        int told = 0;
+        foreach (World end in search.Search(start, new int[parts[0].Length]))
+        {
+            Tell();
+            ImmutableArray<(World, HistoryEntry)> steps = [.. search._steps];
+            foreach (LawfulOrder rest in OrdersOf(end, parts.RemoveAt(0), visited)) yield return rest with { Steps = steps.AddRange(rest.Steps) };
+        }
+
+        Tell();
+
+        void Tell()
+        {
+            visited(search._tried.Count - told);
+            told = search._tried.Count;
+        }
     }
 
     private IEnumerable<World> Search(World world, int[] next)
@@ -58,11 +80,13 @@ public sealed class Linearization
             HistoryEntry entry = _history[thread][next[thread]];
             if (entry.Begun > firstReturn || !entry.Operation.Uses.All(world.Knows)) continue;
             next[thread]++;
+            _steps.Add((world, entry));
             foreach (World after in After(world, entry))
             {
                 foreach (World end in Search(after, next)) yield return end;
             }
 
+            _steps.RemoveAt(_steps.Count - 1);
             next[thread]--;
         }
     }

@@ -26,6 +26,12 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
     /// <summary>What has run so far.</summary>
     public RunCounts Counts { get; } = new();
 
+    /// <summary>Told of each history, before it is searched: the world in which it began, and what each thread did.</summary>
+    public Action<World, ImmutableArray<ImmutableArray<HistoryEntry>>>? Recorded { get; init; }
+
+    /// <summary>Told of each history that has an order which the model accepts and that what is left agrees with.</summary>
+    public Action<LawfulOrder>? Ordering { get; init; }
+
     /// <summary>Runs a scenario with threads.</summary>
     /// <returns>The violation; null: none.</returns>
     public Violation? Run(Scenario scenario)
@@ -53,6 +59,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
             // What is in quarantine then nobody has looked at; after a flush there is nothing.
             Flush? flush = world.Vcms.FirstOrDefault(static vcm => vcm.Value.IsDeferred) is { Value: not null } deferred ? new(deferred.Key) : null;
             Observation? flushed = flush is null ? null : subject.Do(flush) with { Quarantined = subject.QuarantineCount };
+            Recorded?.Invoke(world, history);
             return FirstLawful(subject, world, history, flush, flushed);
         }
         finally
@@ -90,19 +97,21 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
     {
         Violation? left = null;
         int orders = 0;
-        foreach (World end in Linearization.EndsOf(start, history))
+        foreach (LawfulOrder order in Linearization.OrdersOf(start, history))
         {
             orders++;
-            World last = end;
+            World last = order.End;
             if (flush is not null)
             {
-                Verdict<World> verdict = end.Judge(flush, flushed!, Plenty);
+                Verdict<World> verdict = last.Judge(flush, flushed!, Plenty);
                 if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(flush), verdict);
                 last = verdict.Next;
             }
 
             left = new Look(subject, last, Counts, hardwareHasFailed: false).FirstViolation();
-            if (left is null) break;
+            if (left is not null) continue;
+            Ordering?.Invoke(order);
+            break;
         }
 
         if (orders > 1) Counts.Reach("more than one order was tried");

@@ -2,6 +2,7 @@ using Harness.Failures;
 using Harness.Generating;
 using Harness.Running;
 using Harness.Scenarios;
+using Vcmm.Spec;
 
 namespace Harness.Stages;
 
@@ -38,6 +39,9 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     /// <inheritdoc/>
     public string? Missing => null;
 
+    /// <summary>Told of each operation, and of each access of a device: the world before, and what was seen.</summary>
+    public Action<World, Operation, Observation>? Judging { get; init; }
+
     /// <inheritdoc/>
     public IStage On(Topology topology) => new SequenceStage(_parts, topology);
 
@@ -45,7 +49,7 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     public StageReport Run(StageContext context)
     {
         using var bench = new SimulatorBench();
-        return SequenceLoop.Run(Name, context, Generate, variesMachine: _topology is null, new(bench, _parts), static () => []);
+        return SequenceLoop.Run(Name, context, Generate, variesMachine: _topology is null, new(bench, _parts) { Judging = (before, operation, seen, _) => Judging?.Invoke(before, operation, seen) }, static () => []);
     }
 
     private Scenario Generate(ulong seed, uint index)

@@ -1,5 +1,6 @@
 using Harness.Failures;
 using Harness.Scenarios;
+using Properties.Coverage;
 using Properties.Model;
 using Properties.Sequences;
 using Verify;
@@ -56,7 +57,23 @@ public sealed class ModelCommandLaws
         Assert.Single(wrong.Files);
     }
 
+    [Fact]
+    public void What_runs_have_covered_is_a_table()
+    {
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.Clean, terminal.Run($"{Least.Replace("model", "coverage", StringComparison.Ordinal)} --time 1 --missing", static here => here with { Time = new LookClock() }));
+        Assert.Matches(@"\nFreeMemory +[\d,]+ +[\d,]+ +\d+% +[\d,]+ +\d+% +[\d,]+ +\d+% +[\d,]+ +\d+%\n", terminal.Out);
+        Assert.Matches(@"\nno run has been in [\d,]+:\n", terminal.Out);
+        Assert.DoesNotContain("--missing", terminal.Out);
+        using var wrong = new Terminal();
+        Assert.Equal(ExitCode.Violation, wrong.Run($"{Least.Replace("model", "coverage", StringComparison.Ordinal)} --time 60", here => here with { Time = new LookClock(), Library = PlantedFault.All.Single(static fault => fault.Name == "a detach that is not done").Parts }));
+        Assert.Contains("I8 Isolation is broken", wrong.Out);
+        Assert.Single(wrong.Files);
+    }
+
     [Theory]
+    [InlineData("coverage --granules 9", "granules is 9; expected 1 to 8")]
+    [InlineData("coverage --memory 0", "--memory: 0 is too small; expected at least 1")]
     [InlineData("model --granules 9", "granules is 9; expected 1 to 8")]
     [InlineData("model --depth 0", "--depth: 0 is too small; expected at least 1")]
     [InlineData("model --workers 0", "--workers: 0 is too small; expected at least 1")]

@@ -54,9 +54,9 @@ public sealed class ModelSearchLaws
         ModelReport[] reports = [.. scopes.Select(static scope => Search(scope, new SearchLimits { Depth = 6, States = 60_000 }))];
         Assert.All(reports, static report => Assert.Null(report.Counterexample));
         string[] operations = [.. typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Select(static type => type.Name)];
-        string[] tried = [.. reports.SelectMany(static report => report.Coverage.Keys).Select(static key => key.Operation).Distinct()];
+        string[] tried = [.. reports.SelectMany(static report => report.Coverage.Keys).Select(static situation => situation.Operation.Name).Distinct()];
         Assert.Empty(operations.Except(tried));
-        string[] done = [.. reports.SelectMany(static report => report.Coverage.Keys).Where(static key => key.Outcome == Outcome.None).Select(static key => key.Operation).Distinct()];
+        string[] done = [.. reports.SelectMany(static report => report.Coverage.Keys).Where(static situation => situation.Outcome == Outcome.None).Select(static situation => situation.Operation.Name).Distinct()];
         Assert.Empty(operations.Except(done));
     }
 
@@ -81,7 +81,7 @@ public sealed class ModelSearchLaws
             foreach (string step in way)
             {
                 foreach ((Behaviour behaviour, World next) in WorldWalk.Next(scope, world))
-                    reached.UnionWith(laws.Where(law => law.Holds(new(world, behaviour.Operation, behaviour.Seen, next))).Select(static law => law.Name));
+                    reached.UnionWith(laws.Where(law => law.OfStep?.Invoke(new(world, behaviour.Operation, behaviour.Seen, next)) ?? law.OfWorld!(next)).Select(static law => law.Name));
                 world = WorldWalk.Do(scope, world, step);
             }
         }

@@ -97,11 +97,11 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         World world = Start("v0 = vcm 0x0-0xffff", "r0 = reserve-at v0 0x0 4K rw", "m0 = allocate 4K of 4K");
         var unback = new HistoryEntry(OperationText.Parse("unback r0").Operation, new(Outcome.None), 1, 4);
         var back = new HistoryEntry(OperationText.Parse("back r0 m0").Operation, new(Outcome.None), 2, 3);
-        Assert.Single(Linearization.EndsOf(world, [[unback], [back]]));
+        Assert.Single(Linearization.OrdersOf(world, [[unback], [back]]));
         // The unback had returned before the back was called: there was nothing to unback.
-        Assert.Empty(Linearization.EndsOf(world, [[unback with { Ended = 2 }], [back with { Begun = 3, Ended = 4 }]]));
+        Assert.Empty(Linearization.OrdersOf(world, [[unback with { Ended = 2 }], [back with { Begun = 3, Ended = 4 }]]));
         // Twice is once too often.
-        Assert.Empty(Linearization.EndsOf(world, [[unback], [back], [unback]]));
+        Assert.Empty(Linearization.OrdersOf(world, [[unback], [back], [unback]]));
     }
 
     [Fact]
@@ -113,7 +113,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
                 new(Outcome.None) { Ranges = [new((ulong)thread * World.PageBytes, (ulong)thread * World.PageBytes + 0xfff)] }, 0, 9)))];
         // 24 orders with one end; on the way each of the 16 sets of operations is looked at once.
         int visited = 0;
-        Assert.Single(Linearization.EndsOf(world, history, count => visited = count));
+        Assert.Single(Linearization.OrdersOf(world, history, count => visited += count));
         Assert.Equal(16, visited);
     }
 
@@ -150,10 +150,104 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         }
 
         int visited = 0;
-        bool has = Linearization.EndsOf(world, [.. history.Select(static thread => thread.ToImmutableArray())], count => visited = count).Any();
+        bool has = Linearization.OrdersOf(world, [.. history.Select(static thread => thread.ToImmutableArray())], count => visited += count).Any();
         Assert.Equal(isLawful, has);
         // There are 63 million orders of which each thread's own is kept.
         Assert.InRange(visited, 1, 5 * 5 * 5 * 5 * 4);
+    }
+
+    /// <summary>Each thread has a region, memory and a reservation of its own, but for what the name says.</summary>
+    [Theory]
+    [InlineData("each has its own", true, 4 * 5)]
+    [InlineData("the third backs twice", false, 4 * 5)]
+    [InlineData("the second and third share memory", true, (2 * 5) + (5 * 5))]
+    [InlineData("the second got a frame of the first", true, (2 * 5) + (5 * 5))]
+    [InlineData("one region is deferred", true, 5 * 5 * 5 * 5)]
+    public void A_history_is_searched_in_parts_that_have_nothing_to_do_with_each_other(string name, bool isLawful, int most)
+    {
+        World world = Start([.. Enumerable.Range(0, 4).Select(i => $"v{i} = vcm 0x0-0xffff{(i == 3 && name == "one region is deferred" ? " deferred" : "")}")]);
+        var history = new HistoryEntry[4][];
+        for (int thread = 0; thread < history.Length; thread++)
+        {
+            int memory = name == "the second and third share memory" && thread == 2 ? 1 : thread;
+            ulong frame = name == "the second got a frame of the first" && thread == 1 ? 0x10_0000 : 0x10_0000 + ((ulong)thread << 13);
+            HistoryEntry Entry(string operation, Observation seen) => new(OperationText.Parse(operation).Operation, seen, 0, 100);
+            history[thread] =
+            [
+                Entry($"r{thread} = reserve v{thread} 4K rw align 4K", new(Outcome.None) { Ranges = [new(0, 0xfff)] }),
+                Entry($"m{thread} = allocate 4K of 4K", new(Outcome.None) { Ranges = [new(frame, frame + 0xfff)] }),
+                Entry($"back r{thread} m{memory}", new(Outcome.None)),
+                Entry($"unback r{thread}", new(Outcome.None)),
+            ];
+            if (name == "the second got a frame of the first" && thread < 2) history[thread][3] = history[thread][3] with { Operation = OperationText.Parse($"free m{thread}").Operation };
+            if (name == "the second got a frame of the first" && thread < 2) history[thread][2] = history[thread][2] with { Operation = OperationText.Parse($"list v{thread}").Operation, Seen = new(Outcome.None) { Ranges = [new(0, 0xfff)] } };
+            if (name == "the third backs twice" && thread == 2) history[thread][3] = history[thread][2];
+        }
+
+        ImmutableArray<ImmutableArray<HistoryEntry>> entries = [.. history.Select(static thread => thread.ToImmutableArray())];
+        int visited = 0, wholly = 0;
+        LawfulOrder? order = Linearization.OrdersOf(world, entries, count => visited += count).FirstOrDefault();
+        bool isLawfulWholly = Linearization.OrdersOf(world, entries, count => wholly += count, isWhole: true).Any();
+        output.WriteLine($"{visited} places in parts, {wholly} as a whole");
+        Assert.Equal((isLawful, isLawful), (order is not null, isLawfulWholly));
+        Assert.InRange(visited, 1, most);
+        // What is given out is an order: of all operations, each lawful after the one before.
+        if (order is null) return;
+        Assert.Equal(entries.Sum(static thread => thread.Length), order.Steps.Length);
+        World at = world;
+        foreach ((World before, HistoryEntry entry) in order.Steps)
+        {
+            Assert.Equal(at.Reservations.Count, before.Reservations.Count);
+            at = at.Judge(entry.Operation, entry.Seen, new(ulong.MaxValue)).Next;
+        }
+    }
+
+    /// <summary>Two threads work on one region, two on another.</summary>
+    [Fact]
+    public void Histories_come_to_the_same_in_parts_and_as_a_whole()
+    {
+        using var bench = new SimulatorBench();
+        int parted = 0, histories = 0;
+        var runner = new ParallelRunner(bench, SubjectParts.Own)
+        {
+            Recorded = (start, recorded) =>
+            {
+                // As if all had overlapped, so that there is something to search.
+                ImmutableArray<ImmutableArray<HistoryEntry>> history = [.. recorded.Select(static thread => ImmutableArray.CreateRange(thread, static entry => entry with { Begun = 0, Ended = int.MaxValue }))];
+                int places = 0, wholly = 0;
+                Assert.Equal(EndsOf(start, Linearization.OrdersOf(start, history, count => wholly += count, isWhole: true)), EndsOf(start, Linearization.OrdersOf(start, history, count => places += count)));
+                histories++;
+                if (places < wholly) parted++;
+            },
+        };
+        for (uint i = 0; i < 100; i++)
+        {
+            var pcg = new PCG(i, 1);
+            Scenario scenario = new(new() { Devices = 2 }, [.. Enumerable.Range(0, 2).SelectMany(static r => new[] { $"v{r} = vcm 0x0-0xffff", $"m{r} = allocate 4K of 4K", $"r{r} = reserve-at v{r} 0x0 4K rw", $"a{r} = associate v{r} d{r}" }).Select(OperationText.Parse)])
+            {
+                Threads = [.. Enumerable.Range(0, 4).Select(thread => Enumerable.Range(0, 3).Select(_ => Draw(pcg, thread / 2)).ToImmutableArray())],
+            };
+            Violation? violation = runner.Run(scenario);
+            Assert.True(violation is null, $"{violation}\n{scenario.ToJson()}");
+        }
+
+        output.WriteLine($"{parted} of {histories} histories were searched in fewer places, since they had parts");
+        Assert.InRange(parted, 90, histories);
+
+        static Step Draw(PCG pcg, int r) => OperationText.Parse(pcg.Next(7) switch
+        {
+            0 or 1 => $"back r{r} m{r}",
+            2 or 3 => $"unback r{r}",
+            4 => $"activate a{r}",
+            5 => $"deactivate a{r}",
+            _ => $"unreserve r{r}",
+        });
+
+        static IEnumerable<string> EndsOf(World start, IEnumerable<LawfulOrder> orders)
+        {
+            var names = CanonicalForm.WithNames(start.WithoutObjects());
+            return orders.Select(order => Convert.ToHexString(names.Of(order.End))).Distinct().Order(StringComparer.Ordinal);
+        }
     }
 
     [Fact]
