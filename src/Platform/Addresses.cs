@@ -70,6 +70,9 @@ public readonly record struct StreamId(uint Value) : IComparable<StreamId>
 /// <remarks><b>Source.</b> PCI Express Base Specification, "PASID TLP Prefix": 20 bits.</remarks>
 public readonly record struct Pasid(uint Value) : IComparable<Pasid>
 {
+    /// <summary>The largest value: 20 bits.</summary>
+    public const uint Largest = (1 << 20) - 1;
+
     /// <inheritdoc/>
     public int CompareTo(Pasid other) => Value.CompareTo(other.Value);
 

@@ -25,84 +25,29 @@ public sealed partial class CpuCore<TMemory, TSteps>
         return false;
     }
 
-    /// <summary>Walks the tables from the lowest level at which a paging-structure cache knows the way.</summary>
-    /// <remarks>
-    /// <b>Source.</b> Intel SDM, volume 3A, "Linear-Address Translation with 4-Level Paging and 5-Level Paging"; "Using the
-    /// Paging-Structure Caches to Translate Linear Addresses".
-    /// </remarks>
+    /// <summary>Walks the tables; see <see cref="Walker"/>.</summary>
     private CpuTranslation Walk(in Request request)
     {
-        var line = new CacheLine { Target = request.Root, Rights = Rights.All };
-        int level = _options.Levels;
-        _steps.At(SimStep.WalkCacheLookup, request.Address);
-        lock (_gate)
+        byte fault = TableWalk<TMemory, TSteps, PageLevels>.FindLeaf(_memory, _steps, new Walker(this, request), out Leaf leaf, out CpuPagingEntry entry);
+        switch ((WalkFault)fault)
         {
-            if (TryFindStructure(request, out CacheLine structure)) (line, level) = (structure, structure.Level - 1);
+            case WalkFault.NoMemory:
+                return new(CpuOutcome.NoMemory, default, PageFaultCode.None);
+            case WalkFault.NotPresent:
+                return Fault(request, PageFaultCode.None);
+            case WalkFault.Reserved:
+                return Fault(request, PageFaultCode.Present | PageFaultCode.Reserved);
         }
 
-        while (true)
-        {
-            CpuOutcome outcome = UseEntry(request, level, ref line, out bool isLeaf, out PageFaultCode reason);
-            if (outcome == CpuOutcome.PageFault) return Fault(request, reason);
-            if (outcome != CpuOutcome.Done) return new(outcome, default, PageFaultCode.None);
-            if (isLeaf) return Complete(request, line);
-            Keep(request, SimStep.WalkCacheFill, _structures[level], line);
-            level--;
-        }
+        if (!IsGranted(request, leaf.Rights)) return Fault(request, PageFaultCode.Present);
+        CacheTag tag = entry.IsGlobal && _options.GlobalPages ? CpuTags.Global : CpuTags.Of(request.Pcid);
+        CacheLine line = LineFor(request, tag, leaf.Level, leaf.Target, leaf.Rights);
+        line.Dirty = leaf.IsDirty;
+        return Complete(request, line);
     }
 
-    /// <summary>Reads the entry that the line leads to, refuses it or sets its flags, and adds what it says to the line.</summary>
-    private CpuOutcome UseEntry(in Request request, int level, ref CacheLine line, out bool isLeaf, out PageFaultCode reason)
-    {
-        (isLeaf, reason) = (false, PageFaultCode.None);
-        PhysAddr at = PageLevels.EntryAddress(new(line.Target), request.Address, level);
-        _steps.At(SimStep.WalkRead, at.Value);
-        if (!_memory.TryRead64(at, out ulong bits)) return CpuOutcome.NoMemory;
-        while (true)
-        {
-            var entry = new CpuPagingEntry(bits);
-            if (!entry.IsPresent) return CpuOutcome.PageFault;
-            if (entry.HasReserved(level, _options))
-            {
-                reason = PageFaultCode.Present | PageFaultCode.Reserved;
-                return CpuOutcome.PageFault;
-            }
-
-            isLeaf = entry.IsLeaf(level);
-            Rights rights = line.Rights & entry.Rights;
-            // A leaf that does not permit the access is not used, so that no flag of it is set.
-            if (isLeaf && !IsGranted(request, rights))
-            {
-                reason = PageFaultCode.Present;
-                return CpuOutcome.PageFault;
-            }
-
-            ulong wanted = CpuPagingEntry.FlagsFor(dirties: isLeaf && request.Access == CpuAccess.Write);
-            if ((bits & wanted) == wanted)
-            {
-                CacheTag tag = isLeaf && entry.IsGlobal && _options.GlobalPages ? CpuTags.Global : CpuTags.Of(request.Pcid);
-                ulong page = request.Address >> PageLevels.Shift(level);
-                line = new(tag, page, level, isFirstStage: true, entry.Target(level).Value, rights) { Dirty = isLeaf && entry.IsDirty };
-                return CpuOutcome.Done;
-            }
-
-            bits = SetFlags(at, bits, wanted);
-        }
-    }
-
-    /// <summary>Sets flags in an entry if it still is what was read; what it is now.</summary>
-    private ulong SetFlags(PhysAddr at, ulong bits, ulong flags)
-    {
-        _steps.At(SimStep.FlagUpdate, at.Value);
-        ulong found = _memory.CompareExchange64(at, bits | flags, bits);
-        lock (_gate)
-        {
-            if (found == bits) _counts.FlagUpdates++;
-            else _counts.FlagUpdatesLost++;
-        }
-
-        return found == bits ? bits | flags : found;
-    }
+    private static CacheLine LineFor(in Request request, CacheTag tag, int level, PhysAddr target, Rights rights) =>
+        new(tag, request.Address >> PageLevels.Shift(level), level, isFirstStage: true, target.Value, rights);
 
     private bool TryFindStructure(in Request request, out CacheLine line)
     {

@@ -11,9 +11,11 @@ namespace IommuSim.Cpu;
 /// <b>Source.</b> Intel SDM, volume 3A, "4-Level Paging and 5-Level Paging", tables "Format of a … Entry": P is bit 0, R/W 1, U/S 2, A 5,
 /// D 6 of a leaf, PS 7, G 8 of a leaf, the address bits 51:12, XD 63. Ignored: 3 and 4 (memory type), 9 to 11, 52 to 62.
 /// </remarks>
-internal readonly record struct CpuPagingEntry(ulong Bits)
+internal readonly record struct CpuPagingEntry(ulong Bits) : IPagingEntry<CpuPagingEntry>
 {
     private const ulong AccessedBit = 1UL << 5, DirtyBit = 1UL << 6, GlobalBit = 1UL << 8, ExecuteDisableBit = 1UL << 63;
+
+    public static CpuPagingEntry From(ulong bits) => new(bits);
 
     private X86Entry Fields => new(Bits);
 

@@ -1,4 +1,4 @@
-using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using Platform;
 
@@ -32,18 +32,17 @@ public sealed record AtsDeviceOptions
 /// <param name="Read">Whether the device may read there.</param>
 /// <param name="Write">Whether the device may write there.</param>
 /// <param name="Pasid">The PASID of the requests that it is for; null for those without.</param>
-public readonly record struct DeviceTlbEntry(IovaRange Range, PhysAddr Address, bool Read, bool Write, VtdPasid? Pasid);
+public readonly record struct DeviceTlbEntry(IovaRange Range, PhysAddr Address, bool Read, bool Write, Pasid? Pasid);
 
 /// <summary>
 /// A device with a TLB of its own (ATS), which may ask for the pages that it lacks (PRI): an access to such a page waits until
 /// the page group response, and is then tried again or fails.
 /// </summary>
 /// <remarks>
-/// <para><b>Source.</b> PCI Express Base Specification, Address Translation Services and its Page Request Interface; Intel VT-d
-/// specification, Support For Device-TLBs, and of Address Translation Faults the sections on recoverable faults.</para>
-/// <para><b>Accesses.</b> Page by page, in order. Requests without PASID to the interrupt address range are made untranslated.</para>
+/// <para><b>Source.</b> PCI Express Base Specification, Address Translation Services and its Page Request Interface.</para>
+/// <para><b>Accesses.</b> Page by page, in order. Requests without PASID to where the unit takes interrupts are made untranslated.</para>
 /// <para><b>Waiting.</b> Nothing blocks: a call returns a transfer that has stalled. It goes on, on the thread that consumes the
-/// response from the command queue, or, where the unit had no room for the request, on the thread that clears the overflow.
+/// response from the command queue, or, where the unit had no room for the request, on the thread that makes room.
 /// A response that nobody waits for is ignored, and counted.</para>
 /// <para><b>Threads.</b> Any number at once.</para>
 /// </remarks>
@@ -54,7 +53,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     where TSteps : struct, ISteps
 {
     private const ulong PageBytes = 4096;
-    private readonly VtdIommu<TMemory, TSteps> _iommu;
+    private readonly AtsUnit<TSteps> _iommu;
     private readonly TMemory _memory;
     private readonly TSteps _steps;
     private readonly AtsDeviceOptions _options;
@@ -65,14 +64,14 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     /// <summary>A device behind <paramref name="iommu"/>.</summary>
     /// <param name="iommu">What translates its addresses.</param>
     /// <param name="memory">The memory that its accesses reach.</param>
-    /// <param name="source">Its requester id, 0 … 0xFFFF; no other device with a TLB has it.</param>
+    /// <param name="source">Its requester id, as large as the unit knows any; no other device with a TLB has it.</param>
     /// <param name="options">What it can do.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits, or an option is outside its range.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The requester id has more bits, or an option is outside its range.</exception>
     /// <exception cref="ArgumentException">The requester id is another's.</exception>
-    public AtsDevice(VtdIommu<TMemory, TSteps> iommu, TMemory memory, StreamId source, AtsDeviceOptions? options = null)
+    public AtsDevice(AtsUnit<TSteps> iommu, TMemory memory, StreamId source, AtsDeviceOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(iommu);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, iommu.LargestSource, nameof(source));
         _options = options ?? new();
         ArgumentOutOfRangeException.ThrowIfNegative(_options.TlbEntries, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.OutstandingGroups, 1, nameof(options));
@@ -93,7 +92,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     public IReadOnlyList<DeviceTlbEntry> Tlb =>
     [
         .. _iommu.LinesOf(_tlb).Select(static line => new DeviceTlbEntry(
-            line.Range, new(line.Target), line.Read, line.Write, line.Pasid == VtdTags.NoPasid ? null : new(line.Pasid))),
+            line.Range, new(line.Target), line.Read, line.Write, line.Pasid)),
     ];
 
     /// <summary>
@@ -145,16 +144,16 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
 
     void IAtsPort.Refetch(in DeviceTlbLine line)
     {
-        PasidPrefix? prefix = line.Pasid == VtdTags.NoPasid ? null : new(new(line.Pasid), line.Privileged, line.Execute);
+        PasidPrefix? prefix = line.Pasid is { } pasid ? new(pasid, line.Privileged, line.Execute) : null;
         DeviceAccess access = line.Write ? DeviceAccess.Write : DeviceAccess.Read;
-        if (_iommu.BeginTranslated(_tlb, line.Range.First, access, prefix, out _, out int slot, out _) == AtsOutcome.Goes) _iommu.EndAccess(slot);
+        if (_iommu.BeginTranslated(_tlb, line.Range.First, access, prefix, out Passage passage, out _) == AtsOutcome.Goes) _iommu.EndAccess(passage.Slot);
     }
 
     private static Iova PageOf(Iova address) => new(address.Value & ~(PageBytes - 1));
 
     private DmaTransfer Begin(DmaTransfer transfer)
     {
-        if (transfer.Prefix is { } prefix) ArgumentOutOfRangeException.ThrowIfGreaterThan(prefix.Pasid.Value, VtdPasid.Largest, nameof(prefix));
+        if (transfer.Prefix is { } prefix) ArgumentOutOfRangeException.ThrowIfGreaterThan(prefix.Pasid.Value, Pasid.Largest, nameof(prefix));
         Continue(transfer);
         return transfer;
     }
@@ -169,7 +168,7 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     {
         if (code is not (PageResponseCode.Success or PageResponseCode.InvalidRequest)) _requests.Stop();
         if (code == PageResponseCode.Success) Continue(transfer);
-        else transfer.Fail(transfer.Reason);
+        else transfer.Fail(transfer.Fault);
     }
 
     /// <summary>Goes on until the transfer is over or stalls. A transfer is one thread's at a time.</summary>
@@ -187,56 +186,53 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     private bool TryMovePage(DmaTransfer transfer)
     {
         Iova at = transfer.FaultAddress;
-        TranslationResult result;
-        int slot;
+        Passage passage;
         CacheTag? tag = null;
         AtsOutcome outcome;
-        if (transfer.Prefix is null && VtdIommu<TMemory, TSteps>.IsInterruptRange(at.Value))
+        if (transfer.Prefix is null && _iommu.IsUntranslatedOnly(at))
         {
-            result = _iommu.BeginAccess(Source, at, transfer.Access, null, out slot);
-            outcome = result.Ok ? AtsOutcome.Goes : AtsOutcome.Blocked;
+            outcome = _iommu.TryBegin(Source, at, transfer.Access, null, out passage) ? AtsOutcome.Goes : AtsOutcome.Blocked;
         }
         else
         {
-            outcome = _iommu.BeginTranslated(_tlb, at, transfer.Access, transfer.Prefix, out result, out slot, out tag);
+            outcome = _iommu.BeginTranslated(_tlb, at, transfer.Access, transfer.Prefix, out passage, out tag);
         }
 
         switch (outcome)
         {
             case AtsOutcome.Goes:
-                return TryMoveBytes(transfer, at, result.Address, slot);
+                return TryMoveBytes(transfer, at, passage);
             case AtsOutcome.Denied when _options.PageRequests && PageRequestsEnabled && !_requests.HasStopped:
-                Stall(transfer, result.Reason, tag);
+                Stall(transfer, passage.Fault, tag);
                 return false;
             default:
-                transfer.Fail(result.Reason);
+                transfer.Fail(passage.Fault);
                 return false;
         }
     }
 
-    private bool TryMoveBytes(DmaTransfer transfer, Iova at, PhysAddr address, int slot)
+    private bool TryMoveBytes(DmaTransfer transfer, Iova at, in Passage passage)
     {
         int byteCount = (int)Math.Min((ulong)transfer.BytesLeft, PageBytes - at.Value % PageBytes);
         Span<byte> bytes = transfer.Remaining[..byteCount];
         try
         {
-            _steps.At(SimStep.MemoryAccess, address.Value);
-            bool isInterrupt = transfer is { Prefix: null, Access: DeviceAccess.Write } && VtdIommu<TMemory, TSteps>.IsInterruptRange(at.Value);
-            if (!isInterrupt)
+            _steps.At(SimStep.MemoryAccess, passage.Address.Value);
+            if (!passage.IsInterrupt)
             {
-                if (!_memory.Contains(PhysRange.FromLength(address, (ulong)byteCount)))
+                if (!_memory.Contains(PhysRange.FromLength(passage.Address, (ulong)byteCount)))
                 {
-                    transfer.Fail(VtdFaultReason.None);
+                    transfer.Fail(default);
                     return false;
                 }
 
-                if (transfer.Access == DeviceAccess.Write) _memory.Write(address, bytes);
-                else _memory.Read(address, bytes);
+                if (transfer.Access == DeviceAccess.Write) _memory.Write(passage.Address, bytes);
+                else _memory.Read(passage.Address, bytes);
             }
         }
         finally
         {
-            _iommu.EndAccess(slot);
+            _iommu.EndAccess(passage.Slot);
         }
 
         transfer.Advance(byteCount);
@@ -244,20 +240,20 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     }
 
     /// <summary>Asks for the page, and with it for what else the transfer lacks of the next ones; the answer is to all of them.</summary>
-    private void Stall(DmaTransfer transfer, VtdFaultReason reason, CacheTag? tag)
+    private void Stall(DmaTransfer transfer, FaultCode fault, CacheTag? tag)
     {
         List<(Iova Page, CacheTag? Tag)> pages = [(PageOf(transfer.FaultAddress), tag)];
         ulong end = transfer.FaultAddress.Value % PageBytes + (ulong)transfer.BytesLeft;
         for (int i = 1; i < _options.PagesInGroup && (ulong)i * PageBytes < end; i++)
         {
             Iova page = new(unchecked(pages[0].Page.Value + (ulong)i * PageBytes));
-            AtsOutcome outcome = _iommu.BeginTranslated(_tlb, page, transfer.Access, transfer.Prefix, out _, out int slot, out CacheTag? pageTag);
-            if (outcome == AtsOutcome.Goes) _iommu.EndAccess(slot);
+            AtsOutcome outcome = _iommu.BeginTranslated(_tlb, page, transfer.Access, transfer.Prefix, out Passage passage, out CacheTag? pageTag);
+            if (outcome == AtsOutcome.Goes) _iommu.EndAccess(passage.Slot);
             if (outcome == AtsOutcome.Blocked) break;
             if (outcome == AtsOutcome.Denied) pages.Add((page, pageTag));
         }
 
-        transfer.Stall(reason);
+        transfer.Stall(fault);
         PasidPrefix? prefix = transfer.Prefix;
         bool writes = transfer.Access == DeviceAccess.Write;
         if (!_requests.TryBegin(transfer, out int group)) return;

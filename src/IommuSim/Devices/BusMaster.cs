@@ -1,3 +1,4 @@
+using IommuSim.Devices;
 using Platform;
 
 namespace IommuSim;
@@ -18,19 +19,19 @@ public sealed class BusMaster<TMemory, TSteps>
     where TSteps : struct, ISteps
 {
     private const ulong PageBytes = 4096;
-    private readonly VtdIommu<TMemory, TSteps> _iommu;
+    private readonly RemappingUnit<TSteps> _iommu;
     private readonly TMemory _memory;
     private readonly TSteps _steps;
 
     /// <summary>A device behind <paramref name="iommu"/>.</summary>
     /// <param name="iommu">What translates its accesses.</param>
     /// <param name="memory">The memory that its accesses reach.</param>
-    /// <param name="source">Its requester id, 0 … 0xFFFF.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits.</exception>
-    public BusMaster(VtdIommu<TMemory, TSteps> iommu, TMemory memory, StreamId source)
+    /// <param name="source">Its requester id, as large as the unit knows any: behind a VT-d 0 … 0xFFFF.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The requester id has more bits.</exception>
+    public BusMaster(RemappingUnit<TSteps> iommu, TMemory memory, StreamId source)
     {
         ArgumentNullException.ThrowIfNull(iommu);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, iommu.LargestSource, nameof(source));
         _iommu = iommu;
         _memory = memory;
         Source = source;
@@ -58,12 +59,12 @@ public sealed class BusMaster<TMemory, TSteps>
         while (done < destination.Length)
         {
             Iova at = Next(address, done, destination.Length, out int byteCount);
-            VtdFaultReason? refusal = ReadPage(at, destination.Slice(done, byteCount), prefix);
-            if (refusal is { } reason) return new(false, (ulong)done, reason, at);
+            FaultCode? refusal = ReadPage(at, destination.Slice(done, byteCount), prefix);
+            if (refusal is { } fault) return new(false, (ulong)done, fault, at);
             done += byteCount;
         }
 
-        return new(true, (ulong)done, VtdFaultReason.None, default);
+        return new(true, (ulong)done, default, default);
     }
 
     /// <summary>Writes <paramref name="source"/> to memory at <paramref name="address"/>.</summary>
@@ -84,12 +85,12 @@ public sealed class BusMaster<TMemory, TSteps>
         while (done < source.Length)
         {
             Iova at = Next(address, done, source.Length, out int byteCount);
-            VtdFaultReason? refusal = WritePage(at, source.Slice(done, byteCount), prefix);
-            if (refusal is { } reason) return new(false, (ulong)done, reason, at);
+            FaultCode? refusal = WritePage(at, source.Slice(done, byteCount), prefix);
+            if (refusal is { } fault) return new(false, (ulong)done, fault, at);
             done += byteCount;
         }
 
-        return new(true, (ulong)done, VtdFaultReason.None, default);
+        return new(true, (ulong)done, default, default);
     }
 
     private static Iova Next(Iova start, int done, int total, out int byteCount)
@@ -99,39 +100,36 @@ public sealed class BusMaster<TMemory, TSteps>
         return new(at);
     }
 
-    private VtdFaultReason? ReadPage(Iova address, Span<byte> destination, PasidPrefix? prefix)
+    private FaultCode? ReadPage(Iova address, Span<byte> destination, in PasidPrefix? prefix)
     {
-        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Read, prefix, out int slot);
-        if (!result.Ok) return result.Reason;
+        if (!_iommu.TryBegin(Source, address, DeviceAccess.Read, prefix, out Passage passage)) return passage.Fault;
         try
         {
-            _steps.At(SimStep.MemoryAccess, result.Address.Value);
-            if (!IsMemory(result.Address, destination.Length)) return VtdFaultReason.None;
-            _memory.Read(result.Address, destination);
+            _steps.At(SimStep.MemoryAccess, passage.Address.Value);
+            if (!IsMemory(passage.Address, destination.Length)) return default(FaultCode);
+            _memory.Read(passage.Address, destination);
             return null;
         }
         finally
         {
-            _iommu.EndAccess(slot);
+            _iommu.EndAccess(passage.Slot);
         }
     }
 
-    private VtdFaultReason? WritePage(Iova address, ReadOnlySpan<byte> source, PasidPrefix? prefix)
+    private FaultCode? WritePage(Iova address, ReadOnlySpan<byte> source, in PasidPrefix? prefix)
     {
-        TranslationResult result = _iommu.BeginAccess(Source, address, DeviceAccess.Write, prefix, out int slot);
-        if (!result.Ok) return result.Reason;
+        if (!_iommu.TryBegin(Source, address, DeviceAccess.Write, prefix, out Passage passage)) return passage.Fault;
         try
         {
-            _steps.At(SimStep.MemoryAccess, result.Address.Value);
-            // An interrupt request: taken, and no memory is written. One with PASID is none.
-            if (prefix is null && VtdIommu<TMemory, TSteps>.IsInterruptRange(address.Value)) return null;
-            if (!IsMemory(result.Address, source.Length)) return VtdFaultReason.None;
-            _memory.Write(result.Address, source);
+            _steps.At(SimStep.MemoryAccess, passage.Address.Value);
+            if (passage.IsInterrupt) return null;
+            if (!IsMemory(passage.Address, source.Length)) return default(FaultCode);
+            _memory.Write(passage.Address, source);
             return null;
         }
         finally
         {
-            _iommu.EndAccess(slot);
+            _iommu.EndAccess(passage.Slot);
         }
     }
 

@@ -31,7 +31,7 @@ public sealed class DirectDevice<TMemory, TSteps>
     /// <summary>Reads memory at <paramref name="address"/> into <paramref name="destination"/>.</summary>
     /// <param name="address">Any address; it wraps at 2^64.</param>
     /// <param name="destination">Any length. After a failure only the first <see cref="DmaResult.BytesDone"/> bytes are from memory.</param>
-    /// <returns>Whether all was read; otherwise where there was no memory. The reason is <see cref="VtdFaultReason.None"/>: nothing was blocked.</returns>
+    /// <returns>Whether all was read; otherwise where there was no memory. The fault is 0: nothing was blocked.</returns>
     public DmaResult Read(PhysAddr address, Span<byte> destination)
     {
         int done = 0;
@@ -43,13 +43,13 @@ public sealed class DirectDevice<TMemory, TSteps>
             done += byteCount;
         }
 
-        return new(true, (ulong)done, VtdFaultReason.None, default);
+        return new(true, (ulong)done, default, default);
     }
 
     /// <summary>Writes <paramref name="source"/> to memory at <paramref name="address"/>.</summary>
     /// <param name="address">Any address; it wraps at 2^64.</param>
     /// <param name="source">Any length. After a failure the first <see cref="DmaResult.BytesDone"/> bytes have been written, and no other.</param>
-    /// <returns>Whether all was written; otherwise where there was no memory. The reason is <see cref="VtdFaultReason.None"/>: nothing was blocked.</returns>
+    /// <returns>Whether all was written; otherwise where there was no memory. The fault is 0: nothing was blocked.</returns>
     public DmaResult Write(PhysAddr address, ReadOnlySpan<byte> source)
     {
         int done = 0;
@@ -61,7 +61,7 @@ public sealed class DirectDevice<TMemory, TSteps>
             done += byteCount;
         }
 
-        return new(true, (ulong)done, VtdFaultReason.None, default);
+        return new(true, (ulong)done, default, default);
     }
 
     private static PhysAddr Next(PhysAddr start, int done, int total, out int byteCount)
@@ -71,7 +71,7 @@ public sealed class DirectDevice<TMemory, TSteps>
         return new(at);
     }
 
-    private static DmaResult NoMemory(PhysAddr at, int done) => new(false, (ulong)done, VtdFaultReason.None, new(at.Value));
+    private static DmaResult NoMemory(PhysAddr at, int done) => new(false, (ulong)done, default, new(at.Value));
 
     private bool TryReach(PhysAddr address, int byteCount)
     {

@@ -50,11 +50,11 @@ public sealed class DmaTransfer
     public int BytesDone => Volatile.Read(ref _bytesDone);
 
     /// <summary>
-    /// Why it does not go on, or why it has failed: of a page that was asked for the fault that the translation request met,
-    /// which the unit does not record. <see cref="VtdFaultReason.None"/> where no memory answered, and where the unit does not
-    /// translate at all and so answers no translation request.
+    /// Why it does not go on, or why it has failed, in the unit's numbers: of a page that was asked for the fault that the translation
+    /// request met, which the unit does not record. 0 where no memory answered, and where the unit does not translate at all and so
+    /// answers no translation request. Behind a VT-d <see cref="VtdReasons"/> gives it its name.
     /// </summary>
-    public VtdFaultReason Reason { get; private set; }
+    public FaultCode Fault { get; private set; }
 
     /// <summary>The first address that was not transferred; meaningless if it is completed.</summary>
     public Iova FaultAddress => new(unchecked(Address.Value + (ulong)_bytesDone));
@@ -68,17 +68,17 @@ public sealed class DmaTransfer
 
     internal void Advance(int byteCount) => Volatile.Write(ref _bytesDone, _bytesDone + byteCount);
 
-    internal void Stall(VtdFaultReason reason) => Reason = reason;
+    internal void Stall(FaultCode fault) => Fault = fault;
 
     internal void Complete()
     {
-        Reason = VtdFaultReason.None;
+        Fault = default;
         Volatile.Write(ref _outcome, (int)AccessOutcome.Completed);
     }
 
-    internal void Fail(VtdFaultReason reason)
+    internal void Fail(FaultCode fault)
     {
-        Reason = reason;
+        Fault = fault;
         Volatile.Write(ref _outcome, (int)AccessOutcome.Failed);
     }
 }

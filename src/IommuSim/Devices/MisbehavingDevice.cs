@@ -24,15 +24,15 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
 {
     private const ulong PageBytes = 4096;
     private const int MostBytes = 64;
-    private readonly VtdIommu<TMemory, TSteps> _iommu;
+    private readonly RemappingUnit<TSteps> _iommu;
     private readonly TMemory _memory;
 
     /// <summary>A device behind <paramref name="iommu"/>.</summary>
     /// <param name="iommu">What translates its accesses.</param>
     /// <param name="memory">The memory that its accesses reach.</param>
-    /// <param name="source">The requester id that it should use, 0 … 0xFFFF.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits.</exception>
-    public MisbehavingDevice(VtdIommu<TMemory, TSteps> iommu, TMemory memory, StreamId source)
+    /// <param name="source">The requester id that it should use, as large as the unit knows any.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The requester id has more bits.</exception>
+    public MisbehavingDevice(RemappingUnit<TSteps> iommu, TMemory memory, StreamId source)
     {
         _iommu = iommu;
         _memory = memory;
@@ -43,8 +43,8 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     public BusMaster<TMemory, TSteps> Own { get; }
 
     /// <summary>The device under another requester id.</summary>
-    /// <param name="other">0 … 0xFFFF: another device's, or nobody's.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits.</exception>
+    /// <param name="other">As large as the unit knows any: another device's, or nobody's.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The requester id has more bits.</exception>
     public BusMaster<TMemory, TSteps> As(StreamId other) => new(_iommu, _memory, other);
 
     /// <summary>Reads and writes anywhere: random addresses of all sizes, many of them at the end of a page.</summary>

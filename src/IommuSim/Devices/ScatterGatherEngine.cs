@@ -55,7 +55,7 @@ public sealed class ScatterGatherEngine<TMemory, TSteps>
             done += list[i].ByteCount;
         }
 
-        return new(list.Length, new(true, (ulong)done, VtdFaultReason.None, default));
+        return new(list.Length, new(true, (ulong)done, default, default));
     }
 
     /// <summary>Writes <paramref name="source"/> to the elements, one behind the other, up to the first place that is refused.</summary>
@@ -76,7 +76,7 @@ public sealed class ScatterGatherEngine<TMemory, TSteps>
             done += list[i].ByteCount;
         }
 
-        return new(list.Length, new(true, (ulong)done, VtdFaultReason.None, default));
+        return new(list.Length, new(true, (ulong)done, default, default));
     }
 
     private static void Require(ReadOnlySpan<DmaElement> list, int byteCount)

@@ -119,7 +119,7 @@ internal sealed class InFlightAccesses
     }
 
     /// <summary>The same; the cell is the access's own until its end.</summary>
-    public ref Cell Begin(StreamId source, in InFlightAccess access, out int slot)
+    public ref Cell Begin(StreamId source, scoped in InFlightAccess access, out int slot)
     {
         // A device finds its own place free but for accesses beside or inside one another.
         int home = unchecked((int)(source.Value * 0x9E37_79B1u >> (32 - CellsLog2)));
@@ -137,7 +137,7 @@ internal sealed class InFlightAccesses
     /// <summary>The access has its translation and goes to memory.</summary>
     public void Translated(int slot) => CellOf(slot).Translated();
 
-    public void End(int slot) => Volatile.Write(ref CellOf(slot).State, 0);
+    public void End(int slot) => CellOf(slot).End();
 
     /// <summary>Where the access counts, until it ends.</summary>
     public ref AccessCounts CountsOf(int slot) => ref CellOf(slot).Counts;
@@ -194,6 +194,9 @@ internal sealed class InFlightAccesses
 
         /// <summary>The access has its translation and goes to memory.</summary>
         public void Translated() => Volatile.Write(ref State, unchecked(State + (AccessPhase.Accessing - AccessPhase.Translating)));
+
+        /// <summary>The access is over, and the cell anybody's.</summary>
+        public void End() => Volatile.Write(ref State, 0);
     }
 
     /// <summary>Goes through those that are in flight; each is looked at once.</summary>

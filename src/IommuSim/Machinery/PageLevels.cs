@@ -13,6 +13,9 @@ internal interface IPageSizes
 
     /// <summary>Log2 of the bytes that an entry of <paramref name="level"/> translates.</summary>
     static abstract int Shift(int level);
+
+    /// <summary>Where the entry of <paramref name="level"/> for <paramref name="address"/> is in the table at <paramref name="table"/>.</summary>
+    static abstract PhysAddr EntryAddress(PhysAddr table, ulong address, int level);
 }
 
 /// <summary>Tables of 512 entries of 8 bytes over pages of 4 KiB, up to five levels: x86-64's and both stages of VT-d's.</summary>
@@ -38,7 +41,6 @@ internal readonly struct PageLevels : IPageSizes
     /// <summary>The bits of an address that tables of <paramref name="levels"/> levels translate: 39, 48, 57.</summary>
     public static int Width(int levels) => Shift(levels + 1);
 
-    /// <summary>Where the entry of <paramref name="level"/> for <paramref name="address"/> is in the table at <paramref name="table"/>.</summary>
     public static PhysAddr EntryAddress(PhysAddr table, ulong address, int level) =>
         new(table.Value | (address >> Shift(level) & 0x1FF) * EntryBytes);
 }

@@ -74,6 +74,22 @@ internal sealed class TranslationCache<TSizes>
         return true;
     }
 
+    /// <summary>The same of a pointer to a table: where it leads, what it grants, and its fault.</summary>
+    public bool TryFindTable(CacheTag tag, ulong address, int level, out ulong table, out Rights rights, out byte fault)
+    {
+        Unsafe.SkipInit(out table);
+        Unsafe.SkipInit(out rights);
+        Unsafe.SkipInit(out fault);
+        if (_countAtLevel[level] == 0) return false;
+        int seen = _changes.Look();
+        ref CacheLine found = ref Find(tag, address, level, out int set);
+        if (Unsafe.IsNullRef(ref found)) return false;
+        (table, rights, fault) = (found.Target, found.Rights, found.Fault);
+        if (!_changes.IsAsSeen(seen)) return false;
+        Use(set, ref found);
+        return true;
+    }
+
     /// <summary>Where an access goes whose line grants <paramref name="needed"/>; whether there is one.</summary>
     public Reach TryReach(CacheTag tag, ulong iova, Rights needed, out ulong address)
     {

@@ -39,6 +39,17 @@ internal readonly record struct PlainTables(CacheTag Tag, ulong Beyond)
     }
 }
 
+/// <summary>And where those tables are, for an access that the IOTLB does not know.</summary>
+/// <param name="Table">SSPTPTR.</param>
+/// <param name="Levels">Of the tables.</param>
+/// <param name="Domain">What the caches tag translations with.</param>
+/// <param name="FaultProcessingDisabled">FPD.</param>
+internal readonly record struct PlainRoot(PhysAddr Table, int Levels, VtdDomainId Domain, bool FaultProcessingDisabled)
+{
+    public static PlainRoot From(in CachedContext context) =>
+        new(context.Entry.Table, context.Entry.Levels, context.Entry.Domain, context.Entry.FaultProcessingDisabled);
+}
+
 /// <summary>The context cache, by requester id.</summary>
 /// <remarks><b>Threads.</b> As <see cref="EntryCache{TKey,TEntry}"/>.</remarks>
 internal sealed class ContextCache(VtdOptions options) : EntryCache<StreamId, ContextCache.Content>(options.ContextCacheEntries)
@@ -63,8 +74,19 @@ internal sealed class ContextCache(VtdOptions options) : EntryCache<StreamId, Co
         return tables.Beyond != 0 && IsAsSeen(seen);
     }
 
+    /// <summary>The root of such tables, if they translate the address.</summary>
+    public bool TryFindRoot(StreamId source, Iova address, out PlainRoot root)
+    {
+        Unsafe.SkipInit(out root);
+        ref readonly Content content = ref Look(source, source.Value, out int seen);
+        if (Unsafe.IsNullRef(in content)) return false;
+        root = content.Root;
+        ulong beyond = content.Plain.Beyond;
+        return beyond != 0 && (address.Value & beyond) == 0 && IsAsSeen(seen);
+    }
+
     public void Insert(StreamId source, in CachedContext context) =>
-        Insert(source, source.Value, new(context, PlainTables.From(context, options)));
+        Insert(source, source.Value, new(context, PlainTables.From(context, options), PlainRoot.From(context)));
 
     public void InvalidateDomain(VtdDomainId domain) =>
         Invalidate((in StreamId _, in Content content) => content.Context.Tag == domain);
@@ -77,5 +99,5 @@ internal sealed class ContextCache(VtdOptions options) : EntryCache<StreamId, Co
     public void InvalidateDevice(ushort source, ushort ignoredBits) =>
         Invalidate((in StreamId of, in Content _) => ((of.Value ^ source) & ~(uint)ignoredBits) == 0);
 
-    internal readonly record struct Content(CachedContext Context, PlainTables Plain);
+    internal readonly record struct Content(CachedContext Context, PlainTables Plain, PlainRoot Root);
 }

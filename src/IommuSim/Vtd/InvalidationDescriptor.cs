@@ -1,5 +1,6 @@
 using System.Numerics;
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using Platform;
 
@@ -78,7 +79,7 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ul
     // PASID-cache and PASID-based IOTLB invalidate.
     public PasidGranularity PasidGranularity => (PasidGranularity)(Low >> 4 & 3);
 
-    public VtdPasid Pasid => new((uint)(Low >> 32 & VtdPasid.Largest));
+    public Pasid Pasid => new((uint)(Low >> 32 & Pasid.Largest));
 
     // Invalidation wait.
     public bool InterruptFlag => (Low & 1 << 4) != 0;

@@ -1,4 +1,5 @@
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using IommuSim.ScalableMode;
 using Platform;
@@ -76,7 +77,10 @@ internal sealed class RemappingCaches
     }
 
     /// <summary>The cache of the entries of <paramref name="level"/>, 2 … 5, of one stage that point to tables.</summary>
-    public TranslationCache<PageLevels> WalkCache(bool isFirstStage, int level) => (isFirstStage ? _firstStageWalkCaches : _walkCaches)[level - LowestTableLevel];
+    public TranslationCache<PageLevels> WalkCache(bool isFirstStage, int level) => WalkCaches(isFirstStage)[level - LowestTableLevel];
+
+    /// <summary>Those of one stage, from <see cref="LowestTableLevel"/> up.</summary>
+    public TranslationCache<PageLevels>[] WalkCaches(bool isFirstStage) => isFirstStage ? _firstStageWalkCaches : _walkCaches;
 
     /// <summary>Whether what the access read is still good to be cached; for the caches of structures, under the lock.</summary>
     public bool MayFill(int slot) => Discard(slot, new FillGuard(in _epoch, InFlight.Began(slot)).IsGood);
@@ -149,7 +153,7 @@ internal sealed class RemappingCaches
     }
 
     /// <summary>PASID-cache invalidation.</summary>
-    public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, VtdPasid pasid)
+    public void InvalidatePasids(PasidGranularity granularity, VtdDomainId domain, Pasid pasid)
     {
         Counts.PasidCacheInvalidations++;
         BeginChange();
@@ -230,7 +234,7 @@ internal sealed class RemappingCaches
     /// Device-TLB invalidation. A device answers it when its accesses by older translations are over; no device, no answer to
     /// wait for.
     /// </summary>
-    public void InvalidateDeviceTlb(ushort source, uint pasid, bool isOfAllPasids, IovaRange range)
+    public void InvalidateDeviceTlb(ushort source, Pasid? pasid, bool isOfAllPasids, IovaRange range)
     {
         BeginChange();
         EndChange();

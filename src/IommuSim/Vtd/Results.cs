@@ -11,27 +11,6 @@ public readonly record struct VtdDomainId(ushort Value)
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"did:0x{Value:x}");
 }
 
-/// <summary>A process address space id: which of a device's address spaces a request is for.</summary>
-/// <param name="Value">0 … 2^20-1.</param>
-public readonly record struct VtdPasid(uint Value) : IComparable<VtdPasid>
-{
-    /// <summary>The largest value: 20 bits.</summary>
-    public const uint Largest = (1 << 20) - 1;
-
-    /// <inheritdoc/>
-    public int CompareTo(VtdPasid other) => Value.CompareTo(other.Value);
-
-    /// <summary><c>pasid:0x1</c>.</summary>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"pasid:0x{Value:x}");
-}
-
-/// <summary>What the PASID prefix of a request says.</summary>
-/// <param name="Pasid">Whose address space.</param>
-/// <param name="Privileged">Privileged mode requested: the request is made with supervisor privilege.</param>
-/// <param name="Execute">Execute requested; it means something for reads only.</param>
-/// <remarks><b>Source.</b> PCI Express Base Specification, PASID TLP Prefix.</remarks>
-public readonly record struct PasidPrefix(VtdPasid Pasid, bool Privileged = false, bool Execute = false);
-
 /// <summary>How a device's addresses are translated.</summary>
 public enum TranslationStage
 {
@@ -62,13 +41,6 @@ public readonly record struct TranslationResult(bool Ok, PhysAddr Address, VtdFa
     internal static TranslationResult Blocked(VtdFaultReason reason) => new(false, default, reason);
 }
 
-/// <summary>What a device's transfer came to.</summary>
-/// <param name="Ok">Whether every byte was transferred.</param>
-/// <param name="BytesDone">How many bytes were, from the first on.</param>
-/// <param name="Reason">Why the transfer was blocked; <see cref="VtdFaultReason.None"/> where the IOMMU let it through but no memory answered.</param>
-/// <param name="FaultAddress">The first address that was not transferred; meaningless if <paramref name="Ok"/>.</param>
-public readonly record struct DmaResult(bool Ok, ulong BytesDone, VtdFaultReason Reason, Iova FaultAddress);
-
 /// <summary>A translation that the IOTLB holds.</summary>
 /// <param name="Domain">The domain it is tagged with.</param>
 /// <param name="Range">The page: 4 KiB, 2 MiB or 1 GiB. Under nested translation it is the smaller of the two stages' pages.</param>
@@ -87,7 +59,7 @@ public readonly record struct IotlbEntry(
     bool Read,
     bool Write,
     VtdFaultReason Fault,
-    VtdPasid? Pasid = null,
+    Pasid? Pasid = null,
     TranslationStage Stage = TranslationStage.SecondStage,
     bool User = true,
     bool Execute = true);
@@ -102,7 +74,7 @@ public readonly record struct IotlbEntry(
 /// <param name="Fault">In caching mode, the fault that is cached instead of a pointer.</param>
 /// <param name="Pasid">The PASID that a first-stage entry is tagged with; null for second-stage entries, which every PASID of the domain shares.</param>
 public readonly record struct WalkCacheEntry(
-    VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault, VtdPasid? Pasid = null);
+    VtdDomainId Domain, IovaRange Range, PhysAddr Table, int Level, VtdFaultReason Fault, Pasid? Pasid = null);
 
 /// <summary>A PASID entry that the PASID cache holds: a pointer to a table that the hardware may still walk.</summary>
 /// <param name="Source">The requester that it is for.</param>
@@ -110,7 +82,7 @@ public readonly record struct WalkCacheEntry(
 /// <param name="Domain">The domain that it names.</param>
 /// <param name="Stage">By which tables it translates: first or second stage, or both.</param>
 /// <param name="Root">Their root. Under nested translation that of the second stage: what the first stage's points at is found through it.</param>
-public readonly record struct PasidCacheEntry(StreamId Source, VtdPasid Pasid, VtdDomainId Domain, TranslationStage Stage, PhysAddr Root);
+public readonly record struct PasidCacheEntry(StreamId Source, Pasid Pasid, VtdDomainId Domain, TranslationStage Stage, PhysAddr Root);
 
 /// <summary>What the unit has done since it was made.</summary>
 public record struct VtdStatistics

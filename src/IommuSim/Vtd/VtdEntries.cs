@@ -73,7 +73,7 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
 /// (execute, memory type), 8 to 10 (8 and 9 are the flags where they are kept), 52 to 61, 63, and bit 7 in a last-level entry.
 /// Reserved here, where device TLBs are not offered: bit 62, and bit 11 but for a leaf where snoop control is offered.
 /// </remarks>
-internal readonly record struct SecondStageEntry(ulong Bits) : IPagingEntry<SecondStageEntry>
+internal readonly record struct SecondStageEntry(ulong Bits) : IVtdPagingEntry<SecondStageEntry>
 {
     private const ulong PageSizeBit = 1UL << 7, SnoopBit = 1UL << 11;
     private const ulong AlwaysReserved = 1UL << 62;

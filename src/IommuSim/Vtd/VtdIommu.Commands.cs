@@ -1,4 +1,5 @@
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using IommuSim.ScalableMode;
 using Platform;
@@ -135,11 +136,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             switch (kind)
             {
                 case DescriptorKind.DeviceTlb:
-                    _caches.InvalidateDeviceTlb(descriptor.Source, VtdTags.NoPasid, isOfAllPasids: false, descriptor.DevicePages);
+                    _caches.InvalidateDeviceTlb(descriptor.Source, pasid: null, isOfAllPasids: false, descriptor.DevicePages);
                     break;
                 case DescriptorKind.PasidDeviceTlb:
                     _caches.InvalidateDeviceTlb(
-                        descriptor.PasidDevice, descriptor.Pasid.Value, descriptor.IsOfAllPasids, descriptor.PasidDevicePages);
+                        descriptor.PasidDevice, descriptor.Pasid, descriptor.IsOfAllPasids, descriptor.PasidDevicePages);
                     break;
                 case DescriptorKind.PageGroupResponse:
                     _caches.Counts.PageGroupResponses++;

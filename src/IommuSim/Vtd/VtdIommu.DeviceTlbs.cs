@@ -1,4 +1,5 @@
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using IommuSim.ScalableMode;
 using Platform;
@@ -10,8 +11,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 {
     private readonly PageRequestQueue _pageRequests = new();
 
-    /// <summary>Whether a page request would find that requests were lost.</summary>
-    internal bool AreRequestsDropped
+    internal override bool AreRequestsDropped
     {
         get
         {
@@ -19,9 +19,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    /// <summary>Puts a device with a TLB behind the unit.</summary>
-    /// <exception cref="ArgumentException">There is one with its requester id.</exception>
-    internal void Connect(DeviceTlb device)
+    internal override bool IsUntranslatedOnly(Iova address) => IsInterruptRange(address.Value);
+
+    internal override void Connect(DeviceTlb device)
     {
         lock (_gate)
         {
@@ -30,23 +30,17 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    internal IReadOnlyList<DeviceTlbLine> LinesOf(DeviceTlb device)
+    internal override IReadOnlyList<DeviceTlbLine> LinesOf(DeviceTlb device)
     {
         lock (_gate) return [.. device.Lines];
     }
 
-    /// <summary>An access that the device translates itself, after asking where it has to.</summary>
-    /// <param name="device">Whose.</param>
-    /// <param name="address">Where the device wants to go.</param>
-    /// <param name="access">Read or write.</param>
-    /// <param name="prefix">The PASID prefix.</param>
-    /// <param name="result">Where it goes, or the reason why not.</param>
-    /// <param name="slot">For <see cref="EndAccess"/>.</param>
-    /// <param name="tag">What the unit knows of the page by, for <see cref="AskForPage"/>.</param>
-    internal AtsOutcome BeginTranslated(
-        DeviceTlb device, Iova address, DeviceAccess access, PasidPrefix? prefix, out TranslationResult result, out int slot, out CacheTag? tag)
+    internal override AtsOutcome BeginTranslated(
+        DeviceTlb device, Iova address, DeviceAccess access, PasidPrefix? prefix, out Passage passage, out CacheTag? tag)
     {
         tag = null;
+        TranslationResult result;
+        int slot;
         ulong translated;
         _steps.At(SimStep.DeviceTlbLookup, address.Value);
         bool isKnown;
@@ -62,7 +56,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             var completion = new TranslationCompletion();
             result = AskForTranslation(device, address, access, prefix, completion, out int asking);
             tag = completion.Tag;
-            if (!result.Ok) return result.Reason.IsRecoverable() ? AtsOutcome.Denied : AtsOutcome.Blocked;
+            if (!result.Ok)
+            {
+                Tell(result, NoSlot, out passage);
+                return result.Reason.IsRecoverable() ? AtsOutcome.Denied : AtsOutcome.Blocked;
+            }
+
             _steps.At(SimStep.DeviceTlbFill, address.Value);
             lock (_gate)
             {
@@ -85,12 +84,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         _steps.At(SimStep.ContextLookup, device.Source.Value);
         result = CheckOrEnd(new(device.Source, new(translated), access, prefix, slot) { Type = RequestType.Translated }, ref slot);
+        Tell(result, slot, out passage);
         return result.Ok ? AtsOutcome.Goes : AtsOutcome.Blocked;
     }
 
-    /// <summary>A page request, on its way to the queue.</summary>
-    /// <returns>The unit's own answer; null if the request is in the queue, or was dropped and is not the last of its group.</returns>
-    internal PageResponseCode? AskForPage(in PageRequest page, CacheTag? tag)
+    internal override PageResponseCode? AskForPage(in PageRequest page, CacheTag? tag)
     {
         int slot = _caches.InFlight.Begin(page.Source, new(AccessPhase.Asking, DeviceAccess.Read, Translator: null, _caches.Epoch));
         try

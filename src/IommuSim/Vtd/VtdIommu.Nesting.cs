@@ -16,7 +16,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         ulong guest = step.Table.Value;
         ulong entry = PageLevels.EntryAddress(step.Table, request.Address.Value, step.Level).Value;
         VtdFaultReason fault = FindPage(request, space, AccessTo(space, step), entry, DeviceAccess.Read, out Leaf page);    // SFS.5 to SFS.7
-        step = step with { Table = new(page.Reach(guest)), Guest = guest };
+        step = step with { Table = new(page.Reach<PageLevels>(guest)), Guest = guest };
         return fault;
     }
 
@@ -28,7 +28,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         GuestAccess access = AccessTo(space, step);
         VtdFaultReason fault = FindPage(request, space, access, entry, DeviceAccess.Write, out Leaf page);
         if (fault == VtdFaultReason.None && (page.Rights & Rights.Read) == 0) fault = space.SecondStageFor(access).Faults.Read;
-        at = new(page.Reach(entry));
+        at = new(page.Reach<PageLevels>(entry));
         return fault;
     }
 
@@ -41,12 +41,12 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         VtdFaultReason denial = Denial(request, space, leaf.Rights);
         if (denial != VtdFaultReason.None) return denial;
-        ulong guest = leaf.Reach(request.Address.Value);
+        ulong guest = leaf.Reach<PageLevels>(request.Address.Value);
         VtdFaultReason fault = FindPage(request, space, GuestAccess.Page, guest, request.Access, out Leaf page);    // SGN.5 to SGN.7
         int level = Math.Min(leaf.Level, page.Level);
         leaf = new(
             level,
-            new(page.Reach(guest) & ~PageLevels.PageMask(level)),
+            new(page.Reach<PageLevels>(guest) & ~PageLevels.PageMask(level)),
             leaf.Rights & page.Rights,
             leaf.IsDirty && (page.IsDirty || !space.SecondKeepsFlags));
         return fault;

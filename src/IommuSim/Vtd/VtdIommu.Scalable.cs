@@ -12,7 +12,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// </remarks>
     private TranslationResult TranslateScalable(in Request arrived, in ScalableContextEntry context, ref bool isSilenced)
     {
-        VtdPasid pasid = context.RidPasid;
+        Pasid pasid = context.RidPasid;
         bool privileged = context.RidPrivilege;
         if (arrived.Prefix is { } prefix)
         {
@@ -33,7 +33,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         return TranslateWith(request, found.Entry.ToAddressSpace(pasid));
     }
 
-    private CachedPasid FindPasid(in Request request, PhysAddr directory, VtdPasid pasid)
+    private CachedPasid FindPasid(in Request request, PhysAddr directory, Pasid pasid)
     {
         _steps.At(SimStep.PasidLookup, pasid.Value);
         if (_caches.Pasids.TryFind(request.Source, pasid, out CachedPasid known))

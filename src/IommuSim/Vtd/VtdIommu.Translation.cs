@@ -1,4 +1,6 @@
+using System.Runtime.CompilerServices;
 using IommuSim.DeviceSide;
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using IommuSim.ScalableMode;
 using Platform;
@@ -8,6 +10,7 @@ namespace IommuSim;
 public sealed partial class VtdIommu<TMemory, TSteps>
 {
     private const int NoSlot = -1;
+    private const uint MaxSource = 0xFFFF;
 
     /// <summary>Translates one address for one access of a device, through all caches; a blocked request is recorded.</summary>
     /// <param name="source">The requester id, 0 … 0xFFFF.</param>
@@ -30,7 +33,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <exception cref="ArgumentOutOfRangeException">The requester id has more than 16 bits, or the PASID more than 20.</exception>
     public TranslationResult Translate(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix)
     {
-        TranslationResult result = BeginAccess(source, address, access, prefix, out int slot);
+        ref InFlightAccesses.Cell cell = ref FindHit(source, address, access, prefix, out ulong reached, out int slot, out LookedUp lookedUp);
+        if (!Unsafe.IsNullRef(ref cell))
+        {
+            cell.End();
+            LetGoIfHeld();
+            return TranslationResult.At(reached);
+        }
+
+        TranslationResult result = GoOnWithout(source, address, access, prefix, lookedUp, ref slot);
         if (slot != NoSlot) EndAccess(slot);
         return result;
     }
@@ -41,48 +52,109 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// translated like any other.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Handling Requests to Interrupt Address Range.</remarks>
-    internal static bool IsInterruptRange(ulong address) => address >> 20 == 0xFEE;
+    private static bool IsInterruptRange(ulong address) => address >> 20 == 0xFEE;
+
+    internal override bool TryBegin(StreamId source, Iova address, DeviceAccess access, in PasidPrefix? prefix, out Passage passage)
+    {
+        TranslationResult result = BeginAccess(source, address, access, prefix, out int slot);
+        Tell(result, slot, out passage);
+        passage.IsInterrupt = access == DeviceAccess.Write && IsInterruptRange(address.Value) && prefix is null;
+        return result.Ok;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Tell(in TranslationResult result, int slot, out Passage passage)
+    {
+        passage.Address = result.Address;
+        passage.Slot = slot;
+        passage.Fault = result.Reason.ToCode();
+        passage.IsInterrupt = false;
+    }
 
     /// <summary>
     /// Translates, and if the access may go on leaves it in flight: <paramref name="slot"/> then goes to
     /// <see cref="EndAccess"/> when the bytes have been moved. Otherwise it is negative.
     /// </summary>
-    internal TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, PasidPrefix? prefix, out int slot)
+    // By itself: inlined, it leaves its callers no room for the rest of what they do.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private TranslationResult BeginAccess(StreamId source, Iova address, DeviceAccess access, in PasidPrefix? prefix, out int slot)
+    {
+        ref InFlightAccesses.Cell cell = ref FindHit(source, address, access, prefix, out ulong reached, out slot, out LookedUp lookedUp);
+        if (Unsafe.IsNullRef(ref cell)) return GoOnWithout(source, address, access, prefix, lookedUp, ref slot);
+        cell.Translated();
+        return TranslationResult.At(reached);
+    }
+
+    /// <summary>An access begins. What nearly every one is has then a translation that the IOTLB knows.</summary>
+    /// <returns>The access; a null reference if it is anything out of the ordinary, which is looked at once more then, and dealt with.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private ref InFlightAccesses.Cell FindHit(
+        StreamId source, Iova address, DeviceAccess access, in PasidPrefix? prefix, out ulong reached, out int slot, out LookedUp lookedUp)
     {
         CheckRequester(source, prefix);
         _steps.At(SimStep.ContextLookup, source.Value);
         // In flight first, then the look: a change of what is looked at comes before the look, or waits for the access.
         ref InFlightAccesses.Cell cell = ref _caches.InFlight.Begin(source, new(AccessPhase.Translating, access, Translator: null, _caches.Epoch), out slot);
-        var lookedUp = LookedUp.No;
-        if (_settings.IsPlain && prefix is null && _caches.Contexts.TryFindPlain(source, out PlainTables tables)
-            && (address.Value & tables.Beyond) == 0 && !IsInterruptRange(address.Value))
+        lookedUp = LookedUp.No;
+        reached = 0;
+        if (!_settings.IsPlain || prefix is not null || !_caches.Contexts.TryFindPlain(source, out PlainTables tables)
+            || (address.Value & tables.Beyond) != 0 || IsInterruptRange(address.Value)) return ref Unsafe.NullRef<InFlightAccesses.Cell>();
+        _steps.At(SimStep.IotlbLookup, address.Value);
+        Rights needed = access == DeviceAccess.Write ? Rights.Write : Rights.Read;
+        Reach reach = _caches.Iotlb.TryReach(tables.Tag, address.Value, needed, out reached);
+        if (reach != Reach.Goes || IsInterruptRange(reached))
         {
-            // What nearly every access is. Anything out of the ordinary is found once more, and then dealt with, below.
-            _steps.At(SimStep.IotlbLookup, address.Value);
-            Rights needed = access == DeviceAccess.Write ? Rights.Write : Rights.Read;
-            Reach reach = _caches.Iotlb.TryReach(tables.Tag, address.Value, needed, out ulong reached);
-            if (reach == Reach.Goes && !IsInterruptRange(reached))
-            {
-                unchecked
-                {
-                    cell.Counts.PlainHits++;
-                }
-
-                cell.Translated();
-                return TranslationResult.At(reached);
-            }
-
             lookedUp = reach == Reach.Absent ? LookedUp.Absent : LookedUp.There;
+            return ref Unsafe.NullRef<InFlightAccesses.Cell>();
         }
 
-        cell.Counts.Translations++;
+        unchecked
+        {
+            cell.Counts.PlainHits++;
+        }
+
+        return ref cell;
+    }
+
+    /// <summary>An access goes on that the IOTLB did not just let through.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private TranslationResult GoOnWithout(StreamId source, Iova address, DeviceAccess access, in PasidPrefix? prefix, LookedUp lookedUp, ref int slot)
+    {
+        _caches.InFlight.CountsOf(slot).Translations++;
+        // What is not there is walked for at once.
+        if (lookedUp == LookedUp.Absent && _settings.IsPlain && _caches.Contexts.TryFindRoot(source, address, out PlainRoot root))
+            return WalkOrEnd(source, address, access, root, ref slot);
         return CheckOrEnd(new(source, address, access, prefix, slot) { LookedUp = lookedUp }, ref slot);
     }
 
-    private static void CheckRequester(StreamId source, PasidPrefix? prefix)
+    /// <summary>Walks for a request that is in flight, by the tables of a context entry of legacy mode; one that does not go on is over.</summary>
+    private TranslationResult WalkOrEnd(StreamId source, Iova address, DeviceAccess access, in PlainRoot root, ref int slot)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, 0xFFFFu, nameof(source));
-        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, VtdPasid.Largest, nameof(prefix));
+        bool goesOn = false;
+        try
+        {
+            _caches.InFlight.CountsOf(slot).Walks++;
+            var request = new Request(source, address, access, null, slot);
+            var space = new AddressSpace(TranslationStage.SecondStage, root.Table, root.Levels, root.Domain, Pasid: null);
+            TranslationResult result = Walk<SecondStageEntry>(request, space);
+            goesOn = result.Ok;
+            if (!goesOn) RecordFault(request, result.Reason, root.FaultProcessingDisabled);
+            return result;
+        }
+        finally
+        {
+            if (!goesOn)
+            {
+                EndAccess(slot);
+                slot = NoSlot;
+            }
+        }
+    }
+
+    private static void CheckRequester(StreamId source, in PasidPrefix? prefix)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(source.Value, MaxSource, nameof(source));
+        if (prefix is { } present) ArgumentOutOfRangeException.ThrowIfGreaterThan(present.Pasid.Value, Pasid.Largest, nameof(prefix));
     }
 
     /// <summary>Looks at a request that is in flight; one that does not go on is over.</summary>
@@ -123,9 +195,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     }
 
     /// <summary>The access is over. If a wait descriptor stood still for it, the queue goes on.</summary>
-    internal void EndAccess(int slot)
+    internal override void EndAccess(int slot)
     {
         _caches.InFlight.End(slot);
+        LetGoIfHeld();
+    }
+
+    private void LetGoIfHeld()
+    {
         // Seen unset, though a wait begins to stand still just now: that one looks again, and sees that the access is over.
         if (_waitHeld) LetGo();
     }
@@ -239,7 +316,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         bool permitsWrite = Denial(request with { Access = DeviceAccess.Write }, space, line.Rights) == VtdFaultReason.None;
         Request reads = request with { Access = DeviceAccess.Read };
         request.Completion!.Line = new(
-            request.Prefix?.Pasid.Value ?? VtdTags.NoPasid,
+            request.Prefix?.Pasid,
             request.Prefix is { Privileged: true },
             new(new(request.Address.Value & ~mask), new(request.Address.Value | mask)),
             address & ~mask,

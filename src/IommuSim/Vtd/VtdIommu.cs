@@ -23,7 +23,7 @@ namespace IommuSim;
 /// </remarks>
 /// <typeparam name="TMemory">Where tables, queue and device buffers are.</typeparam>
 /// <typeparam name="TSteps">The interleaving seam.</typeparam>
-public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
+public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio
     where TMemory : struct, IPhysicalMemory
     where TSteps : struct, ISteps
 {
@@ -117,7 +117,9 @@ public sealed partial class VtdIommu<TMemory, TSteps> : IMmio
         }
     }
 
-    internal TSteps Steps => _steps;
+    internal override TSteps Steps => _steps;
+
+    internal override uint LargestSource => MaxSource;
 
     private static IotlbEntry ToEntry(in CacheLine line) => new(
         VtdTags.DomainOf(line.Tag),

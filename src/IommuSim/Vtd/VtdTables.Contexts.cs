@@ -43,7 +43,7 @@ public static partial class VtdTables
         TMemory memory,
         PhysAddr rootTable,
         StreamId source,
-        VtdPasid? pasid,
+        Pasid? pasid,
         out DecodedTranslation translation,
         VtdOptions? options = null)
         where TMemory : struct, IPhysicalMemory
@@ -109,7 +109,7 @@ public static partial class VtdTables
         }
     }
 
-    private static DecodedPasid Decode<TMemory>(TMemory memory, VtdOptions options, PhysAddr directory, VtdPasid pasid)
+    private static DecodedPasid Decode<TMemory>(TMemory memory, VtdOptions options, PhysAddr directory, Pasid pasid)
         where TMemory : struct, IPhysicalMemory
     {
         CachedPasid found = ScalableStructures.ReadPasid(memory, default(NoSteps), options, directory, pasid);

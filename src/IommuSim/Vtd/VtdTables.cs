@@ -47,7 +47,7 @@ public readonly record struct DecodedTranslation(
     PhysAddr Root,
     int Levels,
     VtdDomainId Domain,
-    VtdPasid? Pasid,
+    Pasid? Pasid,
     bool KeepsFlags,
     bool WriteProtected,
     bool Supervisor,
@@ -59,7 +59,7 @@ public readonly record struct DecodedTranslation(
 /// <param name="Pasid">The PASID; for a directory entry that the hardware would refuse, the first of its 64.</param>
 /// <param name="Reason">The fault that every request with the PASID gets; <see cref="VtdFaultReason.None"/> if there is none.</param>
 /// <param name="Translation">How it is translated; default if <paramref name="Reason"/> says that it is not.</param>
-public readonly record struct DecodedPasid(VtdPasid Pasid, VtdFaultReason Reason, DecodedTranslation Translation);
+public readonly record struct DecodedPasid(Pasid Pasid, VtdFaultReason Reason, DecodedTranslation Translation);
 
 /// <summary>
 /// Decodes tables in memory as the hardware would read them now, with no cache in between: for oracles and audits.
@@ -179,7 +179,7 @@ public static partial class VtdTables
 
     private static Found Decode<TEntry>(
         TEntry entry, in Table table, ulong first, PhysAddr at, VtdOptions options, WalkFaults faults, out bool isPresent)
-        where TEntry : struct, IPagingEntry<TEntry>
+        where TEntry : struct, IVtdPagingEntry<TEntry>
     {
         isPresent = entry.IsPresent;
         return new(table, first, at, entry.HasReserved(table.Level, options) ? faults.Reserved : VtdFaultReason.None)

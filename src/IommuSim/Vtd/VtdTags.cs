@@ -1,4 +1,5 @@
 using IommuSim.Machinery;
+using Platform;
 
 namespace IommuSim;
 
@@ -17,7 +18,7 @@ internal static class VtdTags
     public static VtdDomainId DomainOf(CacheTag tag) => new((ushort)(tag.Value & DomainMask));
 
     /// <summary>The PASID; null where none is part of the tag.</summary>
-    public static VtdPasid? PasidOf(CacheTag tag) => (uint)(tag.Value >> PasidShift) is var pasid && pasid == NoPasid ? null : new(pasid);
+    public static Pasid? PasidOf(CacheTag tag) => (uint)(tag.Value >> PasidShift) is var pasid && pasid == NoPasid ? null : new(pasid);
 
     /// <summary>The lines of a domain, whatever the PASID.</summary>
     public static LineFilter OfDomain(VtdDomainId domain) => new(new(domain.Value), DomainMask);

@@ -15,13 +15,13 @@ public sealed class BusMasterTests
         vtd.SetPage(2, FrameA | ReadWrite);
         byte[] sent = new byte[0x1700];
         new Random(1).NextBytes(sent);
-        Assert.Equal(new DmaResult(true, 0x1700, VtdFaultReason.None, default), vtd.Master.Write(new(0x1800), sent));
+        Assert.Equal(new DmaResult(true, 0x1700, default, default), vtd.Master.Write(new(0x1800), sent));
         byte[] there = new byte[0x1700];
         vtd.Memory.Read(new(FrameB + 0x800), there.AsSpan(0, 0x800));
         vtd.Memory.Read(new(FrameA), there.AsSpan(0x800));
         Assert.Equal(sent, there);
         byte[] received = new byte[0x1700];
-        Assert.Equal(new DmaResult(true, 0x1700, VtdFaultReason.None, default), vtd.Master.Read(new(0x1800), received));
+        Assert.Equal(new DmaResult(true, 0x1700, default, default), vtd.Master.Read(new(0x1800), received));
         Assert.Equal(sent, received);
         Assert.Equal(4, vtd.Iommu.Statistics.Translations);
     }
@@ -33,7 +33,7 @@ public sealed class BusMasterTests
         vtd.SetPage(1, FrameA | ReadWrite);
         vtd.SetPage(2, FrameB | 1);
         DmaResult result = vtd.Master.Write(new(0x1FF0), new byte[0x20]);
-        Assert.Equal(new DmaResult(false, 0x10, VtdFaultReason.Write, new Iova(0x2000)), result);
+        Assert.Equal(new DmaResult(false, 0x10, VtdFaultReason.Write.ToCode(), new Iova(0x2000)), result);
         Assert.Equal(0xBBu, vtd.Memory.Read32(new(FrameB)) & 0xFF);
         Assert.Equal(0x2000UL, vtd.Iommu.Read64(Frcd));
     }
@@ -43,7 +43,7 @@ public sealed class BusMasterTests
     {
         using var vtd = new RawVtd();
         vtd.SetPage(1, MemoryBytes | ReadWrite);
-        var failed = new DmaResult(false, 0, VtdFaultReason.None, new Iova(0x1000));
+        var failed = new DmaResult(false, 0, default, new Iova(0x1000));
         Assert.Equal(failed, vtd.Master.Write(new(0x1000), [1]));
         Assert.Equal(failed, vtd.Master.Read(new(0x1000), new byte[1]));
         Assert.Equal(0u, vtd.Iommu.Read32(Fsts));
@@ -53,7 +53,7 @@ public sealed class BusMasterTests
     public void Nothing_is_transferred_by_a_transfer_of_no_bytes()
     {
         using var vtd = new RawVtd();
-        Assert.Equal(new DmaResult(true, 0, VtdFaultReason.None, default), vtd.Master.Read(new(0x1000), []));
+        Assert.Equal(new DmaResult(true, 0, default, default), vtd.Master.Read(new(0x1000), []));
         Assert.Equal(0, vtd.Iommu.Statistics.Translations);
     }
 
@@ -62,7 +62,7 @@ public sealed class BusMasterTests
     {
         using var vtd = new RawVtd();
         DmaResult result = vtd.Master.Read(new(ulong.MaxValue - 3), new byte[16]);
-        Assert.Equal(new DmaResult(false, 0, VtdFaultReason.AddressBeyondMgaw, new Iova(ulong.MaxValue - 3)), result);
+        Assert.Equal(new DmaResult(false, 0, VtdFaultReason.AddressBeyondMgaw.ToCode(), new Iova(ulong.MaxValue - 3)), result);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ public sealed class DirectDeviceTests
         var device = new DirectDevice<Ram, NoSteps>(ram.Port);
         byte[] sent = [.. Enumerable.Range(0, 5000).Select(static i => unchecked((byte)(i * 7)))];
         DmaResult written = device.Write(new(0x10800), sent);
-        Assert.Equal(new(true, 5000, VtdFaultReason.None, default), written);
+        Assert.Equal(new(true, 5000, default, default), written);
         byte[] there = new byte[5000];
         ram.Port.Read(new(0x10800), there);
         Assert.Equal(sent, there);
@@ -29,10 +29,10 @@ public sealed class DirectDeviceTests
         var device = new DirectDevice<Ram, NoSteps>(ram.Port);
         byte[] bytes = new byte[3 * 4096];
         bytes.AsSpan().Fill(0x5A);
-        Assert.Equal(new(false, 4096, VtdFaultReason.None, new(0x12000)), device.Write(new(0x11000), bytes));
+        Assert.Equal(new(false, 4096, default, new(0x12000)), device.Write(new(0x11000), bytes));
         Assert.Equal(0x5A5A5A5Au, ram.Port.Read32(new(0x11ffc)));
-        Assert.Equal(new(false, 0, VtdFaultReason.None, new(0xfff8)), device.Read(new(0xfff8), bytes));
-        Assert.Equal(new(false, 0, VtdFaultReason.None, new(ulong.MaxValue)), device.Read(new(ulong.MaxValue), bytes));
+        Assert.Equal(new(false, 0, default, new(0xfff8)), device.Read(new(0xfff8), bytes));
+        Assert.Equal(new(false, 0, default, new(ulong.MaxValue)), device.Read(new(ulong.MaxValue), bytes));
         Assert.True(device.Read(new(0x9999_0000), []).Ok);
     }
 

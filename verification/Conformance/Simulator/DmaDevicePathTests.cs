@@ -48,7 +48,7 @@ public sealed class DmaDevicePathTests
         var engine = new ScatterGatherEngine<Ram, Hook>(vtd.Master);
         DmaElement[] list = [new(new(0x1000), 2), new(new(0x1FFE), 4), new(new(0x1000), 2)];
         byte[] destination = [9, 9, 9, 9, 9, 9, 9, 9];
-        Assert.Equal(new(1, new(false, 4, VtdFaultReason.Read, new(0x2000))), engine.Gather(list, destination));
+        Assert.Equal(new(1, new(false, 4, VtdFaultReason.Read.ToCode(), new(0x2000))), engine.Gather(list, destination));
         Assert.Equal([0xAA, 0, 0, 0, 9, 9, 9, 9], destination);
     }
 
@@ -134,10 +134,10 @@ public sealed class DmaDevicePathTests
         using var ram = new RamBlock(PhysRange.FromLength(new(0xFFFF_FFFF_FFFF_F000), 4096));
         var device = new DirectDevice<Ram, NoSteps>(ram.Port);
         var first = new PhysAddr(ulong.MaxValue - 3);
-        Assert.Equal(new(false, 4, VtdFaultReason.None, new(0)), device.Write(first, [1, 2, 3, 4, 5, 6, 7, 8]));
+        Assert.Equal(new(false, 4, default, new(0)), device.Write(first, [1, 2, 3, 4, 5, 6, 7, 8]));
         Assert.Equal(0x0403_0201u, ram.Port.Read32(first));
         byte[] back = new byte[8];
-        Assert.Equal(new(false, 4, VtdFaultReason.None, new(0)), device.Read(first, back));
+        Assert.Equal(new(false, 4, default, new(0)), device.Read(first, back));
         Assert.Equal([1, 2, 3, 4, 0, 0, 0, 0], back);
     }
 }

@@ -39,7 +39,7 @@ public sealed class DmaDeviceTests
         vtd.SetPage(2, FrameA | ReadWrite);
         var engine = new ScatterGatherEngine<Ram, Hook>(vtd.Master);
         DmaElement[] list = [new(new(0x2100), 3), new(new(0x1FFE), 4), new(new(0x1100), 0), new(new(0x1200), 2)];
-        Assert.Equal(new(4, new(true, 9, VtdFaultReason.None, default)), engine.Scatter(list, [1, 2, 3, 4, 5, 6, 7, 8, 9]));
+        Assert.Equal(new(4, new(true, 9, default, default)), engine.Scatter(list, [1, 2, 3, 4, 5, 6, 7, 8, 9]));
         byte[] there = new byte[9];
         vtd.Memory.Read(new(FrameA + 0x100), there.AsSpan(0, 3));
         vtd.Memory.Read(new(FrameB + 0xFFE), there.AsSpan(3, 2));
@@ -61,7 +61,7 @@ public sealed class DmaDeviceTests
         vtd.SetPage(2, FrameB | 1);
         var engine = new ScatterGatherEngine<Ram, Hook>(vtd.Master);
         DmaElement[] list = [new(new(0x1000), 2), new(new(0x1FFE), 4), new(new(0x1008), 2)];
-        Assert.Equal(new(1, new(false, 4, VtdFaultReason.Write, new(0x2000))), engine.Scatter(list, [1, 2, 3, 4, 5, 6, 7, 8]));
+        Assert.Equal(new(1, new(false, 4, VtdFaultReason.Write.ToCode(), new(0x2000))), engine.Scatter(list, [1, 2, 3, 4, 5, 6, 7, 8]));
         Assert.Equal(0u, vtd.Memory.Read32(new(FrameA + 8)));
         Assert.Equal((1L, 0x2000UL), (vtd.Iommu.Statistics.Faults, vtd.Iommu.Read64(Frcd)));
         Assert.True(engine.Gather(list, new byte[8]).Ok);

@@ -293,7 +293,7 @@ public sealed class NestedTests
     public void The_decoder_tells_both_roots()
     {
         using var vtd = new RawNested();
-        VtdFaultReason reason = VtdTables.FindTranslation(vtd.Vtd.Memory, new(Root | 1 << 10), Device, new VtdPasid(GuestPasid), out DecodedTranslation found, All);
+        VtdFaultReason reason = VtdTables.FindTranslation(vtd.Vtd.Memory, new(Root | 1 << 10), Device, new Pasid(GuestPasid), out DecodedTranslation found, All);
         Assert.Equal(VtdFaultReason.None, reason);
         Assert.Equal((TranslationStage.Nested, new PhysAddr(Guest4), 4), (found.Stage, found.Root, found.Levels));
         Assert.Equal((new PhysAddr(Nest4), 4, false), (found.SecondStageRoot, found.SecondStageLevels, found.SecondStageKeepsFlags));

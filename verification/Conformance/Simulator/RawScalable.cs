@@ -32,7 +32,7 @@ internal sealed class RawScalable : IDisposable
     /// <summary>00:04.0, and 00:1f.7 in the upper half.</summary>
     public static readonly StreamId Device = new(0x20), UpperDevice = new(0xFF);
 
-    public static readonly VtdPasid RidPasid = new(1), FirstPasid = new(2);
+    public static readonly Pasid RidPasid = new(1), FirstPasid = new(2);
 
     public static readonly VtdOptions NoCaches = VtdOptions.Scalable with
     {

@@ -92,7 +92,7 @@ public sealed class ScalableCacheTests
         Assert.Equal("", Gone(vtd));
         vtd.InvalidatePasidIotlb(FirstDomain, 2);
         Assert.DoesNotContain(vtd.Iommu.WalkCache, entry => entry.Pasid == FirstPasid);
-        Assert.Contains(vtd.Iommu.WalkCache, entry => entry.Pasid == new VtdPasid(3));
+        Assert.Contains(vtd.Iommu.WalkCache, entry => entry.Pasid == new Pasid(3));
         Assert.Equal(AllOf2, Gone(vtd));
     }
 

@@ -22,7 +22,7 @@ public sealed class ScalableDecoderTests(ITestOutputHelper output)
             vtd.Write(Victim(random), Word(random));
             uint? pasid = AnyPasid(random);
             VtdFaultReason decoded = VtdTables.FindTranslation(
-                vtd.Memory, new(Root | 1 << 10), Device, pasid is { } value ? new VtdPasid(value) : null, out DecodedTranslation translation, NoCaches);
+                vtd.Memory, new(Root | 1 << 10), Device, pasid is { } value ? new Pasid(value) : null, out DecodedTranslation translation, NoCaches);
             TranslationResult result = vtd.Go(0x1000, pasid: pasid);
             if (decoded != VtdFaultReason.None)
             {

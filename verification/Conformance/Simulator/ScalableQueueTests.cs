@@ -235,9 +235,9 @@ public sealed class ScalableQueueTests
         vtd.SetFirst(2, FrameA | Pu);
         var device = new BusMaster<Ram, Hook>(vtd.Iommu, vtd.Memory, Device);
         var prefix = new PasidPrefix(FirstPasid);
-        Assert.Equal(new DmaResult(true, 4, VtdFaultReason.None, default), device.Write(new(0x1FFC), [1, 2, 3, 4], prefix));
+        Assert.Equal(new DmaResult(true, 4, default, default), device.Write(new(0x1FFC), [1, 2, 3, 4], prefix));
         Assert.Equal(0x04030201u, vtd.Memory.Read32(new(FrameB + 0xFFC)));
-        Assert.Equal(new DmaResult(false, 4, VtdFaultReason.ScalableWrite, new Iova(0x2000)), device.Write(new(0x1FFC), [1, 2, 3, 4, 5], prefix));
+        Assert.Equal(new DmaResult(false, 4, VtdFaultReason.ScalableWrite.ToCode(), new Iova(0x2000)), device.Write(new(0x1FFC), [1, 2, 3, 4, 5], prefix));
         vtd.Memory.Write32(new(FrameA), 0x0A0B0C0D);
         byte[] seen = new byte[8];
         Assert.True(device.Read(new(0x1FFC), seen, prefix).Ok);

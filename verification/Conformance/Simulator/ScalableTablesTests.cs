@@ -13,7 +13,7 @@ public sealed class ScalableTablesTests
     private static (VtdFaultReason Reason, DecodedTranslation Translation) Find(RawScalable vtd, uint? pasid, StreamId? source = null, ulong mode = 1)
     {
         VtdFaultReason reason = VtdTables.FindTranslation(
-            vtd.Memory, new(Root | mode << 10), source ?? Device, pasid is { } value ? new VtdPasid(value) : null, out DecodedTranslation found, Options);
+            vtd.Memory, new(Root | mode << 10), source ?? Device, pasid is { } value ? new Pasid(value) : null, out DecodedTranslation found, Options);
         return (reason, found);
     }
 
@@ -26,9 +26,9 @@ public sealed class ScalableTablesTests
         vtd.SetPasid(5, 1 | 2 << 6 | 1 << 2 | Second3 | 1 << 9, 11 | Snoop, 0);
         Assert.Equal(new(TranslationStage.SecondStage, new(Second4), 4, new(7), RidPasid, false, false, false), Find(vtd, null).Translation);
         Assert.Equal(new(TranslationStage.FirstStage, new(First4), 4, new(8), FirstPasid, true, false, true), Find(vtd, 2).Translation);
-        Assert.Equal(new(TranslationStage.FirstStage, new(First5), 5, new(9), new VtdPasid(3), true, true, false), Find(vtd, 3).Translation);
+        Assert.Equal(new(TranslationStage.FirstStage, new(First5), 5, new(9), new Pasid(3), true, true, false), Find(vtd, 3).Translation);
         Assert.Equal((TranslationStage.PassThrough, true), (Find(vtd, 4).Translation.Stage, Find(vtd, 4).Translation.Supervisor));
-        Assert.Equal(new(TranslationStage.SecondStage, new(Second3), 3, new(11), new VtdPasid(5), true, false, false), Find(vtd, 5).Translation);
+        Assert.Equal(new(TranslationStage.SecondStage, new(Second3), 3, new(11), new Pasid(5), true, false, false), Find(vtd, 5).Translation);
         vtd.Set(Context + 0x20 * 16, Second4 | 1, 2 | SecondDomain << 8);
         Assert.Equal(new(TranslationStage.SecondStage, new(Second4), 4, new(7), null, false, false, false), Find(vtd, null, mode: 0).Translation);
     }

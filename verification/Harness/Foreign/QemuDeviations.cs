@@ -19,8 +19,11 @@ public enum DeviationKind
 /// <param name="Kind">Whose fault it is.</param>
 public sealed record QemuDeviation(string Name, string Section, DeviationKind Kind)
 {
-    /// <summary>The first version that does not deviate so: 10, which was looked at; otherwise it is not known to be mended.</summary>
+    /// <summary>The first major version of QEMU that does as the specification says: 10, which was looked at; otherwise it is not known to be mended.</summary>
     public int MendedIn { get; init; } = int.MaxValue;
+
+    /// <summary>The first major version of QEMU that does something else, which is not what the specification says either.</summary>
+    public int ChangedIn { get; init; } = int.MaxValue;
 }
 
 /// <summary>What was seen of an access on QEMU.</summary>
@@ -85,7 +88,7 @@ public static class QemuDeviations
 
     /// <summary>Types 3, 4, 6 and 7.</summary>
     public static QemuDeviation UnofferedType { get; } =
-        new("Descriptors of types that the unit does not offer, or not in its mode, are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake) { MendedIn = 10 };
+        new("Descriptors of types that the unit does not offer, or not in its mode, are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake) { ChangedIn = 10 };
 
     /// <summary>Of 256 bits.</summary>
     public static QemuDeviation UpperHalf { get; } =
@@ -97,7 +100,7 @@ public static class QemuDeviations
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation OnePasidReason { get; } =
-        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake) { MendedIn = 10 };
+        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake) { ChangedIn = 10 };
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation PasidReserved { get; } =

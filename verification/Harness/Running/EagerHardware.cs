@@ -1,6 +1,5 @@
 using Harness.Passing;
 using IommuSim;
-using IommuSim.DeviceSide;
 using Platform;
 
 namespace Harness.Running;

@@ -34,7 +34,7 @@ public static class Hardware
 
         void Add(uint? pasid)
         {
-            VtdPasid? given = pasid is { } value ? new(value) : null;
+            Pasid? given = pasid is { } value ? new(value) : null;
             if (VtdTables.FindTranslation(memory, new(root), id, given, out DecodedTranslation found, subject.Options) == VtdFaultReason.None) spaces.Add(new(pasid, found));
         }
     }

@@ -4,18 +4,26 @@ using Mono.Cecil.Cil;
 namespace Properties.House;
 
 /// <summary>
-/// The simulator's machinery is for any interface, and VT-d and the processors' cores are its tenants: what it is made of knows no
-/// tenant, and no tenant another. Read from the compiled assembly.
+/// The simulator's machinery is for any interface, and so are its devices: what they are made of knows none. VT-d and the processors'
+/// cores are tenants of the machinery, and neither knows the other. Read from the compiled assembly.
 /// </summary>
 [Trait("Category", "House")]
 public sealed class MachineryRules
 {
-    private const string Room = "IommuSim", Machinery = "IommuSim.Machinery", Cores = "IommuSim.Cpu";
+    private const string Room = "IommuSim", Machinery = "IommuSim.Machinery", Devices = "IommuSim.Devices", Cores = "IommuSim.Cpu";
 
     /// <summary>What the machinery gives to users stands in the namespace of the room.</summary>
     private static readonly string[] Shown =
     [
         "CacheReplacement", "DeviceAccess", "ISteps", "NoSteps", "NonCoherentMemory`1", "NonCoherentPort`1", "SimStep",
+    ];
+
+    /// <summary>So does what there is of devices.</summary>
+    private static readonly string[] ShownDevices =
+    [
+        "AccessOutcome", "AtsDevice`2", "AtsDeviceOptions", "AtsUnit`1", "BusMaster`2", "DeviceTlbEntry", "DirectDevice`2", "DmaElement", "DmaQueue`2",
+        "DmaRequest", "DmaResult", "DmaTransfer", "FaultCode", "MisbehavingDevice`2", "PasidPrefix", "RemappingUnit`1", "ScatterGatherEngine`2",
+        "ScatterGatherResult", "WildAccesses",
     ];
 
     [Fact]
@@ -25,11 +33,62 @@ public sealed class MachineryRules
     public void The_cores_know_the_machinery_and_themselves() => Assert.Empty(Foreign(IsOfCores, type => IsOfMachinery(type) || IsOfCores(type)));
 
     [Fact]
+    public void The_devices_know_the_machinery_and_themselves() => Assert.Empty(Foreign(IsOfDevices, type => IsOfMachinery(type) || IsOfDevices(type)));
+
+    [Fact]
+    public void What_stands_in_a_folder_is_what_the_rules_look_at()
+    {
+        (string Folder, Func<TypeReference, bool> IsOf)[] rooms = [("Machinery", IsOfMachinery), ("Devices", IsOfDevices), ("Cpu", IsOfCores)];
+        using var module = ModuleDefinition.ReadModule(typeof(IommuSim.VtdTables).Assembly.Location, new() { ReadSymbols = true });
+        (TypeDefinition Type, string[] Path)[] types =
+        [
+            .. from type in module.GetTypes()
+               from method in type.Methods
+               where method.DebugInformation.HasSequencePoints
+               select (type, method.DebugInformation.SequencePoints[0].Document.Url.Split('/', '\\')),
+        ];
+        foreach ((string folder, Func<TypeReference, bool> isOf) in rooms)
+        {
+            bool IsIn(string[] path) => path.SkipWhile(part => part != Room).Contains(folder);
+            Assert.Contains(types, each => IsIn(each.Path));
+            Assert.Empty(types.Where(each => IsIn(each.Path) != isOf(Outermost(each.Type))).Select(each => $"{folder}: {each.Type.FullName}").Distinct());
+        }
+    }
+
+    [Fact]
     public void Both_use_the_same_caches()
     {
         string[] used = [.. Foreign(type => !IsOfMachinery(type), type => type.Name != "TranslationCache`1").Select(line => line.Split(' ')[0]).Distinct()];
         Assert.Contains("IommuSim.Cpu.CpuCore`2", used);
         Assert.Contains("IommuSim.RemappingCaches", used);
+    }
+
+    /// <summary>
+    /// Who decodes a paging entry that was read: the walk, and the decoder that shows tables to users. A third would be a walk of its own.
+    /// </summary>
+    [Fact]
+    public void The_walk_is_written_once()
+    {
+        using var module = ModuleDefinition.ReadModule(typeof(IommuSim.VtdTables).Assembly.Location);
+        string[] formats = [.. module.GetTypes().Where(IsFormat).Select(type => type.FullName)];
+        string[] decoders =
+        [
+            .. from type in module.GetTypes()
+               where !formats.Contains(type.FullName)
+               from method in type.Methods
+               where method.HasBody
+               from instruction in method.Body.Instructions
+               where instruction.Operand is MethodReference { Name: "From" or ".ctor" } made
+                   && (formats.Contains(made.DeclaringType.FullName) || IsEntry(made.DeclaringType))
+               group type by Outermost(type).FullName into types
+               orderby types.Key
+               select types.Key,
+        ];
+        Assert.Equal(["IommuSim.Cpu.CpuPagingEntry", "IommuSim.ScalableMode.FirstStageEntry", "IommuSim.SecondStageEntry"], formats.Order());
+        Assert.Equal(["IommuSim.Machinery.TableWalk`3", "IommuSim.VtdTables"], decoders);
+
+        static bool IsEntry(TypeReference type) => type.GetElementType().Name == "IPagingEntry`1";
+        static bool IsFormat(TypeDefinition type) => type.IsValueType && type.Interfaces.Any(each => IsEntry(each.InterfaceType));
     }
 
     [Fact]
@@ -60,6 +119,8 @@ public sealed class MachineryRules
     }
 
     private static bool IsOfMachinery(TypeReference type) => type.Namespace == Machinery || (type.Namespace == Room && Shown.Contains(type.Name));
+
+    private static bool IsOfDevices(TypeReference type) => type.Namespace == Devices || (type.Namespace == Room && ShownDevices.Contains(type.Name));
 
     private static bool IsOfCores(TypeReference type) => type.Namespace == Cores;
 

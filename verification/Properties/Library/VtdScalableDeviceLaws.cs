@@ -222,7 +222,7 @@ public sealed class VtdScalableDeviceLaws
         IPageTable table = system.CreateFirstStageTable();
         Assert.Equal(VcmmError.None, system.Driver.Attach(Device, new Pasid(0x7FFF), new(5), table));
         BusMaster<Ram, NoSteps> master = system.Master();
-        var pasid = new VtdPasid(0x7FFF);
+        var pasid = new Pasid(0x7FFF);
         Assert.False(master.Read(new(0x5123), new byte[1], new PasidPrefix(pasid)).Ok);
         Assert.False(master.Write(new(0x6123), new byte[1], new PasidPrefix(pasid)).Ok);
         Assert.False(master.Read(new(0x7123), new byte[1], new PasidPrefix(pasid, Privileged: true)).Ok);

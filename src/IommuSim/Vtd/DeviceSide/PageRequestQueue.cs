@@ -1,34 +1,8 @@
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using Platform;
 
 namespace IommuSim.DeviceSide;
-
-/// <summary>What a page request says: page_grp_req_dsc.</summary>
-/// <param name="Source">RID.</param>
-/// <param name="Prefix">PP, PASID, EXE, PMR.</param>
-/// <param name="Page">The first address of the page.</param>
-/// <param name="Read">RD.</param>
-/// <param name="Write">WR.</param>
-/// <param name="IsLast">LPIG: the last request of its group, which is answered as a whole.</param>
-/// <param name="Group">PRGI, 0 … 511.</param>
-internal readonly record struct PageRequest(
-    StreamId Source, PasidPrefix? Prefix, Iova Page, bool Read, bool Write, bool IsLast, int Group);
-
-/// <summary>RC, as PCI Express has it.</summary>
-internal enum PageResponseCode : byte
-{
-    /// <summary>What could be done was done: the device asks for the translation again.</summary>
-    Success = 0,
-
-    /// <summary>A page of the group is not to be had.</summary>
-    InvalidRequest = 1,
-
-    /// <summary>Something is broken; the device stops to ask for pages. So are the codes that are reserved taken.</summary>
-    ResponseFailure = 15,
-}
-
-/// <summary>The answer to a group of page requests: page_grp_resp_dsc, or the unit's own.</summary>
-internal readonly record struct PageGroupResponse(ushort Source, VtdPasid? Pasid, int Group, PageResponseCode Code);
 
 /// <summary>The page request queue and its registers: PQH, PQT, PQA, PRS and the page request event.</summary>
 /// <remarks>

@@ -9,7 +9,7 @@ namespace IommuSim.ScalableMode;
 /// <param name="Levels">Of the tables: 3 … 5.</param>
 /// <param name="Domain">What the caches tag the translation with.</param>
 /// <param name="Pasid">And the PASID; null in legacy mode.</param>
-internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Table, int Levels, VtdDomainId Domain, VtdPasid? Pasid)
+internal readonly record struct AddressSpace(TranslationStage Stage, PhysAddr Table, int Levels, VtdDomainId Domain, Pasid? Pasid)
 {
     /// <summary>WPE: whether supervisor writes need permission too.</summary>
     public bool IsWriteProtected { get; init; }
@@ -89,32 +89,15 @@ internal enum GuestAccess : byte
     Table,
 }
 
-/// <summary>What the format of a stage's paging entries says of one entry, so that the walk is written once.</summary>
-internal interface IPagingEntry<TSelf>
-    where TSelf : struct, IPagingEntry<TSelf>
+/// <summary>What VT-d asks of the format of a stage's paging entries besides.</summary>
+internal interface IVtdPagingEntry<TSelf> : IPagingEntry<TSelf>
+    where TSelf : struct, IVtdPagingEntry<TSelf>
 {
     /// <summary>Whether what the entries point at can be subject to a second stage.</summary>
     static abstract bool CanBeNested { get; }
 
-    static abstract TSelf From(ulong bits);
-
-    ulong Bits { get; }
-
-    bool IsPresent { get; }
-
-    /// <summary>What the entry grants; on the way to a page every entry must grant it.</summary>
-    Rights Rights { get; }
-
-    /// <summary>Whether the dirty flag of a leaf is set.</summary>
-    bool IsDirty { get; }
-
-    bool IsLeaf(int level);
-
     /// <summary>Which memory type a leaf chooses from the page-attribute table; 0 where there is no such choice.</summary>
     int PatIndex(int level);
-
-    /// <summary>The frame or table pointed at.</summary>
-    PhysAddr Target(int level);
 
     bool HasReserved(int level, VtdOptions options);
 

@@ -9,7 +9,7 @@ namespace IommuSim.ScalableMode;
 /// (memory type), 8, 9 and 11, 52 to 62, 6 of a pointer, 7 and, in a large leaf, 12 (PAT). Bit 63 counts for execute
 /// requests only, which revision 4.1 took away.
 /// </remarks>
-internal readonly record struct FirstStageEntry(ulong Bits) : IPagingEntry<FirstStageEntry>
+internal readonly record struct FirstStageEntry(ulong Bits) : IVtdPagingEntry<FirstStageEntry>
 {
     public static bool CanBeNested => true;
 

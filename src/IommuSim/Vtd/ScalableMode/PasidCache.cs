@@ -23,7 +23,7 @@ internal readonly record struct CachedPasid(PasidTableEntry Entry, VtdFaultReaso
 internal sealed class PasidCache(int count) : EntryCache<PasidCache.Requester, CachedPasid>(count)
 {
     /// <summary>Finds the entry of a requester's PASID. One that is changed meanwhile counts as not there.</summary>
-    public bool TryFind(StreamId source, VtdPasid pasid, out CachedPasid found)
+    public bool TryFind(StreamId source, Pasid pasid, out CachedPasid found)
     {
         Unsafe.SkipInit(out found);
         ref readonly CachedPasid content = ref Look(new(source, pasid), PlaceOf(source, pasid), out int seen);
@@ -32,13 +32,13 @@ internal sealed class PasidCache(int count) : EntryCache<PasidCache.Requester, C
         return IsAsSeen(seen);
     }
 
-    public void Insert(StreamId source, VtdPasid pasid, in CachedPasid content) =>
+    public void Insert(StreamId source, Pasid pasid, in CachedPasid content) =>
         Insert(new(source, pasid), PlaceOf(source, pasid), content);
 
     public void InvalidateDomain(VtdDomainId domain) =>
         Invalidate((in Requester _, in CachedPasid content) => content.Tag == domain);
 
-    public void InvalidatePasid(VtdDomainId domain, VtdPasid pasid) =>
+    public void InvalidatePasid(VtdDomainId domain, Pasid pasid) =>
         Invalidate((in Requester of, in CachedPasid content) => content.Tag == domain && of.Pasid == pasid);
 
     public void AddTo(List<PasidCacheEntry> entries)
@@ -53,7 +53,7 @@ internal sealed class PasidCache(int count) : EntryCache<PasidCache.Requester, C
     }
 
     // Neighbouring PASIDs fall into neighbouring lines; the requester only shifts them, so that sharing a line is easy to provoke.
-    private static uint PlaceOf(StreamId source, VtdPasid pasid) => unchecked(source.Value + pasid.Value);
+    private static uint PlaceOf(StreamId source, Pasid pasid) => unchecked(source.Value + pasid.Value);
 
-    internal readonly record struct Requester(StreamId Source, VtdPasid Pasid);
+    internal readonly record struct Requester(StreamId Source, Pasid Pasid);
 }

@@ -23,7 +23,7 @@ internal readonly record struct PasidDirectoryEntry(ulong Bits)
     /// <summary>Bits 11:2, and those from the host address width up.</summary>
     public bool HasReserved(int hostAddressWidth) => (Bits & (0xFFCUL | PageLevels.BitsFrom(hostAddressWidth))) != 0;
 
-    public static PhysAddr EntryAddress(PhysAddr directory, VtdPasid pasid) =>
+    public static PhysAddr EntryAddress(PhysAddr directory, Pasid pasid) =>
         directory + (ulong)(pasid.Value >> TableCountLog2) * Bytes;
 }
 
@@ -78,7 +78,7 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     /// <summary>FSPTPTR.</summary>
     public PhysAddr FirstStageTable => new(Third & Frame);
 
-    public static PhysAddr EntryAddress(PhysAddr table, VtdPasid pasid) =>
+    public static PhysAddr EntryAddress(PhysAddr table, Pasid pasid) =>
         table + (pasid.Value & (1 << PasidDirectoryEntry.TableCountLog2) - 1) * Bytes;
 
     /// <summary>The fault that using the entry gives, whatever the request; None if it can be used.</summary>
@@ -98,7 +98,7 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     }
 
     /// <summary>How the entry translates; the entry must have passed <see cref="Check"/>.</summary>
-    public AddressSpace ToAddressSpace(VtdPasid pasid) => TranslationType switch
+    public AddressSpace ToAddressSpace(Pasid pasid) => TranslationType switch
     {
         1 => FirstStageSpace(TranslationStage.FirstStage, pasid),
         2 => new(TranslationStage.SecondStage, SecondStageTable, SecondStageLevels, Domain, pasid)
@@ -115,7 +115,7 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
         _ => new(TranslationStage.PassThrough, default, 0, Domain, pasid),
     };
 
-    private AddressSpace FirstStageSpace(TranslationStage stage, VtdPasid pasid) => new(stage, FirstStageTable, 4 + PagingMode, Domain, pasid)
+    private AddressSpace FirstStageSpace(TranslationStage stage, Pasid pasid) => new(stage, FirstStageTable, 4 + PagingMode, Domain, pasid)
     {
         IsWriteProtected = IsWriteProtectEnabled,
         KeepsFlags = true,

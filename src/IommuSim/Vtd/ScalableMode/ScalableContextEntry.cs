@@ -54,13 +54,13 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
     public PhysAddr Directory => new(Low & PageLevels.FrameMask);
 
     /// <summary>RID_PASID: the PASID of requests without one.</summary>
-    public VtdPasid RidPasid => new((uint)(High & VtdPasid.Largest));
+    public Pasid RidPasid => new((uint)(High & Pasid.Largest));
 
     /// <summary>RID_PRIV: whether requests without a PASID have supervisor privilege.</summary>
     public bool RidPrivilege => (High & RidPrivilegeBit) != 0;
 
     /// <summary>Whether the directory has an entry for the PASID.</summary>
-    public bool Reaches(VtdPasid pasid) => pasid.Value >> PasidBits == 0;
+    public bool Reaches(Pasid pasid) => pasid.Value >> PasidBits == 0;
 
     /// <summary>The fault that using the entry gives, whatever the request; None if it can be used.</summary>
     public VtdFaultReason Check(VtdOptions options)
@@ -71,7 +71,7 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
     }
 
     /// <summary>The fault that a request with this PASID gets from the entry; None if the PASID may be used.</summary>
-    public VtdFaultReason CheckPasid(VtdPasid pasid, VtdOptions options)
+    public VtdFaultReason CheckPasid(Pasid pasid, VtdOptions options)
     {
         if (!IsPasidEnabled) return VtdFaultReason.PasidNotEnabled;                               // SCT.6
         if (pasid.Value >> options.PasidBits != 0) return VtdFaultReason.PasidBeyondSize;         // SGN.10
@@ -90,7 +90,7 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
         if (!options.HasPageRequests) low |= PageRequestEnable;
         if (!options.HasPasid) low |= PasidEnable;
         ulong high = PageLevels.BitsFrom(21);
-        if (!options.HasRidPasid) high |= VtdPasid.Largest;
+        if (!options.HasRidPasid) high |= Pasid.Largest;
         if (!options.HasRidPrivilege) high |= RidPrivilegeBit;
         return (Low & low) != 0 || (High & high) != 0 || Rest != 0;
     }

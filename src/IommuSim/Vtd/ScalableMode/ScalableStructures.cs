@@ -59,7 +59,7 @@ internal static class ScalableStructures
     }
 
     public static CachedPasid ReadPasid<TMemory, TSteps>(
-        TMemory memory, TSteps steps, VtdOptions options, PhysAddr directory, VtdPasid pasid)
+        TMemory memory, TSteps steps, VtdOptions options, PhysAddr directory, Pasid pasid)
         where TMemory : struct, IPhysicalMemory
         where TSteps : struct, ISteps
     {

@@ -1,4 +1,4 @@
-namespace IommuSim.DeviceSide;
+namespace IommuSim.Devices;
 
 /// <summary>A device's account of the groups of page requests that it has outstanding.</summary>
 /// <remarks>
