@@ -61,7 +61,7 @@ internal sealed class DirectedRun
         // What comes of failures last: it takes the most tries.
         Situation[] wanted =
         [
-            .. model.Coverage.Keys.Where(static situation => situation.Operation != typeof(CrossingAccess))
+            .. model.Coverage.Keys
                 .OrderBy(static situation => situation.Outcome is Outcome.NoMemory or Outcome.HardwareFailure).ThenBy(static situation => situation.ToString(), StringComparer.Ordinal),
         ];
         for (int i = 0; i < wanted.Length && run.Failure is null && !isOver((double)i / wanted.Length); i++) run.LeadInto(wanted[i], model);

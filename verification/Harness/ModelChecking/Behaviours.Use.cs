@@ -35,6 +35,30 @@ public sealed partial class Behaviours
             AddDone(new Activate(association), Outcome.Invalid, Outcome.Busy, Outcome.NoMemory, Outcome.HardwareFailure);
             AddDone(new Deactivate(association), Outcome.Invalid, Outcome.NotFound, Outcome.HardwareFailure);
             DeactivationsThatEnd(association);
+            DeactivationsBeside(association);
+        }
+    }
+
+    /// <summary>The device goes on reading meanwhile: it is let through, it is blocked, or first the one and then the other.</summary>
+    private void DeactivationsBeside(ObjectId association)
+    {
+        AssociationState state = _world.Associations[association];
+        if (!state.IsActive || state.Device.Kind != ObjectKind.Device || _scope.Waiting != 0) return;
+        var deactivate = new Deactivate(association) { Meanwhile = new(_world.Vcms[state.Vcm].Range.First, Permissions.Read) };
+        var blocked = new AccessSeen(Outcome.Fault, null);
+        bool mayBeBlocked = _world.Faults.Count < _scope.Faults;
+        if (mayBeBlocked) AddBeside([blocked]);
+        foreach (ulong frame in _frames)
+        {
+            var reached = new AccessSeen(Outcome.None, frame);
+            AddBeside([reached]);
+            if (mayBeBlocked) AddBeside([reached, blocked]);
+        }
+
+        void AddBeside(ImmutableArray<AccessSeen> made)
+        {
+            Add(deactivate, Done with { Meanwhile = made });
+            Add(deactivate, Refused[Outcome.HardwareFailure] with { Meanwhile = made }, _plain with { HardwareFails = true });
         }
     }
 

@@ -160,8 +160,6 @@ public sealed class LibrarySearch
             AllocateMemory o => o.ByteCount <= _scope.FreeBytes(world),
             AllocateContiguous o => o.ByteCount <= _scope.FreeBytes(world),
             Bind o => o.ByteCount <= _scope.FreeBytes(world),
-            // Only a device that misbehaves does that.
-            CrossingAccess => false,
             _ => true,
         });
 

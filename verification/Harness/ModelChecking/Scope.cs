@@ -120,7 +120,8 @@ public sealed record Scope
     /// <summary>The machine that is most like it.</summary>
     public Topology ToTopology() => new()
     {
-        Devices = Waiting == 0 ? Devices : new DeviceList([.. Enumerable.Repeat(DeviceKind.Paging, Devices)]),
+        // One that misbehaves does all that another does.
+        Devices = new DeviceList([.. Enumerable.Repeat(Waiting == 0 ? DeviceKind.Wild : DeviceKind.Paging, Devices)]),
         MemoryMiB = 1,
         Mode = Formats > 1 || Waiting != 0 ? RemappingMode.Scalable : RemappingMode.Legacy,
         CachingMode = CachingMode,
