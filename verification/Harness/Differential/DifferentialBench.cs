@@ -47,7 +47,7 @@ internal sealed class DifferentialBench : IDisposable
     {
         if (_qemu is null)
         {
-            _qemu = QemuVtd.Start(Ground.Slots, Ground.Tokens, _isScalable, hasFirstStage: _isScalable && QemuVtd.KnowsFirstStage);
+            _qemu = QemuVtd.Start(Ground.Slots, Ground.Tokens, _isScalable, hasFirstStage: false);
             _qemu.Memory.Write(new(Ground.Data), Data());
             Other = new(_qemu, _isScalable);
         }
@@ -59,7 +59,7 @@ internal sealed class DifferentialBench : IDisposable
         VtdOptions options = Ground.UnitOf(Other.Registers.Read64(Reg.CAP), Other.Registers.Read64(Reg.ECAP), caches.Options);
         Simulator?.Dispose();
         Simulator = new(_ram, _otherwise(options), _isScalable);
-        Oracle = new(_ram.Port, options);
+        Oracle = new(_ram.Port, options, QemuDeviations.LaxityOf(QemuVtd.MajorVersion));
         Other.Begin();
         Simulator.Software.Begin();
         Oracle.SetRoot(Other.RootValue);

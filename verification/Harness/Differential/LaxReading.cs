@@ -14,7 +14,7 @@ internal sealed class LaxReading
     // The places of these words in the order of reading: an entry of several words is read twice.
     public const int ContextEntry = 3, ContextAgain = 7, DirectoryEntry = 11, PasidEntry = 12, PasidAgain = 20, Tables = 28;
 
-    private const ulong Present = 1, Type = 7UL << 6, FirstStage = 1UL << 6, SecondStage = 2UL << 6, Nested = 3UL << 6, PassThrough = 4UL << 6;
+    private const ulong Present = 1, Type = 7UL << 6, FirstStage = 1UL << 6, SecondStage = 2UL << 6, Nested = 3UL << 6, PassThrough = 4UL << 6, NoType = 7UL << 6, FaultsDisabled = 2;
     private const ulong DirectorySize = 7UL << 9, BeyondHost = 0xFFFFUL << 48;
 
     // Present words that were replaced since context entries were invalidated: the first words of PASID entries among them.
@@ -57,6 +57,7 @@ internal sealed class LaxReading
     {
         const ulong reserved = 1UL << 5 | 7UL << 9;
         if (Laxity.HasFlag(Laxity.PasidReserved)) value = Narrow(value & ~reserved);
+        if (Laxity.HasFlag(Laxity.PasidTypeFirst) && (value & Present) == 0 && !IsOffered(value)) return Present | (value & FaultsDisabled) | NoType;
         if (_passedThrough.TryGetValue(address, out bool hasPassed))
         {
             if (Laxity.HasFlag(Laxity.PassThroughEnd) && hasPassed) return Present | PassThrough;
@@ -66,6 +67,9 @@ internal sealed class LaxReading
         bool isOther = (value & Type) is FirstStage or Nested;
         return Laxity.HasFlag(Laxity.Types) && isOther ? (value & ~Type) | SecondStage : value;
     }
+
+    /// <summary>Type and width: pass-through, or second-stage tables of three or four levels.</summary>
+    private static bool IsOffered(ulong value) => (value & Type) == PassThrough || ((value & Type) == SecondStage && (value >> 2 & 7) is 1 or 2);
 
     /// <summary>Reserved bits of an address count all the same: nothing is there.</summary>
     private static ulong Narrow(ulong value) => (value & BeyondHost) == 0 ? value : (value & ~BeyondHost) | Ground.Nowhere;

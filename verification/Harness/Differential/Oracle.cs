@@ -33,11 +33,16 @@ internal sealed class Oracle
     private readonly VtdIommu<OverlaidMemory, NoSteps> _unit, _snooping;
     private readonly Dictionary<ulong, List<ulong>> _stale = [];
     private readonly bool _isScalable;
+    private readonly Laxity _known;
     private ulong _root;
 
-    public Oracle(Ram memory, VtdOptions options)
+    /// <param name="memory">Both machines' memory.</param>
+    /// <param name="options">The unit that the other machine is.</param>
+    /// <param name="known">What it is known not to look at.</param>
+    public Oracle(Ram memory, VtdOptions options, Laxity known)
     {
         _memory = memory;
+        _known = known;
         _isScalable = options.ScalableMode;
         VtdOptions plain = options with
         {
@@ -99,7 +104,7 @@ internal sealed class Oracle
     public List<LaxOutcome>? Otherwise(uint source, ulong iova, bool isWrite, List<Expected> may)
     {
         var found = new List<LaxOutcome>();
-        if (_overlay.Lax.MayLinger && !AddOf(Laxity.PassThroughEnd | Laxity.PasidReserved)) return null;
+        if (_known.HasFlag(Laxity.PassThroughEnd) && _overlay.Lax.MayLinger && !AddOf(Laxity.PassThroughEnd | Laxity.PasidReserved)) return null;
         Laxity laxity = Laxity.None;
         List<Expected> last = may;
         while (true)
@@ -123,12 +128,12 @@ internal sealed class Oracle
         }
     }
 
-    private Laxity InTheWay(in Expected outcome) => outcome.Fault switch
+    private Laxity InTheWay(in Expected outcome) => _known & outcome.Fault switch
     {
         VtdFaultReason.RootTableAddressMisprogrammed => Laxity.RootBits,
         VtdFaultReason.ScalableContextEntryInvalid => Laxity.DirectorySize,
         VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved => Laxity.PasidReserved,
-        VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent,
+        VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent | Laxity.PasidTypeFirst,
         VtdFaultReason.PasidEntryInvalid => Laxity.Types,
         VtdFaultReason.SecondStageEntryReserved or VtdFaultReason.PagingEntryReserved when _isScalable => Laxity.Snoop,
         _ => Laxity.None,
