@@ -15,6 +15,7 @@ internal static class ScalableDeviations
     public static IReadOnlyList<VtdDeviation> All { get; } =
     [
         Row(QemuDeviations.SnoopBit, bench => bench.Set(Leaf(Page), Old | Rw | 1 << 11), bench => bench.ReadFaults(Page, 0x7A), bench => bench.Reads(Page, Old)),
+        Row(QemuDeviations.RecordedPasid, _ => { }, bench => RecordsPasid(bench, 0), bench => RecordsPasid(bench, 5)),
         Row(QemuDeviations.LegacyNumbers, _ => { }, bench => bench.ReadFaults(0x3000, 0x79), bench => bench.ReadFaults(0x3000, Reason.ReadDenied)),
         Row(QemuDeviations.OnePasidReason, bench => bench.Set(ScalableCases.Directory, 0), bench => bench.ReadFaults(Page, 0x51), bench => bench.ReadFaults(Page, 0x58)),
         Row(QemuDeviations.TypeFirst, bench => bench.Set(PasidEntry(5), 0), bench => bench.ReadFaults(Page, 0x59), bench => bench.ReadFaults(Page, 0x5B)),
@@ -54,23 +55,39 @@ internal static class ScalableDeviations
             QemuDeviations.LastingPassThrough,
             bench => NoLongerPassed(bench, () => bench.Reads(Page, Old)),
             bench => NoLongerPassed(bench, () => bench.Reads(Old, Old))),
+        FirstStageRow(QemuDeviations.FirstStageWidth, _ => { }, bench => bench.ReadFaults(1UL << 29, 0x71), bench => bench.ReadFaults(1UL << 29, 0x80)),
         Taken(QemuDeviations.UpperHalf, Descriptor.IotlbGlobal, third: 1),
         Taken(QemuDeviations.PasidCacheDescriptor, PasidCacheGlobal | 1 << 6),
         Taken(QemuDeviations.PasidIotlbDescriptor, PasidIotlb | 1 << 6),
         Taken(QemuDeviations.UnofferedDeviceType, 0x8),
     ];
 
-    private static VtdDeviation Row(QemuDeviation known, Action<VtdBench> prepare, Action<VtdBench> law, Action<VtdBench> deviation)
+    private static VtdDeviation Row(QemuDeviation known, Action<VtdBench> prepare, Action<VtdBench> law, Action<VtdBench> deviation) =>
+        Row(known, static bench => Build(bench), prepare, law, deviation);
+
+    private static VtdDeviation FirstStageRow(QemuDeviation known, Action<VtdBench> prepare, Action<VtdBench> law, Action<VtdBench> deviation) =>
+        Row(known, BuildFirstStage, prepare, law, deviation) with { HasFirstStage = true };
+
+    private static VtdDeviation Row(QemuDeviation known, Action<VtdBench> build, Action<VtdBench> prepare, Action<VtdBench> law, Action<VtdBench> deviation)
     {
         return new(known, bench => With(bench, law), bench => With(bench, deviation));
 
         void With(VtdBench bench, Action<VtdBench> see)
         {
-            Build(bench);
+            build(bench);
             prepare(bench);
             Enable(bench);
             see(bench);
         }
+    }
+
+    // Fault Recording Registers: PP is bit 95, PV 123:104.
+    private static void RecordsPasid(VtdBench bench, ulong pasid)
+    {
+        bench.Read(0x3000, stackalloc byte[8]);
+        ulong high = bench.Registers.Read64(bench.FaultRecord + 8);
+        Assert.Equal(1UL, high >> 63);
+        Assert.Equal(pasid == 0 ? (0UL, 0UL) : (1UL, pasid), (high >> 31 & 1, high >> 40 & 0xFFFFF));
     }
 
     private static void MadeAbsent(VtdBench bench, Action see)

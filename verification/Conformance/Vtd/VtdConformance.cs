@@ -69,9 +69,9 @@ public sealed class VtdConformance(ITestOutputHelper output)
         OnSimulator(row.Law);
         Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => OnSimulator(row.Deviation));
 
-        static void OnSimulator(Action<VtdBench> script)
+        void OnSimulator(Action<VtdBench> script)
         {
-            using var machine = new SimulatedVtd(Devices, SecondStageOnly);
+            using var machine = new SimulatedVtd(Devices, row.HasFirstStage ? VtdOptions.Scalable : SecondStageOnly);
             script(new(machine));
         }
     }
@@ -83,9 +83,9 @@ public sealed class VtdConformance(ITestOutputHelper output)
         VtdDeviation row = ScalableDeviations.All.Single(row => row.Name == name);
         AssertJudged(row, OnQemu);
 
-        static void OnQemu(Action<VtdBench> script)
+        void OnQemu(Action<VtdBench> script)
         {
-            using var machine = QemuVtd.Start(Devices, VtdBench.Payload, isScalable: true);
+            using var machine = QemuVtd.Start(Devices, VtdBench.Payload, isScalable: true, hasFirstStage: row.HasFirstStage && QemuVtd.KnowsFirstStage);
             script(new(machine));
         }
     }

@@ -38,8 +38,14 @@ public sealed record QemuDeviation(string Name, string Section, DeviationKind Ki
 /// <param name="IsHit">It found a translation in its IOTLB.</param>
 /// <param name="IsWritten">The word is where the tables say.</param>
 /// <param name="Word">What was read: 0 where it was blocked; or what was to be written.</param>
-internal readonly record struct Sight(bool IsScalable, ulong Iova, bool IsWrite, byte? Reason, bool IsHit, bool IsWritten, uint Word = 0)
+/// <param name="HasFirstStage">In scalable mode, whether by first-stage tables.</param>
+internal readonly record struct Sight(bool IsScalable, ulong Iova, bool IsWrite, byte? Reason, bool IsHit, bool IsWritten, uint Word = 0, bool HasFirstStage = false)
 {
+    private const int NarrowBits = 30;
+
+    /// <summary>Whether the bits of the address from the highest of 30 up are all alike.</summary>
+    public bool IsCanonicalIn30 => unchecked((long)Iova) >> (NarrowBits - 1) is 0 or -1;
+
     /// <summary>Nothing was transferred, and nothing reported.</summary>
     public bool IsSilentlyBlocked => Reason is null && (IsWrite ? !IsWritten : Word == 0);
 }
@@ -69,6 +75,10 @@ public static class QemuDeviations
     /// <summary>In a record without PASID.</summary>
     public static QemuDeviation PasidField { get; } =
         new("The PASID field of a fault record is not 0 where the record says that there was no PASID", "Fault Recording Registers", DeviationKind.Freedom);
+
+    /// <summary>In a record of the scalable mode.</summary>
+    public static QemuDeviation RecordedPasid { get; } =
+        new("A fault record of a request without PASID has the context entry's RID_PASID, as if the request had come with it", "Fault Recording Registers, PP", DeviationKind.Mistake);
 
     /// <summary>Reads at 0xFEEx_xxxx.</summary>
     public static QemuDeviation InterruptRead { get; } =
@@ -164,11 +174,18 @@ public static class QemuDeviations
     public static QemuDeviation DirectorySize { get; } =
         new("A RID_PASID beyond the PASID directory is looked up beyond its end", "Address Translation Faults, SCT.4.2", DeviationKind.Mistake);
 
+    /// <summary>AW, which is reserved where there is no second stage, and so 0: 30 bits, as if tables of two levels were meant.</summary>
+    public static QemuDeviation FirstStageWidth { get; } =
+        new(
+            "How wide a canonical address of the first stage is is taken from the address width of the second stage",
+            "First-Stage Translation; PASID Table Entry, AW", DeviationKind.Mistake) { Since = 10 };
+
     /// <summary>All.</summary>
     public static IReadOnlyList<QemuDeviation> All { get; } =
     [
-        SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
+        SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, RecordedPasid, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
         OtherModeType, PasidCacheDescriptor, PasidIotlbDescriptor, UnofferedDeviceType, UpperHalf, LegacyNumbers, OnePasidReason, TypeFirst, PasidSilence, PasidReserved, OtherTypes, EitherHalf, SnoopBit, AbsentPasid, LastingPassThrough, DirectorySize,
+        FirstStageWidth,
     ];
 
     private static readonly (Laxity Laxity, QemuDeviation Row)[] Laxities =
@@ -197,13 +214,17 @@ public static class QemuDeviations
         if (isDenial && sight.IsHit && sight.IsSilentlyBlocked) return sight.IsWrite ? SilentWrite.Name : SilentRead.Name;
         if (expected.IsPassThrough && fault is VtdFaultReason.AddressBeyondMgaw or VtdFaultReason.AddressBeyondHostWidth && sight.IsSilentlyBlocked) return PassThroughWidth.Name;
         if (sight.IsScalable && OfScalable(expected, sight) is { } name) return name;
-        bool isDenied = sight.Reason == (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
+        bool isDenied = sight.HasFirstStage
+            ? sight.Reason == (byte)VtdFaultReason.UserPrivilege || (sight.IsWrite && sight.Reason == (byte)VtdFaultReason.ScalableWrite)
+            : sight.Reason == (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
         return isDenied && !expected.GoesOn && expected.LacksPermission ? PermissionFirst.Name : null;
     }
 
     private static string? OfScalable(in Expected expected, in Sight sight)
     {
         VtdFaultReason fault = expected.Fault;
+        bool isBeyond = sight.HasFirstStage && !sight.IsCanonicalIn30 && IsOfThis(FirstStageWidth);
+        if (isBeyond && (sight.Reason == (byte)VtdFaultReason.AddressNotCanonical || (expected.IsQuiet && sight is { IsSilentlyBlocked: true, IsHit: false }))) return FirstStageWidth.Name;
         if (sight.Reason == 0xA && fault != VtdFaultReason.ScalableRootEntryReserved && expected.OtherHalfIsReserved) return EitherHalf.Name;
         if (fault is (>= VtdFaultReason.PasidDirectoryEntryUnreachable and <= VtdFaultReason.PasidEntryInvalid) or VtdFaultReason.ScalableContextEntryInvalid
             && sight.Reason == 0x58 && IsOfThis(OnePasidReason)) return OnePasidReason.Name;
@@ -251,8 +272,8 @@ public static class QemuDeviations
     internal static string? OfRecord(FaultRecord own, FaultRecord other, bool isScalable)
     {
         const ulong pasid = 0xFFFFFUL << 40, pasidPresent = 1UL << 31;
-        bool isOnlyPasid = own.Low == other.Low && (own.High & ~pasid) == (other.High & ~pasid) && (other.High & pasidPresent) == 0;
-        return isOnlyPasid ? PasidField.Name : null;
+        if (own.Low != other.Low || (own.High & ~(pasid | pasidPresent)) != (other.High & ~(pasid | pasidPresent))) return null;
+        return (other.High & pasidPresent) == 0 ? PasidField.Name : isScalable && (own.High & pasidPresent) == 0 ? RecordedPasid.Name : null;
     }
 
     /// <summary>Whether the installed version does it.</summary>
