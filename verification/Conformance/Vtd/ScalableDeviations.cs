@@ -56,6 +56,7 @@ internal static class ScalableDeviations
             bench => NoLongerPassed(bench, () => bench.Reads(Page, Old)),
             bench => NoLongerPassed(bench, () => bench.Reads(Old, Old))),
         FirstStageRow(QemuDeviations.FirstStageWidth, _ => { }, bench => bench.ReadFaults(1UL << 29, 0x71), bench => bench.ReadFaults(1UL << 29, 0x80)),
+        FirstStageRow(QemuDeviations.FlagSnoop, bench => bench.Set(PasidEntry(5) + 8, 1), bench => bench.ReadFaults(Page, 0x90), bench => bench.Reads(Page, Old)),
         Taken(QemuDeviations.UpperHalf, Descriptor.IotlbGlobal, third: 1),
         Taken(QemuDeviations.PasidCacheDescriptor, PasidCacheGlobal | 1 << 6),
         Taken(QemuDeviations.PasidIotlbDescriptor, PasidIotlb | 1 << 6),

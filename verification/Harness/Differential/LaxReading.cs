@@ -53,8 +53,8 @@ internal sealed class LaxReading
         ContextEntry or ContextAgain when Laxity.HasFlag(Laxity.DirectorySize) => value | DirectorySize,
         DirectoryEntry when Laxity.HasFlag(Laxity.PasidReserved) => Narrow(value & ~0xFFCUL),
         PasidEntry or PasidAgain => FirstWord(address, value),
-        > PasidEntry and < PasidAgain when Laxity.HasFlag(Laxity.PasidReserved) => OtherWord(place - PasidEntry, value),
-        > PasidAgain and < Tables when Laxity.HasFlag(Laxity.PasidReserved) => OtherWord(place - PasidAgain, value),
+        > PasidEntry and < PasidAgain => OtherWord(place - PasidEntry, value),
+        > PasidAgain and < Tables => OtherWord(place - PasidAgain, value),
         _ => value,
     };
 
@@ -82,8 +82,14 @@ internal sealed class LaxReading
     /// <summary>Pass-through is what only an entry that can be used may ask for.</summary>
     private ulong AsPresent(ulong value) => Present | ((value & Type) == PassThrough ? (value & ~Type) | Offered : value);
 
+    private ulong OtherWord(int word, ulong value)
+    {
+        if (word == 1 && Laxity.HasFlag(Laxity.WalkSnoop)) value |= WalkSnoop;
+        return Laxity.HasFlag(Laxity.PasidReserved) ? WithoutReserved(word, value) : value;
+    }
+
     /// <summary>Only the domain has a meaning, and of the first stage the root of the tables and how many levels they have; bits 134 and 133 are ignored.</summary>
-    private ulong OtherWord(int word, ulong value) => word switch
+    private ulong WithoutReserved(int word, ulong value) => word switch
     {
         1 => value & (0xFFFF | (HasFirstStage ? WalkSnoop : 0)),
         2 => HasFirstStage ? Narrow(value & ~0xF93UL) : value & 0x60,

@@ -29,6 +29,9 @@ internal enum Laxity
 
     /// <summary>Whether a PASID entry is present, if its type or width is none: it is invalid.</summary>
     PasidTypeFirst = 128,
+
+    /// <summary>Whether the walk snoops where it sets flags: PWSNP.</summary>
+    WalkSnoop = 256,
 }
 
 /// <summary>What comes of an access where something was not looked at.</summary>

@@ -138,6 +138,7 @@ internal sealed class Oracle
         VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved => Laxity.PasidReserved,
         VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent | Laxity.PasidTypeFirst,
         VtdFaultReason.PasidEntryInvalid => Laxity.Types,
+        VtdFaultReason.FirstStageFlagsNotSnooped => Laxity.WalkSnoop,
         VtdFaultReason.SecondStageEntryReserved or VtdFaultReason.PagingEntryReserved when _isScalable => Laxity.Snoop,
         _ => Laxity.None,
     };

@@ -180,18 +180,23 @@ public static class QemuDeviations
             "How wide a canonical address of the first stage is is taken from the address width of the second stage",
             "First-Stage Translation; PASID Table Entry, AW", DeviationKind.Mistake) { Since = 10 };
 
+    /// <summary>It has no coherent walks to choose (ECAP.SMPWCS is clear), and its walks see what processors write all the same.</summary>
+    public static QemuDeviation FlagSnoop { get; } =
+        new("First-stage flags are set where PWSNP is clear", "Address Translation Faults, SFS.9; PASID Table Entry, PWSNP", DeviationKind.Mistake) { Since = 10 };
+
     /// <summary>All.</summary>
     public static IReadOnlyList<QemuDeviation> All { get; } =
     [
         SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, RecordedPasid, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
         OtherModeType, PasidCacheDescriptor, PasidIotlbDescriptor, UnofferedDeviceType, UpperHalf, LegacyNumbers, OnePasidReason, TypeFirst, PasidSilence, PasidReserved, OtherTypes, EitherHalf, SnoopBit, AbsentPasid, LastingPassThrough, DirectorySize,
-        FirstStageWidth,
+        FirstStageWidth, FlagSnoop,
     ];
 
     private static readonly (Laxity Laxity, QemuDeviation Row)[] Laxities =
     [
         (Laxity.RootBits, RootMode), (Laxity.DirectorySize, DirectorySize), (Laxity.PasidReserved, PasidReserved), (Laxity.PasidPresent, AbsentPasid),
         (Laxity.PasidTypeFirst, TypeFirst), (Laxity.Types, OtherTypes), (Laxity.PassThroughEnd, LastingPassThrough), (Laxity.Snoop, SnoopBit),
+        (Laxity.WalkSnoop, FlagSnoop),
     ];
 
     /// <summary>What a version of QEMU does not look at.</summary>
