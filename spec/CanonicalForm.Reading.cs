@@ -157,7 +157,7 @@ public sealed partial class CanonicalForm
                 int place = reader.Get();
                 ulong page = reader.GetPages();
                 int bits = reader.Get();
-                faults.Add(place, new(user, page, (Permissions)(bits & 7), (bits & 8) != 0) { Pasid = ToPasid(reader.Get()) });
+                faults.Add(place, new(user, page, (Permissions)(bits & 7), (bits & 8) != 0) { Pasid = ToPasid(reader.Get()), Causes = (FaultCauses)(bits >> 4) });
             }
 
             for (int left = reader.Get(); left > 0; left--)

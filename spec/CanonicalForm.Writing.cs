@@ -206,7 +206,7 @@ public sealed partial class CanonicalForm
         WritePlaces(world.Faults, static fault => fault.Device, user, ref writer, static (PendingFault fault, ref FormWriter into) =>
         {
             into.PutPages(fault.Page);
-            into.Put((int)fault.Access | (fault.IsCertain ? 8 : 0));
+            into.Put((int)fault.Access | (fault.IsCertain ? 8 : 0) | (int)fault.Causes << 4);
             into.Put((int)(fault.Pasid + 1 ?? 0));
         });
         WritePlaces(world.Waiting, static waiting => waiting.Access.Device, user, ref writer, static (WaitingAccess waiting, ref FormWriter into) =>

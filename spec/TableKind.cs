@@ -43,6 +43,9 @@ public sealed record TableModel(TableKind Kind, ulong LastAddress)
     /// <summary>Whether the hardware notes in them what devices use and write to.</summary>
     public bool NotesUse { get; init; }
 
+    /// <summary>Whether they tell what is absent from what grants nothing.</summary>
+    public bool TellsAbsent { get; init; }
+
     /// <summary>What they can say of caches. Of anything else they say the first.</summary>
     public ImmutableArray<CachePolicy> CachePolicies { get; init; } = [CachePolicy.WriteBackWriteAllocate];
 

@@ -75,7 +75,7 @@ public sealed partial record World
     {
         var access = new DeviceAccess(association.Device, deactivate.Meanwhile!.Value.Address, deactivate.Meanwhile.Value.Kind) { Pasid = association.Pasid, MayAsk = false };
         bool mayBeOut = outcome is Outcome.None or Outcome.HardwareFailure;
-        if (made is { Outcome: Outcome.Fault, Reached: null } && mayBeOut) return Accept(Blocked(access).Noted(access, isDone: false));
+        if (made is { Outcome: Outcome.Fault, Reached: null } && mayBeOut) return Accept(Blocked(access, FaultCauses.NotAttached).Noted(access, isDone: false));
         Verdict<World> verdict = Judge(access, new(made.Outcome) { Reached = made.Reached });
         return verdict.IsAccepted ? verdict : Refuse(verdict.Broken, $"while {deactivate.Association} was being deactivated {verdict.Sentence}");
     }

@@ -11,6 +11,9 @@ public readonly record struct PendingFault(ObjectId Device, ulong Page, Permissi
 {
     /// <summary>In which address space of the device; null: without a PASID.</summary>
     public uint? Pasid { get; init; }
+
+    /// <summary>Why, any of which the hardware may say.</summary>
+    public FaultCauses Causes { get; init; }
 }
 
 /// <summary>A fault that a hook was given.</summary>
@@ -23,15 +26,24 @@ public readonly record struct GivenFault(ObjectId Hook, ObjectId Device, ulong P
     /// <summary>In which address space of the device; null: without a PASID.</summary>
     public uint? Pasid { get; init; }
 
+    /// <summary>Why it was blocked; of one that waits nobody says.</summary>
+    public FaultCauses Cause { get; init; }
+
     /// <summary>Whether the access waits.</summary>
     public bool Waits { get; init; }
 
     /// <summary>Whether the hook wants one that waits tried again.</summary>
     public bool IsRetried { get; init; }
 
-    /// <summary><c>d0 Read 0x1000</c>.</summary>
+    /// <summary><c>d0 Read 0x1000 NotMapped</c>.</summary>
     public override string ToString() =>
-        $"{(Hook == Device ? "" : $"{Hook} was given ")}{Device} {(Pasid is { } pasid ? $"pasid {pasid} " : "")}{Access} 0x{Page:x}{(Waits ? IsRetried ? " (again)" : " (refused)" : "")}";
+        $"{(Hook == Device ? "" : $"{Hook} was given ")}{Device} {(Pasid is { } pasid ? $"pasid {pasid} " : "")}{Access} 0x{Page:x}{(Waits ? IsRetried ? " (again)" : " (refused)" : $" {Cause}")}";
+
+    /// <summary>Whether it tells of that access, whatever it says why.</summary>
+    internal bool IsOf(PendingFault pending) => Hook == pending.Device && Device == pending.Device && Page == pending.Page && Access == pending.Access && Pasid == pending.Pasid;
+
+    /// <summary>Whether it tells of that access, and names one of its causes.</summary>
+    internal bool Tells(PendingFault pending) => IsOf(pending) && Cause != FaultCauses.None && (Cause & ~pending.Causes) == FaultCauses.None;
 }
 
 // Faults: each blocked access gives one, to the hook of its device; hardware that has no room for it says so.
@@ -44,7 +56,9 @@ public sealed partial record World
     public ImmutableSortedSet<ObjectId> Hooked { get; internal init; } = [];
 
     /// <summary>The world in which an access was blocked.</summary>
-    public World Blocked(DeviceAccess access)
+    /// <param name="access">The access.</param>
+    /// <param name="besides">Causes that the hardware may name besides those that this world has.</param>
+    public World Blocked(DeviceAccess access, FaultCauses besides = FaultCauses.None)
     {
         access = Sent(access);
         bool? isAnswered = IsAnswered(access);
@@ -52,7 +66,29 @@ public sealed partial record World
         bool isTranslated = access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.Address));
         // A device with a TLB asks for the translation first, which is a read.
         Permissions kind = isTranslated && ModelOf(access.Device).HasTlb ? Permissions.Read : access.Kind;
-        return this with { Faults = Faults.Add(new(access.Device, access.Address & ~(PageBytes - 1), kind, isTranslated && isAnswered == false) { Pasid = access.Pasid }) };
+        var fault = new PendingFault(access.Device, access.Address & ~(PageBytes - 1), kind, isTranslated && isAnswered == false)
+        {
+            Pasid = access.Pasid,
+            Causes = besides | (isTranslated ? CausesOf(access) : FaultCauses.NotAttached | FaultCauses.NotPermitted),
+        };
+        return this with { Faults = Faults.Add(fault) };
+    }
+
+    /// <summary>Why hardware may say that it blocks an access that it translates.</summary>
+    private FaultCauses CausesOf(DeviceAccess access)
+    {
+        if (ActiveAssociationOf(access.Device, access.Pasid) is not { } association) return FaultCauses.NotAttached;
+        TableModel table = TableModelOf(association.Kind);
+        // What is absent, and what was found absent though it is mapped by now.
+        FaultCauses absent = table.TellsAbsent ? FaultCauses.NotMapped : FaultCauses.NotPermitted;
+        // A privilege that no device has may be refused before the address is looked at.
+        FaultCauses causes = access.IsPrivileged ? FaultCauses.NotPermitted : FaultCauses.None;
+        // Some addresses that no region has are looked up all the same.
+        if (access.Address > table.LastAddress) return causes | FaultCauses.OutOfRange | absent;
+        // What is not forgotten yet may be what refuses.
+        if (StaleAt(access.Device, access.Address, access.Pasid) is not null) causes |= FaultCauses.NotPermitted;
+        bool isMappedWithout = Sees(access.Device, access.Address, access.Pasid) is { } meaning && !meaning.Grants(access.Kind);
+        return causes | (isMappedWithout ? FaultCauses.NotPermitted : absent);
     }
 
     private Verdict<World> Judge(SetFaultHook set, Observation seen) => new Refusals()
@@ -67,8 +103,8 @@ public sealed partial record World
         int given = 0;
         foreach (PendingFault pending in Faults.Where(fault => Hooked.Contains(fault.Device)))
         {
-            if (given < told.Length && told[given] == new GivenFault(pending.Device, pending.Device, pending.Page, pending.Access) { Pasid = pending.Pasid }) given++;
-            else if (mustBeAll && pending.IsCertain) return Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {pending.Device} {pending.Access} 0x{pending.Page:x} was blocked and is not there, and nothing was lost");
+            if (given < told.Length && told[given].Tells(pending)) given++;
+            else if (mustBeAll && pending.IsCertain) return RefuseTold(pending, given < told.Length ? told[given] : null, seen);
         }
 
         if (given != told.Length) return Refuse(Invariant.FaultExact, $"it gave {told[given]}; no such access was blocked since, or its device has no hook");
@@ -77,4 +113,8 @@ public sealed partial record World
             ? (this with { Faults = [] }).JudgeTold(seen, surroundings.HardwareFails)
             : Refuse(Invariant.FaultExact, $"it counted {seen.FaultCount} faults; {least} to {most} accesses were blocked or wait");
     }
+
+    private static Verdict<World> RefuseTold(PendingFault pending, GivenFault? given, Observation seen) => given is { } fault && fault.IsOf(pending)
+        ? Refuse(Invariant.FaultExact, $"it gave {fault}; the access was blocked for another cause: {pending.Causes}")
+        : Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {pending.Device} {pending.Access} 0x{pending.Page:x} was blocked and is not there, and nothing was lost");
 }

@@ -186,7 +186,7 @@ public sealed partial record World
     }
 
     private static bool Tells(GivenFault given, DeviceAccess access) =>
-        given.Hook == access.Device && given.Device == access.Device && given.Page == (access.Address & ~(PageBytes - 1)) && given.Access == access.Kind && given.Pasid == access.Pasid;
+        given.Hook == access.Device && given.Device == access.Device && given.Page == (access.Address & ~(PageBytes - 1)) && given.Access == access.Kind && given.Pasid == access.Pasid && given.Cause == FaultCauses.None;
 
     private static EndedAccess? Find(Observation seen, WaitingAccess waiting)
     {

@@ -9,6 +9,7 @@ internal static class FaultExact
         {
             if (!world.ModelOf(fault.Device).IsTranslated) return $"{fault} is told of a device that nothing stops";
             if (fault.Page % World.PageBytes != 0) return $"{fault} names no page";
+            if (fault.Causes == FaultCauses.None) return $"{fault} has no cause";
         }
 
         return null;

@@ -132,9 +132,12 @@ public readonly record struct Invalidation(DomainId Domain, IovaRange Range, boo
 /// <param name="Pasid">In which address space; null: it had no PASID.</param>
 /// <param name="Address">Where; as exactly as the hardware tells, at least the 4 KiB page.</param>
 /// <param name="Access">What it wanted.</param>
-/// <param name="Reason">The architecture's code; 0 for an access that waits.</param>
+/// <param name="Reason">Why, by the architecture's number; 0 for an access that waits.</param>
 public readonly record struct DeviceFault(StreamId Device, Pasid? Pasid, Iova Address, Access Access, uint Reason)
 {
+    /// <summary>What <see cref="Reason"/> means.</summary>
+    public FaultCause Cause { get; init; }
+
     /// <summary>Whether the access waits for <see cref="IIommu.EndFault"/>.</summary>
     public bool IsStalled { get; init; }
 
@@ -144,6 +147,6 @@ public readonly record struct DeviceFault(StreamId Device, Pasid? Pasid, Iova Ad
     /// <summary>Whether it had supervisor privilege.</summary>
     public bool IsPrivileged { get; init; }
 
-    /// <summary><c>sid:0x20 Write iova:0x1000 reason 0x05</c>.</summary>
-    public override string ToString() => $"{Device}{(Pasid is { } pasid ? $" {pasid}" : "")} {Access} {Address} {(IsStalled ? "waits" : $"reason 0x{Reason:x2}")}";
+    /// <summary><c>sid:0x20 Write iova:0x1000 NotPermitted (reason 0x05)</c>.</summary>
+    public override string ToString() => $"{Device}{(Pasid is { } pasid ? $" {pasid}" : "")} {Access} {Address} {(IsStalled ? "waits" : $"{Cause} (reason 0x{Reason:x2})")}";
 }

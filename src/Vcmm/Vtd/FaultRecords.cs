@@ -87,13 +87,15 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
             (false, true) => Access.None,    // a page request: the record does not say what for
             (true, false) => Access.Read,
         };
+        uint reason = (uint)(high >> ReasonShift & 0xFF);
         return new(
             new StreamId((uint)(high & 0xFFFF)),
             hasPasid ? new Pasid((uint)(high >> PasidShift & PasidMask)) : null,
             new Iova(low & ~0xFFFUL),
             hasPasid && Bit(high, Executes) ? access | Access.Execute : access,
-            (uint)(high >> ReasonShift & 0xFF))
+            reason)
         {
+            Cause = FaultReasons.CauseOf(reason),
             IsPrivileged = hasPasid && Bit(high, Privileged),
         };
     }

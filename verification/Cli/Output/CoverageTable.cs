@@ -26,9 +26,20 @@ internal static class CoverageTable
         Situation[] missing = [.. report.Missing];
         if (missing.Length == 0) return;
         to.WriteLine();
+        ILookup<MissingBecause, string> lines = missing.ToLookup(report.Why, static situation => situation.ToString());
         Write(to, $"no run has been in {missing.Length:N0}:");
-        foreach (string line in missing.Select(static situation => situation.ToString()).Order(StringComparer.Ordinal).Take(isWhole ? missing.Length : MostShown)) Write(to, $"  {line}");
-        if (!isWhole && missing.Length > MostShown) to.WriteLine("  ... (--missing lists all)");
+        Write(to, $"  in {lines[MissingBecause.CannotFail].Count():N0} memory or hardware would have to fail, and the library asks nothing of it there");
+        Write(to, $"  in {lines[MissingBecause.Chosen].Count():N0} the library came to something else that the model accepts, too");
+        Write(to, $"  in {lines[MissingBecause.NotMet].Count():N0} no operation has met that");
+        foreach (MissingBecause because in (MissingBecause[])[MissingBecause.NotMet, MissingBecause.Chosen, MissingBecause.CannotFail])
+        {
+            string[] all = [.. lines[because].Order(StringComparer.Ordinal)];
+            if (all.Length == 0 || (!isWhole && because == MissingBecause.CannotFail)) continue;
+            to.WriteLine();
+            Write(to, $"{because switch { MissingBecause.NotMet => "not met", MissingBecause.Chosen => "something else", _ => "nothing that could fail" }}:");
+            foreach (string line in all.Take(isWhole ? all.Length : MostShown)) Write(to, $"  {line}");
+            if (!isWhole && all.Length > MostShown) to.WriteLine("  ... (--missing lists all)");
+        }
     }
 
     private static void Row(TextWriter to, CoverageReport report, string name, Situation[] possible)

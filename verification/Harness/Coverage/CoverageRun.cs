@@ -21,8 +21,25 @@ public sealed record CoverageReport
     /// <summary>What failed; null: nothing.</summary>
     public required StageFailure? Failure { get; init; }
 
+    /// <summary>Why no run has been in a situation, as far as directed runs can say.</summary>
+    public required Func<Situation, MissingBecause> Why { get; init; }
+
     /// <summary>Those that no run has been in.</summary>
     public IEnumerable<Situation> Missing => Possible.Where(situation => !By.Any(by => by.Situations.Contains(situation)));
+
+}
+
+/// <summary>Why no run has been in a situation.</summary>
+public enum MissingBecause
+{
+    /// <summary>The operation has not met that.</summary>
+    NotMet,
+
+    /// <summary>The operation has met it, and came to something else that the model accepts, too: the library is free there, and has chosen.</summary>
+    Chosen,
+
+    /// <summary>The operation has met it, and asked nothing there of the memory, or the hardware, that would have to fail.</summary>
+    CannotFail,
 }
 
 /// <summary>The situations that runs of a kind were in.</summary>
@@ -32,12 +49,12 @@ public sealed record CoverageReport
 public sealed record CoveredBy(string Kind, string Ran, IReadOnlySet<Situation> Situations);
 
 /// <summary>
-/// Compares three ways of leading the library into situations: all short sequences of a small world, generated sequences, and generated histories of
-/// threads. What they are held against is what the model accepts in the small world.
+/// Compares four ways of leading the library into situations: all short sequences of a small world, the shortest sequences that the model knows into each of its
+/// situations, generated sequences, and generated histories of threads. What they are held against is what the model accepts in the small world.
 /// </summary>
 public sealed class CoverageRun
 {
-    private const int Parts = 4;
+    private const int Parts = 5;
 
     private readonly Scope _scope;
     private readonly StageContext _context;
@@ -50,7 +67,7 @@ public sealed class CoverageRun
         _context = context with { Budget = context.Budget / Parts };
     }
 
-    /// <summary>Runs, each part for a quarter of the budget.</summary>
+    /// <summary>Runs, each part for a fifth of the budget.</summary>
     /// <param name="scope">The small world.</param>
     /// <param name="context">The seed of what is generated, and how long.</param>
     /// <param name="bytes">In how much memory the model is searched.</param>
@@ -63,7 +80,8 @@ public sealed class CoverageRun
         ModelReport model = ModelSearch.Run(_scope, new() { Time = _context.Budget, Bytes = bytes }, _context.Time, progress => Tell(progress.Elapsed, $"the model: {progress.States} states"), _context.Stop);
         var by = new List<CoveredBy>();
         StageFailure? failure = model.Counterexample?.ToFailure();
-        foreach (Func<(CoveredBy, StageFailure?)> run in (Func<(CoveredBy, StageFailure?)>[])[Exhaustive, Random, Concurrent])
+        DirectedRun? directed = null;
+        foreach (Func<(CoveredBy, StageFailure?)> run in (Func<(CoveredBy, StageFailure?)>[])[Exhaustive, () => Directed(model, out directed), Random, Concurrent])
         {
             _part++;
             if (failure is not null || _context.Stop.IsCancellationRequested) break;
@@ -71,7 +89,7 @@ public sealed class CoverageRun
             by.Add(covered);
         }
 
-        return new() { Possible = model.Coverage.Keys.ToHashSet(), CutOff = model.CutOff, By = by, Failure = failure };
+        return new() { Possible = model.Coverage.Keys.ToHashSet(), CutOff = model.CutOff, By = by, Why = situation => directed?.WhyMissing(situation) ?? MissingBecause.NotMet, Failure = failure };
     }
 
     /// <summary>On a machine that caches what is absent, too: on another, what is only made cannot fail.</summary>
@@ -91,6 +109,17 @@ public sealed class CoverageRun
         }
 
         return (new("exhaustive", string.Join("; ", ran), situations), failure);
+    }
+
+    private (CoveredBy, StageFailure?) Directed(ModelReport model, out DirectedRun run)
+    {
+        long start = _context.Time.GetTimestamp();
+        run = DirectedRun.Run(_scope, model, _parts, done =>
+        {
+            Tell(done * _context.Budget, "the model's ways into its situations");
+            return _context.Stop.IsCancellationRequested || _context.Time.GetElapsedTime(start) >= _context.Budget;
+        });
+        return (new("directed", FormattableString.Invariant($"{run.Sequences:N0} sequences"), run.Situations), run.Failure);
     }
 
     private (CoveredBy, StageFailure?) Random()

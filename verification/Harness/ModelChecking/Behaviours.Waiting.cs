@@ -19,22 +19,36 @@ public sealed partial class Behaviours
     private void Dispatches()
     {
         var dispatch = new DispatchFaults();
-        ImmutableArray<GivenFault> given =
-        [
-            .. _world.Faults.Where(fault => _world.Hooked.Contains(fault.Device)).Select(static fault => new GivenFault(fault.Device, fault.Device, fault.Page, fault.Access)),
-        ];
         int count = _world.Faults.Count + _world.Waiting.Count;
+        ImmutableArray<GivenFault>[] tellings = [.. TellingsFrom(0)];
         foreach (ImmutableArray<Ending> endings in EndingsFrom(0))
         {
             ImmutableArray<GivenFault> waited = [.. endings.Where(static ending => ending.Told is not null).Select(static ending => ending.Told!.Value)];
             ImmutableArray<EndedAccess> ended = [.. endings.Where(static ending => ending.End is not null).Select(static ending => ending.End!.Value)];
-            Observation seen = Done with { FaultCount = count, Faults = [.. given, .. waited], Ended = ended };
-            Add(dispatch, seen);
-            if (!_world.Waiting.IsEmpty) Add(dispatch, seen, _plain with { HardwareFails = true });
+            Observation seen = Done with { FaultCount = count, Ended = ended };
+            foreach (ImmutableArray<GivenFault> told in tellings)
+            {
+                Observation all = seen with { Faults = [.. told, .. waited] };
+                Add(dispatch, all);
+                if (!_world.Waiting.IsEmpty) Add(dispatch, all, _plain with { HardwareFails = true });
+            }
+
             if (_world.Faults.IsEmpty) continue;
             Add(dispatch, seen with { Faults = waited });
             Add(dispatch, seen with { Faults = waited, FaultCount = _world.Waiting.Count, FaultsLost = true });
         }
+    }
+
+    /// <summary>All ways to tell the faults, from one on, that have a hook to be told to: each with any cause that there is.</summary>
+    private IEnumerable<ImmutableArray<GivenFault>> TellingsFrom(int index)
+    {
+        if (index == _world.Faults.Count) return [[]];
+        PendingFault fault = _world.Faults[index];
+        return _world.Hooked.Contains(fault.Device)
+            ? from rest in TellingsFrom(index + 1)
+              from cause in Enum.GetValues<FaultCauses>()
+              select rest.Insert(0, new(fault.Device, fault.Device, fault.Page, fault.Access) { Pasid = fault.Pasid, Cause = cause })
+            : TellingsFrom(index + 1);
     }
 
     /// <summary>Everything that the accesses that wait, from one on, can come to.</summary>

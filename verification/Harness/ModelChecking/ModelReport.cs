@@ -52,6 +52,12 @@ public sealed record ModelReport
     /// <summary>How often each operation came to what, by what it met.</summary>
     public required IReadOnlyDictionary<Situation, long> Coverage { get; init; }
 
+    /// <summary>
+    /// Ways into one of the situations of <see cref="Coverage"/>, the shortest first: each ends with a step that is such a one, and begins with what was done first. One
+    /// thread at a time.
+    /// </summary>
+    public required Func<Situation, IEnumerable<ImmutableArray<Behaviour>>> WaysInto { get; init; }
+
     /// <summary>What a breadth-first walk does that finds each state's successors written down.</summary>
     public required double BareStatesPerSecond { get; init; }
 

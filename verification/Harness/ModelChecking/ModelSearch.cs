@@ -132,9 +132,10 @@ public sealed class ModelSearch
     {
         var laws = ReachLaw.For(_scope);
         var reached = laws.Select((law, i) => new ReachedLaw(law.Name, _workers.Select(worker => worker.ReachedAt[i]).Where(static depth => depth >= 0).DefaultIfEmpty(-1).Min())).ToArray();
-        var coverage = new Dictionary<Situation, long>();
-        foreach ((Situation situation, long count) in _workers.SelectMany(static worker => worker.Coverage)) coverage[situation] = coverage.GetValueOrDefault(situation) + count;
-
+        var coverage = new Dictionary<Situation, Sightings>();
+        foreach ((Situation situation, Sightings sightings) in _workers.SelectMany(static worker => worker.Coverage))
+            coverage[situation] = coverage.TryGetValue(situation, out Sightings? others) ? others.And(sightings) : sightings;
+        var paths = new PathFinder(_scope, _judge, _states);
         var graph = new BareWalk(_workers.Select(static worker => worker.Edges));
         return new()
         {
@@ -148,21 +149,39 @@ public sealed class ModelSearch
             Elapsed = elapsed,
             ByteCount = _states.ByteCount,
             Laws = reached,
-            Coverage = coverage,
+            Coverage = coverage.ToDictionary(static pair => pair.Key, static pair => pair.Value.Count),
+            WaysInto = situation => coverage[situation].States.Select(state => paths.Into(state, situation)),
             BareStatesPerSecond = graph.StatesPerSecond(time),
-            Counterexample = _found is { } found ? new Counterexample(_scope, found.Broken, found.Sentence, new PathFinder(_scope, _judge).Find(ChainOf(found.Parent), found.Broken)) : null,
+            Counterexample = _found is { } found ? new Counterexample(_scope, found.Broken, found.Sentence, paths.ToBroken(found.Parent, found.Broken)) : null,
         };
     }
 
-    private List<ulong> ChainOf(int number)
-    {
-        var chain = new List<ulong>();
-        for (; number >= 0; number = _states.ParentOf(number)) chain.Add(_states.FingerprintOf(number));
-        chain.Reverse();
-        return chain;
-    }
-
     internal static ulong Fingerprint(ReadOnlySpan<byte> form) => XxHash3.HashToUInt64(form) is var hash && hash == 0 ? 1 : hash;
+
+    /// <summary>How often a situation came up, and some of the states in which it did.</summary>
+    private sealed class Sightings
+    {
+        private const int MostStates = 12;
+
+        private readonly SortedSet<int> _states = [];
+
+        public long Count { get; private set; }
+
+        /// <summary>The first, and ever fewer of the later ones, since those that come one after another are like each other.</summary>
+        public IEnumerable<int> States => _states;
+
+        public void Add(int state)
+        {
+            if (long.IsPow2(++Count) && _states.Count < MostStates) _states.Add(state);
+        }
+
+        public Sightings And(Sightings other)
+        {
+            var both = new Sightings { Count = Count + other.Count };
+            both._states.UnionWith(_states.Concat(other._states));
+            return both;
+        }
+    }
 
     /// <summary>What broke an invariant, in which state or by a step from it.</summary>
     private sealed record Found(int Parent, Invariant Broken, string Sentence);
@@ -179,7 +198,7 @@ public sealed class ModelSearch
 
         public int[] ReachedAt { get; } = [.. ReachLaw.For(search._scope).Select(static _ => -1)];
 
-        public Dictionary<Situation, long> Coverage { get; } = [];
+        public Dictionary<Situation, Sightings> Coverage { get; } = [];
 
         /// <summary>From state to state, of the first states: pairs.</summary>
         public List<(int From, int To)> Edges { get; } = [];
@@ -227,7 +246,7 @@ public sealed class ModelSearch
         private bool Follow(int number, WorldStep step, Frontier.Writer writer)
         {
             Steps++;
-            Count(step);
+            Count(number, step);
             if (InvariantPredicate.WhyBroken(step) is var (broken, sentence)) return Break(number, broken, sentence);
             if (ReferenceEquals(step.Before, step.After)) return true;
             ReadOnlySpan<byte> form = Form.Of(step.After);
@@ -250,11 +269,12 @@ public sealed class ModelSearch
             return false;
         }
 
-        private void Count(WorldStep step)
+        private void Count(int number, WorldStep step)
         {
             // What may be seen of one operation comes in a row.
             if (!ReferenceEquals(step.Operation, _met.Operation)) _met = (step.Operation, StateClass.Of(step.Before, step.Operation));
-            CollectionsMarshal.GetValueRefOrAddDefault(Coverage, new(step.Operation.GetType(), _met.Class, step.Seen.Outcome), out _)++;
+            ref Sightings? sightings = ref CollectionsMarshal.GetValueRefOrAddDefault(Coverage, new(step.Operation.GetType(), _met.Class, step.Seen.Outcome), out _);
+            (sightings ??= new()).Add(number);
             for (int i = 0; i < _laws.Length; i++)
             {
                 if (ReachedAt[i] < 0 && _laws[i].OfStep is { } law && law(step)) ReachedAt[i] = search._depth;

@@ -86,7 +86,7 @@ public sealed record Scope
     /// <summary>The world in which nothing has been done.</summary>
     public World Empty()
     {
-        var firstStage = new TableModel(TableKind.FirstStage, (1UL << 47) - 1);
+        var firstStage = new TableModel(TableKind.FirstStage, (1UL << 47) - 1) { TellsAbsent = true };
         World world = World.Create(
             new IommuModel(LastAddress: (1UL << 48) - 1, Untranslated: [])
             {

@@ -17,6 +17,7 @@ public sealed partial class Subject
             _given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access)
             {
                 Pasid = fault.Pasid?.Value,
+                Cause = CauseOf(fault),
                 Waits = fault.IsStalled,
                 IsRetried = fault.IsStalled && isRetried,
             });
@@ -33,6 +34,15 @@ public sealed partial class Subject
         bool isLost = Driver.TakeFaultOverflow();
         return new(Outcome.None) { Faults = [.. _given], FaultCount = count, FaultsLost = isLost, Acts = _acts.ToImmutable() };
     }
+
+    private static FaultCauses CauseOf(in DeviceFault fault) => fault.Cause switch
+    {
+        FaultCause.NotAttached => FaultCauses.NotAttached,
+        FaultCause.NotMapped => FaultCauses.NotMapped,
+        FaultCause.NotPermitted => FaultCauses.NotPermitted,
+        FaultCause.OutOfRange => FaultCauses.OutOfRange,
+        _ => FaultCauses.None,
+    };
 
     private ObjectId NameOf(in DeviceFault fault)
     {

@@ -30,9 +30,7 @@ public sealed partial class Subject
         Acquire o => Seen(Of(_reservations, o.Reservation).TryAcquire()),
         Release o => Seen(Of(_reservations, o.Reservation).TryRelease()),
         SetAttributes o => Seen(Of(_reservations, o.Reservation).TrySetAttributes(Wanted(o.Attributes))),
-        FindReservation o => Of(_vcms, o.Vcm).TryFindReservation(new(o.Address), out Reservation found)
-            ? new(Outcome.None) { Ranges = [Range(found.Range)] }
-            : new(Outcome.NotFound),
+        FindReservation o => Do(o),
         ListReservations o => new(Outcome.None) { Ranges = [.. Of(_vcms, o.Vcm).Reservations.Select(reservation => Range(reservation.Range))] },
         AllocateMemory o => Allocated(o.Memory, _manager.TryAllocate(o.ByteCount, MemoryOptionsOf(o.ChunkSizes, o.Scattered, o.From), out PhysicalAllocation? made), made),
         AllocateContiguous o => Allocated(o.Memory, _manager.TryAllocateContiguous(o.ByteCount, o.Alignment, Request(o.From), out PhysicalAllocation? made), made),
@@ -112,25 +110,45 @@ public sealed partial class Subject
         }
     }
 
-    private static IovaRange RangeOf(Reservation reservation)
+    private static IovaRange RangeOf(Reservation reservation) => TryRangeOf(reservation, out IovaRange range) ? range : default;
+
+    private static bool TryRangeOf(Reservation reservation, out IovaRange range)
     {
         try
         {
-            return reservation.Range;
+            range = reservation.Range;
+            return true;
         }
         catch (VcmmException)
         {
             // Others have ended it meanwhile.
-            return default;
+            range = default;
+            return false;
         }
+    }
+
+    private Observation Do(FindReservation find)
+    {
+        // What another thread ends between the two calls is looked for again; of what stays though it has ended the last look tells.
+        const int mostLooks = 1000;
+        Reservation found = default;
+        for (int i = 0; i < mostLooks; i++)
+        {
+            if (!Of(_vcms, find.Vcm).TryFindReservation(new(find.Address), out found)) return new(Outcome.NotFound);
+            if (TryRangeOf(found, out IovaRange range)) return new(Outcome.None) { Ranges = [Range(range)] };
+        }
+
+        return new(Outcome.None) { Ranges = [Range(found.Range)] };
     }
 
     private Observation Do(CreateBound create)
     {
         VcmmError error = Of(_vcms, create.Vcm).TryCreateBound(create.ByteCount, create.Alignment, out Bound? made);
         if (made is null) return Seen(error);
+        // Other threads can end it as soon as it has a name.
+        var seen = new Observation((Outcome)error) { Ranges = [Range(made.Range)] };
         Put(_bounds, create.Bound, made);
-        return new((Outcome)error) { Ranges = [Range(made.Range)] };
+        return seen;
     }
 
     private Observation Do(Reserve reserve)
@@ -175,9 +193,11 @@ public sealed partial class Subject
     {
         VcmmError error = Of(_vcms, bind.Vcm).TryBind(bind.ByteCount, Wanted(bind.Attributes), MemoryOptionsOf(bind.ChunkSizes, bind.Scattered, bind.From), out Binding made);
         if (error != VcmmError.None) return Seen(error);
-        Put(_reservations, bind.Reservation, made.Reservation);
+        // Other threads can end the two as soon as they have names.
+        AddressRange range = Range(made.Reservation.Range);
         Observation memory = Allocated(bind.Memory, error, made.Memory);
-        return memory with { Ranges = [Range(made.Reservation.Range), .. memory.Ranges] };
+        Put(_reservations, bind.Reservation, made.Reservation);
+        return memory with { Ranges = [range, .. memory.Ranges] };
     }
 
     /// <summary>Every word of the frames concerned is marked before, and looked at afterwards; elsewhere the marks of data are.</summary>
@@ -255,20 +275,23 @@ public sealed partial class Subject
     private Observation Reserved(ObjectId id, VcmmError error, Reservation made)
     {
         if (error != VcmmError.None) return Seen(error);
+        // Other threads can end it as soon as it has a name.
+        var seen = new Observation(Outcome.None) { Ranges = [Range(made.Range)] };
         Put(_reservations, id, made);
-        return new(Outcome.None) { Ranges = [Range(made.Range)] };
+        return seen;
     }
 
     private Observation Allocated(ObjectId id, VcmmError error, PhysicalAllocation? made)
     {
         if (made is null) return Seen(error);
-        Put(_memories, id, made);
+        // Other threads can free it as soon as it has a name.
         ImmutableArray<AddressRange> chunks = [.. made.Segments.Select(segment => new AddressRange(segment.First.Value, segment.Last.Value))];
         lock (_gate)
         {
             foreach (AddressRange chunk in chunks) Stamps.MarkAll(chunk);
         }
 
+        Put(_memories, id, made);
         return new((Outcome)error) { Ranges = chunks };
     }
 

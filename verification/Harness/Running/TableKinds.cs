@@ -23,7 +23,7 @@ public static class TableKinds
     /// <summary>What first-stage tables of a kind can do on a machine.</summary>
     /// <remarks>
     /// <b>Source.</b> Intel VT-d specification, "First-Stage Translation": addresses are canonical, so that of 48 or 57 bits the
-    /// lower half can be a region's, and no address is wider than MGAW says. "First-Stage Paging Entries": what is present can be read. "Accessed and Dirty Flags": always kept.
+    /// lower half can be a region's, and no address is wider than MGAW says. "First-Stage Paging Entries": what is present can be read, and a bit says what is. "Accessed and Dirty Flags": always kept.
     /// </remarks>
     public static TableModel Describe(TableKind kind, VtdOptions options) =>
         new(kind, (1UL << Math.Min(options.GuestAddressWidth, 12 + 9 * LevelsOf(kind) - 1)) - 1)
@@ -32,6 +32,7 @@ public static class TableKinds
             Grantable = [Permissions.Read, Permissions.ReadWrite, Permissions.Read | Permissions.Execute, Permissions.ReadWriteExecute],
             HasPrivilege = true,
             NotesUse = true,
+            TellsAbsent = true,
             CachePolicies = [CachePolicy.WriteBackWriteAllocate, CachePolicy.WriteThrough, CachePolicy.NotCached],
         };
 

@@ -31,7 +31,7 @@ public sealed class VtdDriverLaws
         Assert.Equal(VtdFaultReason.Read, device.Read(new(Page), bytes).Reason);
         Assert.Empty(system.Simulator.Iotlb);
         Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
-        Assert.Equal(new DeviceFault(new(0x20), null, new(Page), Access.Read, 0x06), fault);
+        Assert.Equal(new DeviceFault(new(0x20), null, new(Page), Access.Read, 0x06) { Cause = FaultCause.NotPermitted }, fault);
         Assert.False(system.Driver.TryTakeFault(out _));
     }
 

@@ -20,7 +20,7 @@ public sealed class VtdFaultLaws
         {
             device.Write(new(i * Page + 0x123), new byte[1]);
             Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
-            Assert.Equal(new DeviceFault(new(0x20), null, new(i * Page), Access.Write, 0x05), fault);
+            Assert.Equal(new DeviceFault(new(0x20), null, new(i * Page), Access.Write, 0x05) { Cause = FaultCause.NotPermitted }, fault);
         }
 
         Assert.False(system.Driver.TakeFaultOverflow());
@@ -29,7 +29,7 @@ public sealed class VtdFaultLaws
         {
             Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
             Assert.Equal(new Iova(i * Page), fault.Address);
-            Assert.Equal($"sid:0x20 Read iova:0x{i * Page:x} reason 0x06", fault.ToString());
+            Assert.Equal($"sid:0x20 Read iova:0x{i * Page:x} NotPermitted (reason 0x06)", fault.ToString());
         }
 
         // When all have been taken the hardware records again, whether or not anybody asks what was lost.
@@ -81,7 +81,7 @@ public sealed class VtdFaultLaws
         {
             Assert.False(device.Write(new(i * Page), new byte[1]).Ok);
             Assert.True(driver.TryTakeFault(out DeviceFault fault));
-            Assert.Equal(new DeviceFault(new(0x1234), null, new(i * Page), Access.Write, 0x01), fault);
+            Assert.Equal(new DeviceFault(new(0x1234), null, new(i * Page), Access.Write, 0x01) { Cause = FaultCause.NotAttached }, fault);
             Assert.False(driver.TryTakeFault(out _));
         }
     }

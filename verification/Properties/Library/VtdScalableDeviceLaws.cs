@@ -232,12 +232,12 @@ public sealed class VtdScalableDeviceLaws
         Pasid attached = new(0x7FFF);
         DeviceFault[] expected =
         [
-            new(Device, attached, new(0x5000), Access.Read, 0x71),    // SFS.2: not present
-            new(Device, attached, new(0x6000), Access.Write, 0x71),
-            new(Device, attached, new(0x7000), Access.Read, 0x5D) { IsPrivileged = true },    // SPT: SRE is 0
-            new(Device, attached, new(0x8000), Access.Read | Access.Execute, 0x5C),    // SPT: ERE is 0
-            new(Device, new Pasid(0x7FFE), new(0x9000), Access.Read, 0x59),    // SPT.2: PASID entry not present
-            new(Device, null, new(0xA000), Access.Read, 0x51),    // SPD.2: PASID directory entry not present
+            new(Device, attached, new(0x5000), Access.Read, 0x71) { Cause = FaultCause.NotMapped },    // SFS.2: not present
+            new(Device, attached, new(0x6000), Access.Write, 0x71) { Cause = FaultCause.NotMapped },
+            new(Device, attached, new(0x7000), Access.Read, 0x5D) { IsPrivileged = true, Cause = FaultCause.NotPermitted },    // SPT: SRE is 0
+            new(Device, attached, new(0x8000), Access.Read | Access.Execute, 0x5C) { Cause = FaultCause.NotPermitted },    // SPT: ERE is 0
+            new(Device, new Pasid(0x7FFE), new(0x9000), Access.Read, 0x59) { Cause = FaultCause.NotAttached },    // SPT.2: PASID entry not present
+            new(Device, null, new(0xA000), Access.Read, 0x51) { Cause = FaultCause.NotAttached },    // SPD.2: PASID directory entry not present
         ];
         foreach (DeviceFault fault in expected)
         {
@@ -246,6 +246,36 @@ public sealed class VtdScalableDeviceLaws
         }
 
         Assert.False(system.Driver.TryTakeFault(out _));
+    }
+
+    /// <summary>Every number of the field, as records that no simulator made, against the names that the simulator gives them.</summary>
+    [Fact]
+    public void The_cause_of_a_fault_is_what_its_number_means()
+    {
+        using var system = new ScalableSystem();
+        for (ulong reason = 0; reason <= 0xFF; reason++)
+        {
+            ulong high = 1UL << 63 | reason << 32 | Device.Value;
+            system.Registers.AfterRead64 = (offset, value) => offset switch { 0x220 => 0x1234_5000, 0x228 => high, _ => value };
+            Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+            Assert.Equal((reason, Expected((VtdFaultReason)reason)), (fault.Reason, fault.Cause));
+        }
+
+        static FaultCause Expected(VtdFaultReason reason)
+        {
+            if (!Enum.IsDefined(reason) || reason == VtdFaultReason.None) return FaultCause.Unknown;
+            string name = reason.ToString();
+            // Nobody but the hardware's own walk reads first-stage entries under nested translation, and nobody but it sets flags.
+            if (name.Contains("Flags", StringComparison.Ordinal) || name.EndsWith("NotReadable", StringComparison.Ordinal)) return FaultCause.Misprogrammed;
+            if (reason == VtdFaultReason.FirstStageEntryNotPresent) return FaultCause.NotMapped;
+            if (name.EndsWith("NotPresent", StringComparison.Ordinal) || name.StartsWith("Pasid", StringComparison.Ordinal) && !name.StartsWith("PasidEntry", StringComparison.Ordinal) && !name.StartsWith("PasidDirectory", StringComparison.Ordinal))
+                return FaultCause.NotAttached;
+            if (name.EndsWith("Write", StringComparison.Ordinal) || name.EndsWith("Read", StringComparison.Ordinal)) return FaultCause.NotPermitted;
+            if (reason is VtdFaultReason.SecondStageNotPermitted or VtdFaultReason.ExecuteNotEnabled or VtdFaultReason.SupervisorNotEnabled or VtdFaultReason.UserPrivilege or VtdFaultReason.ExecuteDisabled)
+                return FaultCause.NotPermitted;
+            bool isOfAddress = name.Contains("AddressBeyond", StringComparison.Ordinal) || reason == VtdFaultReason.AddressNotCanonical;
+            return isOfAddress ? FaultCause.OutOfRange : FaultCause.Misprogrammed;
+        }
     }
 
     /// <summary>Types of the specification's table, as records that no simulator made: write, page request, read, atomic.</summary>
@@ -258,14 +288,15 @@ public sealed class VtdScalableDeviceLaws
     {
         using var system = new ScalableSystem();
         ulong high = 1UL << 63 | first << 62 | second << 28 | 0x59UL << 32 | 0xFFFFFUL << 40 | Device.Value;
-        Assert.Equal(new DeviceFault(Device, null, new(0x1234_5000), access, 0x59), Take(high));
+        DeviceFault expected = new(Device, null, new(0x1234_5000), access, 0x59) { Cause = FaultCause.NotAttached };
+        Assert.Equal(expected, Take(high));
         // Without a PASID privilege and execute mean nothing.
-        Assert.Equal(new DeviceFault(Device, null, new(0x1234_5000), access, 0x59), Take(high | 3UL << 29));
-        Assert.Equal(new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access, 0x59), Take(high | 1UL << 31));
+        Assert.Equal(expected, Take(high | 3UL << 29));
+        expected = expected with { Pasid = new Pasid(0xFFFFF) };
+        Assert.Equal(expected, Take(high | 1UL << 31));
         // EXE is bit 94 of a record, PRIV bit 93.
-        Assert.Equal(new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access | Access.Execute, 0x59), Take(high | 6UL << 29));
-        Assert.Equal(
-            new DeviceFault(Device, new Pasid(0xFFFFF), new(0x1234_5000), access, 0x59) { IsPrivileged = true }, Take(high | 5UL << 29));
+        Assert.Equal(expected with { Access = access | Access.Execute }, Take(high | 6UL << 29));
+        Assert.Equal(expected with { IsPrivileged = true }, Take(high | 5UL << 29));
 
         DeviceFault Take(ulong word)
         {

@@ -13,6 +13,7 @@ internal static class HookFaults
         new("a fault that is given to the hook of another device", Invariant.FaultExact, 5, new() { Iommu = static iommu => new OtherDevice(iommu) }),
         new("a fault that is given twice", Invariant.FaultExact, 5, new() { Iommu = static iommu => new Twice(iommu) }),
         new("a fault that is given to nobody", Invariant.FaultExact, 5, new() { Iommu = static iommu => new EverySecond(iommu) }),
+        new("a fault that is told for another cause", Invariant.FaultExact, 5, new() { Iommu = static iommu => new OneCause(iommu) }),
     ];
 
     private sealed class OtherDevice(IIommu inner) : PassingIommu(inner)
@@ -49,6 +50,16 @@ internal static class HookFaults
 
             bool isThere = Inner.TryTakeFault(out fault);
             _last = isThere ? fault : null;
+            return isThere;
+        }
+    }
+
+    private sealed class OneCause(IIommu inner) : PassingIommu(inner)
+    {
+        public override bool TryTakeFault(out DeviceFault fault)
+        {
+            bool isThere = Inner.TryTakeFault(out fault);
+            fault = fault with { Cause = FaultCause.NotPermitted };
             return isThere;
         }
     }

@@ -10,6 +10,12 @@ internal static class FaultLies
         new("a fault that is counted and was none", Invariant.FaultExact, "it counted", static told => told.Operation is DispatchFaults ? told.Seen with { FaultCount = told.World.Faults.Count + told.World.Waiting.Count + 1 } : null),
         new("a fault that was none and is given", Invariant.FaultExact, "no such access was blocked since",
             static told => told.Operation is DispatchFaults ? told.Seen with { Faults = told.Seen.Faults.Add(new(told.World.Devices[0], told.World.Devices[0], ulong.MaxValue & ~(World.PageBytes - 1), Permissions.Write)) } : null),
+        new("a fault that is told for another cause", Invariant.FaultExact, "blocked for another cause",
+            static told => told is { Operation: DispatchFaults, Seen.FaultsLost: false } && told.World.Setup.FaultsAreExact && told.World.Faults.All(static fault => fault.IsCertain) && told.Seen.Faults.Any(static fault => !fault.Waits)
+                ? told.Seen with { Faults = [.. told.Seen.Faults.Select(static fault => fault.Waits ? fault : fault with { Cause = ~fault.Cause & (FaultCauses.NotAttached | FaultCauses.OutOfRange) })] } : null),
+        new("a page request that is told for a cause", Invariant.FaultExact, " waits and is not there",
+            static told => told.Operation is DispatchFaults && told.Seen.Faults.Any(static fault => fault.Waits) && told.World.Waiting.All(static waiting => !waiting.MayBeOver)
+                ? told.Seen with { Faults = [.. told.Seen.Faults.Select(static fault => fault.Waits ? fault with { Cause = FaultCauses.NotMapped } : fault)] } : null),
         new("a page request that is blocked at once", Invariant.FaultExact, "it asks for the page, and waits", static told => told is { Operation: DeviceAccess, Seen.Outcome: Outcome.Waits } && MustWait(told) ? new(Outcome.Fault) : null),
         new("an access that waits and cannot", Invariant.FaultExact, "it cannot wait there",
             static told => told.Operation is DeviceAccess access && told.Seen.Outcome == Outcome.Fault && !told.World.ModelOf(access.Device).AsksForPages && told.World.ModelOf(access.Device).IsTranslated && !told.World.Iommu.Untranslated.Any(range => range.Contains(access.Address))

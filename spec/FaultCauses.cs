@@ -1,0 +1,21 @@
+namespace Vcmm.Spec;
+
+/// <summary>Why hardware blocks an access; several, where it may be told either way.</summary>
+[Flags]
+public enum FaultCauses
+{
+    /// <summary>None that the model knows: nobody has said why, or the hardware made no sense of what is in memory.</summary>
+    None = 0,
+
+    /// <summary>The device is active nowhere under that PASID.</summary>
+    NotAttached = 1,
+
+    /// <summary>Nothing is mapped there.</summary>
+    NotMapped = 2,
+
+    /// <summary>What is mapped there does not grant it, or nothing would.</summary>
+    NotPermitted = 4,
+
+    /// <summary>The tables translate no such address.</summary>
+    OutOfRange = 8,
+}
