@@ -85,11 +85,15 @@ public sealed class NonCoherentMemory<TMemory>
     public void WriteBack(ulong seed)
     {
         var random = new Xorshift(seed);
-        foreach (ulong page in _seen.Keys.Order())
+        Span<byte> now = stackalloc byte[PageBytes];
+        foreach ((ulong page, ulong[] seen) in _seen.OrderBy(static pair => pair.Key))
         {
+            // Most pages have been cleaned. Their lines are drawn, too: what a seed means for a page does not depend on the others.
+            _memory.Read(new(page), now);
+            bool lags = !MemoryMarshal.AsBytes(seen.AsSpan()).SequenceEqual(now);
             for (ulong offset = 0; offset < PageBytes; offset += _lineBytes)
             {
-                if (random.Next(2) == 0) Clean(PhysRange.FromLength(new(page + offset), _lineBytes));
+                if (random.Next(2) == 0 && lags) Clean(PhysRange.FromLength(new(page + offset), _lineBytes));
             }
         }
     }

@@ -66,6 +66,8 @@ public readonly record struct DecodedPasid(Pasid Pasid, VtdFaultReason Reason, D
 /// </summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, Translation Structure Formats.</para>
+/// <para><b>The unit's own walk</b> follows one address to one leaf or fault; here every entry below a root is met once, with no
+/// address, cache or flag. So the way through the tables is another one, and what an entry says is decoded by the same types.</para>
 /// <para><b>Errors.</b> None: entries that the hardware would refuse, and tables outside memory, translate nothing;
 /// <see cref="Malformed"/> tells of them.</para>
 /// <para><b>Threads.</b> Any number at once; changes made during an enumeration may or may not be seen.</para>

@@ -98,6 +98,33 @@ public sealed class LaxityTests
         Assert.True(Assert.Single(ground.May()).GoesOn);
     }
 
+    /// <summary>QEMU 10: an absent entry of a type or width that there is not is an invalid one, an absent one of another is absent.</summary>
+    [Theory]
+    [InlineData(0UL, true)]
+    [InlineData(1UL << 6 | 2 << 2, true)]
+    [InlineData(2UL << 6 | 3 << 2, true)]
+    [InlineData(SecondStage, false)]
+    [InlineData(PassThrough, false)]
+    public void The_type_of_an_absent_entry_counts_where_it_is_checked_first(ulong entry, bool isNone)
+    {
+        using var ground = new Tables(version: 10);
+        ground.Set(Pasid, entry);
+        ground.Oracle.Settle();
+        Assert.Equal(VtdFaultReason.PasidEntryNotPresent, Assert.Single(ground.May()).Fault);
+        Assert.Equal(isNone ? [VtdFaultReason.PasidEntryInvalid] : [], ground.Otherwise().Select(outcome => outcome.What.Fault));
+        Assert.Equal([QemuDeviations.AbsentPasid.Name, QemuDeviations.TypeFirst.Name], QemuDeviations.OfLaxity(Laxity.PasidPresent | Laxity.PasidTypeFirst));
+    }
+
+    [Fact]
+    public void A_version_that_has_mended_something_looks_at_it()
+    {
+        using var ground = new Tables(version: 10);
+        ground.Set(Pasid, ground.Get(Pasid) ^ 1 << 6);
+        ground.Oracle.Settle();
+        Assert.Equal(VtdFaultReason.PasidEntryInvalid, Assert.Single(ground.May()).Fault);
+        Assert.Empty(ground.Otherwise());
+    }
+
     /// <summary>Device 0 with PASID 5 and tables of four levels, in which a page leads to a frame.</summary>
     private sealed class Tables : IDisposable
     {
@@ -105,9 +132,10 @@ public sealed class LaxityTests
 
         private readonly RamBlock _ram = new(SimulatedVtd.MemoryRange);
 
-        public Tables()
+        public Tables(int version = 7)
         {
-            Oracle = new(_ram.Port, VtdOptions.Scalable with { FirstStage = false, SnoopControl = false, SecondStageAccessedDirty = false, ScalableWalkSnoop = false });
+            VtdOptions unit = VtdOptions.Scalable with { FirstStage = false, SnoopControl = false, SecondStageAccessedDirty = false, ScalableWalkSnoop = false };
+            Oracle = new(_ram.Port, unit, QemuDeviations.LaxityOf(version));
             Oracle.SetRoot(Root);
             Set(Ground.Root, Ground.Contexts | 1);
             Set(Context, Ground.Directories | 1);

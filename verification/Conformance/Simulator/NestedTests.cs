@@ -165,6 +165,23 @@ public sealed class NestedTests
         vtd.Goes(Iova, FrameA, DeviceAccess.Write);
     }
 
+    /// <summary>Between the reading of an entry and the writing of its flag the second stage is asked anew, for both: a frame that may only be written is no table.</summary>
+    [Theory]
+    [InlineData(Guest4, 0x75)]
+    [InlineData(Guest1, 0x76)]
+    public void SFS_6_SFS_7_flags_of_a_table_that_the_second_stage_no_longer_lets_read(ulong guest, byte reason)
+    {
+        RawNested? machine = null;
+        ulong entry = guest == Guest1 ? Guest1 + 8 : guest;
+        using var vtd = new RawNested(Uncached, (step, detail) =>
+        {
+            if (step == SimStep.WalkRead && detail == Host + entry) machine!.SetNest(guest, (Host + guest) | 2);
+        });
+        machine = vtd;
+        vtd.Faults(reason);
+        Assert.Equal(0UL, vtd.ReadGuest(entry) & (A | D));
+    }
+
     [Fact]
     public void SFS_9_SSS_5_flags_where_the_walk_does_not_snoop()
     {

@@ -27,7 +27,8 @@ internal static class QemuTen
         ["SGN.6, a page that may not be written"] = OneStage,
         ["SGN.7, a page that may not be read"] = OneStage,
         ["A changed context entry is seen after an invalidation of the context cache"] = LegacyNumbers,
-        ["A changed PASID entry is seen after an invalidation of the PASID cache"] = "What was found before is refused. Why has not been looked into.",
+        ["A changed PASID entry is seen after an invalidation of the PASID cache"] =
+            "It keeps no PASID entries, as hardware may, and reads the cleared one at the next access; then its type, 0, is refused before it is seen to be absent: 0x5B, not 0x59 (SPT.2).",
         ["Accessed and dirty flags of second-stage entries"] = OneStage,
         ["Accessed and dirty flags of first-stage entries"] = "It sets the accessed flag and, on a write through a cached translation, not the dirty one (First-Stage Accessed and Dirty Flags).",
         ["SGN.6, a first-stage page that may not be written"] = "It blocks a write through a cached read-only page without a fault record, as in legacy mode.",

@@ -165,6 +165,7 @@ internal static partial class ScalableCases
         ("SSS.2, a first-stage table that the second stage does not have", Faults, 0x79, 0x79, FourLevelTables, bench => bench.Set(SecondLeaf(GuestLevel2), 0)),
         ("SSS.2, a page that the second stage does not have", Faults, 0x79, 0x79, FourLevelTables, bench => bench.Set(SecondLeaf(GuestPage), 0)),
         ("SSS.3, a reserved bit of a second-stage entry of a first-stage table", Faults, 0x7A, 0x7A, FourLevelTables, bench => bench.Set(SecondLeaf(GuestLevel3), Level3 | Rw | 1UL << 48)),
+        ("SSS.3, snoop control in a second-stage entry that leads to a table of the first stage's way", Faults, 0x7A, 0x7A, FourLevelTables, bench => bench.Set(Second2, Second1 | Rw | 1 << 11)),
         ("SSS.4, a first second-stage table where there is no memory, under nesting", Faults, 0x7B, 0x7B, FourLevelTables, bench => bench.Set(PasidEntry(5), Nested | FourLevelTables | Nowhere)),
         ("SGN.2, a supervisor's page under nesting", Rights, 0x81, 0x81, FourLevelTables, bench => bench.Set(Leaf(Page), GuestPage | 3)),
         ("SGN.5, a page beyond the second stage", Faults, 0x84, 0x84, ThreeLevelTables, bench => bench.Set(Leaf(Page), Narrow | GuestPage | Pwu)),

@@ -41,7 +41,7 @@ internal static partial class ScalableCases
         SetPasid(bench, 5, first, 1, third);
     }
 
-    private static void BuildFirstStage(VtdBench bench)
+    public static void BuildFirstStage(VtdBench bench)
     {
         Build(bench, FirstStage, Level4);
         bench.Set(Level4, Level3 | Pwu);

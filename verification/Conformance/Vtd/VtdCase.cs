@@ -23,6 +23,9 @@ internal sealed record VtdCase(string Name, string Section, Action<VtdBench> Scr
 internal sealed record VtdDeviation(QemuDeviation Known, Action<VtdBench> Law, Action<VtdBench> Deviation)
 {
     public string Name => Known.Name;
+
+    /// <summary>In scalable mode, whether it is about first-stage tables.</summary>
+    public bool HasFirstStage { get; init; }
 }
 
 /// <summary>The conformance rows, by topic.</summary>

@@ -102,15 +102,16 @@ internal static class VtdDeviations
                 bench.Reads(Page, Old);
             }),
         new(QemuDeviations.IdleWait, bench => Takes(bench, Descriptor.Wait, takes: true), bench => Takes(bench, Descriptor.Wait, takes: false)),
-        new(QemuDeviations.UnofferedType, bench => TakesAll(bench, takes: false), bench => TakesAll(bench, takes: true)),
+        // Device TLB, interrupt entry cache; PASID-based IOTLB, PASID cache.
+        new(QemuDeviations.UnofferedType, bench => TakesAll(bench, [0x3, 0x4], takes: false), bench => TakesAll(bench, [0x3, 0x4], takes: true)),
+        new(QemuDeviations.OtherModeType, bench => TakesAll(bench, [0x26, 0x37], takes: false), bench => TakesAll(bench, [0x26, 0x37], takes: true)),
     ];
 
     private const byte RootMisprogrammed = 0x30;
 
-    // Device TLB, interrupt entry cache, PASID-based IOTLB, PASID cache: nothing of that is offered in legacy mode.
-    private static void TakesAll(VtdBench bench, bool takes)
+    private static void TakesAll(VtdBench bench, ReadOnlySpan<ulong> descriptors, bool takes)
     {
-        foreach (ulong low in (ReadOnlySpan<ulong>)[0x3, 0x4, 0x26, 0x37]) Takes(bench, low, takes);
+        foreach (ulong low in descriptors) Takes(bench, low, takes);
     }
 
     private static void Takes(VtdBench bench, ulong low, bool takes)

@@ -10,13 +10,14 @@ internal static class CaseGen
     /// <param name="seed">Of the run.</param>
     /// <param name="index">Which case of the run: 0 ….</param>
     /// <param name="isScalable">In which mode.</param>
-    public static FuzzCase Generate(ulong seed, uint index, bool isScalable)
+    /// <param name="hasFirstStage">In scalable mode, whether of first-stage tables.</param>
+    public static FuzzCase Generate(ulong seed, uint index, bool isScalable, bool hasFirstStage = false)
     {
         var pcg = new PCG(index, seed);
         var caches = new CacheSizes(
             pcg.Next(6) == 0 ? 0 : 1 << (int)pcg.Next(5), 1 + (int)pcg.Next(4), (int)pcg.Next(6), (int)pcg.Next(8), (int)pcg.Next(8));
-        var tables = new TableWriter(pcg, isScalable);
-        return new(isScalable, caches, new CaseWriter(pcg, tables).Write());
+        var tables = new TableWriter(pcg, isScalable, hasFirstStage);
+        return new(isScalable, caches, new CaseWriter(pcg, tables).Write()) { HasFirstStage = hasFirstStage };
     }
 }
 
@@ -83,7 +84,7 @@ internal sealed class CaseWriter(PCG pcg, TableWriter tables)
     }
 
     /// <summary>Good descriptors after which everything still is as it was, or better.</summary>
-    private QueueWords IdleWords() => pcg.Next(tables.IsScalable ? 8u : 7u) switch
+    private QueueWords IdleWords() => pcg.Next(tables.HasFirstStage ? 10u : tables.IsScalable ? 8u : 7u) switch
     {
         0 => new(Words.IotlbPage | tables.AnyDomain() << 16 | pcg.Next(4) << 6, (tables.AnyIova(0) & 0xFFFF_FFFF_F000) | pcg.Next(19) | (ulong)pcg.Next(2) << 6),
         1 => new(Words.IotlbDomain | tables.AnyDomain() << 16 | pcg.Next(4) << 6, 0),
@@ -92,6 +93,8 @@ internal sealed class CaseWriter(PCG pcg, TableWriter tables)
         4 => new(Words.IotlbGlobal, 0),
         5 => new(Words.ContextGlobal, 0),
         6 => new(Words.Wait | (pcg.Next(2) == 0 ? Words.StatusWrite : 0) | (ulong)pcg.Next() << 32, Ground.Status + pcg.Next(512) * 8),
+        8 => new(Words.PasidIotlb | tables.AnyDomain() << 16 | (ulong)pcg.Next(8) << 32, 0),
+        9 => new(Words.PasidIotlbPage | tables.AnyDomain() << 16 | (ulong)pcg.Next(8) << 32, (tables.AnyIova(0) & ~0xFFFUL) | pcg.Next(19) | (ulong)pcg.Next(2) << 6),
         _ => new(pcg.Next(2) == 0 ? Words.PasidCacheGlobal : Words.PasidCacheDomain | tables.AnyDomain() << 16, 0),
     };
 

@@ -152,7 +152,7 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
             }
 
             var made = new Made(access, _step, may!, otherwise);
-            if (made.All.Any(outcome => outcome.GoesOn && !IsAlike(outcome, access)))
+            if (made.All.Any(outcome => outcome.GoesOn && (!IsAlike(outcome, access) || (fuzzed.HasFirstStage && !Ground.IsPlainData(outcome.Address)))))
             {
                 _result.Open++;
                 continue;
@@ -191,9 +191,14 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
         foreach (Made made in batch.Where(made => made.Access.IsWrite))
         {
             // Where one machine may write and the other not, memory is made alike at once.
-            if (made.IsOpen) foreach (ulong address in made.Words) bench.Restore(address);
+            if (made.IsOpen) Restore(made);
             else _written.UnionWith(made.Words);
         }
+    }
+
+    private void Restore(Made made)
+    {
+        foreach (ulong address in made.Words) bench.Restore(address);
     }
 
     private static int TokenOf(int step) => step % Ground.TokenCount;
@@ -235,7 +240,7 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
                 : bench.Memory.Read32(new(outcome.Address))),
         ];
         bool isWritten = access.IsWrite && words.Contains(Ground.Token(TokenOf(made.Step)));
-        var sight = new Sight(fuzzed.IsScalable, access.Iova, access.IsWrite, (byte?)fault?.Value, log.IsHit, isWritten, access.IsWrite ? Ground.Token(TokenOf(made.Step)) : 0);
+        var sight = new Sight(fuzzed.IsScalable, access.Iova, access.IsWrite, (byte?)fault?.Value, log.IsHit, isWritten, access.IsWrite ? Ground.Token(TokenOf(made.Step)) : 0, fuzzed.HasFirstStage);
         int place = access.IsWrite ? -1 : _pending.Count(pending => pending.Made.Access.Device == access.Device && !pending.Made.Access.IsWrite);
         var pending = new Pending(made, words, sight, place);
         if (access.IsWrite) Judge(pending);
@@ -271,6 +276,8 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
         {
             if (QemuDeviations.OfAccess(outcome, sight) is not { } name) continue;
             _result.Explain(name);
+            // One machine may have written and the other not.
+            if (sight.IsWrite) Restore(made);
             return;
         }
 

@@ -26,10 +26,18 @@ internal sealed record CacheSizes(int IotlbSets, int IotlbWays, int WalkCache, i
 /// <param name="Steps">In order.</param>
 internal sealed record FuzzCase(bool IsScalable, CacheSizes Caches, ImmutableArray<FuzzStep> Steps)
 {
+    private const string Legacy = "legacy", Scalable = "scalable", FirstStage = "first stage";
+
+    /// <summary>In scalable mode, whether on units with first-stage tables, which then are what PASID entries lead to.</summary>
+    public bool HasFirstStage { get; init; }
+
+    /// <summary>The mode in words.</summary>
+    public string Mode => HasFirstStage ? FirstStage : IsScalable ? Scalable : Legacy;
+
     /// <summary>The form in a failure file.</summary>
     public JsonNode ToJson() => new JsonObject
     {
-        ["mode"] = IsScalable ? "scalable" : "legacy",
+        ["mode"] = Mode,
         ["caches"] = JsonSerializer.SerializeToNode(Caches, Json),
         ["steps"] = new JsonArray([.. Steps.Select(step => (JsonNode)step.ToString())]),
     };
@@ -40,11 +48,11 @@ internal sealed record FuzzCase(bool IsScalable, CacheSizes Caches, ImmutableArr
         try
         {
             string mode = (string?)node["mode"] ?? "";
-            if (mode is not ("legacy" or "scalable")) throw new BadInputException($"scenario.mode is \"{mode}\"; expected legacy or scalable");
+            if (mode is not (Legacy or Scalable or FirstStage)) throw new BadInputException($"scenario.mode is \"{mode}\"; expected {Legacy}, {Scalable} or {FirstStage}");
             CacheSizes caches = node["caches"].Deserialize<CacheSizes>(Json) ?? throw new BadInputException("scenario.caches is missing");
             _ = new VtdIommu<Platform.Ram, NoSteps>(default, caches.Options);
             JsonArray steps = node["steps"]?.AsArray() ?? throw new BadInputException("scenario.steps is missing");
-            return new(mode == "scalable", caches, [.. steps.Select(step => FuzzStep.Parse((string?)step ?? ""))]);
+            return new(mode != Legacy, caches, [.. steps.Select(step => FuzzStep.Parse((string?)step ?? ""))]) { HasFirstStage = mode == FirstStage };
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
         {

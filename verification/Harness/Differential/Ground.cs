@@ -71,6 +71,24 @@ internal static class Ground
         return address is (>= FirstAlike and < Queue) or (>= Data and < EndOfAlike) or >= Nowhere ? entry : entry | Nowhere;
     }
 
+    /// <summary>
+    /// The same for an entry of first-stage tables, in which the hardware sets flags, each machine at its time: what it points at is
+    /// read as a table only if it is one, and by devices only if it is none.
+    /// </summary>
+    public static ulong TameFirstStage(ulong entry, int level)
+    {
+        ulong address = entry & 0xF_FFFF_FFFF_F000;
+        bool isLeaf = level == 1 || (entry & 1 << 7) != 0, isBase = isLeaf && level > 1 && address < FirstAlike;
+        bool isTame = isBase || address >= Nowhere || (isLeaf ? IsPlainData(address) : HasFlags(address));
+        return isTame ? entry : entry | Nowhere;
+    }
+
+    /// <summary>Whether the tables of the levels are there: the only memory in which first-stage flags are set.</summary>
+    public static bool HasFlags(ulong address) => address is >= Level4 and < Directories;
+
+    /// <summary>Whether no table is there, so that flags are not either.</summary>
+    public static bool IsPlainData(ulong address) => address is (>= Data and < EndOfAlike) or >= Nowhere;
+
     /// <summary>What is at an address, in words.</summary>
     public static string Describe(ulong address, bool isScalable)
     {
@@ -139,5 +157,6 @@ internal static class Words
     public const ulong ContextGlobal = 0x11, ContextDomain = 0x21, ContextDevice = 0x31;
     public const ulong IotlbGlobal = 0x12, IotlbDomain = 0x22, IotlbPage = 0x32;
     public const ulong PasidCacheGlobal = 0x37, PasidCacheDomain = 0x07;
+    public const ulong PasidIotlb = 0x26, PasidIotlbPage = 0x36;
     public const ulong Wait = 0x5, StatusWrite = 1 << 5;
 }

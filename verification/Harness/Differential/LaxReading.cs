@@ -5,7 +5,7 @@ namespace Harness.Differential;
 /// </summary>
 /// <remarks>
 /// <b>Source.</b> Intel VT-d specification, Translation Structure Formats: Scalable-Mode Context Entry, PASID Directory Entry and
-/// PASID Table Entry, of a unit without first-stage translation; host addresses have 48 bits.
+/// PASID Table Entry, of a unit with one of first-stage and second-stage translation; host addresses have 48 bits.
 /// </remarks>
 internal sealed class LaxReading
 {
@@ -14,7 +14,7 @@ internal sealed class LaxReading
     // The places of these words in the order of reading: an entry of several words is read twice.
     public const int ContextEntry = 3, ContextAgain = 7, DirectoryEntry = 11, PasidEntry = 12, PasidAgain = 20, Tables = 28;
 
-    private const ulong Present = 1, Type = 7UL << 6, FirstStage = 1UL << 6, SecondStage = 2UL << 6, Nested = 3UL << 6, PassThrough = 4UL << 6;
+    private const ulong Present = 1, Type = 7UL << 6, FirstStage = 1UL << 6, SecondStage = 2UL << 6, Nested = 3UL << 6, PassThrough = 4UL << 6, NoType = 7UL << 6, FaultsDisabled = 2, WalkSnoop = 1 << 23;
     private const ulong DirectorySize = 7UL << 9, BeyondHost = 0xFFFFUL << 48;
 
     // Present words that were replaced since context entries were invalidated: the first words of PASID entries among them.
@@ -22,6 +22,11 @@ internal sealed class LaxReading
 
     /// <summary>What is not looked at.</summary>
     public Laxity Laxity { get; set; }
+
+    /// <summary>Whether the unit has first-stage translation; then it has no second-stage one.</summary>
+    public bool HasFirstStage { get; init; }
+
+    private ulong Offered => HasFirstStage ? FirstStage : SecondStage;
 
     /// <summary>Whether an entry that was of pass-through has been changed, and no context entry invalidated since.</summary>
     public bool MayLinger => _passedThrough.ContainsValue(true);
@@ -48,15 +53,16 @@ internal sealed class LaxReading
         ContextEntry or ContextAgain when Laxity.HasFlag(Laxity.DirectorySize) => value | DirectorySize,
         DirectoryEntry when Laxity.HasFlag(Laxity.PasidReserved) => Narrow(value & ~0xFFCUL),
         PasidEntry or PasidAgain => FirstWord(address, value),
-        > PasidEntry and < PasidAgain when Laxity.HasFlag(Laxity.PasidReserved) => OtherWord(place - PasidEntry, value),
-        > PasidAgain and < Tables when Laxity.HasFlag(Laxity.PasidReserved) => OtherWord(place - PasidAgain, value),
+        > PasidEntry and < PasidAgain => OtherWord(place - PasidEntry, value),
+        > PasidAgain and < Tables => OtherWord(place - PasidAgain, value),
         _ => value,
     };
 
     private ulong FirstWord(ulong address, ulong value)
     {
         const ulong reserved = 1UL << 5 | 7UL << 9;
-        if (Laxity.HasFlag(Laxity.PasidReserved)) value = Narrow(value & ~reserved);
+        if (Laxity.HasFlag(Laxity.PasidReserved)) value = HasFirstStage ? value & (Present | FaultsDisabled | Type) : Narrow(value & ~reserved);
+        if (Laxity.HasFlag(Laxity.PasidTypeFirst) && (value & Present) == 0 && !IsOffered(value)) return Present | (value & FaultsDisabled) | NoType;
         if (_passedThrough.TryGetValue(address, out bool hasPassed))
         {
             if (Laxity.HasFlag(Laxity.PassThroughEnd) && hasPassed) return Present | PassThrough;
@@ -67,12 +73,26 @@ internal sealed class LaxReading
         return Laxity.HasFlag(Laxity.Types) && isOther ? (value & ~Type) | SecondStage : value;
     }
 
+    /// <summary>Type and width: pass-through, or tables, if they are of the second stage of three or four levels.</summary>
+    private bool IsOffered(ulong value) => (value & Type) == PassThrough || ((value & Type) == Offered && (HasFirstStage || (value >> 2 & 7) is 1 or 2));
+
     /// <summary>Reserved bits of an address count all the same: nothing is there.</summary>
     private static ulong Narrow(ulong value) => (value & BeyondHost) == 0 ? value : (value & ~BeyondHost) | Ground.Nowhere;
 
     /// <summary>Pass-through is what only an entry that can be used may ask for.</summary>
-    private static ulong AsPresent(ulong value) => Present | ((value & Type) == PassThrough ? (value & ~Type) | SecondStage : value);
+    private ulong AsPresent(ulong value) => Present | ((value & Type) == PassThrough ? (value & ~Type) | Offered : value);
 
-    /// <summary>Only the domain has a meaning; bits 134 and 133 are ignored.</summary>
-    private static ulong OtherWord(int word, ulong value) => word switch { 1 => value & 0xFFFF, 2 => value & 0x60, _ => 0 };
+    private ulong OtherWord(int word, ulong value)
+    {
+        if (word == 1 && Laxity.HasFlag(Laxity.WalkSnoop)) value |= WalkSnoop;
+        return Laxity.HasFlag(Laxity.PasidReserved) ? WithoutReserved(word, value) : value;
+    }
+
+    /// <summary>Only the domain has a meaning, and of the first stage the root of the tables and how many levels they have; bits 134 and 133 are ignored.</summary>
+    private ulong WithoutReserved(int word, ulong value) => word switch
+    {
+        1 => value & (0xFFFF | (HasFirstStage ? WalkSnoop : 0)),
+        2 => HasFirstStage ? Narrow(value & ~0xF93UL) : value & 0x60,
+        _ => 0,
+    };
 }

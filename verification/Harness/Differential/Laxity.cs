@@ -26,6 +26,12 @@ internal enum Laxity
 
     /// <summary>Bit 11 of second-stage leaves.</summary>
     Snoop = 64,
+
+    /// <summary>Whether a PASID entry is present, if its type or width is none: it is invalid.</summary>
+    PasidTypeFirst = 128,
+
+    /// <summary>Whether the walk snoops where it sets flags: PWSNP.</summary>
+    WalkSnoop = 256,
 }
 
 /// <summary>What comes of an access where something was not looked at.</summary>

@@ -10,7 +10,8 @@ namespace Harness.Differential;
 /// <param name="LacksPermission">An entry of the tables that was read on the way does not permit the access.</param>
 /// <param name="IsPassThrough">The requests of the device are let through untranslated.</param>
 /// <param name="OtherHalfIsReserved">The half of the scalable-mode root entry that is not for the device has reserved bits set.</param>
-internal readonly record struct Expected(VtdFaultReason Fault, ulong Address, bool IsSilent, bool LacksPermission = false, bool IsPassThrough = false, bool OtherHalfIsReserved = false)
+/// <param name="IsQuiet">In scalable mode, fault processing is disabled for the device or its PASID, whether there is a fault or not.</param>
+internal readonly record struct Expected(VtdFaultReason Fault, ulong Address, bool IsSilent, bool LacksPermission = false, bool IsPassThrough = false, bool OtherHalfIsReserved = false, bool IsQuiet = false)
 {
     public bool GoesOn => Fault == VtdFaultReason.None;
 
@@ -28,17 +29,24 @@ internal sealed class Oracle
     // Of words that count either way; what then is possible is more than anybody would notice a mistake in.
     private const int MostChoices = 64;
 
-    private readonly Overlay _overlay = new();
+    private readonly Overlay _overlay;
     private readonly Ram _memory;
     private readonly VtdIommu<OverlaidMemory, NoSteps> _unit, _snooping;
     private readonly Dictionary<ulong, List<ulong>> _stale = [];
-    private readonly bool _isScalable;
+    private readonly bool _isScalable, _hasFirstStage;
+    private readonly Laxity _known;
     private ulong _root;
 
-    public Oracle(Ram memory, VtdOptions options)
+    /// <param name="memory">Both machines' memory.</param>
+    /// <param name="options">The unit that the other machine is.</param>
+    /// <param name="known">What it is known not to look at.</param>
+    public Oracle(Ram memory, VtdOptions options, Laxity known)
     {
         _memory = memory;
+        _known = known;
         _isScalable = options.ScalableMode;
+        _hasFirstStage = options.ScalableMode && options.FirstStage;
+        _overlay = new(_hasFirstStage);
         VtdOptions plain = options with
         {
             IotlbSets = 0, IotlbWays = 0, WalkCacheEntriesPerLevel = 0, ContextCacheEntries = 0, PasidCacheEntries = 0, CachingMode = false, FaultRecordCount = 1,
@@ -99,7 +107,7 @@ internal sealed class Oracle
     public List<LaxOutcome>? Otherwise(uint source, ulong iova, bool isWrite, List<Expected> may)
     {
         var found = new List<LaxOutcome>();
-        if (_overlay.Lax.MayLinger && !AddOf(Laxity.PassThroughEnd | Laxity.PasidReserved)) return null;
+        if (_known.HasFlag(Laxity.PassThroughEnd) && _overlay.Lax.MayLinger && !AddOf(Laxity.PassThroughEnd | Laxity.PasidReserved)) return null;
         Laxity laxity = Laxity.None;
         List<Expected> last = may;
         while (true)
@@ -123,13 +131,14 @@ internal sealed class Oracle
         }
     }
 
-    private Laxity InTheWay(in Expected outcome) => outcome.Fault switch
+    private Laxity InTheWay(in Expected outcome) => _known & outcome.Fault switch
     {
         VtdFaultReason.RootTableAddressMisprogrammed => Laxity.RootBits,
         VtdFaultReason.ScalableContextEntryInvalid => Laxity.DirectorySize,
         VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved => Laxity.PasidReserved,
-        VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent,
+        VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent | Laxity.PasidTypeFirst,
         VtdFaultReason.PasidEntryInvalid => Laxity.Types,
+        VtdFaultReason.FirstStageFlagsNotSnooped => Laxity.WalkSnoop,
         VtdFaultReason.SecondStageEntryReserved or VtdFaultReason.PagingEntryReserved when _isScalable => Laxity.Snoop,
         _ => Laxity.None,
     };
@@ -176,26 +185,31 @@ internal sealed class Oracle
         if (isRecorded) unit.Write64(Reg.FRCD + 8, 1UL << 63);
         // The first words read are the two halves of the root entry: bits 11:1 are reserved, and those above the host's width.
         bool isReserved = _overlay.IsScalable && _overlay.Read.Count >= 2 && (Value(_overlay.Read[(source & 0x80) == 0 ? 1 : 0]) & ~0xFFFF_FFFF_F001UL) != 0;
-        if (result.Ok) return new(VtdFaultReason.None, result.Address.Value, false, OtherHalfIsReserved: isReserved);
+        bool isQuiet = _overlay.IsScalable && (IsDisabledBy(LaxReading.ContextEntry) || IsDisabledBy(LaxReading.DirectoryEntry) || IsDisabledBy(LaxReading.PasidEntry));
+        if (result.Ok) return new(VtdFaultReason.None, result.Address.Value, false, OtherHalfIsReserved: isReserved, IsQuiet: isQuiet);
 
         // Which words were read: see LegacyStructures and ScalableStructures. Whatever comes after them are entries of tables.
         (int before, int translationType, ulong passThrough) = _overlay.IsScalable ? (LaxReading.Tables, LaxReading.PasidEntry, 4UL << 6) : (6, 3, 2UL << 2);
-        bool lacks = _overlay.Read.Skip(before).Any(word => (Value(word) & (isWrite ? 2UL : 1UL)) == 0);
+        ulong needed = _hasFirstStage ? isWrite ? 6UL : 4UL : isWrite ? 2UL : 1UL;
+        bool lacks = _overlay.Read.Skip(before).Any(word => (Value(word) & needed) != needed);
         bool passes = _overlay.Read.Count == before
             && (_overlay.Seen(translationType, _overlay.Read[translationType], Value(_overlay.Read[translationType])) & (_overlay.IsScalable ? 7UL << 6 : 3UL << 2)) == passThrough;
-        return new(result.Reason, 0, !isRecorded, lacks, passes, isReserved);
+        return new(result.Reason, 0, !isRecorded, lacks, passes, isReserved, isQuiet);
     }
+
+    // FPD is bit 1 of each.
+    private bool IsDisabledBy(int place) => place < _overlay.Read.Count && (Value(_overlay.Read[place]) & 2) != 0;
 
     private ulong Value(ulong word) => _overlay.Words.TryGetValue(word, out ulong other) ? other : _memory.Read64(new(word));
 
     /// <summary>Words that are read as if they were others, and which words were read.</summary>
-    private sealed class Overlay
+    private sealed class Overlay(bool hasFirstStage)
     {
         public Dictionary<ulong, ulong> Words { get; } = [];
 
         public List<ulong> Read { get; } = [];
 
-        public LaxReading Lax { get; } = new();
+        public LaxReading Lax { get; } = new() { HasFirstStage = hasFirstStage };
 
         /// <summary>Whether a word was read where the machines are not alike.</summary>
         public bool IsUnlike { get; set; }

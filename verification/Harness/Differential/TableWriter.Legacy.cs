@@ -78,7 +78,7 @@ internal sealed partial class TableWriter
     }
 
     /// <summary>
-    /// What forgets an entry of second-stage tables, wherever in the tree it counts: its pages, or the domain.
+    /// What forgets an entry of tables, wherever in the tree it counts: its pages, or the domain.
     /// </summary>
     /// <returns>False if it counts at too many places.</returns>
     private bool Reach(Tree tree, ulong changed, ulong old, HashSet<QueueWords> words)
@@ -100,15 +100,15 @@ internal sealed partial class TableWriter
         int shift = 12 + (level - 1) * 9;
         for (ulong index = 0; index < 512; index++)
         {
-            ulong at = table + index * 8, first = iova | index << shift;
+            ulong at = table + index * 8, first = iova | index << shift | (hasFirstStage ? SignOf(level, index) : 0);
             if (at == changed)
             {
                 if (words.Count > 6) return false;
-                words.Add(Forgetting(tree, level, first));
+                words.Add(hasFirstStage ? ForgettingFirstStage(tree, level, first) : Forgetting(tree, level, first));
             }
 
             ulong value = _memory.GetValueOrDefault(at);
-            if ((value & 3) == 0 || level == 1 || (value & PageSize) != 0) continue;
+            if ((value & (hasFirstStage ? 1UL : 3UL)) == 0 || level == 1 || (value & PageSize) != 0) continue;
             if (!Visit(tree, value & 0xF_FFFF_FFFF_F000, level - 1, first, changed, words)) return false;
         }
 

@@ -68,6 +68,12 @@ internal sealed partial class TableWriter
     /// <summary>A PASID entry, mostly good. One that does not lead to the tree's tables has a domain of its own.</summary>
     private void SetPasid(ulong at, Tree tree)
     {
+        if (hasFirstStage)
+        {
+            SetFirstStagePasid(at, tree);
+            return;
+        }
+
         ulong first = tree.Root | 1 | SecondStage | ((ulong)tree.Levels - 2) << 2, second = tree.Domain, third = 0, last = 0;
         ulong fresh = _freshDomain++;
         switch (pcg.Next(60))
@@ -137,6 +143,7 @@ internal sealed partial class TableWriter
             return new([.. changed], [.. pasids, .. domains.Distinct().Select(domain => new QueueWords(Words.IotlbDomain | domain << 16, 0))]);
         }
 
+        if (hasFirstStage) return CoverOfFirstStage(changed, old[0]);
         var words = new HashSet<QueueWords>();
         for (ulong slot = 0; slot < 64; slot++)
         {

@@ -4,7 +4,7 @@ using CsCheck;
 namespace Harness.Differential;
 
 /// <summary>Writes the tables of a case, and knows what is where.</summary>
-internal sealed partial class TableWriter(PCG pcg, bool isScalable)
+internal sealed partial class TableWriter(PCG pcg, bool isScalable, bool hasFirstStage = false)
 {
     private const ulong Rw = 3, PageSize = 1 << 7;
     private const ulong Ignored = 0xBFFUL << 52 | 0x77C;
@@ -17,13 +17,19 @@ internal sealed partial class TableWriter(PCG pcg, bool isScalable)
     private readonly int[] _treeOfDevice = new int[Ground.DeviceCount];
     private ulong _freshDomain = 0x100;
 
-    /// <summary>Second-stage tables of one domain.</summary>
+    /// <summary>Tables of one domain.</summary>
     private sealed record Tree(ulong Root, int Levels, ulong Domain)
     {
         public List<ulong> Iovas { get; } = [];
+
+        /// <summary>Of first-stage tables, by which they are reached.</summary>
+        public ulong Pasid { get; init; }
     }
 
     public bool IsScalable => isScalable;
+
+    /// <summary>Whether the tables are first-stage ones.</summary>
+    public bool HasFirstStage => hasFirstStage;
 
     public ImmutableArray<FuzzStep>.Builder Steps { get; } = ImmutableArray.CreateBuilder<FuzzStep>();
 
@@ -46,7 +52,7 @@ internal sealed partial class TableWriter(PCG pcg, bool isScalable)
         int trees = 1 + (int)pcg.Next(3);
         for (int i = 0; i < trees; i++)
         {
-            int levels = pcg.Next(4) == 0 ? 3 : 4;
+            int levels = !hasFirstStage && pcg.Next(4) == 0 ? 3 : 4;
             var tree = new Tree(NewTable(levels), levels, (ulong)i + 1);
             _trees.Add(tree);
             Fill(tree, tree.Root, levels, 0);
@@ -105,7 +111,7 @@ internal sealed partial class TableWriter(PCG pcg, bool isScalable)
             1 => before ^ pcg.Next(4),
             _ => Entry(level, level > 1 && pcg.Next(2) == 0 ? before & 0xF_FFFF_FFFF_F000 : null),
         };
-        Set(address, Ground.Tame(value));
+        Set(address, Tame(value, level));
         changed = [address];
         old = [before];
     }
@@ -136,10 +142,10 @@ internal sealed partial class TableWriter(PCG pcg, bool isScalable)
         uint entries = level == 1 ? 2 + pcg.Next(4) : 1 + pcg.Next(2);
         for (uint i = 0; i < entries; i++)
         {
-            ulong index = level == 1 && pcg.Next(3) != 0 ? pcg.Next(8) : Pick(Indices);
-            ulong address = table + index * 8, first = iova | index << shift;
+            ulong index = hasFirstStage ? FirstStageIndex(level, iova) : level == 1 && pcg.Next(3) != 0 ? pcg.Next(8) : Pick(Indices);
+            ulong address = table + index * 8, first = iova | index << shift | (hasFirstStage ? SignOf(level, index) : 0);
             ulong? below = level > 1 ? NewTable(level - 1) : null;
-            ulong value = Ground.Tame(Entry(level, below));
+            ulong value = Tame(Entry(level, below), level);
             Set(address, value);
             _entries.Add((address, level));
             bool isLeaf = level == 1 || (value & PageSize) != 0;
@@ -148,9 +154,12 @@ internal sealed partial class TableWriter(PCG pcg, bool isScalable)
         }
     }
 
-    /// <summary>An entry of a second-stage table, mostly good.</summary>
+    private ulong Tame(ulong entry, int level) => hasFirstStage ? Ground.TameFirstStage(entry, level) : Ground.Tame(entry);
+
+    /// <summary>An entry of a table, mostly good.</summary>
     private ulong Entry(int level, ulong? below)
     {
+        if (hasFirstStage) return FirstStageEntry(level, below);
         bool isLarge = level is 2 or 3 && pcg.Next(8) == 0;
         ulong target = level == 1 ? Ground.Data + pcg.Next(Ground.FrameCount) * Ground.PageBytes
             : isLarge ? (level == 2 ? Ground.Large : 0) | PageSize
@@ -173,5 +182,5 @@ internal sealed partial class TableWriter(PCG pcg, bool isScalable)
         };
     }
 
-    private ulong AnyTable() => Ground.FirstTable + pcg.Next((uint)((Ground.Queue - Ground.FirstTable) / Ground.PageBytes)) * Ground.PageBytes;
+    private ulong AnyTable() => hasFirstStage ? AnyFlaggedTable() : Ground.FirstTable + pcg.Next((uint)((Ground.Queue - Ground.FirstTable) / Ground.PageBytes)) * Ground.PageBytes;
 }

@@ -19,11 +19,15 @@ public enum DeviationKind
 /// <param name="Kind">Whose fault it is.</param>
 public sealed record QemuDeviation(string Name, string Section, DeviationKind Kind)
 {
+    /// <summary>The first major version of QEMU that does it: 7, or 10, of which 7.2 has no such thing, or does something worse in its place.</summary>
+    public int Since { get; init; } = 7;
+
     /// <summary>The first major version of QEMU that does as the specification says: 10, which was looked at; otherwise it is not known to be mended.</summary>
     public int MendedIn { get; init; } = int.MaxValue;
 
-    /// <summary>The first major version of QEMU that does something else, which is not what the specification says either.</summary>
-    public int ChangedIn { get; init; } = int.MaxValue;
+    /// <summary>Whether a version of QEMU does it.</summary>
+    /// <param name="version">Its first number.</param>
+    public bool IsOf(int version) => Since <= version && version < MendedIn;
 }
 
 /// <summary>What was seen of an access on QEMU.</summary>
@@ -34,15 +38,21 @@ public sealed record QemuDeviation(string Name, string Section, DeviationKind Ki
 /// <param name="IsHit">It found a translation in its IOTLB.</param>
 /// <param name="IsWritten">The word is where the tables say.</param>
 /// <param name="Word">What was read: 0 where it was blocked; or what was to be written.</param>
-internal readonly record struct Sight(bool IsScalable, ulong Iova, bool IsWrite, byte? Reason, bool IsHit, bool IsWritten, uint Word = 0)
+/// <param name="HasFirstStage">In scalable mode, whether by first-stage tables.</param>
+internal readonly record struct Sight(bool IsScalable, ulong Iova, bool IsWrite, byte? Reason, bool IsHit, bool IsWritten, uint Word = 0, bool HasFirstStage = false)
 {
+    private const int NarrowBits = 30;
+
+    /// <summary>Whether the bits of the address from the highest of 30 up are all alike.</summary>
+    public bool IsCanonicalIn30 => unchecked((long)Iova) >> (NarrowBits - 1) is 0 or -1;
+
     /// <summary>Nothing was transferred, and nothing reported.</summary>
     public bool IsSilentlyBlocked => Reason is null && (IsWrite ? !IsWritten : Word == 0);
 }
 
 /// <summary>
 /// Everything that QEMU's VT-d is known to do otherwise than the simulator, which does as the specification says: one table for
-/// the conformance cases and for the differential stage. Seen on version 7.2.
+/// the conformance cases and for the differential stage. Seen on versions 7.2 and 10.0.
 /// </summary>
 public static class QemuDeviations
 {
@@ -66,6 +76,10 @@ public static class QemuDeviations
     public static QemuDeviation PasidField { get; } =
         new("The PASID field of a fault record is not 0 where the record says that there was no PASID", "Fault Recording Registers", DeviationKind.Freedom);
 
+    /// <summary>In a record of the scalable mode.</summary>
+    public static QemuDeviation RecordedPasid { get; } =
+        new("A fault record of a request without PASID has the context entry's RID_PASID, as if the request had come with it", "Fault Recording Registers, PP", DeviationKind.Mistake);
+
     /// <summary>Reads at 0xFEEx_xxxx.</summary>
     public static QemuDeviation InterruptRead { get; } =
         new("A read of the interrupt address range is answered and not blocked", "Handling Requests to Interrupt Address Range", DeviationKind.Mistake);
@@ -86,9 +100,27 @@ public static class QemuDeviations
     public static QemuDeviation IdleWait { get; } =
         new("A wait that asks for neither a status write nor an interrupt is an error", "Invalidation Wait Descriptor", DeviationKind.Mistake);
 
-    /// <summary>Types 3, 4, 6 and 7.</summary>
+    /// <summary>Types 3 and 4, for device TLBs and for interrupt entries: whether the unit has these is not asked.</summary>
     public static QemuDeviation UnofferedType { get; } =
-        new("Descriptors of types that the unit does not offer, or not in its mode, are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake) { ChangedIn = 10 };
+        new("Descriptors of types that the unit does not offer are taken", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake);
+
+    /// <summary>Types 6 and 7, of the scalable mode: 7.2 looks at nothing but the type, 10 at the width of descriptors too, and at whether the unit has the mode.</summary>
+    public static QemuDeviation OtherModeType { get; } =
+        new("Descriptors of types of the scalable mode are taken in legacy mode", "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake) { MendedIn = 10 };
+
+    /// <summary>Type 7: it keeps no PASID entries, and so does nothing for such a descriptor.</summary>
+    public static QemuDeviation PasidCacheDescriptor { get; } =
+        new("Reserved bits and values of PASID-cache invalidations are not looked at", "PASID-Cache Invalidate Descriptor", DeviationKind.Mistake);
+
+    /// <summary>Type 6: before it had first-stage tables there was nothing to do for such a descriptor.</summary>
+    public static QemuDeviation PasidIotlbDescriptor { get; } =
+        new("Reserved bits and values of PASID-based IOTLB invalidations are not looked at", "PASID-Based IOTLB Invalidate Descriptor", DeviationKind.Mistake) { MendedIn = 10 };
+
+    /// <summary>Type 8, which 7.2 does not know.</summary>
+    public static QemuDeviation UnofferedDeviceType { get; } =
+        new(
+            "In scalable mode descriptors for the device TLBs of a PASID are taken by a unit without device TLBs",
+            "Hardware Handling of Queued Invalidation Interface Errors", DeviationKind.Mistake) { Since = 10 };
 
     /// <summary>Of 256 bits.</summary>
     public static QemuDeviation UpperHalf { get; } =
@@ -100,7 +132,17 @@ public static class QemuDeviations
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation OnePasidReason { get; } =
-        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake) { ChangedIn = 10 };
+        new("Whatever is wrong with a PASID, its directory or its table is reported as 0x58", "Address Translation Faults, Scalable Mode", DeviationKind.Mistake) { MendedIn = 10 };
+
+    /// <summary>Type and width are checked as soon as the entry is read; of an absent one they are mostly 0, which is none.</summary>
+    public static QemuDeviation TypeFirst { get; } =
+        new("An absent PASID entry whose type or width there is not is reported as invalid, 0x5B", "Address Translation Faults, SPT.2", DeviationKind.Mistake) { Since = 10 };
+
+    /// <summary>The bits are read after what they should silence; that of the directory entry counts where the context entry is cached.</summary>
+    public static QemuDeviation PasidSilence { get; } =
+        new(
+            "What is wrong with a PASID entry is reported although fault processing is disabled there or in the directory",
+            "Scalable-Mode PASID Directory Entry and PASID Table Entry, FPD", DeviationKind.Mistake) { Since = 10 };
 
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation PasidReserved { get; } =
@@ -132,24 +174,40 @@ public static class QemuDeviations
     public static QemuDeviation DirectorySize { get; } =
         new("A RID_PASID beyond the PASID directory is looked up beyond its end", "Address Translation Faults, SCT.4.2", DeviationKind.Mistake);
 
+    /// <summary>AW, which is reserved where there is no second stage, and so 0: 30 bits, as if tables of two levels were meant.</summary>
+    public static QemuDeviation FirstStageWidth { get; } =
+        new(
+            "How wide a canonical address of the first stage is is taken from the address width of the second stage",
+            "First-Stage Translation; PASID Table Entry, AW", DeviationKind.Mistake) { Since = 10 };
+
+    /// <summary>It has no coherent walks to choose (ECAP.SMPWCS is clear), and its walks see what processors write all the same.</summary>
+    public static QemuDeviation FlagSnoop { get; } =
+        new("First-stage flags are set where PWSNP is clear", "Address Translation Faults, SFS.9; PASID Table Entry, PWSNP", DeviationKind.Mistake) { Since = 10 };
+
     /// <summary>All.</summary>
     public static IReadOnlyList<QemuDeviation> All { get; } =
     [
-        SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
-        UpperHalf, LegacyNumbers, OnePasidReason, PasidReserved, OtherTypes, EitherHalf, SnoopBit, AbsentPasid, LastingPassThrough, DirectorySize,
+        SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, RecordedPasid, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
+        OtherModeType, PasidCacheDescriptor, PasidIotlbDescriptor, UnofferedDeviceType, UpperHalf, LegacyNumbers, OnePasidReason, TypeFirst, PasidSilence, PasidReserved, OtherTypes, EitherHalf, SnoopBit, AbsentPasid, LastingPassThrough, DirectorySize,
+        FirstStageWidth, FlagSnoop,
     ];
+
+    private static readonly (Laxity Laxity, QemuDeviation Row)[] Laxities =
+    [
+        (Laxity.RootBits, RootMode), (Laxity.DirectorySize, DirectorySize), (Laxity.PasidReserved, PasidReserved), (Laxity.PasidPresent, AbsentPasid),
+        (Laxity.PasidTypeFirst, TypeFirst), (Laxity.Types, OtherTypes), (Laxity.PassThroughEnd, LastingPassThrough), (Laxity.Snoop, SnoopBit),
+        (Laxity.WalkSnoop, FlagSnoop),
+    ];
+
+    /// <summary>What a version of QEMU does not look at.</summary>
+    internal static Laxity LaxityOf(int version) => Laxities.Where(row => row.Row.IsOf(version)).Aggregate(Laxity.None, (sum, row) => sum | row.Laxity);
 
     /// <summary>The names of what explains that an access came out as if something were not looked at.</summary>
     internal static IEnumerable<string> OfLaxity(Laxity laxity)
     {
         // Pass-through that lasts looks at nothing of the entry.
         if (laxity.HasFlag(Laxity.PassThroughEnd)) return [LastingPassThrough.Name];
-        (Laxity Laxity, QemuDeviation Row)[] rows =
-        [
-            (Laxity.RootBits, RootMode), (Laxity.DirectorySize, DirectorySize), (Laxity.PasidReserved, PasidReserved), (Laxity.PasidPresent, AbsentPasid),
-            (Laxity.Types, OtherTypes), (Laxity.Snoop, SnoopBit),
-        ];
-        return rows.Where(row => laxity.HasFlag(row.Laxity)).Select(row => row.Row.Name);
+        return Laxities.Where(row => laxity.HasFlag(row.Laxity)).Select(row => row.Row.Name);
     }
 
     /// <summary>The name of what explains that QEMU did not do what the tables say; null: nothing does.</summary>
@@ -161,16 +219,22 @@ public static class QemuDeviations
         if (isDenial && sight.IsHit && sight.IsSilentlyBlocked) return sight.IsWrite ? SilentWrite.Name : SilentRead.Name;
         if (expected.IsPassThrough && fault is VtdFaultReason.AddressBeyondMgaw or VtdFaultReason.AddressBeyondHostWidth && sight.IsSilentlyBlocked) return PassThroughWidth.Name;
         if (sight.IsScalable && OfScalable(expected, sight) is { } name) return name;
-        bool isDenied = sight.Reason == (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
+        bool isDenied = sight.HasFirstStage
+            ? sight.Reason == (byte)VtdFaultReason.UserPrivilege || (sight.IsWrite && sight.Reason == (byte)VtdFaultReason.ScalableWrite)
+            : sight.Reason == (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
         return isDenied && !expected.GoesOn && expected.LacksPermission ? PermissionFirst.Name : null;
     }
 
     private static string? OfScalable(in Expected expected, in Sight sight)
     {
         VtdFaultReason fault = expected.Fault;
+        bool isBeyond = sight.HasFirstStage && !sight.IsCanonicalIn30 && IsOfThis(FirstStageWidth);
+        if (isBeyond && (sight.Reason == (byte)VtdFaultReason.AddressNotCanonical || (expected.IsQuiet && sight is { IsSilentlyBlocked: true, IsHit: false }))) return FirstStageWidth.Name;
         if (sight.Reason == 0xA && fault != VtdFaultReason.ScalableRootEntryReserved && expected.OtherHalfIsReserved) return EitherHalf.Name;
         if (fault is (>= VtdFaultReason.PasidDirectoryEntryUnreachable and <= VtdFaultReason.PasidEntryInvalid) or VtdFaultReason.ScalableContextEntryInvalid
-            && sight.Reason == 0x58) return OnePasidReason.Name;
+            && sight.Reason == 0x58 && IsOfThis(OnePasidReason)) return OnePasidReason.Name;
+        if (fault is >= VtdFaultReason.PasidEntryNotPresent and <= VtdFaultReason.PasidEntryInvalid
+            && expected.IsSilent && sight.Reason == (byte)fault && IsOfThis(PasidSilence)) return PasidSilence.Name;
         byte denied = (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
         byte? legacy = fault switch
         {
@@ -196,15 +260,27 @@ public static class QemuDeviations
         const ulong wait = 5, statusOrInterrupt = 3 << 4;
         ulong type = words.Low & 0xF;
         if (otherHasError) return type == wait && (words.Low & statusOrInterrupt) == 0 ? IdleWait.Name : null;
-        if (type is 3 or 4 or 6 or 7) return UnofferedType.Name;
-        return isScalable && words.Third != 0 ? UpperHalf.Name : null;
+        if (isScalable && words.Third != 0 && IsOfThis(UpperHalf)) return UpperHalf.Name;
+        QemuDeviation? known = type switch
+        {
+            3 or 4 => UnofferedType,
+            6 or 7 when !isScalable => OtherModeType,
+            6 => PasidIotlbDescriptor,
+            7 => PasidCacheDescriptor,
+            8 when isScalable => UnofferedDeviceType,
+            _ => null,
+        };
+        return known is not null && IsOfThis(known) ? known.Name : null;
     }
 
     /// <summary>The name of what explains that the records of the same faults differ.</summary>
     internal static string? OfRecord(FaultRecord own, FaultRecord other, bool isScalable)
     {
         const ulong pasid = 0xFFFFFUL << 40, pasidPresent = 1UL << 31;
-        bool isOnlyPasid = own.Low == other.Low && (own.High & ~pasid) == (other.High & ~pasid) && (other.High & pasidPresent) == 0;
-        return isOnlyPasid ? PasidField.Name : null;
+        if (own.Low != other.Low || (own.High & ~(pasid | pasidPresent)) != (other.High & ~(pasid | pasidPresent))) return null;
+        return (other.High & pasidPresent) == 0 ? PasidField.Name : isScalable && (own.High & pasidPresent) == 0 ? RecordedPasid.Name : null;
     }
+
+    /// <summary>Whether the installed version does it.</summary>
+    private static bool IsOfThis(QemuDeviation known) => known.IsOf(QemuVtd.MajorVersion);
 }

@@ -42,6 +42,7 @@ public sealed class DifferentialStage : IStage, IReplayer
         long start = context.Time.GetTimestamp();
         using var legacy = new DifferentialBench(isScalable: false, Otherwise);
         using var scalable = new DifferentialBench(isScalable: true, Otherwise);
+        using var firstStage = new DifferentialBench(isScalable: true, Otherwise, hasFirstStage: true);
         var failures = new List<StageFailure>();
         uint index = 0;
         for (; index < count && failures.Count == 0 && !context.Stop.IsCancellationRequested; index++)
@@ -50,7 +51,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             if (elapsed >= context.Budget) break;
             if (index % 16 == 0) context.Progress(new(elapsed / context.Budget, $"{total.Accesses} accesses"));
             FuzzCase fuzzed = CaseOf(context.Seed, index);
-            DifferentialBench bench = fuzzed.IsScalable ? scalable : legacy;
+            DifferentialBench bench = fuzzed.HasFirstStage ? firstStage : fuzzed.IsScalable ? scalable : legacy;
             CaseResult result = new CaseRunner(bench, fuzzed).Run(index % LookEvery == 0);
             total.Add(result);
             if (result.Difference is null) continue;
@@ -64,7 +65,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             Elapsed = context.Time.GetElapsedTime(start),
             Ran =
             [
-                ("cases", index), ("device accesses", total.Accesses), ("DMA transfers", legacy.Transfers + scalable.Transfers), ("commands", total.Commands),
+                ("cases", index), ("device accesses", total.Accesses), ("DMA transfers", legacy.Transfers + scalable.Transfers + firstStage.Transfers), ("commands", total.Commands),
                 ("queue errors", total.QueueErrors), ("known deviations met", total.Explained.Values.Sum()),
             ],
             Checks = new Dictionary<Invariant, long>
@@ -75,10 +76,10 @@ public sealed class DifferentialStage : IStage, IReplayer
         };
     }
 
-    /// <summary>Every third case is of the scalable mode.</summary>
+    /// <summary>Every third case is of the scalable mode, and every other one of these of first-stage tables if QEMU has them.</summary>
     private FuzzCase CaseOf(ulong seed, uint index)
     {
-        FuzzCase fuzzed = CaseGen.Generate(seed, index, isScalable: index % 3 == 2);
+        FuzzCase fuzzed = CaseGen.Generate(seed, index, isScalable: index % 3 == 2, hasFirstStage: index % 6 == 5 && QemuVtd.KnowsFirstStage);
         return Rewrite is null ? fuzzed : Rewrite(fuzzed);
     }
 
@@ -86,7 +87,8 @@ public sealed class DifferentialStage : IStage, IReplayer
     public StageFailure? Replay(FailureFile file)
     {
         FuzzCase fuzzed = FuzzCase.FromJson(file.Scenario);
-        using var bench = new DifferentialBench(fuzzed.IsScalable, Otherwise);
+        if (fuzzed.HasFirstStage && !QemuVtd.KnowsFirstStage) throw new BadInputException($"scenario.mode is \"{fuzzed.Mode}\", which QEMU {QemuVtd.Version} has not");
+        using var bench = new DifferentialBench(fuzzed.IsScalable, Otherwise, fuzzed.HasFirstStage);
         return Describe(fuzzed, new CaseRunner(bench, fuzzed).Run(true));
     }
 
@@ -109,7 +111,7 @@ public sealed class DifferentialStage : IStage, IReplayer
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"{difference.Invariant.Label()} is broken\n");
-        text.Append(CultureInfo.InvariantCulture, $"machines: QEMU {QemuVtd.Version} and the simulator, VT-d in {(fuzzed.IsScalable ? "scalable" : "legacy")} mode, caches of the simulator {fuzzed.Caches}\n\n");
+        text.Append(CultureInfo.InvariantCulture, $"machines: QEMU {QemuVtd.Version} and the simulator, VT-d in {(fuzzed.IsScalable ? "scalable" : "legacy")} mode{(fuzzed.HasFirstStage ? " with first-stage tables" : "")}, caches of the simulator {fuzzed.Caches}\n\n");
         for (int i = 0; i < fuzzed.Steps.Length; i++)
         {
             string line = fuzzed.Steps[i].ToString()!;
