@@ -3,7 +3,7 @@ using Platform;
 
 namespace Vcmm.Allocation;
 
-/// <summary>What a search in a <see cref="GapTree"/> is for, and the arithmetic of what fits in a gap.</summary>
+/// <summary>What a search in a <see cref="FreeTree"/> is for, and the arithmetic of what fits in a gap.</summary>
 /// <remarks>Nothing wraps at either end of the 64-bit space, except where it says so.</remarks>
 internal readonly struct GapRequest
 {
@@ -16,9 +16,9 @@ internal readonly struct GapRequest
         First = within.First.Value;
         Last = within.Last.Value;
         IsBounded = First != 0 || Last != ulong.MaxValue;
-        IsRankExact = byteCount == alignment;
+        IsBlock = byteCount == alignment;
         // A gap of n bytes holds an aligned block of the order log2(n) or of the one below.
-        LeastRank = IsRankExact ? AlignmentLog2 + 1 : Math.Max(1, BitOperations.Log2(byteCount));
+        Order = IsBlock ? AlignmentLog2 : Math.Max(0, BitOperations.Log2(byteCount) - 1);
     }
 
     public ulong ByteCount { get; }
@@ -34,27 +34,14 @@ internal readonly struct GapRequest
     /// <summary>Whether the bounds exclude anything.</summary>
     public bool IsBounded { get; }
 
-    /// <summary>Whether a gap, if not cut by the bounds, fits just if it has the rank.</summary>
-    public bool IsRankExact { get; }
+    /// <summary>Whether any free block of the order, aligned to its size, is what is asked for.</summary>
+    public bool IsBlock { get; }
 
-    /// <summary>Gaps of lower ranks do not fit.</summary>
-    public int LeastRank { get; }
+    /// <summary>Where something fits, there is a free block of this order.</summary>
+    public int Order { get; }
 
-    /// <summary>One more than the order of the largest block, aligned to its size, that lies in a gap; the whole space has that of its half.</summary>
-    public static byte RankOf(ulong first, ulong last)
-    {
-        unchecked
-        {
-            ulong span = last - first;
-            if (span == ulong.MaxValue) return 64;
-            int order = BitOperations.Log2(span + 1);
-            ulong mask = (1UL << order) - 1;
-            // Up to the first aligned address, and a block from there: less than 2^64, and no branch to guess.
-            bool fits = (0 - first & mask) + mask <= span;
-            // Twice as long as a block of the order below, a gap holds one wherever it starts.
-            return (byte)(order + (fits ? 1 : 0));
-        }
-    }
+    /// <summary>A gap of more bytes holds a block of the order.</summary>
+    public ulong UnseenBytes => Order == 0 ? 0 : (2UL << Order) - 1;
 
     /// <summary>The bytes of a gap from its first aligned address on; 2^64-1 for the whole space.</summary>
     public static ulong FitBytes(ulong first, ulong last, int alignmentLog2)
@@ -64,19 +51,6 @@ internal readonly struct GapRequest
         if (aligned < first || aligned > last) return 0;
         ulong span = last - aligned;
         return span == ulong.MaxValue ? span : span + 1;
-    }
-
-    /// <summary>Of some entries, one bit each and not none: the one that the request prefers.</summary>
-    public int FirstOf(ulong slots) => IsTopDown ? BitOperations.Log2(slots) : BitOperations.TrailingZeroCount(slots);
-
-    /// <summary>The place that the request prefers in a gap that it fits in, if it has no bounds.</summary>
-    public ulong PlaceIn(ulong gapFirst, ulong gapLast)
-    {
-        unchecked
-        {
-            ulong mask = (1UL << AlignmentLog2) - 1;
-            return (IsTopDown ? gapLast - (ByteCount - 1) : gapFirst + mask) & ~mask;
-        }
     }
 
     /// <summary>The place in a gap that the request prefers.</summary>

@@ -3,11 +3,15 @@ using Platform;
 
 namespace Vcmm.Allocation;
 
-/// <summary>A range allocator that keeps the free ranges in a tree: the first that fits, from either end.</summary>
+/// <summary>A range allocator that keeps what is free in bitmaps of pages under a radix tree: the first that fits, from either end.</summary>
 /// <remarks>
-/// <para><b>Cost.</b> Every operation takes time in the logarithm of the number of free ranges: for lengths that are a power
-/// of two and aligned to it in the worst case, for others averaged over the operations before. Memory follows the largest
-/// number of free ranges that there ever was: about 27 bytes each, at most 60.</para>
+/// <para><b>Cost.</b> Every operation takes time in the bits of the address by which the space is longer than 16 MiB, a sixth of them levels:
+/// for lengths that are a power of two and aligned to it in the worst case, for others averaged over the operations before. It does not grow
+/// with the number of ranges.</para>
+/// <para><b>Memory.</b> 640 bytes for each block of 16 MiB that is neither free nor taken by one range, and as much for each block of 1 GiB,
+/// 64 GiB and so on that is not: with ranges side by side a few bytes a range, and never more than is in use at once takes. A page that is
+/// taken in parts takes 640 bytes more, and so does its block of 256 KiB. Lengths and alignments other than a power of two and itself
+/// take up to twice as much again for each alignment that was asked for.</para>
 /// <para><b>Errors.</b> A range that was taken can be given back in parts.</para>
 /// <para><b>Threads.</b> Any number at once, one after the other.</para>
 /// </remarks>
@@ -17,7 +21,7 @@ public sealed class RangeAllocator : IRangeAllocator
 
     [LockRank(LockRank.Ranges)]
     private readonly ThinLock _gate = new();
-    private readonly GapTree _free;
+    private readonly FreeTree _free;
 
     /// <summary>Takes <paramref name="space"/> under management, all of it free.</summary>
     public RangeAllocator(IovaRange space)
@@ -42,10 +46,10 @@ public sealed class RangeAllocator : IRangeAllocator
         _gate.Enter();
         try
         {
-            if (!_free.TryFind(request, out GapPlace place)) return VcmmError.NoSpace;
-            ulong last = unchecked(place.First + (byteCount - 1));
-            _free.Carve(place.Leaf, place.Slot, place.First, last);
-            range = new(new(place.First), new(last));
+            if (!_free.TryFind(request, out FreeLeaf? leaf, out ulong first)) return VcmmError.NoSpace;
+            ulong last = unchecked(first + (byteCount - 1));
+            _free.Take(leaf, first, last);
+            range = new(new(first), new(last));
             return VcmmError.None;
         }
         finally
@@ -63,8 +67,8 @@ public sealed class RangeAllocator : IRangeAllocator
         _gate.Enter();
         try
         {
-            if (!_free.TryFind(request, out GapPlace place)) return VcmmError.NoSpace;
-            range = new(new(place.First), new(unchecked(place.First + (byteCount - 1))));
+            if (!_free.TryFind(request, out _, out ulong first)) return VcmmError.NoSpace;
+            range = new(new(first), new(unchecked(first + (byteCount - 1))));
             return VcmmError.None;
         }
         finally
@@ -80,10 +84,7 @@ public sealed class RangeAllocator : IRangeAllocator
         _gate.Enter();
         try
         {
-            GapLeaf leaf = _free.Find(range.First.Value, out int slot);
-            if (slot < 0 || leaf.Lasts[slot] < range.Last.Value) return VcmmError.NoSpace;
-            _free.Carve(leaf, slot, range.First.Value, range.Last.Value);
-            return VcmmError.None;
+            return _free.TryTake(range.First.Value, range.Last.Value) ? VcmmError.None : VcmmError.NoSpace;
         }
         finally
         {
@@ -98,7 +99,7 @@ public sealed class RangeAllocator : IRangeAllocator
         _gate.Enter();
         try
         {
-            return _free.TryAdd(range.First.Value, range.Last.Value) ? VcmmError.None : VcmmError.Invalid;
+            return _free.TryGive(range.First.Value, range.Last.Value) ? VcmmError.None : VcmmError.Invalid;
         }
         finally
         {

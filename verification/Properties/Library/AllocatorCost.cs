@@ -40,13 +40,75 @@ public sealed class AllocatorCost
         IRangeAllocator allocator = Make(isCached);
         var live = new IovaRange[8000];
         Fill(allocator, live, random);
-        // More gaps than there will be later: what they took is kept for use.
+        // More gaps and more addresses than there will be later: what they took is kept for use.
+        var more = new IovaRange[live.Length];
+        Fill(allocator, more, random);
         for (int i = 0; i < live.Length; i += 2) Require(allocator.TryFree(live[i]));
         for (int i = 0; i < live.Length; i += 2) Take(allocator, random, out live[i]);
+        foreach (IovaRange range in more) Require(allocator.TryFree(range));
         Exchange(allocator, live, random, 100_000);
         long before = GC.GetAllocatedBytesForCurrentThread();
         Exchange(allocator, live, random, 200_000);
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    /// <summary>Lengths and alignments that need more than the order of a block.</summary>
+    [Fact]
+    public void In_steady_state_nothing_is_allocated_for_other_lengths_either()
+    {
+        var random = new Random(3);
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 1UL << 48));
+        var live = new IovaRange[2000];
+        for (int i = 0; i < live.Length; i++) TakeOther(out live[i]);
+        Exchange(40_000);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Exchange(40_000);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+
+        void Exchange(int count)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                ref IovaRange range = ref live[random.Next(live.Length)];
+                Require(allocator.TryFree(range));
+                TakeOther(out range);
+            }
+        }
+
+        void TakeOther(out IovaRange range) =>
+            Require(allocator.TryAllocate((ulong)random.Next(1, 20) * Page, Page << random.Next(3), out range));
+    }
+
+    /// <summary>Ranges that come and go all over 57 bits of address, with a page too many or too few: what one took the next one uses.</summary>
+    [Fact]
+    public void What_is_given_back_leaves_nothing_behind()
+    {
+        var random = new Random(4);
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 1UL << 57));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        ulong first = 0;
+        for (int i = 0; i < 20_000; i++)
+        {
+            ulong byteCount = (ulong)random.NextInt64(1, 1L << random.Next(13, 45)) & ~(Page - 1) | (i % 16 == 0 ? 1 : Page);
+            // Every second one lies beside the one before, in the next leaf or soon behind it.
+            first = i % 2 == 0 ? (ulong)random.NextInt64(1L << 56) & ~(Page - 1) : first + (1UL << 24);
+            var range = IovaRange.FromLength(new(first), byteCount);
+            Require(allocator.TryAllocateAt(range));
+            Require(allocator.TryFree(range));
+        }
+
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 40 << 10);
+        Require(allocator.TryAllocateAt(allocator.Space));
+    }
+
+    /// <summary>Its ends take a node of each level each, whatever lies between.</summary>
+    [Fact]
+    public void A_huge_range_takes_little_more_than_its_ends()
+    {
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 1UL << 57));
+        for (int i = 0; i < 4; i++) Require(allocator.TryAllocate((1UL << 54) + 3 * Page, Page, out _));
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 4 * 7 * 700 + 2048);
     }
 
     [Fact]

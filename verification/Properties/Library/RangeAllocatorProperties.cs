@@ -16,7 +16,7 @@ public sealed class RangeAllocatorProperties
             (world, steps) => RangeSteps.Run(world, steps, static space => new RangeAllocator(space), isFirstFit: true, isWhole: false),
             seed: "0N0XIzNsQ0O2", iter: 3000, threads: 1);
 
-    /// <summary>So many gaps that the tree has three levels, grows and shrinks.</summary>
+    /// <summary>So many gaps that each word of the bitmaps has some, and that words fill and empty.</summary>
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -152,6 +152,47 @@ public sealed class RangeAllocatorProperties
         Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(size), size)));
         Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(3 * size), size)));
         Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
+    }
+
+    /// <summary>
+    /// A search finds nothing in a slot of a node, and what it learns there no longer holds when the slot was free as a whole meanwhile.
+    /// </summary>
+    [Theory]
+    [InlineData(6, 0)]
+    [InlineData(18, 12)]
+    [InlineData(24, 12)]
+    [InlineData(24, 14)]
+    [InlineData(24, 18)]
+    [InlineData(30, 20)]
+    [InlineData(30, 24)]
+    [InlineData(36, 12)]
+    public void What_was_free_as_a_whole_is_looked_at_anew(int slotLog2, int unitLog2)
+    {
+        ulong unit = 1UL << unitLog2;
+        ulong slot = 1UL << slotLog2;
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 4 * slot));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(slot + 10 * unit), 3 * unit)));
+        Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(5 * unit, unit, out _));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(slot + 10 * unit), 3 * unit)));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(0), 3 * slot)));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(new(new(0), new(slot + 9 * unit - 1))));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(new(new(slot + 16 * unit), new(3 * slot - 1))));
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(5 * unit, unit, out IovaRange range));
+        Assert.Equal(slot + 9 * unit, range.First.Value);
+    }
+
+    /// <summary>From the top, a search goes on at the next aligned place; what lies between may do for a shorter request.</summary>
+    [Fact]
+    public void What_a_search_passes_over_is_found_by_a_shorter_request()
+    {
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 4096 * PageBytes));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(288 * PageBytes), 41 * PageBytes)));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(330 * PageBytes), 23 * PageBytes)));
+        Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(47 * PageBytes, 32 * PageBytes, Placement.TopDown, allocator.Space, out _));
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(41 * PageBytes, 32 * PageBytes, out IovaRange range));
+        Assert.Equal(288 * PageBytes, range.First.Value);
     }
 
     private static void Shuffle<T>(List<T> items, Random random)
