@@ -17,7 +17,6 @@ internal sealed partial class FreeTree
     public bool TryFind(in GapRequest request, out FreeLeaf? leaf, out ulong first)
     {
         if (request is { IsBlock: true, IsBounded: false }) return TryFindBlock(request.Order, request.IsTopDown, out leaf, out first);
-        _hasBounds |= !request.IsBlock;
         var search = new FreeSearch(request);
         bool isFound = TryFind(_root, ref search);
         first = search.Place;
@@ -53,7 +52,9 @@ internal sealed partial class FreeTree
                 : TryFindIn(((FreeLeaf)node).Words[slot], first, ((FreeLeaf)node).Granule, ref search);
             if (isFound) return true;
             ulong bound = search.Leave(before);
-            if (!search.IsBlock && search.IsWithin(first, last)) node.LowerBound(slot, search.AlignmentLog2, bound);
+            if (search.IsBlock || !search.IsWithin(first, last)) continue;
+            node.LowerBound(slot, search.AlignmentLog2, bound);
+            _hasBounds = true;
         }
 
         return false;
@@ -93,9 +94,17 @@ internal sealed partial class FreeTree
         return false;
     }
 
-    private ulong FirstOfGap(ulong address) => TryFindTaken(_root, address, upward: false, out ulong taken) ? taken + 1 : _first;
+    private ulong FirstOfGap(ulong address) => TryFindTaken(address, upward: false, out ulong taken) ? taken + 1 : _first;
 
-    private ulong LastOfGap(ulong address) => TryFindTaken(_root, address, upward: true, out ulong taken) ? taken - 1 : _last;
+    private ulong LastOfGap(ulong address) => TryFindTaken(address, upward: true, out ulong taken) ? taken - 1 : _last;
+
+    /// <summary>Finds the nearest address that is taken, from a free one on.</summary>
+    private bool TryFindTaken(ulong from, bool upward, out ulong taken)
+    {
+        // Most gaps end in the word in which they are looked at.
+        if (FindLeaf(from) is { } leaf && TryFindTakenIn(leaf, leaf.SlotOf(from), from, upward, out taken)) return true;
+        return TryFindTaken(_root, from, upward, out taken);
+    }
 
     /// <summary>Finds the nearest address of a node that is taken, from one of it on.</summary>
     private static bool TryFindTaken(FreeNode node, ulong from, bool upward, out ulong taken)
@@ -126,13 +135,22 @@ internal sealed partial class FreeTree
     /// <summary>A gap has grown: what was known of the slots that it ends in no longer holds.</summary>
     private void ForgetBounds(ulong address)
     {
-        ForgetBoundsTo(FirstOfGap(address));
-        ForgetBoundsTo(LastOfGap(address));
+        ulong first = FirstOfGap(address);
+        ulong last = LastOfGap(address);
+        FreeNode lowest = ForgetBoundsTo(first);
+        if ((first ^ last) >> lowest.Shift != 0) ForgetBoundsTo(last);
     }
 
-    private void ForgetBoundsTo(ulong address)
+    /// <returns>The lowest node on the way.</returns>
+    private FreeNode ForgetBoundsTo(ulong address)
     {
-        for (FreeNode? node = _root; node is not null; node = node is FreeBranch branch ? branch.Children[branch.SlotOf(address)] : null)
-            node.ForgetBound(node.SlotOf(address));
+        FreeNode node = _root;
+        while (true)
+        {
+            int slot = node.SlotOf(address);
+            node.ForgetBound(slot);
+            if (node is not FreeBranch branch || branch.Children[slot] is not { } child) return node;
+            node = child;
+        }
     }
 }
