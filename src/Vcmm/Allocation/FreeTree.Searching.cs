@@ -26,7 +26,8 @@ internal sealed partial class FreeTree
 
     private bool TryFind(FreeNode node, ref FreeSearch search)
     {
-        if (search.Order > node.Shift) return TryFindIn(node.FreeSlots, node.First, node.Shift, ref search);
+        var leaf = node as FreeLeaf;
+        if (search.Order > node.Shift) return TryFindIn(leaf, node.FreeSlots, node.First, node.Shift, ref search);
         ulong slots = node.SlotsOf(search.Order);
         while ((slots &= search.BitsIn(node.First, node.Shift)) != 0)
         {
@@ -36,7 +37,7 @@ internal sealed partial class FreeTree
             ulong last = node.LastOf(slot);
             if (node.IsFree(slot))
             {
-                if (TryGap(first, last, ref search)) return true;
+                if (TryGap(leaf, first, last, ref search)) return true;
                 continue;
             }
 
@@ -47,9 +48,9 @@ internal sealed partial class FreeTree
             }
 
             ulong before = search.Enter(first, last);
-            bool isFound = node is FreeBranch branch
-                ? TryFind(branch.Children[slot]!, ref search)
-                : TryFindIn(((FreeLeaf)node).Words[slot], first, ((FreeLeaf)node).Granule, ref search);
+            bool isFound = leaf is null
+                ? TryFind(((FreeBranch)node).Children[slot]!, ref search)
+                : TryFindIn(leaf, leaf.Words[slot], first, leaf.Granule, ref search);
             if (isFound) return true;
             ulong bound = search.Leave(before);
             if (search.IsBlock || !search.IsWithin(first, last)) continue;
@@ -61,7 +62,7 @@ internal sealed partial class FreeTree
     }
 
     /// <summary>Looks at the runs of free slots, or of free granules of a word.</summary>
-    private bool TryFindIn(ulong free, ulong first, int shift, ref FreeSearch search)
+    private bool TryFindIn(FreeLeaf? leaf, ulong free, ulong first, int shift, ref FreeSearch search)
     {
         int order = Math.Max(0, search.Order - shift);
         if (order > FreeNode.SlotBits) return false;
@@ -71,14 +72,14 @@ internal sealed partial class FreeTree
             int start = FreeBits.Pick(starts, search.IsTopDown);
             starts ^= 1UL << start;
             ulong low = first + ((ulong)start << shift);
-            if (TryGap(low, unchecked(low + ((1UL << (shift + order)) - 1)), ref search)) return true;
+            if (TryGap(leaf, low, unchecked(low + ((1UL << (shift + order)) - 1)), ref search)) return true;
         }
 
         return false;
     }
 
-    /// <summary>Looks at the gap around the first anchor in free addresses, if there is one.</summary>
-    private bool TryGap(ulong first, ulong last, ref FreeSearch search)
+    /// <summary>Looks at the gap around the first anchor in free addresses, which may be of a leaf, if there is one.</summary>
+    private bool TryGap(FreeLeaf? leaf, ulong first, ulong last, ref FreeSearch search)
     {
         if (!search.TryAnchor(first, last, out ulong anchor)) return false;
         if (search.IsBlock)
@@ -87,22 +88,22 @@ internal sealed partial class FreeTree
             return true;
         }
 
-        ulong gapFirst = FirstOfGap(anchor);
-        ulong gapLast = LastOfGap(anchor);
+        ulong gapFirst = FirstOfGap(leaf, anchor);
+        ulong gapLast = LastOfGap(leaf, anchor);
         if (search.TryFit(gapFirst, gapLast)) return true;
         search.Pass(gapFirst, gapLast);
         return false;
     }
 
-    private ulong FirstOfGap(ulong address) => TryFindTaken(address, upward: false, out ulong taken) ? taken + 1 : _first;
+    private ulong FirstOfGap(FreeLeaf? leaf, ulong address) => TryFindTaken(leaf, address, upward: false, out ulong taken) ? taken + 1 : _first;
 
-    private ulong LastOfGap(ulong address) => TryFindTaken(address, upward: true, out ulong taken) ? taken - 1 : _last;
+    private ulong LastOfGap(FreeLeaf? leaf, ulong address) => TryFindTaken(leaf, address, upward: true, out ulong taken) ? taken - 1 : _last;
 
-    /// <summary>Finds the nearest address that is taken, from a free one on.</summary>
-    private bool TryFindTaken(ulong from, bool upward, out ulong taken)
+    /// <summary>Finds the nearest address that is taken, from a free one on, which lies in <paramref name="leaf"/> if that is known.</summary>
+    private bool TryFindTaken(FreeLeaf? leaf, ulong from, bool upward, out ulong taken)
     {
         // Most gaps end in the word in which they are looked at.
-        if (FindLeaf(from) is { } leaf && TryFindTakenIn(leaf, leaf.SlotOf(from), from, upward, out taken)) return true;
+        if (leaf is not null && TryFindTakenIn(leaf, leaf.SlotOf(from), from, upward, out taken)) return true;
         return TryFindTaken(_root, from, upward, out taken);
     }
 
@@ -133,10 +134,10 @@ internal sealed partial class FreeTree
     }
 
     /// <summary>A gap has grown: what was known of the slots that it ends in no longer holds.</summary>
-    private void ForgetBounds(ulong address)
+    private void ForgetBounds(FreeLeaf? leaf, ulong address)
     {
-        ulong first = FirstOfGap(address);
-        ulong last = LastOfGap(address);
+        ulong first = FirstOfGap(leaf, address);
+        ulong last = LastOfGap(leaf, address);
         FreeNode lowest = ForgetBoundsTo(first);
         if ((first ^ last) >> lowest.Shift != 0) ForgetBoundsTo(last);
     }

@@ -128,7 +128,7 @@ internal sealed partial class FreeTree
             Mark(_root, first, last, isFree: true);
         }
 
-        if (_hasBounds) ForgetBounds(first);
+        if (_hasBounds) ForgetBounds(FindLeaf(first), first);
         return true;
     }
 
