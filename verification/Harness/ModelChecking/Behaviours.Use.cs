@@ -21,7 +21,9 @@ public sealed partial class Behaviours
                 if (_scope.Formats > 1) AddAssociate(new(made, vcm, device) { Kind = TableKind.FirstStage });
             }
 
-            AddDone(new SetFaultHook(device, _world.Hooked.Contains(device) ? FaultHookKind.None : FaultHookKind.Refuse));
+            bool isHooked = _world.Hooked.Contains(device);
+            AddDone(new SetFaultHook(device, isHooked ? FaultHookKind.None : FaultHookKind.Refuse));
+            if (!isHooked && _scope.Waiting != 0) AddDone(new SetFaultHook(device, FaultHookKind.Back));
         }
 
         foreach (ObjectId process in _world.Processes)

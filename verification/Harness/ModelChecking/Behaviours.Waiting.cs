@@ -28,16 +28,26 @@ public sealed partial class Behaviours
             Observation seen = Done with { FaultCount = count, Ended = ended };
             foreach (ImmutableArray<GivenFault> told in tellings)
             {
-                Observation all = seen with { Faults = [.. told, .. waited] };
+                Observation all = seen with { Faults = [.. told, .. waited], Acts = ActsOf(endings, told.Length) };
                 Add(dispatch, all);
                 if (!_world.Waiting.IsEmpty) Add(dispatch, all, _plain with { HardwareFails = true });
             }
 
             if (_world.Faults.IsEmpty) continue;
-            Add(dispatch, seen with { Faults = waited });
-            Add(dispatch, seen with { Faults = waited, FaultCount = _world.Waiting.Count, FaultsLost = true });
+            seen = seen with { Faults = waited, Acts = ActsOf(endings, 0) };
+            Add(dispatch, seen);
+            Add(dispatch, seen with { FaultCount = _world.Waiting.Count, FaultsLost = true });
         }
     }
+
+    /// <summary>What hooks did while they were told of accesses that wait.</summary>
+    /// <param name="endings">What those came to.</param>
+    /// <param name="before">How many faults were told before.</param>
+    private ImmutableArray<HookAct> ActsOf(ImmutableArray<Ending> endings, int before) =>
+    [
+        .. endings.Where(static ending => ending.Told is not null)
+            .Select((ending, i) => ending.Act is { } act ? new HookAct(before + i, act, Done, _plain) : null).OfType<HookAct>(),
+    ];
 
     /// <summary>All ways to tell the faults, from one on, that have a hook to be told to: each with any cause that there is.</summary>
     private IEnumerable<ImmutableArray<GivenFault>> TellingsFrom(int index)
@@ -72,7 +82,21 @@ public sealed partial class Behaviours
         yield return new(again, new(waiting.Number, Outcome.None, Scope.Foreign.First));
         yield return new(null, failed);
         yield return new(null, null);
+        foreach (BackPart act in BacksOf(access))
+        {
+            foreach (ulong frame in _frames) yield return new(again, new(waiting.Number, Outcome.None, frame), act);
+            yield return new(again, null, act);
+            yield return new(refused, failed, act);
+        }
     }
+
+    /// <summary>The ways to put a page behind what an access wants.</summary>
+    private IEnumerable<BackPart> BacksOf(DeviceAccess access) =>
+        from reservation in _world.Reservations
+        where !reservation.Value.IsEnded && reservation.Value.Vcm == _world.ActiveVcmOf(access.Device) && reservation.Value.Range.Contains(access.Address)
+        from memory in _world.Memories
+        where !memory.Value.IsFreed
+        select new BackPart(reservation.Key, (access.Address & ~(Page - 1)) - reservation.Value.Range.First, memory.Key, 0, Page);
 
     /// <summary>The end of an address space ends what waits in it.</summary>
     private void DeactivationsThatEnd(ObjectId association)
@@ -85,6 +109,6 @@ public sealed partial class Behaviours
         Add(deactivate, Refused[Outcome.HardwareFailure] with { Ended = ended }, _plain with { HardwareFails = true });
     }
 
-    /// <summary>What an access that waits comes to when faults are told: what of it is told, and how it ends; null: nothing, and it does not.</summary>
-    private readonly record struct Ending(GivenFault? Told, EndedAccess? End);
+    /// <summary>What an access that waits comes to when faults are told: what of it is told, how it ends, and what the hook does; null: nothing, and it does not.</summary>
+    private readonly record struct Ending(GivenFault? Told, EndedAccess? End, Operation? Act = null);
 }

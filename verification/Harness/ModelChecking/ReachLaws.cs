@@ -49,6 +49,7 @@ public sealed record ReachLaw(string Name, Func<WorldStep, bool>? OfStep, Func<W
             scope.Waiting != 0,
             new ReachLaw("an access waited for a page", static (WorldStep step) => step.Seen.Outcome == Outcome.Waits),
             new ReachLaw("an access that had waited reached memory", static (WorldStep step) => step.Seen.Ended.Any(static end => end.Outcome == Outcome.None)),
+            new ReachLaw("a hook put memory behind what an access waited for", static (WorldStep step) => !step.Seen.Acts.IsEmpty && step.Seen.Ended.Any(static end => end.Outcome == Outcome.None)),
             new ReachLaw("an access that had waited was refused", static (WorldStep step) => step is { Operation: DispatchFaults } && step.Seen.Ended.Any(static end => end.Outcome == Outcome.Fault)),
             new ReachLaw("the end of an address space ended what waited in it", static (WorldStep step) => step is { Operation: Deactivate } && !step.Seen.Ended.IsEmpty),
             new ReachLaw("nobody knew whether an access still waited", static (World world) => world.Waiting.Exists(static waiting => waiting.MayBeOver))),

@@ -146,7 +146,8 @@ public sealed record Scope
         ulong free = (ulong)Frames * Granule;
         foreach ((ObjectId id, MemoryState memory) in world.Memories)
         {
-            if (!memory.IsWrapped && (!memory.IsFreed || world.IsInQuarantine(id))) free -= memory.ByteCount;
+            // A hook of the library's takes what the machine has.
+            if (!memory.IsWrapped && (!memory.IsFreed || world.IsInQuarantine(id))) free -= Math.Min(free, memory.ByteCount);
         }
 
         return free;

@@ -52,7 +52,7 @@ public sealed class Regressions(ITestOutputHelper output)
         RunResult result = new SequenceRunner(bench, SubjectParts.Own).Run(new(new Topology { FaultRecords = 4 }, [.. steps.Select(OperationText.Parse)]));
         output.WriteLine(result.Report());
         Assert.Null(result.Violation);
-        Assert.Equal("3 faults: d0 Read 0x2000, d0 Read 0x3000, d0 Read 0x4000", result.Lines[^1].Seen);
+        Assert.Equal("3 faults: d0 Read 0x2000 NotAttached, d0 Read 0x3000 NotAttached, d0 Read 0x4000 NotAttached", result.Lines[^1].Seen);
     }
 
     /// <summary>The same, in scalable mode.</summary>
