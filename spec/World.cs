@@ -107,6 +107,9 @@ public sealed partial record World
     /// <summary>A world with the same hardware and setup, in which nothing has been done.</summary>
     public World WithoutObjects() => new(Iommu) { Setup = Setup, Devices = Devices, Cpu = Cpu };
 
+    /// <summary>The world when everybody has been told of what was blocked, or the hardware has lost it. What waits goes on to wait.</summary>
+    public World WithoutFaults() => this with { Faults = [] };
+
     /// <summary>Whether the object was made. One whose making was refused is not there to be used.</summary>
     public bool Knows(ObjectId id) => id.Kind switch
     {

@@ -182,7 +182,7 @@ public sealed class LibrarySearch
         _coverage[situation] = _coverage.GetValueOrDefault(situation) + 1;
         if (before.Judge(operation, seen, surroundings) is not { IsAccepted: true, Next: var after }) return;
         // What devices looked at on the way has left faults, which are not the sequence's.
-        World told = after.Judge(new DispatchFaults(), new(Outcome.None) { FaultsLost = true }, default).Next;
+        World told = after.WithoutFaults();
         _reached = new(told, _seen.Add(Convert.ToBase64String(_form.Of(told))));
     }
 

@@ -17,6 +17,7 @@ public sealed class LibrarySearchLaws(ITestOutputHelper output)
     public static TheoryData<string, Scope, int, int, long> Pinned => new()
     {
         { "the default", new Scope(), 3, 887, 23_661 },
+        { "accesses that wait", Least with { Frames = 2, Faults = 1, Waiting = 1 }, 5, 259, 27_214 },
     };
 
     [Theory]
