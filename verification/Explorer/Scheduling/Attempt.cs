@@ -5,8 +5,9 @@ namespace Explorer.Scheduling;
 
 /// <summary>What is recorded while one schedule runs: events for the reader, states that were reached, the violation.</summary>
 /// <remarks>
-/// Not rewritten: recording must not add steps. One task runs at a time, and control passes through the scheduler's locks, so
-/// nothing here needs one.
+/// Not rewritten: recording must not add steps. One task runs at a time, and control passes through the scheduler's locks; but a schedule
+/// that the scheduler itself ends, at a deadlock or at its bound of steps, leaves tasks that are still being unwound, all at once. So
+/// events are under a lock, and none comes after the end.
 /// </remarks>
 [SkipRewriting("Recording must not add steps to the schedule.")]
 public sealed class Attempt
@@ -20,6 +21,7 @@ public sealed class Attempt
     [ThreadStatic]
     private static string? _agent;
 
+    private readonly object _gate = new();
     private readonly List<ScheduleEvent> _events = [];
     private bool _isOver;
     private readonly Dictionary<string, int> _reached = [];
@@ -48,22 +50,34 @@ public sealed class Attempt
     public IEnumerable<ScheduleEvent> InCalls()
     {
         var open = new List<ScheduleEvent>();
-        foreach (ScheduleEvent e in _events)
+        lock (_gate)
         {
-            if (e.Kind == EventKind.Call) open.Add(e);
-            if (e.Kind == EventKind.Return) open.RemoveAt(open.FindLastIndex(call => call.Agent == e.Agent));
+            foreach (ScheduleEvent e in _events)
+            {
+                if (e.Kind == EventKind.Call) open.Add(e);
+                if (e.Kind == EventKind.Return) open.RemoveAt(open.FindLastIndex(call => call.Agent == e.Agent));
+            }
         }
 
         return open;
     }
 
+    /// <summary>The schedule is over: nothing more is noted.</summary>
+    public void End()
+    {
+        lock (_gate) _isOver = true;
+    }
+
     /// <summary>Notes what the calling task does.</summary>
     public void Note(EventKind kind, ulong detail = 0, ulong value = 0, string? text = null)
     {
-        // After a violation the tasks are ended from outside; what they still do is no part of the schedule.
-        if (_isOver || _events.Count >= EventLimit) return;
-        _events.Add(new(Agent, kind, detail, value, text));
-        _isOver = kind == EventKind.Violation;
+        lock (_gate)
+        {
+            // After a violation the tasks are ended from outside; what they still do is no part of the schedule.
+            if (_isOver || _events.Count >= EventLimit) return;
+            _events.Add(new(Agent, kind, detail, value, text));
+            _isOver = kind == EventKind.Violation;
+        }
     }
 
     /// <summary>Notes that an interesting state was reached.</summary>

@@ -135,6 +135,7 @@ public static class Controlled
         });
         engine.RegisterEndIterationCallBack(_ =>
         {
+            attempt.End();
             if (stopped) return;
             schedules++;
             finished?.Invoke(attempt);
