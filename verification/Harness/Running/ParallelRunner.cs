@@ -99,7 +99,9 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
 
     private Violation? FirstLawful(Subject subject, World start, ImmutableArray<ImmutableArray<HistoryEntry>> history, Flush? flush, Observation? flushed)
     {
+        // Of orders that end otherwise the library took one: what is left agrees with it the longest.
         Violation? left = null;
+        long longest = -1;
         int orders = 0;
         foreach (LawfulOrder order in Linearization.OrdersOf(start, history))
         {
@@ -112,10 +114,18 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
                 last = verdict.Next;
             }
 
-            left = new Look(subject, last, Counts, hardwareHasFailed: false).FirstViolation();
-            if (left is not null) continue;
-            Ordering?.Invoke(order);
-            break;
+            long before = Counts.AllChecks;
+            Violation? violation = new Look(subject, last, Counts, hardwareHasFailed: false).FirstViolation();
+            long agreed = Counts.AllChecks - before;
+            if (violation is null)
+            {
+                left = null;
+                Ordering?.Invoke(order);
+                break;
+            }
+
+            if (agreed <= longest) continue;
+            (left, longest) = (violation, agreed);
         }
 
         if (orders > 1) Counts.Reach("more than one order was tried");

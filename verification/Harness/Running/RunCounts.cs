@@ -19,6 +19,9 @@ public sealed class RunCounts
     public IReadOnlyDictionary<Invariant, long> Checks =>
         Enum.GetValues<Invariant>().Where(invariant => _checks[(int)invariant] != 0).ToDictionary(invariant => invariant, invariant => _checks[(int)invariant]);
 
+    /// <summary>How often any invariant was checked.</summary>
+    public long AllChecks => _checks.Sum();
+
     /// <summary>How often each interesting state was reached.</summary>
     public IReadOnlyDictionary<string, long> Sometimes => _sometimes;
 
