@@ -118,13 +118,17 @@ public sealed class Look
     public static IReadOnlyList<IOracle> Oracles { get; } =
         [new NoOverlapOracle(), new TablesAreTruthOracle(), new WalkerSightOracle(), new SharedTableOracle(), new NoStaleAccessOracle(), new DeviceTlbOracle(), new FrameSafetyOracle(), new CpuOracle(), new ConservationOracle()];
 
-    /// <summary>Asks every oracle.</summary>
+    /// <summary>How many oracles have found nothing.</summary>
+    public int Passed { get; private set; }
+
+    /// <summary>Asks every oracle, until one finds something.</summary>
     public Violation? FirstViolation()
     {
         if (Subject.Frames.Violation is { } violation) return violation;
         foreach (IOracle oracle in Oracles)
         {
             if (oracle.Check(this) is { } found) return found;
+            Passed++;
         }
 
         return null;

@@ -101,7 +101,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
     {
         // Of orders that end otherwise the library took one: what is left agrees with it the longest.
         Violation? left = null;
-        long longest = -1;
+        (int Oracles, long Checks) longest = (-1, 0);
         int orders = 0;
         foreach (LawfulOrder order in Linearization.OrdersOf(start, history))
         {
@@ -115,8 +115,9 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
             }
 
             long before = Counts.AllChecks;
-            Violation? violation = new Look(subject, last, Counts, hardwareHasFailed: false).FirstViolation();
-            long agreed = Counts.AllChecks - before;
+            var look = new Look(subject, last, Counts, hardwareHasFailed: false);
+            Violation? violation = look.FirstViolation();
+            (int, long) agreed = (look.Passed, Counts.AllChecks - before);
             if (violation is null)
             {
                 left = null;
@@ -124,7 +125,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
                 break;
             }
 
-            if (agreed <= longest) continue;
+            if (agreed.CompareTo(longest) <= 0) continue;
             (left, longest) = (violation, agreed);
         }
 

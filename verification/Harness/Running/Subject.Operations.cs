@@ -105,12 +105,14 @@ public sealed partial class Subject
         lock (_gate)
         {
             List<(ObjectId, IovaRange)> held = [.. _bounds.Where(bound => bound.Value.Vcm == vcm).Select(bound => (bound.Key, bound.Value.Range))];
-            foreach (Reservation reservation in vcm.Reservations) held.AddRange(_reservations.Where(known => known.Value == reservation).Select(known => (known.Key, RangeOf(reservation))));
+            foreach (Reservation reservation in vcm.Reservations)
+            {
+                if (TryRangeOf(reservation, out IovaRange range)) held.AddRange(_reservations.Where(known => known.Value == reservation).Select(known => (known.Key, range)));
+            }
+
             return held;
         }
     }
-
-    private static IovaRange RangeOf(Reservation reservation) => TryRangeOf(reservation, out IovaRange range) ? range : default;
 
     private static bool TryRangeOf(Reservation reservation, out IovaRange range)
     {

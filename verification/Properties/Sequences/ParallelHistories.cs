@@ -312,6 +312,24 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         Assert.Equal(100, runner.Counts.Sometimes["more than one order was tried"]);
     }
 
+    /// <summary>A reservation may end while what is cloned is given names: none of them is another's.</summary>
+    [Fact]
+    public void A_clone_beside_ends_of_reservations_has_a_lawful_order()
+    {
+        using var bench = new SimulatorBench();
+        var runner = new ParallelRunner(bench, SubjectParts.Own);
+        int[] numbers = [.. Enumerable.Range(1, 12)];
+        Scenario scenario = new(new(), [.. new[] { "v0 = vcm 0x0-0xffff", "r0 = reserve-at v0 0x0 4K rw" }.Concat(numbers.Select(static n => $"r{n} = reserve-at v0 0x{n:x}000 4K r")).Select(OperationText.Parse)])
+        {
+            Threads = [[.. numbers.Reverse().Select(static n => OperationText.Parse($"unmap r{n}"))], [.. Enumerable.Range(10, 4).Select(static n => OperationText.Parse($"v{n} = clone v0"))]],
+        };
+        for (int i = 0; i < 300; i++)
+        {
+            Violation? violation = runner.Run(scenario);
+            Assert.True(violation is null, $"run {i}: {violation}");
+        }
+    }
+
     [Fact]
     public void A_reserve_that_is_not_atomic_is_found()
     {
