@@ -36,7 +36,7 @@ internal enum LockRank
     /// <summary>One reservation. Of several, in ascending order of <see cref="ReservationState.Order"/>.</summary>
     [HeldAcrossWait("one operation on one reservation at a time, and it ends when the hardware has forgotten")]
     [HeldTwice("in ascending order", In = "VcmManager.TryCopy")]
-    [HeldTwice("in ascending order; nobody knows the reservations of the clone yet", In = "Vcm.CloneNow")]
+    [HeldTwice("in ascending order; and nobody knows the reservations of a clone yet", In = "Vcm.HoldingAll")]
     Reservation,
 
     /// <summary>What a physical allocation backs.</summary>

@@ -57,9 +57,6 @@ internal sealed class ReservationState(Vcm vcm, long order)
     /// <summary>Holds the addresses once an unback was deferred. Under <see cref="Gate"/>.</summary>
     public RangeHold? Hold;
 
-    /// <summary>The tables in which the backings are mapped. Under <see cref="Gate"/>.</summary>
-    public IPageTable[] MappedIn = [];
-
     /// <summary>Whether a reservation with that generation is, or was, alive.</summary>
     public static bool IsAlive(uint generation) => (generation & 1) == 0;
 

@@ -92,7 +92,7 @@ public sealed partial class Vcm
             EndExclusions();
             if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
             {
-                Exclusively(() => RemoveTable(table!, keepsUse: association.TracksUse));
+                RemoveTable(table!, keepsUse: association.TracksUse);
             }
 
             return VcmmError.None;

@@ -13,8 +13,7 @@ public sealed partial class Vcm
         if (state.Backings.Overlaps(offset, byteCount)) return VcmmError.Busy;
         IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
         if (Kind == VcmKind.OneToOne && !IsOneToOne(range.First, memory.Slice(memoryOffset, byteCount, state.Scratch))) return VcmmError.Invalid;
-        // All of a reservation is in the same tables; one that is being added is written into under this gate.
-        IPageTable[] tables = state.Backings.Count == 0 ? Volatile.Read(ref _tables) : state.MappedIn;
+        IPageTable[] tables = _tables;
         foreach (IPageTable table in tables)
         {
             if (memory.LastAddress.Value > table.LastPhysAddr.Value) return VcmmError.Invalid;
@@ -33,7 +32,6 @@ public sealed partial class Vcm
             // Also where a port throws: what may be in a table stays in use.
             if (isMapped)
             {
-                state.MappedIn = tables;
                 memory.Publish(backing);
             }
             else
@@ -62,8 +60,7 @@ public sealed partial class Vcm
     internal VcmmError SetAttributes(ReservationState state, MappingAttributes attributes)
     {
         if (!attributes.AreValid) return VcmmError.Invalid;
-        IPageTable[] tables = Volatile.Read(ref _tables);
-        foreach (IPageTable table in tables)
+        foreach (IPageTable table in _tables)
         {
             if (!table.CanExpress(attributes)) return VcmmError.Invalid;
         }
@@ -211,7 +208,7 @@ public sealed partial class Vcm
     private VcmmError UnbackCovered(ReservationState state, ulong offset, ulong byteCount)
     {
         IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
-        IPageTable[] tables = state.MappedIn;
+        IPageTable[] tables = _tables;
         VcmmError error = CutLeaves(state, offset, range, tables);
         if (error != VcmmError.None) return error;
         error = VcmmError.HardwareFailure;
@@ -317,7 +314,7 @@ public sealed partial class Vcm
 
     private VcmmError ProtectInAll(ReservationState state, MappingAttributes attributes)
     {
-        IPageTable[] tables = state.MappedIn;
+        IPageTable[] tables = _tables;
         try
         {
             ProtectIn(tables, state, attributes);
@@ -351,7 +348,7 @@ public sealed partial class Vcm
         {
             // The hardware may have the new cached and cannot be made to forget it. The new takes nothing away, so it stands: the
             // next call meets the failure. What is taken away must not be called gone.
-            ProtectIn(state.MappedIn, state, attributes);
+            ProtectIn(_tables, state, attributes);
             state.Gather.Clear();
             return false;
         }

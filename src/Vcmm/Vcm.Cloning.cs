@@ -10,7 +10,12 @@ public sealed partial class Vcm
     public VcmmError TryClone(out Vcm? clone)
     {
         Vcm? made = null;
-        VcmmError error = Exclusively(() => CloneNow(out made));
+        VcmmError error = AtRest(states =>
+        {
+            if (_freed || Kind == VcmKind.Prebuilt) return VcmmError.Invalid;
+            made = CloneAll(states);
+            return VcmmError.None;
+        });
         clone = made;
         return error;
     }
@@ -21,25 +26,6 @@ public sealed partial class Vcm
     {
         VcmmException.ThrowIf(TryClone(out Vcm? clone), nameof(Clone));
         return clone!;
-    }
-
-    private VcmmError CloneNow(out Vcm? clone)
-    {
-        clone = null;
-        if (_freed || Kind == VcmKind.Prebuilt) return VcmmError.Invalid;
-        ReservationState[] states = [.. _reservations.All];
-        Array.Sort(states, static (a, b) => a.Order.CompareTo(b.Order));
-        int taken = 0;
-        try
-        {
-            for (; taken < states.Length; taken++) Monitor.Enter(states[taken].Gate);
-            clone = CloneAll(states);
-            return VcmmError.None;
-        }
-        finally
-        {
-            while (taken != 0) Monitor.Exit(states[--taken].Gate);
-        }
     }
 
     /// <summary>Under all gates of what is cloned. Nobody knows the clone yet.</summary>

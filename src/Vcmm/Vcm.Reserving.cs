@@ -259,7 +259,6 @@ public sealed partial class Vcm
             state.Attributes = attributes;
             state.OwnerCount = 1;
             state.Bound = bound;
-            state.MappedIn = [];
             state.UnconfirmedDirty.Clear();
             state.UnconfirmedAccessed.Clear();
             // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change

@@ -37,4 +37,26 @@ public sealed partial class Vcm
             _stripes[held].Exit();
         }
     }
+
+    /// <summary>What is done while nobody works on any of a region's reservations.</summary>
+    private delegate VcmmError AtRestAction(ReservationState[] states);
+
+    /// <summary>Does something while no reservation is made, ended or worked on.</summary>
+    /// <param name="action">Told every reservation.</param>
+    private VcmmError AtRest(AtRestAction action) => Exclusively(() => HoldingAll([.. _reservations.All], action));
+
+    private static VcmmError HoldingAll(ReservationState[] states, AtRestAction action)
+    {
+        Array.Sort(states, static (a, b) => a.Order.CompareTo(b.Order));
+        int taken = 0;
+        try
+        {
+            for (; taken < states.Length; taken++) Monitor.Enter(states[taken].Gate);
+            return action(states);
+        }
+        finally
+        {
+            while (taken != 0) Monitor.Exit(states[--taken].Gate);
+        }
+    }
 }

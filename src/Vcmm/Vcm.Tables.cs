@@ -9,7 +9,7 @@ public sealed partial class Vcm
     /// <summary>The table of a prebuilt region, as its owner gave it.</summary>
     private readonly PrebuiltTable? _prebuilt;
 
-    /// <summary>Replaced, never changed; written under the association gate and all stripes.</summary>
+    /// <summary>Each has all that is backed. Replaced, never changed; written under the association gate while reservations are at rest.</summary>
     private IPageTable[] _tables = [];
 
     /// <summary>
@@ -50,38 +50,33 @@ public sealed partial class Vcm
         return TryAddTable(table!);
     }
 
-    /// <summary>
-    /// Publishes a table and writes into it what is backed. Whoever backs or unbacks meanwhile works on the new list by
-    /// itself; a reservation is passed under its gate, so each is written once.
-    /// </summary>
-    private VcmmError TryAddTable(IPageTable table) => Exclusively(() =>
+    /// <summary>Writes what is backed into a table, and publishes it: whoever backs and unbacks meets it as a whole or not at all.</summary>
+    private VcmmError TryAddTable(IPageTable table) => AtRest(states =>
     {
-        IPageTable[] tables = [.. _tables, table];
-        Volatile.Write(ref _tables, tables);
-        foreach (ReservationState state in _reservations.All)
+        bool isWhole = false;
+        try
         {
-            VcmmError error = VcmmError.HardwareFailure;
-            try
+            foreach (ReservationState state in states)
             {
-                lock (state.Gate) error = TryWriteInto(table, state, tables);
-            }
-            finally
-            {
-                // Also where a port throws.
-                if (error != VcmmError.None) RemoveTable(table, keepsUse: false);
+                VcmmError error = TryWriteInto(table, state);
+                if (error != VcmmError.None) return error;
             }
 
-            if (error != VcmmError.None) return error;
+            isWhole = true;
+        }
+        finally
+        {
+            // Also where a port throws.
+            if (!isWhole) Free(table);
         }
 
+        Volatile.Write(ref _tables, [.. _tables, table]);
         return VcmmError.None;
     });
 
-    private VcmmError TryWriteInto(IPageTable table, ReservationState state, IPageTable[] tables)
+    private VcmmError TryWriteInto(IPageTable table, ReservationState state)
     {
         if (!table.CanExpress(state.Attributes)) return VcmmError.Invalid;
-        // Backed after the new list was published: it is in the table already.
-        if (Array.IndexOf(state.MappedIn, table) >= 0) return VcmmError.None;
         foreach (Backing backing in state.Backings)
         {
             if (backing.Memory.LastAddress.Value > table.LastPhysAddr.Value) return VcmmError.Invalid;
@@ -98,27 +93,27 @@ public sealed partial class Vcm
             }
         }
 
-        state.MappedIn = tables;
         return VcmmError.None;
     }
 
-    /// <summary>Withdraws a table that no IOMMU walks, waits for whoever still works on the old list, and frees it.</summary>
-    private VcmmError RemoveTable(IPageTable table, bool keepsUse)
+    /// <summary>Withdraws a table that no IOMMU walks, and frees it.</summary>
+    private VcmmError RemoveTable(IPageTable table, bool keepsUse) => AtRest(states =>
     {
-        Volatile.Write(ref _tables, Array.FindAll(_tables, other => other != table));
-        foreach (ReservationState state in _reservations.All)
+        if (keepsUse)
         {
-            lock (state.Gate)
-            {
-                if (keepsUse && Array.IndexOf(state.MappedIn, table) >= 0) KeepUse(state, table);
-                state.MappedIn = Array.FindAll(state.MappedIn, other => other != table);
-            }
+            foreach (ReservationState state in states) KeepUse(state, table);
         }
 
+        Volatile.Write(ref _tables, Array.FindAll(_tables, other => other != table));
+        Free(table);
+        return VcmmError.None;
+    });
+
+    private void Free(IPageTable table)
+    {
         // Before the page can be another table's.
         if (IsDeferred(table.Format)) Manager.DeferredRoots.TryRemove(table.Root, out _);
         table.Free();
-        return VcmmError.None;
     }
 
     // An identity has no pages that could be adopted.

@@ -19,7 +19,7 @@ public sealed partial class Vcm
     {
         if (!IsPart(offset, byteCount, state.Range.ByteCount) || Volatile.Read(ref _untrackedCount) != 0) return VcmmError.Invalid;
         IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
-        IPageTable[] tables = state.MappedIn;
+        IPageTable[] tables = _tables;
         foreach (IPageTable table in tables)
         {
             if (!table.HasDirtyBits) return VcmmError.Invalid;
