@@ -81,7 +81,7 @@ public sealed class Linearization
             if (entry.Begun > firstReturn || !entry.Operation.Uses.All(world.Knows)) continue;
             next[thread]++;
             _steps.Add((world, entry));
-            foreach (World after in After(world, entry))
+            foreach (World after in After(world, entry, next))
             {
                 foreach (World end in Search(after, next)) yield return end;
             }
@@ -89,6 +89,37 @@ public sealed class Linearization
             _steps.RemoveAt(_steps.Count - 1);
             next[thread]--;
         }
+    }
+
+    private IEnumerable<World> After(World world, HistoryEntry entry, int[] next)
+    {
+        bool isAccepted = false;
+        foreach (World after in After(world, entry))
+        {
+            isAccepted = true;
+            yield return after;
+        }
+
+        if (!isAccepted && entry.Operation is CoreAccess && Foresees(world, entry, next)) yield return world;
+    }
+
+    /// <summary>
+    /// Whether an access met what calls make that are under way with it, and that nobody else has seen yet: a table is written before the call is over,
+    /// and an access asks no lock.
+    /// </summary>
+    private bool Foresees(World world, HistoryEntry access, int[] next)
+    {
+        for (int thread = 0; thread < next.Length; thread++)
+        {
+            if (next[thread] >= _history[thread].Length || _history[thread][next[thread]] is not { Operation: not CoreAccess } call) continue;
+            if (call.Begun > access.Ended || !call.Operation.Uses.All(world.Knows)) continue;
+            next[thread]++;
+            bool isSeen = After(world, call).Any(ahead => ahead.Judge(access.Operation, access.Seen, Plenty).IsAccepted || Foresees(ahead, access, next));
+            next[thread]--;
+            if (isSeen) return true;
+        }
+
+        return false;
     }
 
     /// <summary>

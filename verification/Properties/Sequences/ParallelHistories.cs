@@ -27,7 +27,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
                 Assert.True(violation is null, $"{violation}\n{scenario.ToJson()}");
             },
             seed: "0N0XIzNsQ0O2",
-            iter: 400,
+            iter: 1_200,
             threads: 1);
         foreach ((string state, long times) in runner.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
         Assert.InRange(runner.Counts.Operations, 1000, long.MaxValue);
@@ -132,6 +132,28 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         Assert.Empty(Linearization.OrdersOf(world, [[unback with { Ended = 2 }], [back with { Begun = 3, Ended = 4 }]]));
         // Twice is once too often.
         Assert.Empty(Linearization.OrdersOf(world, [[unback], [back], [unback]]));
+    }
+
+    /// <summary>A table is written before the call is over, and an access waits for no call.</summary>
+    [Fact]
+    public void An_access_may_meet_what_a_call_under_way_makes_before_other_calls_see_it()
+    {
+        World world = World.Create(new(ulong.MaxValue, []), 1).With(new Topology { Cores = 1, Processes = 1 }.ToCpuModel());
+        foreach (string line in (string[])["v0 = vcm 0x0-0xffff", "r0 = reserve-at v0 0x0 4K rw", "m0 = allocate 4K of 4K", "a0 = associate v0 p0", "activate a0", "back r0 m0"]) world = After(world, line);
+        HistoryEntry unback = Entry("unback r0", new(Outcome.None), 1, 8);
+        HistoryEntry blocked = Entry("read c0 p0 0x0", new(Outcome.Fault), 2, 3);
+        HistoryEntry busy = Entry("free m0", new(Outcome.Busy), 4, 5);
+        HistoryEntry reached = Entry("read c0 p0 0x0", new(Outcome.None) { Reached = 0x1000 }, 6, 7);
+        Assert.Single(Linearization.OrdersOf(world, [[unback], [blocked, busy, reached]]));
+        // There is nothing under way that the access could have met: before the call, and where the call was refused.
+        Assert.Empty(Linearization.OrdersOf(world, [[unback with { Begun = 4 }], [blocked, busy]]));
+        Assert.Empty(Linearization.OrdersOf(world, [[Entry("release r0", new(Outcome.Busy), 1, 8)], [blocked]]));
+        // Calls wait for calls.
+        Assert.Empty(Linearization.OrdersOf(world, [[unback], [Entry("unback r0", new(Outcome.NotFound), 2, 3), busy]]));
+        // After the call nothing is met any more: what was freed was freed after it.
+        Assert.Empty(Linearization.OrdersOf(world, [[unback], [busy with { Seen = new(Outcome.None) }, reached]]));
+
+        static HistoryEntry Entry(string line, Observation seen, int begun, int ended) => new(OperationText.Parse(line).Operation, seen, begun, ended);
     }
 
     [Fact]
@@ -364,18 +386,15 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         public override Vcmm.VcmmError Shootdown(ReadOnlySpan<Vcmm.Cpu.CpuFlush> flushes) => Vcmm.VcmmError.None;
     }
 
-    private static World Start(params string[] lines)
-    {
-        World world = World.Create(new(ulong.MaxValue, []), 1);
-        foreach (Operation operation in lines.Select(line => OperationText.Parse(line).Operation))
-        {
-            Observation seen = new(Outcome.None)
-            {
-                Ranges = operation is ReserveAt at ? [new(at.First, at.First + at.ByteCount - 1)] : operation is AllocateMemory ? [new(0x1000, 0x1fff)] : [],
-            };
-            world = world.Judge(operation, seen, new(ulong.MaxValue)).Next;
-        }
+    private static World Start(params string[] lines) => lines.Aggregate(World.Create(new(ulong.MaxValue, []), 1), After);
 
-        return world;
+    private static World After(World world, string line)
+    {
+        Operation operation = OperationText.Parse(line).Operation;
+        Observation seen = new(Outcome.None)
+        {
+            Ranges = operation is ReserveAt at ? [new(at.First, at.First + at.ByteCount - 1)] : operation is AllocateMemory ? [new(0x1000, 0x1fff)] : [],
+        };
+        return world.Judge(operation, seen, new(ulong.MaxValue)).Next;
     }
 }
