@@ -25,12 +25,12 @@ public sealed class ScenarioTests(ITestOutputHelper output)
     public void The_library_survives_two_thousand_schedules_that_reach_what_matters(string name)
     {
         ConcurrentScenario scenario = ConcurrentScenario.Find(name)!;
-        CampaignTotals totals = Explore(scenario, PlantedFault.None);
-        Assert.True(totals.Failure is null, totals.Failure is null ? "" : FailureReport.Print(totals.Failure));
-        Assert.Equal(Schedules, totals.Schedules);
+        Campaign campaign = Explore(scenario, PlantedFault.None);
+        Assert.True(campaign.Failure is null, campaign.Failure is null ? "" : FailureReport.Print(campaign.Failure));
+        Assert.Equal(Schedules, campaign.Totals.Schedules);
         foreach (string state in scenario.Sometimes)
         {
-            double rate = totals.Reached.GetValueOrDefault(state) / (double)Schedules;
+            double rate = campaign.Totals.Reached.GetValueOrDefault(state) / (double)Schedules;
             output.WriteLine($"{rate,7:P1} {state}");
             Assert.True(rate >= MinimumRate, $"\"{state}\" was reached in {rate:P2} of the schedules");
         }
@@ -41,16 +41,16 @@ public sealed class ScenarioTests(ITestOutputHelper output)
     public void A_planted_fault_is_found_by_the_invariant_that_names_it_and_replays(string name)
     {
         PlantedFault fault = PlantedFault.Find(name)!;
-        CampaignTotals totals = Explore(ConcurrentScenario.Find(fault.Scenario)!, fault);
-        Assert.NotNull(totals.Failure);
-        output.WriteLine($"found in schedule {totals.Schedules}");
+        Campaign campaign = Explore(ConcurrentScenario.Find(fault.Scenario)!, fault);
+        Assert.NotNull(campaign.Failure);
+        output.WriteLine($"found in schedule {campaign.Totals.Schedules}");
 
-        FoundFailure shrunk = Shrinker.Shrink(totals.Failure);
+        FoundFailure shrunk = Shrinker.Shrink(campaign.Failure);
         string report = FailureReport.Print(shrunk);
-        output.WriteLine($"{totals.Failure.Failure.Switches} switches, shrunk to {shrunk.Failure.Switches}\n{report}");
-        Assert.Equal(fault.CaughtBy, totals.Failure.Failure.Violation.Invariant);
+        output.WriteLine($"{campaign.Failure.Failure.Switches} switches, shrunk to {shrunk.Failure.Switches}\n{report}");
+        Assert.Equal(fault.CaughtBy, campaign.Failure.Failure.Violation.Invariant);
         Assert.StartsWith($"I{(int)fault.CaughtBy} {fault.CaughtBy} is broken\n", report);
-        Assert.True(shrunk.Failure.Switches <= totals.Failure.Failure.Switches);
+        Assert.True(shrunk.Failure.Switches <= campaign.Failure.Failure.Switches);
 
         FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
         FoundFailure? replayed = FailureReport.Replay(file);
@@ -78,11 +78,10 @@ public sealed class ScenarioTests(ITestOutputHelper output)
         }
     }
 
-    private static CampaignTotals Explore(ConcurrentScenario scenario, PlantedFault fault)
+    private static Campaign Explore(ConcurrentScenario scenario, PlantedFault fault)
     {
-        var plan = new CampaignPlan(Seed);
-        var totals = new CampaignTotals();
-        for (int round = 0; totals.Schedules < Schedules && totals.Failure is null; round++) totals.Run(scenario, fault, plan, round);
-        return totals;
+        var campaign = new Campaign(scenario, fault, new(Seed));
+        for (int round = 0; campaign.Totals.Schedules < Schedules && campaign.Failure is null; round++) campaign.Run(round);
+        return campaign;
     }
 }

@@ -24,7 +24,8 @@ public sealed class SchedulerTests
             {
                 lock (_second) lock (_first) _plain++;
             });
-            Task.WaitAll([one, two]);
+            Task[] both = [one, two];
+            Task.WaitAll(both);
         });
         Assert.Equal(Invariant.Progress, violation?.Invariant);
         Assert.StartsWith("nobody can go on", violation!.Observed);

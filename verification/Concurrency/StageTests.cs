@@ -41,7 +41,7 @@ public sealed class StageTests
             },
             stop.Token));
         Assert.Empty(report.Failures);
-        Assert.Equal(["schedules", "steps"], report.Ran.Select(ran => ran.What));
+        Assert.Equal(["schedules", "steps", "behaviours"], report.Ran.Select(ran => ran.What));
         Assert.All(report.Ran, ran => Assert.InRange(ran.Count, 1, long.MaxValue));
         Assert.NotEmpty(seen);
     }

@@ -36,7 +36,55 @@ public sealed record CampaignPlan(ulong Seed)
     }
 }
 
-/// <summary>What one or more rounds did.</summary>
+/// <summary>The rounds of one scenario, one after the other, and what they did.</summary>
+/// <param name="scenario">What runs.</param>
+/// <param name="fault">What is wrong on purpose.</param>
+/// <param name="plan">How.</param>
+public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, CampaignPlan plan)
+{
+    private readonly HashSet<ulong> _behaviours = [];
+
+    /// <summary>What runs.</summary>
+    public ConcurrentScenario Scenario => scenario;
+
+    /// <summary>What all rounds did.</summary>
+    public CampaignTotals Totals { get; } = new();
+
+    /// <summary>How many schedules behaved as none before had (<see cref="HappensBefore"/>).</summary>
+    public int BehaviourCount => _behaviours.Count;
+
+    /// <summary>The failure at which the last round ended, with the plan that found it.</summary>
+    public FoundFailure? Failure { get; private set; }
+
+    /// <summary>Runs one round.</summary>
+    /// <param name="round">Its number, 0 ….</param>
+    /// <exception cref="InvalidOperationException">Something ran that the scheduler does not control.</exception>
+    public RoundResult Run(int round)
+    {
+        ExplorationPlan exploration = plan.Round(scenario, round);
+        var totals = new CampaignTotals();
+        var isNew = new List<ulong>();
+        Exploration result = Controlled.Explore(exploration, attempt => scenario.Run(attempt, fault), attempt =>
+        {
+            totals.Add(attempt);
+            ulong behaviour = HappensBefore.Fingerprint(attempt.Events);
+            if (_behaviours.Add(behaviour)) isNew.Add(behaviour);
+        });
+        if (result.Uncontrolled.Count != 0) throw new InvalidOperationException("not controlled: " + string.Join(", ", result.Uncontrolled));
+        totals.Add(result);
+        Totals.Add(totals);
+        if (result.Failure is { } failure) Failure = new(scenario, fault, exploration, failure);
+        return new(exploration, totals, isNew);
+    }
+}
+
+/// <summary>What one round did.</summary>
+/// <param name="Plan">How it explored.</param>
+/// <param name="Totals">What it counted.</param>
+/// <param name="NewBehaviours">The fingerprints that no round before had.</param>
+public sealed record RoundResult(ExplorationPlan Plan, CampaignTotals Totals, IReadOnlyList<ulong> NewBehaviours);
+
+/// <summary>What schedules did, counted.</summary>
 public sealed class CampaignTotals
 {
     private readonly Dictionary<Invariant, long> _checks = [];
@@ -54,23 +102,8 @@ public sealed class CampaignTotals
     /// <summary>In how many schedules each interesting state was reached.</summary>
     public IReadOnlyDictionary<string, long> Reached => _reached;
 
-    /// <summary>The failure at which the last round ended, with the plan that found it.</summary>
-    public FoundFailure? Failure { get; private set; }
-
-    /// <summary>Runs one round and adds what it did.</summary>
-    /// <exception cref="InvalidOperationException">Something ran that the scheduler does not control.</exception>
-    public void Run(ConcurrentScenario scenario, PlantedFault fault, CampaignPlan plan, int round)
-    {
-        ExplorationPlan exploration = plan.Round(scenario, round);
-        Exploration result = Controlled.Explore(exploration, attempt => scenario.Run(attempt, fault), Add);
-        if (result.Uncontrolled.Count != 0)
-            throw new InvalidOperationException("not controlled: " + string.Join(", ", result.Uncontrolled));
-        Schedules += result.Schedules;
-        Steps += result.Steps;
-        if (result.Failure is not null) Failure = new(scenario, fault, exploration, result.Failure);
-    }
-
-    private void Add(Attempt attempt)
+    /// <summary>What one schedule recorded.</summary>
+    internal void Add(Attempt attempt)
     {
         foreach (string state in attempt.Reached.Keys) _reached[state] = _reached.GetValueOrDefault(state) + 1;
         foreach (Invariant invariant in Enum.GetValues<Invariant>())
@@ -78,6 +111,22 @@ public sealed class CampaignTotals
             long count = attempt.Checks[(int)invariant];
             if (count != 0) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
         }
+    }
+
+    /// <summary>How much an exploration ran.</summary>
+    internal void Add(Exploration exploration)
+    {
+        Schedules += exploration.Schedules;
+        Steps += exploration.Steps;
+    }
+
+    /// <summary>What others counted.</summary>
+    internal void Add(CampaignTotals others)
+    {
+        Schedules += others.Schedules;
+        Steps += others.Steps;
+        foreach ((Invariant invariant, long count) in others._checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
+        foreach ((string state, long count) in others._reached) _reached[state] = _reached.GetValueOrDefault(state) + count;
     }
 }
 

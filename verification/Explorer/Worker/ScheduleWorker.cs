@@ -1,6 +1,5 @@
 using Explorer.Campaigns;
 using Explorer.Reporting;
-using Explorer.Scenarios;
 using Harness;
 using Harness.Failures;
 using Harness.Schedules;
@@ -18,15 +17,17 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     public void Explore(WorkerOptions options)
     {
         var plan = new CampaignPlan(options.Seed) { Only = options.Strategy, SchedulesPerRound = options.SchedulesPerRound, Stop = stop };
-        List<ConcurrentScenario> left = [.. options.Scenarios];
+        List<Campaign> left = [.. options.Scenarios.Select(scenario => new Campaign(scenario, options.Fault, plan))];
         int rounds = options.Rounds == 0 ? int.MaxValue : options.Rounds;
         for (int i = 0, round = options.FirstRound; i < rounds; i++, round += options.RoundStep)
         {
-            foreach (ConcurrentScenario scenario in options.Scenarios)
+            foreach (Campaign campaign in left.ToArray())
             {
-                if (stop() || left.Count == 0) return;
-                if (left.Contains(scenario) && !ExploreRound(scenario, options, plan, round)) left.Remove(scenario);
+                if (stop()) return;
+                if (!ExploreRound(campaign, round)) left.Remove(campaign);
             }
+
+            if (left.Count == 0) return;
         }
     }
 
@@ -38,13 +39,13 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
         else Tell(found, 0);
     }
 
-    private bool ExploreRound(ConcurrentScenario scenario, WorkerOptions options, CampaignPlan plan, int round)
+    private bool ExploreRound(Campaign campaign, int round)
     {
-        var totals = new CampaignTotals();
-        totals.Run(scenario, options.Fault, plan, round);
-        Scheduling.ExplorationPlan used = plan.Round(scenario, round);
-        say(new RoundMessage(scenario.Name, round, used.Strategy.ToString(), used.Seed, totals.Schedules, totals.Steps, totals.Checks, totals.Reached));
-        if (totals.Failure is not { } failure) return true;
+        RoundResult result = campaign.Run(round);
+        say(new RoundMessage(
+            campaign.Scenario.Name, round, result.Plan.Strategy.ToString(), result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
+            result.Totals.Reached, result.NewBehaviours));
+        if (campaign.Failure is not { } failure) return true;
         Tell(Shrinker.Shrink(failure, stop), round);
         return false;
     }

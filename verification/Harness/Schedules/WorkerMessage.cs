@@ -47,9 +47,10 @@ public abstract record WorkerMessage
 /// <param name="Steps">Scheduling decisions in them.</param>
 /// <param name="Checks">How often each invariant was checked.</param>
 /// <param name="Reached">In how many of the schedules each interesting state was reached.</param>
+/// <param name="Behaviours">A number for each way to behave that no round of this worker before had come to.</param>
 public sealed record RoundMessage(
     string Scenario, int Round, string Strategy, long Seed, long Schedules, long Steps,
-    IReadOnlyDictionary<Invariant, long> Checks, IReadOnlyDictionary<string, long> Reached) : WorkerMessage;
+    IReadOnlyDictionary<Invariant, long> Checks, IReadOnlyDictionary<string, long> Reached, IReadOnlyList<ulong> Behaviours) : WorkerMessage;
 
 /// <summary>A schedule breaks something.</summary>
 /// <param name="Scenario">The scenario's name.</param>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Harness.Failures;
 using Harness.Schedules;
 using Vcmm.Spec;
@@ -55,7 +56,7 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
         {
             if (message is not null) tally.Add(message);
             TimeSpan elapsed = context.Time.GetElapsedTime(begun);
-            context.Progress(new(Math.Min(1, elapsed / context.Budget), tally.Describe()));
+            context.Progress(new(Math.Min(1, elapsed / context.Budget), tally.Describe(elapsed)));
             if (closed is { } since)
             {
                 if (context.Time.GetElapsedTime(since) > Grace) break;
@@ -71,7 +72,7 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
         {
             Name = Name,
             Elapsed = context.Time.GetElapsedTime(begun),
-            Ran = [("schedules", tally.Schedules), ("steps", tally.Steps)],
+            Ran = [("schedules", tally.Schedules), ("steps", tally.Steps), ("behaviours", tally.Behaviours)],
             Checks = tally.Checks,
             Failures = tally.Failures,
         };
@@ -110,11 +111,15 @@ internal sealed class ScheduleTally
 {
     private readonly Dictionary<Invariant, long> _checks = [];
     private readonly SortedDictionary<string, FailureMessage> _failures = new(StringComparer.Ordinal);
+    private readonly HashSet<(string Scenario, ulong Behaviour)> _behaviours = [];
     private string _latest = "starting";
 
     public long Schedules { get; private set; }
 
     public long Steps { get; private set; }
+
+    /// <summary>Ways to behave, of all scenarios, that workers came to; what several did is one.</summary>
+    public int Behaviours => _behaviours.Count;
 
     public IReadOnlyDictionary<Invariant, long> Checks => _checks;
 
@@ -131,6 +136,7 @@ internal sealed class ScheduleTally
             case RoundMessage round:
                 Schedules += round.Schedules;
                 Steps += round.Steps;
+                foreach (ulong behaviour in round.Behaviours) _behaviours.Add((round.Scenario, behaviour));
                 _latest = $"{round.Scenario}, {round.Strategy}";
                 foreach ((Invariant invariant, long count) in round.Checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
                 break;
@@ -142,5 +148,8 @@ internal sealed class ScheduleTally
         }
     }
 
-    public string Describe() => $"{Schedules} schedules ({_latest})";
+    /// <param name="elapsed">Since the workers were started.</param>
+    public string Describe(TimeSpan elapsed) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{Schedules:N0} schedules, {Schedules / Math.Max(1, elapsed.TotalSeconds):N0} a second, {Behaviours:N0} behaviours, {_failures.Count} failed ({_latest})");
 }
