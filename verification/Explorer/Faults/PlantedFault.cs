@@ -79,6 +79,26 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new ForgetAbsent(iommu),
             Variant = 1,
         },
+        new("no-doorbell-fence", "the queue's tail is written with no fence after the descriptors", "back-unback-weak", Invariant.Progress)
+        {
+            LeavesOut = LeftOut.DoorbellFence,
+            Variant = 0,
+        },
+        new("no-table-fence", "a back returns with no fence after the entries", "back-unback-weak", Invariant.TablesAreTruth)
+        {
+            LeavesOut = LeftOut.TableFence,
+            Variant = 0,
+        },
+        new("no-clean", "entries and new tables are not cleaned for walkers that do not snoop", "recycle-weak", Invariant.TablesAreTruth)
+        {
+            LeavesOut = LeftOut.TableClean,
+            Variant = 1,
+        },
+        new("no-clean-of-absent", "entries that became absent are not cleaned for walkers that do not snoop", "back-unback-weak", Invariant.NoStaleAccess)
+        {
+            LeavesOut = LeftOut.CleanOfAbsent,
+            Variant = 1,
+        },
     ];
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>
@@ -95,6 +115,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether regions that have a process's table are not told of its changes.</summary>
     public bool LeavesAdoptersOut { get; init; }
+
+    /// <summary>What the driver leaves out of ordering its writes.</summary>
+    public LeftOut LeavesOut { get; init; }
 
     /// <summary>The fault of that name, or null.</summary>
     public static PlantedFault? Find(string name) => name == None.Name ? None : All.FirstOrDefault(fault => fault.Name == name);

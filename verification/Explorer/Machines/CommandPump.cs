@@ -31,6 +31,9 @@ public sealed class CommandPump : IWaitPolicy
         iommu.Doorbell += () => _rung = true;
     }
 
+    /// <summary>Called each time when it can consume no more.</summary>
+    public Action? Idle { get; init; }
+
     /// <summary>Starts the task. Before, and after <see cref="Stop"/>, whoever waits consumes the commands himself.</summary>
     public Task Start()
     {
@@ -63,6 +66,7 @@ public sealed class CommandPump : IWaitPolicy
             while (_iommu.ProcessNextCommand()) _events++;
             // The queue may have stopped at an error, which whoever waits must come to see.
             _events++;
+            Idle?.Invoke();
         }
 
         _isRunning = false;

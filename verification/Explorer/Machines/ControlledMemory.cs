@@ -13,6 +13,11 @@ public interface IMemoryObserver
     /// <summary>A word was changed.</summary>
     void WordWritten(PhysAddr address, ulong value);
 
+    /// <summary>A word is going to be changed: it waits in the store buffer of who wrote it.</summary>
+    void WordBuffered(PhysAddr address, ulong value)
+    {
+    }
+
     /// <summary>Bytes are being moved.</summary>
     void BytesMoved(PhysAddr address, int byteCount, bool toMemory);
 }
@@ -27,13 +32,21 @@ public readonly struct ControlledMemory : IPhysicalMemory
     private readonly MemoryPool _pool;
     private readonly Ram _ram;
     private readonly IMemoryObserver _observer;
+    private readonly WeakMemory? _weak;
+    private readonly MemorySide _side;
 
     /// <summary>The memory of <paramref name="pool"/> as one side uses it.</summary>
-    public ControlledMemory(MemoryPool pool, IMemoryObserver observer)
+    /// <param name="pool">The memory.</param>
+    /// <param name="observer">Told what is done.</param>
+    /// <param name="weak">What lags between the sides, or null: each write is seen by all at once.</param>
+    /// <param name="side">Which side.</param>
+    public ControlledMemory(MemoryPool pool, IMemoryObserver observer, WeakMemory? weak = null, MemorySide side = MemorySide.Processor)
     {
         _pool = pool;
         _ram = pool.Port;
         _observer = observer;
+        _weak = weak;
+        _side = side;
     }
 
     /// <inheritdoc/>
@@ -43,6 +56,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public bool TryRead64(PhysAddr address, out ulong value)
     {
         if (!_ram.TryRead64(address, out value)) return false;
+        if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
         return true;
     }
@@ -51,6 +65,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public ulong Read64(PhysAddr address)
     {
         ulong value = _ram.Read64(address);
+        if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
         return value;
     }
@@ -59,6 +74,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public uint Read32(PhysAddr address)
     {
         uint value = _ram.Read32(address);
+        if (_weak is not null) value = unchecked((uint)(_weak.Load(_side, WordOf(address)) >> ShiftOf(address)));
         _observer.WordRead(address, value);
         return value;
     }
@@ -66,6 +82,15 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public void Write64(PhysAddr address, ulong value)
     {
+        if (_weak is not null)
+        {
+            if (!_weak.WouldChange(address, ulong.MaxValue, value)) return;
+            // The same step and the same refusals as those of the write itself.
+            _ram.Read64(address);
+            _weak.Store(_side, address, ulong.MaxValue, value, _observer);
+            return;
+        }
+
         Span<byte> present = stackalloc byte[sizeof(ulong)];
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt64LittleEndian(present) == value) return;
@@ -77,6 +102,15 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public void Write32(PhysAddr address, uint value)
     {
+        if (_weak is not null)
+        {
+            ulong mask = MaskOf(address), bits = (ulong)value << ShiftOf(address);
+            if (!_weak.WouldChange(WordOf(address), mask, bits)) return;
+            _ram.Read32(address);
+            _weak.Store(_side, WordOf(address), mask, bits, _observer);
+            return;
+        }
+
         Span<byte> present = stackalloc byte[sizeof(uint)];
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt32LittleEndian(present) == value) return;
@@ -88,6 +122,12 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public ulong CompareExchange64(PhysAddr address, ulong value, ulong comparand)
     {
+        if (_weak is not null)
+        {
+            _ram.Read64(address);
+            return _weak.CompareExchange(_side, address, ulong.MaxValue, value, comparand, _observer);
+        }
+
         _pool.Touch(address);
         ulong found = _ram.CompareExchange64(address, value, comparand);
         if (found == comparand) _observer.WordWritten(address, value);
@@ -97,6 +137,15 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public uint CompareExchange32(PhysAddr address, uint value, uint comparand)
     {
+        if (_weak is not null)
+        {
+            _ram.Read32(address);
+            int shift = ShiftOf(address);
+            ulong word = _weak.CompareExchange(
+                _side, WordOf(address), MaskOf(address), (ulong)value << shift, (ulong)comparand << shift, _observer);
+            return unchecked((uint)(word >> shift));
+        }
+
         _pool.Touch(address);
         uint found = _ram.CompareExchange32(address, value, comparand);
         if (found == comparand) _observer.WordWritten(address, value);
@@ -107,6 +156,12 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public void Read(PhysAddr address, Span<byte> destination)
     {
         _observer.BytesMoved(address, destination.Length, toMemory: false);
+        if (_weak is not null)
+        {
+            _weak.Read(_side, address, destination);
+            return;
+        }
+
         _ram.Read(address, destination);
     }
 
@@ -114,17 +169,31 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public void Write(PhysAddr address, ReadOnlySpan<byte> source)
     {
         _observer.BytesMoved(address, source.Length, toMemory: true);
+        if (_weak is not null)
+        {
+            _weak.Write(_side, address, source);
+            return;
+        }
+
         _pool.Touch(address);
         _ram.Write(address, source);
     }
 
     /// <inheritdoc/>
-    public void Clean(PhysRange range)
-    {
-    }
+    public void Clean(PhysRange range) => _weak?.Clean(range);
 
     /// <inheritdoc/>
     public void Fence()
     {
+        if (_weak is null || !_weak.HasToOrder()) return;
+        // Others may look on while what was written is still under way.
+        Controlled.Step();
+        _weak.Fence();
     }
+
+    private static PhysAddr WordOf(PhysAddr address) => new(address.Value & ~7UL);
+
+    private static int ShiftOf(PhysAddr address) => (int)(address.Value & 4) * 8;
+
+    private static ulong MaskOf(PhysAddr address) => (ulong)uint.MaxValue << ShiftOf(address);
 }

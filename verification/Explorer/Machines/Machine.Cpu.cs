@@ -39,11 +39,11 @@ public sealed partial class Machine
     public Device AddCpus(CpuOptions options)
     {
         _coreSides = new(_attempt, IsTable);
-        var memory = new ControlledMemory(Pool, _coreSides);
+        ControlledMemory memory = Memory(_coreSides, MemorySide.Device);
         var steps = new ControlledSteps(_attempt);
         // Both types by name: a bare new would take the first.
         _cpus = _fault.SkipsIdleCores ? new IdleCoresLeftOut(memory, options, steps) : new ControlledCpus(memory, options, steps);
-        _mmu = new(_cpus, new(Pool, new LibrarySide(_attempt)));
+        _mmu = new(_cpus, Memory(new LibrarySide(_attempt), MemorySide.Processor));
         if (Port is ShootsDownForDevices faulty) faulty.Mmu = _mmu;
         return Manager.AddDevice(new NotifyingIommu(_mmu, Notify), new(0));
     }
@@ -73,7 +73,7 @@ public sealed partial class Machine
     {
         _driver.EnableAts(id, new());
         var side = new DeviceSide(_attempt, Ledger, id, Frames.IsLive, page => IsMappedInTable(region, page));
-        var device = new AtsDevice<ControlledMemory, ControlledSteps>(Iommu, new(Pool, side), id, new() { TlbEntries = 2, PageRequests = false });
+        var device = new AtsDevice<ControlledMemory, ControlledSteps>(Iommu, Memory(side, MemorySide.Device), id, new() { TlbEntries = 2, PageRequests = false });
         _tlbs.Add(device);
         var prefix = new PasidPrefix(new(pasid.Value));
         string? Move(Iova address, Access kind)

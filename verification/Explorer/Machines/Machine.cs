@@ -23,13 +23,15 @@ public sealed partial class Machine
     private readonly List<PhysRange> _data = [];
     private readonly List<Vcm> _regions = [];
     private readonly PlantedFault _fault;
+    private readonly WeakMemory? _weak;
     private readonly ulong _freeAtStart;
 
     /// <summary>A machine at rest; call it under <see cref="Controlled.Quietly"/>.</summary>
     /// <param name="attempt">The schedule.</param>
     /// <param name="options">The IOMMU.</param>
     /// <param name="fault">What is wrong on purpose.</param>
-    public Machine(Attempt attempt, VtdOptions options, PlantedFault fault)
+    /// <param name="model">How far writes may lag while threads run.</param>
+    public Machine(Attempt attempt, VtdOptions options, PlantedFault fault, MemoryModel model = MemoryModel.Sequential)
     {
         _attempt = attempt;
         _fault = fault;
@@ -40,11 +42,14 @@ public sealed partial class Machine
         Frames = new(new FrameAllocator(Bank), attempt, WhoReaches);
         _freeAtStart = Frames.FreeBytes;
         var steps = new ControlledSteps(attempt);
-        Iommu = new(new(Pool, new HardwareSide(attempt, IsTable)), options with { Commands = CommandMode.Manual }, steps);
-        _pump = new(Iommu);
+        if (model != MemoryModel.Sequential) _weak = CreateWeakMemory(model);
+        options = options with { Commands = CommandMode.Manual, CoherentWalk = options.CoherentWalk || model == MemoryModel.StoreBuffers };
+        Iommu = new(Memory(new HardwareSide(attempt, IsTable), MemorySide.Walker), options, steps);
+        _pump = new(Iommu) { Idle = _weak is null ? null : CheckQueue };
         var driver = new VtdDriverOptions { WaitPolicy = _pump, Scalable = options.ScalableMode };
-        _driver = VtdDriver<ControlledMemory>.Start(new(Pool, new LibrarySide(attempt)), Iommu, Frames, driver);
+        _driver = VtdDriver<ControlledMemory>.Start(Memory(new LibrarySide(attempt), MemorySide.Processor), Iommu, Frames, driver);
         Port = fault.Apply(_driver);
+        _queue = Iommu.Read64(QueueAddressRegister);
         // The runtime's numbers of threads differ from run to run; a schedule must not.
         Manager = new(Frames, new()
         {
@@ -80,7 +85,7 @@ public sealed partial class Machine
     public DeviceUnderTest AddDevice(StreamId id, Vcm region)
     {
         var side = new DeviceSide(_attempt, Ledger, id, Frames.IsLive, page => IsMappedInTable(region, page));
-        var master = new BusMaster<ControlledMemory, ControlledSteps>(Iommu, new(Pool, side), id);
+        var master = new BusMaster<ControlledMemory, ControlledSteps>(Iommu, Memory(side, MemorySide.Device), id);
         string? Move(Iova address, Access kind)
         {
             Span<byte> bytes = stackalloc byte[8];
@@ -102,6 +107,7 @@ public sealed partial class Machine
     {
         var faulty = Port as FaultyIommu;
         faulty?.Start();
+        _weak?.Begin();
         Task pump = _pump.Start();
         Task[] tasks = [.. _threads.Select(thread => Task.Run(() =>
         {
@@ -112,6 +118,7 @@ public sealed partial class Machine
         faulty?.Stop();
         _pump.Stop();
         pump.Wait();
+        _weak?.End();
         // Whoever waits may have run a task himself.
         Attempt.Agent = Attempt.SetUpAgent;
         if (Iommu.Statistics.WaitsHeld != 0) _attempt.Reach(States.Drained);

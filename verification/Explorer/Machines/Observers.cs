@@ -17,6 +17,8 @@ internal sealed class LibrarySide(Attempt attempt) : IMemoryObserver
 
     public void WordWritten(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryWrite, address.Value, value);
 
+    public void WordBuffered(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryBuffered, address.Value, value);
+
     public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
     {
     }

@@ -61,7 +61,7 @@ public static class Lanes
     /// <summary>Words that are changed beside the walks that read them. A device's walk runs in the device's lane.</summary>
     private static HashSet<ulong> SharedEntries(IReadOnlyList<ScheduleEvent> events)
     {
-        HashSet<ulong> changed = [.. events.Where(e => e.Kind == EventKind.MemoryWrite && e.Agent != Attempt.SetUpAgent).Select(e => e.Detail)];
+        HashSet<ulong> changed = [.. events.Where(e => e is { Kind: EventKind.MemoryWrite or EventKind.MemoryBuffered } && e.Agent != Attempt.SetUpAgent).Select(e => e.Detail)];
         changed.IntersectWith(events.Where(e => e.Kind == EventKind.MemoryRead && e.Agent != CommandPump.Agent).Select(e => e.Detail));
         return changed;
     }
@@ -76,6 +76,7 @@ public static class Lanes
         EventKind.Return => "… " + e.Text![e.Text!.LastIndexOf('=')..],
         EventKind.Device => $"{e.Text} pa:0x{e.Value:x}",
         EventKind.MemoryWrite when entries.Contains(e.Detail) => $"entry pa:0x{e.Detail:x} := 0x{e.Value:x}",
+        EventKind.MemoryBuffered when entries.Contains(e.Detail) => $"buffers pa:0x{e.Detail:x} := 0x{e.Value:x}",
         EventKind.MemoryRead when entries.Contains(e.Detail) => $"walks: entry pa:0x{e.Detail:x} is 0x{e.Value:x}",
         EventKind.Hardware => Describe((SimStep)e.Detail, e.Value),
         _ => null,

@@ -18,9 +18,17 @@ internal static class BackUnback
         "back-unback", "back and unback against device access on the same VCM",
         [States.StaleHit, States.Moved, States.Blocked, States.Drained, States.DiscardedFill], Prepare);
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
+    /// <summary>The same on memory in which writes lag: for all hardware, and for walkers that do not snoop.</summary>
+    public static ConcurrentScenario OnWeakMemory { get; } = new(
+        "back-unback-weak", "back-unback while stores wait in buffers and lines in caches",
+        [.. Scenario.Sometimes, WeakMemory.ReadBehindBuffer, WeakMemory.ReadUnclean],
+        static (attempt, fault, variant) => Prepare(attempt, fault, Setup.WeakModels[variant])) { Variants = Setup.WeakModels.Count };
+
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant) => Prepare(attempt, fault, MemoryModel.Sequential);
+
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, MemoryModel model)
     {
-        var machine = new Machine(attempt, Setup.SmallCaches, fault);
+        var machine = new Machine(attempt, Setup.SmallCaches, fault, model);
         Software software = machine.Software;
         Vcm vcm = machine.CreateVcm(0, 16 * Setup.Page);
         DeviceUnderTest device = machine.AddDevice(Setup.FirstDevice, vcm);

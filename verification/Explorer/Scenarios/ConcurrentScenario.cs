@@ -18,7 +18,10 @@ public sealed record ConcurrentScenario(
 
     /// <summary>All there are.</summary>
     public static IReadOnlyList<ConcurrentScenario> All { get; } =
-        [BackUnback.Scenario, DeactivateUnback.Scenario, Reserve.Scenario, Recycle.Scenario, LargeLeaf.Scenario, EagerUnback.Scenario, SharedProcess.Scenario];
+        [
+            BackUnback.Scenario, DeactivateUnback.Scenario, Reserve.Scenario, Recycle.Scenario, LargeLeaf.Scenario, EagerUnback.Scenario, SharedProcess.Scenario,
+            BackUnback.OnWeakMemory, Recycle.OnWeakMemory,
+        ];
 
     /// <summary>One schedule: only what the threads do is explored, not the setting up and tearing down.</summary>
     public void Run(Attempt attempt, PlantedFault fault)

@@ -19,9 +19,21 @@ internal static class Recycle
         "recycle", "unback, free and reuse of the frames against device access",
         [States.StaleHit, States.Blocked, SameFrame], Prepare) { Variants = 2 };
 
-    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
+    /// <summary>The same on memory in which writes lag: for all hardware, and for walkers that do not snoop.</summary>
+    public static ConcurrentScenario OnWeakMemory { get; } = new(
+        "recycle-weak", "recycle while stores wait in buffers and lines in caches",
+        [.. Scenario.Sometimes, WeakMemory.ReadBehindBuffer, WeakMemory.ReadUnclean],
+        static (attempt, fault, variant) => Prepare(attempt, fault, cachingMode: false, Setup.WeakModels[variant]))
+        {
+            Variants = Setup.WeakModels.Count,
+        };
+
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant) =>
+        Prepare(attempt, fault, variant == 1, MemoryModel.Sequential);
+
+    private static Prepared Prepare(Attempt attempt, PlantedFault fault, bool cachingMode, MemoryModel model)
     {
-        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = variant == 1 }, fault);
+        var machine = new Machine(attempt, Setup.SmallCaches with { CachingMode = cachingMode }, fault, model);
         Software software = machine.Software;
         Vcm mine = machine.CreateVcm(0, 16 * Setup.Page);
         Vcm theirs = machine.CreateVcm(0, 16 * Setup.Page);

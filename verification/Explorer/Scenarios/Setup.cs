@@ -12,6 +12,9 @@ internal static class Setup
     public static VtdOptions SmallCaches { get; } =
         VtdOptions.Default with { IotlbSets = 4, IotlbWays = 2, WalkCacheEntriesPerLevel = 2, ContextCacheEntries = 2 };
 
+    /// <summary>The variants of a scenario on weak memory.</summary>
+    public static IReadOnlyList<MemoryModel> WeakModels { get; } = [MemoryModel.StoreBuffers, MemoryModel.NonCoherentWalks];
+
     public static StreamId FirstDevice { get; } = StreamId.Pci(0, 1, 0);
 
     public const ulong Page = VcmManager.PageBytes;

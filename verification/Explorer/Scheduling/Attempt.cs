@@ -136,6 +136,9 @@ public enum EventKind
     /// <summary>A word of a table or of the queue is written.</summary>
     MemoryWrite,
 
+    /// <summary>The same, but it waits in a store buffer; it is written later.</summary>
+    MemoryBuffered,
+
     /// <summary>An invariant is broken.</summary>
     Violation,
 }

@@ -101,6 +101,9 @@ public static class Controlled
         return default;
     }
 
+    /// <summary>Whether what is done is under <see cref="Quietly"/>.</summary>
+    public static bool IsQuiet => _quietScopes != 0;
+
     internal static void EndQuiet()
     {
         if (--_quietScopes == 0) SchedulingPoint.Resume();
