@@ -79,6 +79,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new ForgetAbsent(iommu),
             Variant = 1,
         },
+        new("forget-narrowing", "entries that are changed to grant less are not invalidated", "protect-access", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new ForgetNarrowing(iommu),
+        },
     ];
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>

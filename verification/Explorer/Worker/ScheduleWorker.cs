@@ -18,15 +18,20 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     public void Explore(WorkerOptions options)
     {
         var plan = new CampaignPlan(options.Seed) { Only = options.Strategy, SchedulesPerRound = options.SchedulesPerRound, Stop = stop };
-        List<ConcurrentScenario> left = [.. options.Scenarios];
+        var failed = new HashSet<string>();
         int rounds = options.Rounds == 0 ? int.MaxValue : options.Rounds;
         for (int i = 0, round = options.FirstRound; i < rounds; i++, round += options.RoundStep)
         {
-            foreach (ConcurrentScenario scenario in options.Scenarios)
+            bool isAnyLeft = false;
+            foreach ((ConcurrentScenario scenario, int itsRound) in options.Scenarios.Of(options.Seed, round))
             {
-                if (stop() || left.Count == 0) return;
-                if (left.Contains(scenario) && !ExploreRound(scenario, options, plan, round)) left.Remove(scenario);
+                if (stop()) return;
+                if (failed.Contains(scenario.Name)) continue;
+                isAnyLeft = true;
+                if (!ExploreRound(scenario, options, plan, itsRound)) failed.Add(scenario.Name);
             }
+
+            if (!isAnyLeft) return;
         }
     }
 
