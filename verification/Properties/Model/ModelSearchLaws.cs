@@ -30,6 +30,8 @@ public sealed class ModelSearchLaws
         Assert.Equal(states, report.States);
         Assert.Equal(states, report.Expanded);
         Assert.Equal(states, report.StatesByDepth.Sum());
+        // Of what such a scope can come to nothing is left out.
+        Assert.Empty(report.Laws.Where(static law => law.Depth < 0).Select(static law => law.Name));
         Assert.True(report.BareStatesPerSecond > report.StatesPerSecond);
     }
 
