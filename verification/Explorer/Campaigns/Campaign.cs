@@ -121,7 +121,7 @@ public sealed class CampaignTotals
     }
 
     /// <summary>What others counted.</summary>
-    internal void Add(CampaignTotals others)
+    public void Add(CampaignTotals others)
     {
         Schedules += others.Schedules;
         Steps += others.Steps;

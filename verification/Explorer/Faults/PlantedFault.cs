@@ -99,6 +99,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             LeavesOut = LeftOut.CleanOfAbsent,
             Variant = 1,
         },
+        new("forget-narrowing", "entries that are changed to grant less are not invalidated", "protect-access", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new ForgetNarrowing(iommu),
+        },
     ];
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>

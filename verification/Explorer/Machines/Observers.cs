@@ -103,7 +103,10 @@ internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device
         Target?[] there = [.. possible.Where(target => target?.Frame == frame)];
         attempt.Check(Invariant.Isolation, ledger.MayReachAnything(device) && ledger.WasEverMapped(device, page, frame), Observed, Expected);
         attempt.Check(Invariant.NoStaleAccess, there.Length != 0, Observed, Expected);
-        attempt.Check(Invariant.Permission, there.Any(target => (target!.Value.Access & window.Kind) == window.Kind), Observed, Expected);
+        bool isGranted = there.Any(target => (target!.Value.Access & window.Kind) == window.Kind);
+        // What was narrowed away is stale; what was never granted is not.
+        attempt.Check(Invariant.Permission, isGranted || ledger.WasEverGranted(device, page, window.Kind), Observed, Expected);
+        attempt.Check(Invariant.NoStaleAccess, isGranted, Observed, Expected);
         attempt.Check(Invariant.FrameSafety, isLive(frame), () => Observed() + ", which is free", Expected);
     }
 }

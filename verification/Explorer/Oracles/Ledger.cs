@@ -17,43 +17,44 @@ public readonly record struct Target(PhysAddr Frame, Access Access);
 /// bytes move. Not rewritten: keeping the books must not add steps.
 /// </remarks>
 [SkipRewriting("Keeping the books must not add steps to the schedule.")]
-public sealed class Ledger
+public sealed partial class Ledger
 {
     /// <summary>Devices are allowed whole pages.</summary>
     public const ulong PageBytes = 4096;
 
     private readonly Dictionary<(Vcm, Iova), History> _pages = [];
-    private readonly Dictionary<(StreamId, Vcm), Uncertain<bool>> _associations = [];
+    private readonly Dictionary<(StreamId, Vcm), Register<bool>> _associations = [];
     private readonly List<DeviceAccessWindow> _windows = [];
+    private int _clock;
 
     /// <summary>The mapping in force, for the end of a run when nothing is under way.</summary>
     public IReadOnlyDictionary<Iova, Target> MappingOf(Vcm vcm) => _pages
-        .Where(page => page.Key.Item1 == vcm && page.Value.Current.InForce is not null)
-        .ToDictionary(page => page.Key.Item2, page => page.Value.Current.InForce!.Value);
+        .Where(page => page.Key.Item1 == vcm && page.Value.Frame.Last is not null)
+        .ToDictionary(page => page.Key.Item2, page => new Target(page.Value.Frame.Last!.Value, page.Value.Access.Last));
 
     /// <summary>A reservation is being mapped to, or (null) unmapped from, memory.</summary>
     public void BeginMapping(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments) =>
-        ForEachPage(vcm, range, access, segments, static (page, target) => page.Current.Begin(target));
+        ForEachPage(vcm, range, access, segments, (page, frame) => page.Frame.Begin(frame, ++_clock));
 
     /// <summary>That operation has returned.</summary>
     public void EndMapping(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments, bool done) =>
-        ForEachPage(vcm, range, access, segments, (page, target) =>
+        ForEachPage(vcm, range, access, segments, (page, _) =>
         {
-            if (done && page.Current.InForce is { } old) page.Earlier.Add(old.Frame);
-            page.Current.End(target, done);
+            if (done) page.NoteFrames();
+            page.Frame.End(done, ++_clock);
         });
 
     /// <summary>A device is being made to, or kept from, translating through a region.</summary>
     public void BeginAssociation(StreamId device, Vcm vcm, bool active)
     {
-        AssociationOf(device, vcm).Begin(active);
+        AssociationOf(device, vcm).Begin(active, ++_clock);
         Refresh();
     }
 
     /// <summary>That operation has returned.</summary>
     public void EndAssociation(StreamId device, Vcm vcm, bool active, bool done)
     {
-        AssociationOf(device, vcm).End(active, done);
+        AssociationOf(device, vcm).End(done, ++_clock);
         Refresh();
     }
 
@@ -63,7 +64,8 @@ public sealed class Ledger
     /// <summary>Whether the frame is, or at some time was, what a region that the device may translate through maps the page to.</summary>
     public bool WasEverMapped(StreamId device, Iova page, PhysAddr frame) => RegionsOf(device).Any(vcm =>
         _pages.TryGetValue((vcm, page), out History? history)
-        && (history.Earlier.Contains(frame) || history.Current.Possible.Any(target => target?.Frame == frame)));
+        && (history.Earlier.Contains(frame) || history.Frame.Possible.Contains(frame)))
+        || PossibleAnywhere(device).Any(target => target.Frame == frame);
 
     /// <summary>The translations that the device may find at this instant; null stands for none.</summary>
     public IReadOnlyList<Target?> Possible(StreamId device, Iova page)
@@ -72,9 +74,11 @@ public sealed class Ledger
         if (MayBeInactive(device)) possible.Add(null);
         foreach (Vcm vcm in RegionsOf(device))
         {
-            if (_pages.TryGetValue((vcm, page), out History? history)) possible.AddRange(history.Current.Possible);
+            if (_pages.TryGetValue((vcm, page), out History? history)) possible.AddRange(history.Possible);
             else possible.Add(null);
         }
+
+        foreach (Target target in PossibleAnywhere(device)) possible.Add(target);
 
         return possible;
     }
@@ -91,20 +95,25 @@ public sealed class Ledger
     /// <summary>An access is over.</summary>
     public void Close(DeviceAccessWindow window) => _windows.Remove(window);
 
-    private void ForEachPage(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments, Action<History, Target?> act)
+    private void ForEachPage(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments, Action<History, PhysAddr?> act)
     {
         Iova page = range.First;
-        IEnumerable<Target?> targets = segments is null
-            ? Enumerable.Repeat<Target?>(null, (int)(range.ByteCount / PageBytes))
-            : segments.SelectMany(FramesOf).Select(frame => (Target?)new Target(frame, access));
-        foreach (Target? target in targets)
+        IEnumerable<PhysAddr?> frames = segments is null
+            ? Enumerable.Repeat<PhysAddr?>(null, (int)(range.ByteCount / PageBytes))
+            : segments.SelectMany(FramesOf).Select(static frame => (PhysAddr?)frame);
+        foreach (PhysAddr? frame in frames)
         {
-            if (!_pages.TryGetValue((vcm, page), out History? history)) _pages[(vcm, page)] = history = new();
-            act(history, target);
+            act(PageOf(vcm, page, access), frame);
             page = new(unchecked(page.Value + PageBytes));
         }
 
         Refresh();
+    }
+
+    private History PageOf(Vcm vcm, Iova page, Access access)
+    {
+        if (!_pages.TryGetValue((vcm, page), out History? history)) _pages[(vcm, page)] = history = new(access);
+        return history;
     }
 
     private static IEnumerable<PhysAddr> FramesOf(PhysRange segment)
@@ -112,13 +121,14 @@ public sealed class Ledger
         for (ulong offset = 0; offset < segment.ByteCount; offset += PageBytes) yield return segment.First + offset;
     }
 
-    private Uncertain<bool> AssociationOf(StreamId device, Vcm vcm)
+    private Register<bool> AssociationOf(StreamId device, Vcm vcm)
     {
-        if (!_associations.TryGetValue((device, vcm), out Uncertain<bool>? state)) _associations[(device, vcm)] = state = new();
+        if (!_associations.TryGetValue((device, vcm), out Register<bool>? state)) _associations[(device, vcm)] = state = new(false);
         return state;
     }
 
-    private IEnumerable<Vcm> RegionsOf(StreamId device) => _associations
+    /// <summary>The regions that the device may translate through at this instant.</summary>
+    public IEnumerable<Vcm> RegionsOf(StreamId device) => _associations
         .Where(association => association.Key.Item1 == device && association.Value.Possible.Contains(true))
         .Select(association => association.Key.Item2);
 
@@ -135,28 +145,77 @@ public sealed class Ledger
         }
     }
 
-    private sealed class History
+    private sealed class History(Access access)
     {
-        public Uncertain<Target?> Current { get; } = new();
+        public Register<PhysAddr?> Frame { get; } = new(null);
+
+        public Register<Access> Access { get; } = new(access);
 
         public HashSet<PhysAddr> Earlier { get; } = [];
+
+        /// <summary>All that it ever was, is or may become.</summary>
+        public IEnumerable<Access> AllAccess => Access.All;
+
+        public IEnumerable<Target?> Possible => Frame.Possible.Distinct().SelectMany(
+            frame => frame is { } there ? Access.Possible.Distinct().Select(access => (Target?)new Target(there, access)) : [null]);
+
+        public void NoteFrames()
+        {
+            foreach (PhysAddr? frame in Frame.Possible)
+            {
+                if (frame is { } there) Earlier.Add(there);
+            }
+        }
     }
 
-    /// <summary>A value, and what it becomes if operations that are under way have already taken effect.</summary>
-    private sealed class Uncertain<T>
+    /// <summary>
+    /// What operations set, some of them at the same time: what it may be now. An operation that was done takes the place of what others had done before it
+    /// began; of those that were under way together nobody knows which came last.
+    /// </summary>
+    private sealed class Register<T>(T initial)
     {
-        private readonly List<T> _underWay = [];
+        private readonly List<(T Value, int Begun, string Agent)> _underWay = [];
+        private readonly List<(T Value, int Begun, int Ended, bool Waits)> _done = [(initial, 0, 0, false)];
 
-        public T InForce { get; private set; } = default!;
+        public T Last => _done[^1].Value;
 
-        public IEnumerable<T> Possible => _underWay.Prepend(InForce);
+        public IEnumerable<T> Possible => _done.Select(static one => one.Value).Concat(_underWay.Select(static one => one.Value));
 
-        public void Begin(T value) => _underWay.Add(value);
+        public HashSet<T> All { get; } = [initial];
 
-        public void End(T value, bool done)
+        public void Begin(T value, int now)
         {
-            _underWay.Remove(value);
-            if (done) InForce = value;
+            _underWay.Add((value, now, Attempt.Agent));
+            All.Add(value);
+        }
+
+        /// <param name="done">Whether it had an effect.</param>
+        /// <param name="now">When it returned.</param>
+        /// <param name="waits">Whether what was there before stays possible until <see cref="Settle"/>.</param>
+        public void End(bool done, int now, bool waits = false)
+        {
+            int at = _underWay.FindIndex(static one => one.Agent == Attempt.Agent);
+            (T value, int begun, _) = _underWay[at];
+            _underWay.RemoveAt(at);
+            if (done) Set(value, begun, now, waits);
+        }
+
+        /// <summary>It is so, by an operation that has returned now.</summary>
+        public void Set(T value, int begun, int now, bool waits = false)
+        {
+            All.Add(value);
+            if (!waits) _done.RemoveAll(one => one.Ended < begun);
+            _done.Add((value, begun, now, waits));
+        }
+
+        /// <summary>What had been done by then, and waited, waits no longer.</summary>
+        public void Settle(int then)
+        {
+            int at = _done.FindLastIndex(one => one.Waits && one.Ended < then);
+            if (at < 0) return;
+            int begun = _done[at].Begun;
+            _done[at] = _done[at] with { Waits = false };
+            _done.RemoveAll(one => one.Ended < begun);
         }
     }
 }

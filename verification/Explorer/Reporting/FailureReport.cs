@@ -4,6 +4,7 @@ using Explorer.Campaigns;
 using Explorer.Faults;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
+using Explorer.Scripts;
 using Harness;
 using Harness.Failures;
 using Vcmm.Spec;
@@ -15,6 +16,8 @@ public static class FailureReport
 {
     /// <summary>The stage that reads the file again.</summary>
     public const string Stage = "schedules";
+
+    private const string Fields = "name, fault, strategy, bound, seed, and script if it is written as data";
 
     /// <summary>The counterexample as printed. It depends on nothing but what the schedule recorded.</summary>
     public static string Print(FoundFailure found)
@@ -40,14 +43,7 @@ public static class FailureReport
         Invariant = found.Failure.Violation.Invariant,
         Observed = found.Failure.Violation.Observed,
         Expected = found.Failure.Violation.Expected,
-        Scenario = new JsonObject
-        {
-            ["name"] = found.Scenario.Name,
-            ["fault"] = found.Fault.Name,
-            ["strategy"] = found.Plan.Strategy.ToString(),
-            ["bound"] = (long)found.Plan.Bound,
-            ["seed"] = (long)found.Plan.Seed,
-        },
+        Scenario = ToJson(found),
         Schedule = found.Failure.Trace,
     };
 
@@ -58,10 +54,12 @@ public static class FailureReport
     {
         if (file.Stage != Stage) throw new BadInputException($"stage is \"{file.Stage}\"; expected \"{Stage}\"");
         if (file.Schedule is null) throw new BadInputException("schedule is missing; expected the scheduler's trace");
-        if (file.Scenario is not JsonObject fields) throw new BadInputException("scenario is not an object; expected name, fault, strategy, bound and seed");
-        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed"]).FirstOrDefault();
-        if (surplus is not null) throw new BadInputException($"scenario.{surplus} is unknown; expected name, fault, strategy, bound and seed");
-        ConcurrentScenario scenario = Names.Scenario(Text(fields, "name"), "scenario.name");
+        if (file.Scenario is not JsonObject fields) throw new BadInputException($"scenario is not an object; expected {Fields}");
+        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed", "script"]).FirstOrDefault();
+        if (surplus is not null) throw new BadInputException($"scenario.{surplus} is unknown; expected {Fields}");
+        string name = Text(fields, "name");
+        // A script is in the file, whatever is known under its name by now.
+        ConcurrentScenario scenario = fields["script"] is { } script ? Script.FromJson(name, script).ToScenario() : Names.Scenario(name, "scenario.name");
         PlantedFault fault = Names.Fault(Text(fields, "fault"), "scenario.fault");
         var plan = new ExplorationPlan(Names.Strategy(Text(fields, "strategy"), "scenario.strategy"), (uint)Number(fields, "seed", int.MaxValue), 1)
         {
@@ -69,6 +67,20 @@ public static class FailureReport
         };
         Exploration result = Controlled.Replay(plan, file.Schedule, attempt => scenario.Run(attempt, fault));
         return result.Failure is null ? null : new(scenario, fault, plan, result.Failure);
+    }
+
+    private static JsonObject ToJson(FoundFailure found)
+    {
+        var fields = new JsonObject
+        {
+            ["name"] = found.Scenario.Name,
+            ["fault"] = found.Fault.Name,
+            ["strategy"] = found.Plan.Strategy.ToString(),
+            ["bound"] = (long)found.Plan.Bound,
+            ["seed"] = (long)found.Plan.Seed,
+        };
+        if (found.Scenario.Script is { } script) fields["script"] = script.ToJson();
+        return fields;
     }
 
     private static string Text(JsonObject fields, string name) =>

@@ -1,6 +1,7 @@
 using Explorer.Faults;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
+using Explorer.Scripts;
 using Harness;
 
 namespace Explorer.Reporting;
@@ -10,7 +11,7 @@ public static class Names
 {
     /// <exception cref="BadInputException">There is none of that name.</exception>
     public static ConcurrentScenario Scenario(string name, string field) =>
-        ConcurrentScenario.Find(name) ?? throw Unknown(field, name, ConcurrentScenario.All.Select(scenario => scenario.Name));
+        ConcurrentScenario.Find(name) ?? throw Unknown(field, name, ConcurrentScenario.All.Concat(ScriptLibrary.All).Select(scenario => scenario.Name));
 
     /// <exception cref="BadInputException">There is none of that name.</exception>
     public static PlantedFault Fault(string name, string field) =>

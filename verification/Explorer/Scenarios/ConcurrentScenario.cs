@@ -1,6 +1,7 @@
 using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Scheduling;
+using Explorer.Scripts;
 using Vcmm.Spec;
 
 namespace Explorer.Scenarios;
@@ -16,7 +17,10 @@ public sealed record ConcurrentScenario(
     /// <summary>How many variants there are; each schedule takes one.</summary>
     public int Variants { get; init; } = 1;
 
-    /// <summary>All there are.</summary>
+    /// <summary>The text, if it is written as data.</summary>
+    public Script? Script { get; init; }
+
+    /// <summary>All that are written as code.</summary>
     public static IReadOnlyList<ConcurrentScenario> All { get; } =
         [
             BackUnback.Scenario, DeactivateUnback.Scenario, Reserve.Scenario, Recycle.Scenario, LargeLeaf.Scenario, EagerUnback.Scenario, SharedProcess.Scenario,
@@ -29,16 +33,23 @@ public sealed record ConcurrentScenario(
         int variant = fault.Variant ?? (Variants == 1 ? 0 : Controlled.Choose(Variants));
         Prepared? prepared = null;
         Controlled.Outside(() => prepared = Prepare(attempt, fault, variant));
-        prepared!.Machine.Run();
+        prepared!.Run();
         attempt.Passed(Invariant.Progress);
         Controlled.Outside(prepared.Finish);
     }
 
-    /// <summary>The scenario of that name, or null.</summary>
-    public static ConcurrentScenario? Find(string name) => All.FirstOrDefault(scenario => scenario.Name == name);
+    /// <summary>The scenario of that name, written as code or as data, or null.</summary>
+    public static ConcurrentScenario? Find(string name) => All.Concat(ScriptLibrary.All).FirstOrDefault(scenario => scenario.Name == name);
 }
 
 /// <summary>A machine whose threads are ready to run.</summary>
-/// <param name="Machine">The machine.</param>
+/// <param name="Run">Runs them all until they are done.</param>
 /// <param name="Finish">Checks the end and takes everything down.</param>
-public sealed record Prepared(Machine Machine, Action Finish);
+public sealed record Prepared(Action Run, Action Finish)
+{
+    /// <summary>A machine whose threads are ready to run.</summary>
+    public Prepared(Machine machine, Action finish)
+        : this(machine.Run, finish)
+    {
+    }
+}

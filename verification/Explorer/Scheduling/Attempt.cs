@@ -84,7 +84,7 @@ public sealed class Attempt
     public void Reach(string state) => _reached[state] = _reached.GetValueOrDefault(state) + 1;
 
     /// <summary>Counts a check that the scheduler makes itself: it ends the schedule if the invariant does not hold.</summary>
-    public void Passed(Invariant invariant) => _checks[(int)invariant]++;
+    public void Passed(Invariant invariant, long times = 1) => _checks[(int)invariant] += times;
 
     /// <summary>Counts a check, and ends the schedule if it does not hold.</summary>
     public void Check(Invariant invariant, bool holds, Func<string> observed, Func<string> expected)

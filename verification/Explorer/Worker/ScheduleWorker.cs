@@ -1,5 +1,7 @@
+using System.Runtime.CompilerServices;
 using Explorer.Campaigns;
 using Explorer.Reporting;
+using Explorer.Scenarios;
 using Harness;
 using Harness.Failures;
 using Harness.Schedules;
@@ -17,17 +19,22 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     public void Explore(WorkerOptions options)
     {
         var plan = new CampaignPlan(options.Seed) { Only = options.Strategy, SchedulesPerRound = options.SchedulesPerRound, Stop = stop };
-        List<Campaign> left = [.. options.Scenarios.Select(scenario => new Campaign(scenario, options.Fault, plan))];
+        // A generated scenario does not come again, and its campaign goes with it.
+        var campaigns = new ConditionalWeakTable<ConcurrentScenario, Campaign>();
         int rounds = options.Rounds == 0 ? int.MaxValue : options.Rounds;
         for (int i = 0, round = options.FirstRound; i < rounds; i++, round += options.RoundStep)
         {
-            foreach (Campaign campaign in left.ToArray())
+            bool isAnyLeft = false;
+            foreach ((ConcurrentScenario scenario, int itsRound) in options.Scenarios.Of(options.Seed, round))
             {
                 if (stop()) return;
-                if (!ExploreRound(campaign, round)) left.Remove(campaign);
+                Campaign campaign = campaigns.GetValue(scenario, it => new(it, options.Fault, plan));
+                if (campaign.Failure is not null) continue;
+                isAnyLeft = true;
+                ExploreRound(campaign, itsRound);
             }
 
-            if (left.Count == 0) return;
+            if (!isAnyLeft) return;
         }
     }
 
@@ -39,15 +46,13 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
         else Tell(found, 0);
     }
 
-    private bool ExploreRound(Campaign campaign, int round)
+    private void ExploreRound(Campaign campaign, int round)
     {
         RoundResult result = campaign.Run(round);
         say(new RoundMessage(
             campaign.Scenario.Name, round, result.Plan.Strategy.ToString(), result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
             result.Totals.Reached, result.NewBehaviours));
-        if (campaign.Failure is not { } failure) return true;
-        Tell(Shrinker.Shrink(failure, stop), round);
-        return false;
+        if (campaign.Failure is { } failure) Tell(Shrinker.Shrink(failure, stop), round);
     }
 
     private void Tell(FoundFailure found, int round) => say(new FailureMessage(

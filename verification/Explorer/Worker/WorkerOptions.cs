@@ -12,12 +12,12 @@ internal sealed record WorkerOptions
 {
     /// <summary>Shown when a command line cannot be understood.</summary>
     public const string Usage =
-        "explore [--seed N] [--scenario all|NAME] [--fault none|NAME] [--strategy portfolio|NAME] "
+        "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] "
         + "[--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], or replay FILE";
 
     public ulong Seed { get; private set; } = 1;
 
-    public IReadOnlyList<ConcurrentScenario> Scenarios { get; private set; } = ConcurrentScenario.All;
+    public ScenarioChoice Scenarios { get; private set; } = ScenarioChoice.All;
 
     public PlantedFault Fault { get; private set; } = PlantedFault.None;
 
@@ -39,8 +39,8 @@ internal sealed record WorkerOptions
         var options = new WorkerOptions();
         if (arguments.Length % 2 != 0) throw new BadInputException($"{arguments[^1]} has no value; expected {Usage}");
         for (int i = 0; i < arguments.Length; i += 2) options.Set(arguments[i], arguments[i + 1]);
-        // A fault is planted for one scenario; the others would show nothing of it.
-        if (options.Fault != PlantedFault.None) options.Scenarios = [Names.Scenario(options.Fault.Scenario, "--fault")];
+        // A fault is planted for one scenario; most others would show nothing of it.
+        if (options.Fault != PlantedFault.None && options.Scenarios == ScenarioChoice.All) options.Scenarios = new([Names.Scenario(options.Fault.Scenario, "--fault")]);
         return options;
     }
 
@@ -54,7 +54,7 @@ internal sealed record WorkerOptions
                     : throw new BadInputException($"--seed is \"{value}\"; expected 0 to {ulong.MaxValue}");
                 break;
             case "--scenario":
-                Scenarios = value == "all" ? ConcurrentScenario.All : [Names.Scenario(value, name)];
+                Scenarios = ScenarioChoice.Parse(value, name);
                 break;
             case "--fault":
                 Fault = Names.Fault(value, name);

@@ -16,6 +16,8 @@ namespace Harness.Running;
 // How each operation is done, and what is seen of it.
 public sealed partial class Subject
 {
+    private const int MostLooks = 1000;
+
     private Observation DoNow(Operation operation) => operation switch
     {
         CreateVcm o => Do(o),
@@ -31,7 +33,7 @@ public sealed partial class Subject
         Release o => Seen(Of(_reservations, o.Reservation).TryRelease()),
         SetAttributes o => Seen(Of(_reservations, o.Reservation).TrySetAttributes(Wanted(o.Attributes))),
         FindReservation o => Do(o),
-        ListReservations o => new(Outcome.None) { Ranges = [.. Of(_vcms, o.Vcm).Reservations.Select(reservation => Range(reservation.Range))] },
+        ListReservations o => Do(o),
         AllocateMemory o => Allocated(o.Memory, _manager.TryAllocate(o.ByteCount, MemoryOptionsOf(o.ChunkSizes, o.Scattered, o.From), out PhysicalAllocation? made), made),
         AllocateContiguous o => Allocated(o.Memory, _manager.TryAllocateContiguous(o.ByteCount, o.Alignment, Request(o.From), out PhysicalAllocation? made), made),
         Wrap o => Do(o),
@@ -86,14 +88,19 @@ public sealed partial class Subject
         if (made is null) return Seen(error);
         // Others may change the source meanwhile: what it held before, and what it holds now.
         held.AddRange(Held(source));
+        var reservations = new List<(ObjectId, Reservation)>();
+        var bounds = new List<(ObjectId, Bound)>();
+        foreach ((ObjectId id, IovaRange range) in held)
+        {
+            if (id.Kind == ObjectKind.Reservation && made.TryFindReservation(range.First, out Reservation copy)) reservations.Add((id.CopyIn(clone.Vcm), copy));
+            if (id.Kind == ObjectKind.Bound && made.Bounds.FirstOrDefault(bound => bound.Range == range) is { } own) bounds.Add((id.CopyIn(clone.Vcm), own));
+        }
+
         lock (_gate)
         {
             _vcms[clone.Vcm] = made;
-            foreach ((ObjectId id, IovaRange range) in held)
-            {
-                if (id.Kind == ObjectKind.Reservation && made.TryFindReservation(range.First, out Reservation copy)) _reservations[id.CopyIn(clone.Vcm)] = copy;
-                if (id.Kind == ObjectKind.Bound && made.Bounds.FirstOrDefault(bound => bound.Range == range) is { } own) _bounds[id.CopyIn(clone.Vcm)] = own;
-            }
+            foreach ((ObjectId id, Reservation copy) in reservations) _reservations[id] = copy;
+            foreach ((ObjectId id, Bound own) in bounds) _bounds[id] = own;
         }
 
         return Seen(error);
@@ -102,16 +109,18 @@ public sealed partial class Subject
     /// <summary>What a region holds that has a name, and where.</summary>
     private List<(ObjectId Id, IovaRange Range)> Held(Vcm vcm)
     {
-        lock (_gate)
+        IReadOnlyList<Reservation> there = vcm.Reservations;
+        KeyValuePair<ObjectId, Bound>[] bounds;
+        KeyValuePair<ObjectId, Reservation>[] reservations;
+        lock (_gate) (bounds, reservations) = ([.. _bounds], [.. _reservations]);
+        // Not under the gate: the library has locks of its own.
+        List<(ObjectId, IovaRange)> held = [.. bounds.Where(bound => bound.Value.Vcm == vcm).Select(bound => (bound.Key, bound.Value.Range))];
+        foreach (Reservation reservation in there)
         {
-            List<(ObjectId, IovaRange)> held = [.. _bounds.Where(bound => bound.Value.Vcm == vcm).Select(bound => (bound.Key, bound.Value.Range))];
-            foreach (Reservation reservation in vcm.Reservations)
-            {
-                if (TryRangeOf(reservation, out IovaRange range)) held.AddRange(_reservations.Where(known => known.Value == reservation).Select(known => (known.Key, range)));
-            }
-
-            return held;
+            if (TryRangeOf(reservation, out IovaRange range)) held.AddRange(reservations.Where(known => known.Value == reservation).Select(known => (known.Key, range)));
         }
+
+        return held;
     }
 
     private static bool TryRangeOf(Reservation reservation, out IovaRange range)
@@ -129,12 +138,31 @@ public sealed partial class Subject
         }
     }
 
+    private Observation Do(ListReservations list)
+    {
+        Vcm vcm = Of(_vcms, list.Vcm);
+        // As below: of what another thread has ended since nobody says where it was.
+        for (int i = 0; i < MostLooks; i++)
+        {
+            var ranges = ImmutableArray.CreateBuilder<AddressRange>();
+            bool areAll = true;
+            foreach (Reservation reservation in vcm.Reservations)
+            {
+                areAll &= TryRangeOf(reservation, out IovaRange range);
+                if (areAll) ranges.Add(Range(range));
+            }
+
+            if (areAll) return new(Outcome.None) { Ranges = ranges.ToImmutable() };
+        }
+
+        return new(Outcome.None) { Ranges = [.. vcm.Reservations.Select(static reservation => Range(reservation.Range))] };
+    }
+
     private Observation Do(FindReservation find)
     {
         // What another thread ends between the two calls is looked for again; of what stays though it has ended the last look tells.
-        const int mostLooks = 1000;
         Reservation found = default;
-        for (int i = 0; i < mostLooks; i++)
+        for (int i = 0; i < MostLooks; i++)
         {
             if (!Of(_vcms, find.Vcm).TryFindReservation(new(find.Address), out found)) return new(Outcome.NotFound);
             if (TryRangeOf(found, out IovaRange range)) return new(Outcome.None) { Ranges = [Range(range)] };

@@ -43,6 +43,12 @@ public sealed record SubjectParts
     /// <summary>Given the machine's memory as the driver has it; what the driver uses.</summary>
     public Func<IPhysicalMemory, IPhysicalMemory> DriverMemory { get; init; } = static memory => memory;
 
+    /// <summary>How the driver waits for the hardware; null: it polls.</summary>
+    public IWaitPolicy? Wait { get; init; }
+
+    /// <summary>Given the manager's options; what it gets.</summary>
+    public Func<VcmManagerOptions, VcmManagerOptions> Options { get; init; } = static options => options;
+
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
 }
@@ -79,7 +85,7 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(WithStepsFor(topology, MemoryOfDriver(machine)))), Mishaps, Frames, new() { WaitPolicy = Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(WithStepsFor(topology, MemoryOfDriver(machine)))), Mishaps, Frames, new() { WaitPolicy = parts.Wait ?? Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         _counting = new(Driver);
@@ -92,7 +98,7 @@ public sealed partial class Subject
             Time = Clock,
         });
         Func<IovaRange, IRangeAllocator> ranges = parts.Ranges ?? (topology.RangeCache ? new VcmManagerOptions().RangeAllocator : static space => new RangeAllocator(space));
-        _manager = new(parts.Frames(Frames), new() { RangeAllocator = ranges, Memory = parts.Memory(machine.Memory) });
+        _manager = new(parts.Frames(Frames), parts.Options(new() { RangeAllocator = ranges, Memory = parts.Memory(machine.Memory) }));
         IIommu none = parts.NoIommu(new NoIommu());
         _devices = [.. machine.Devices.Zip(topology.Devices, (device, kind) => _manager.AddDevice(kind == DeviceKind.Direct ? none : iommu, device.Id))];
         _kinds = topology.Devices;
@@ -191,6 +197,21 @@ public sealed partial class Subject
         return Region(state.Vcm).TryFindReservation(new(state.Range.First), out Reservation found) ? found : default;
     }
 
+    /// <summary>Gives names to what has none: to copies of what others made while it was cloned, before it had a name.</summary>
+    /// <param name="world">The model.</param>
+    public void NameAll(World world)
+    {
+        foreach ((ObjectId id, ReservationState state) in world.Reservations)
+        {
+            if (!state.IsEnded && !Has(id)) Put(_reservations, id, Reservation(id, state));
+        }
+
+        foreach ((ObjectId id, BoundState state) in world.Bounds)
+        {
+            if (!state.IsFreed && !Has(id) && Region(state.Vcm).Bounds.FirstOrDefault(bound => Range(bound.Range) == state.Range) is { } found) Put(_bounds, id, found);
+        }
+    }
+
     /// <summary>The name of memory; null: it has none.</summary>
     public ObjectId? NameOf(PhysicalAllocation memory)
     {
@@ -215,7 +236,8 @@ public sealed partial class Subject
     /// <summary>Does an operation if its objects were made; null: one was not.</summary>
     public Observation? TryDo(Operation operation) => operation.Uses.All(Has) ? Do(operation) : null;
 
-    private bool Has(ObjectId id)
+    /// <summary>Whether an object of that name was made.</summary>
+    public bool Has(ObjectId id)
     {
         lock (_gate)
         {

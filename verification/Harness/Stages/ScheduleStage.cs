@@ -25,7 +25,7 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
         ? null
         : $"the schedule explorer is not at {worker}; dotnet build verification/Explorer -c Release makes it";
 
-    /// <summary>The scenario to explore; <c>all</c> stands for each.</summary>
+    /// <summary>The scenario to explore; <c>all</c>: each that is written as code in each round, and beside them one of the scripts and a generated one; <c>code</c>, <c>scripts</c>, <c>generated</c>: those alone.</summary>
     public string Scenario { get; init; } = "all";
 
     /// <summary>What is wrong on purpose, to see it found; <c>none</c> for the library as it is.</summary>

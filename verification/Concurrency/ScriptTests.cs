@@ -1,0 +1,138 @@
+using System.Text.Json.Nodes;
+using Explorer.Campaigns;
+using Explorer.Faults;
+using Explorer.Reporting;
+using Explorer.Scenarios;
+using Explorer.Scripts;
+using Harness;
+using Harness.Failures;
+using Vcmm.Spec;
+using Xunit.Abstractions;
+
+namespace Concurrency;
+
+/// <summary>Scenarios written as data, and those that nobody wrote.</summary>
+public sealed class ScriptTests(ITestOutputHelper output)
+{
+    private const int SchedulesPerRound = 15, Rounds = 5, Generated = 25;
+    private const ulong Seed = 1;
+
+    public static TheoryData<string> Scripts => [.. ScriptLibrary.All.Select(static script => script.Name)];
+
+    [Theory]
+    [MemberData(nameof(Scripts))]
+    public void The_library_survives_a_script_in_schedules_that_reach_what_it_is_about(string name)
+    {
+        ConcurrentScenario scenario = ConcurrentScenario.Find(name)!;
+        var totals = new CampaignTotals();
+        for (int round = 0; round < Rounds; round++) Run(totals, scenario, PlantedFault.None, round);
+        Assert.NotEmpty(scenario.Sometimes);
+        foreach (string state in scenario.Sometimes)
+        {
+            output.WriteLine($"{totals.Reached.GetValueOrDefault(state),4} {state}");
+            Assert.True(totals.Reached.ContainsKey(state), $"\"{state}\" was not reached");
+        }
+
+        foreach (Invariant invariant in (Invariant[])[Invariant.Conservation, Invariant.Linearizable, Invariant.Progress])
+            Assert.True(totals.Checks.GetValueOrDefault(invariant) != 0, $"{invariant} was not checked");
+    }
+
+    [Fact]
+    public void There_are_scripts_of_nearly_all_that_threads_can_do()
+    {
+        Assert.InRange(ScriptLibrary.All.Count, 24, int.MaxValue);
+        Type[] done = [.. ScriptLibrary.All.SelectMany(static scenario => scenario.Script!.Scenario.Threads).SelectMany(static thread => thread).Select(static step => step.Operation.GetType()).Distinct()];
+        // Of what belongs to a CPU, to devices that ask for pages or misbehave, and to what a history cannot tell of: the time, what devices used, faults.
+        string[] left = ["Adopt", "AdvanceTime", "AllocateContiguous", "CollectUse", "CoreAccess", "CreateVcm", "CrossingAccess", "DispatchFaults", "GoIdle", "SetFaultHook", "TranslateTo", "Wrap"];
+        Assert.Equal(left, typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Except(done).Select(static type => type.Name).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void The_library_survives_generated_scripts()
+    {
+        var totals = new CampaignTotals();
+        for (int number = 0; number < Generated; number++) Run(totals, GeneratedScripts.Make(Seed, number).ToScenario(), PlantedFault.None, number);
+        Assert.Equal(Generated * SchedulesPerRound, totals.Schedules);
+        Assert.Contains(Explorer.Machines.States.StaleHit, totals.Reached.Keys);
+        Assert.Contains(Explorer.Machines.States.Drained, totals.Reached.Keys);
+    }
+
+    [Fact]
+    public void A_generated_script_has_the_size_that_is_said_and_follows_from_its_number()
+    {
+        for (int number = 0; number < 200; number++)
+        {
+            Script script = GeneratedScripts.Make(Seed, number);
+            Assert.Equal(script.ToJson().ToString(), GeneratedScripts.Make(Seed, number).ToJson().ToString());
+            int devices = script.Agents.Count(static agent => agent.StartsWith("device", StringComparison.Ordinal));
+            Assert.InRange(devices, 1, 2);
+            Assert.InRange(script.Agents.Count - devices, 2, 4);
+            Assert.All(script.Scenario.Threads, static thread => Assert.InRange(thread.Length, 1, 6));
+        }
+    }
+
+    [Fact]
+    public void A_script_can_be_read_from_what_it_writes()
+    {
+        foreach (Script script in ScriptLibrary.All.Select(static scenario => scenario.Script!).Concat(Enumerable.Range(0, 50).Select(static number => GeneratedScripts.Make(Seed, number))))
+        {
+            JsonObject written = script.ToJson();
+            Script read = Script.FromJson(script.Name, JsonNode.Parse(written.ToString()));
+            Assert.Equal(script.Scenario, read.Scenario);
+            Assert.Equal(script.States.AsEnumerable(), read.States);
+            Assert.Equal(written.ToString(), read.ToJson().ToString());
+        }
+    }
+
+    [Fact]
+    public void A_fault_is_found_by_a_generated_script_and_its_file_replays_without_the_generator()
+    {
+        PlantedFault fault = PlantedFault.Find("forget-narrowing")!;
+        var totals = new CampaignTotals();
+        FoundFailure? found = null;
+        for (int number = 0; found is null && number < 200; number++) found = TryRun(totals, GeneratedScripts.Make(Seed, number).ToScenario(), fault, number);
+        Assert.NotNull(found);
+        output.WriteLine($"{found.Scenario.Name}, in schedule {totals.Schedules} of all");
+        Assert.Equal(fault.CaughtBy, found.Failure.Violation.Invariant);
+
+        FailureFile file = FailureFile.Parse(FailureReport.ToFile(found).ToString());
+        // Nothing is known under that name.
+        file.Scenario["name"] = "found";
+        FoundFailure? replayed = FailureReport.Replay(file);
+        Assert.NotNull(replayed);
+        Assert.Equal(FailureReport.Print(found).Replace(found.Scenario.Name, "found", StringComparison.Ordinal), FailureReport.Print(replayed));
+    }
+
+    [Theory]
+    [InlineData("summary", null, "script.summary is not there")]
+    [InlineData("scenario", null, "script: expected an object with summary, sometimes, scenario")]
+    [InlineData("speed", "1", "script.speed is unknown")]
+    [InlineData("sometimes", "[\"unback q0 beside unback r0\"]", "step \"unback q0\"")]
+    [InlineData("sometimes", "[1]", "script.sometimes has something empty")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "step \"dispatch\": what it comes to")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have plain devices")]
+    public void What_is_no_script_is_refused_by_the_field(string field, string? value, string message)
+    {
+        JsonObject script = ScriptLibrary.All[0].Script!.ToJson();
+        script.Remove(field);
+        if (value is not null) script[field] = JsonNode.Parse(value);
+        string said = Assert.Throws<BadInputException>(() => Script.FromJson("mine", script)).Message;
+        Assert.StartsWith(message, said);
+    }
+
+    private static void Run(CampaignTotals totals, ConcurrentScenario scenario, PlantedFault fault, int round)
+    {
+        FoundFailure? found = TryRun(totals, scenario, fault, round);
+        Assert.True(found is null, found is null ? "" : FailureReport.Print(found));
+    }
+
+    private static FoundFailure? TryRun(CampaignTotals totals, ConcurrentScenario scenario, PlantedFault fault, int round)
+    {
+        var campaign = new Campaign(scenario, fault, new(Seed) { SchedulesPerRound = SchedulesPerRound });
+        campaign.Run(round);
+        totals.Add(campaign.Totals);
+        return campaign.Failure;
+    }
+}

@@ -1,0 +1,237 @@
+using Explorer.Oracles;
+using Explorer.Scheduling;
+using Harness.Running;
+using Microsoft.Coyote.Rewriting;
+using Platform;
+using Vcmm;
+using Vcmm.Spec;
+using Bind = Vcmm.Spec.Bind;
+using Map = Vcmm.Spec.Map;
+using Reserve = Vcmm.Spec.Reserve;
+using Violation = Explorer.Scheduling.Violation;
+
+namespace Explorer.Scripts;
+
+/// <summary>
+/// What each operation of a script does to what devices may see: told to the ledger before the operation begins and when it has returned. Names are followed
+/// by what calls gave, so that nothing is asked of the library, whose locks would order what should overlap.
+/// </summary>
+/// <param name="attempt">Where checks go.</param>
+/// <param name="ledger">What devices may see.</param>
+/// <param name="subject">The library.</param>
+[SkipRewriting("Keeping the books must not add steps to the schedule.")]
+internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject)
+{
+    private readonly Dictionary<ObjectId, (ObjectId Vcm, IovaRange Range)> _reservations = [];
+    private readonly Dictionary<ObjectId, ObjectId> _bounds = [];
+    private readonly Dictionary<ObjectId, PhysRange[]> _memories = [];
+    private readonly Dictionary<ObjectId, Associate> _associations = [];
+    private readonly Dictionary<ObjectId, AddressRange> _regions = [];
+    private readonly HashSet<ObjectId> _deferred = [];
+    private readonly List<(ObjectId Reservation, ObjectId Vcm, IovaRange Range)> _taken = [];
+    private readonly List<PhysRange> _data = [];
+
+    /// <summary>Memory that is data: from the return of the call that takes it to the beginning of the one that frees it.</summary>
+    public IReadOnlyList<PhysRange> Data => _data;
+
+    /// <summary>The address space of a device, as the ledger knows it: where no requester id can be, for requests with a PASID.</summary>
+    public static StreamId SpaceOf(StreamId device, uint? pasid) => pasid is { } given ? new(0x10_0000 + (given << 16) + device.Value) : device;
+
+    /// <summary>An operation begins.</summary>
+    /// <returns>Told what was seen of it when it has returned; null: devices see nothing of it.</returns>
+    public Action<Observation>? Begin(Operation operation) => operation switch
+    {
+        CreateVcm o => seen =>
+        {
+            if (seen.Outcome != Outcome.None) return;
+            _regions[o.Vcm] = o.Range;
+            if (o.IsDeferred) _deferred.Add(o.Vcm);
+        },
+        CloneVcm o => seen => Cloned(o, seen),
+        CreateBound o => seen => _bounds[o.Bound] = o.Vcm,
+        Reserve o => seen => Reserved(o.Reservation, o.In, o.Attributes, seen),
+        ReserveAt o => seen => Reserved(o.Reservation, o.In, o.Attributes, seen),
+        Unreserve o => Give(o.Reservation),
+        Release o => Give(o.Reservation),
+        SetAttributes o => Protect(o),
+        AllocateMemory o => seen => Allocated(o.Memory, seen, 0),
+        AllocateContiguous o => seen => Allocated(o.Memory, seen, 0),
+        Wrap o => seen => Allocated(o.Memory, seen, 0),
+        FreeMemory o => Free(o.Memory),
+        Back o => Mapping(o.Reservation, 0, o.Memory, 0, null),
+        BackPart o => Mapping(o.Reservation, o.Offset, o.Memory, o.MemoryOffset, o.ByteCount),
+        Unback o => Unmapping(o.Reservation, 0, null),
+        UnbackPart o => Unmapping(o.Reservation, o.Offset, o.ByteCount),
+        Map o => Anywhere(o.Reservation, o.Vcm, o.Attributes, _memories.GetValueOrDefault(o.Memory, []), null),
+        Bind o => Anywhere(o.Reservation, o.Vcm, o.Attributes, [], o.Memory),
+        Unmap o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null),
+        Unbind o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null) + Free(o.Memory),
+        Associate o => seen => _associations[o.Association] = o,
+        Activate o => Switch(o.Association, true),
+        Deactivate o => Switch(o.Association, false),
+        Flush => Flushing(),
+        _ => null,
+    };
+
+    private static PhysRange[] Segments(IEnumerable<AddressRange> ranges) => [.. ranges.Select(static range => new PhysRange(new(range.First), new(range.Last)))];
+
+    private static Access AccessOf(Attributes attributes) => attributes.SupervisorOnly ? Access.None : (Access)attributes.Permissions & (Access.Read | Access.Write);
+
+    private Vcm Region(ObjectId vcm) => subject().Region(vcm);
+
+    private (ObjectId Vcm, IovaRange Range)? Find(ObjectId reservation)
+    {
+        if (!_reservations.TryGetValue(reservation.Original, out var found)) return null;
+        return (reservation.Home ?? found.Vcm, found.Range);
+    }
+
+    private void Reserved(ObjectId reservation, ObjectId place, Attributes attributes, Observation seen)
+    {
+        if (seen.Outcome != Outcome.None) return;
+        ObjectId vcm = place.Kind == ObjectKind.Bound ? _bounds[place] : place;
+        IovaRange range = RangeOf(seen);
+        Take(reservation, vcm, range);
+        ledger.SetAccess(Region(vcm), range, AccessOf(attributes));
+    }
+
+    private static IovaRange RangeOf(Observation seen) => new(new(seen.Ranges[0].First), new(seen.Ranges[0].Last));
+
+    /// <summary>A range is certainly taken from the return of the call that took it to the beginning of the one that gives it back.</summary>
+    private void Take(ObjectId reservation, ObjectId vcm, IovaRange range)
+    {
+        bool isInside = !_regions.TryGetValue(vcm, out AddressRange region) || (region.Contains(range.First.Value) && region.Contains(range.Last.Value));
+        string[] others = [.. _taken.Where(taken => taken.Vcm == vcm && taken.Range.Overlaps(range)).Select(static taken => $"{taken.Reservation} {taken.Range}")];
+        attempt.Check(
+            Invariant.NoOverlap, isInside && others.Length == 0,
+            () => $"{range} of {vcm} was given out while [{string.Join(", ", others)}] was taken", () => "a free range of the region");
+        _reservations[reservation] = (vcm, range);
+        _taken.Add((reservation, vcm, range));
+    }
+
+    private Action<Observation> Give(ObjectId reservation)
+    {
+        int at = _taken.FindIndex(taken => taken.Reservation == reservation);
+        if (at < 0) return static _ => { };
+        var given = _taken[at];
+        _taken.RemoveAt(at);
+        return seen =>
+        {
+            // Refused as it was in use, so it was there all the while.
+            if (seen.Outcome == Outcome.Busy) _taken.Add(given);
+        };
+    }
+
+    private Action<Observation>? Protect(SetAttributes protect)
+    {
+        if (Find(protect.Reservation) is not { } found) return null;
+        Vcm vcm = Region(found.Vcm);
+        Access access = AccessOf(protect.Attributes);
+        ledger.BeginAccess(vcm, found.Range, access);
+        return seen => ledger.EndAccess(vcm, found.Range, access, seen.Outcome == Outcome.None);
+    }
+
+    private void Allocated(ObjectId memory, Observation seen, int first)
+    {
+        if (seen.Outcome != Outcome.None) return;
+        PhysRange[] segments = Segments(seen.Ranges.Skip(first));
+        _memories[memory] = segments;
+        _data.AddRange(segments);
+    }
+
+    private Action<Observation>? Free(ObjectId memory)
+    {
+        if (!_memories.TryGetValue(memory, out PhysRange[]? segments)) return null;
+        // From here on the frames may be anything, a table of somebody's too.
+        bool wasData = segments.All(_data.Contains);
+        _data.RemoveAll(segments.Contains);
+        return seen =>
+        {
+            if (wasData && seen.Outcome == Outcome.Busy) _data.AddRange(segments);
+        };
+    }
+
+    private static IovaRange? Part(IovaRange range, ulong offset, ulong byteCount) =>
+        ((offset | byteCount) & (World.PageBytes - 1)) != 0 || byteCount == 0 || offset >= range.ByteCount || byteCount > range.ByteCount - offset
+            ? null
+            : IovaRange.FromLength(range.First + offset, byteCount);
+
+    private Action<Observation>? Mapping(ObjectId reservation, ulong offset, ObjectId memory, ulong memoryOffset, ulong? byteCount)
+    {
+        if (Find(reservation) is not { } found || !_memories.TryGetValue(memory, out PhysRange[]? segments)) return null;
+        PhysAddr[] frames = [.. segments.SelectMany(FramesOf)];
+        ulong bytes = byteCount ?? found.Range.ByteCount;
+        ulong there = (ulong)frames.Length * World.PageBytes;
+        // What does not fit is refused.
+        if (Part(found.Range, offset, bytes) is not { } range || memoryOffset % World.PageBytes != 0 || memoryOffset > there || there - memoryOffset < bytes) return null;
+        if (byteCount is null && there != bytes) return null;
+        Vcm vcm = Region(found.Vcm);
+        PhysRange[] part = [.. frames.Skip((int)(memoryOffset / World.PageBytes)).Take((int)(bytes / World.PageBytes)).Select(static frame => PhysRange.FromLength(frame, World.PageBytes))];
+        ledger.BeginMapping(vcm, range, Access.None, part);
+        return seen => ledger.EndMapping(vcm, range, Access.None, part, seen.Outcome == Outcome.None);
+    }
+
+    private Action<Observation>? Unmapping(ObjectId reservation, ulong offset, ulong? byteCount)
+    {
+        if (Find(reservation) is not { } found || Part(found.Range, offset, byteCount ?? found.Range.ByteCount) is not { } range) return null;
+        Vcm vcm = Region(found.Vcm);
+        ledger.BeginMapping(vcm, range, Access.None, null);
+        return seen =>
+        {
+            bool isDone = seen.Outcome == Outcome.None;
+            if (_deferred.Contains(found.Vcm)) ledger.EndUnmappingLater(vcm, range, Access.None, isDone);
+            else ledger.EndMapping(vcm, range, Access.None, null, isDone);
+        };
+    }
+
+    private Action<Observation> Anywhere(ObjectId reservation, ObjectId vcm, Attributes attributes, PhysRange[] segments, ObjectId? memory)
+    {
+        ledger.BeginAnywhere(Region(vcm), AccessOf(attributes), segments);
+        return seen =>
+        {
+            bool isDone = seen.Outcome == Outcome.None;
+            if (isDone && memory is { } made)
+            {
+                Allocated(made, seen, 1);
+                segments = _memories[made];
+            }
+
+            ledger.EndAnywhere(isDone ? RangeOf(seen) : null, segments);
+            if (isDone) Take(reservation, vcm, RangeOf(seen));
+        };
+    }
+
+    private void Cloned(CloneVcm clone, Observation seen)
+    {
+        if (seen.Outcome != Outcome.None) return;
+        Vcm made = Region(clone.Vcm);
+        if (_deferred.Contains(clone.Source)) _deferred.Add(clone.Vcm);
+        ledger.NoteClone(Region(clone.Source), made, page =>
+        {
+            using (Controlled.Quietly())
+                return made.TryTranslate(page, out Vcmm.Tables.Translation found) == VcmmError.None ? new PhysAddr(found.Address.Value & ~(World.PageBytes - 1)) : null;
+        });
+    }
+
+    private Action<Observation>? Switch(ObjectId association, bool active)
+    {
+        if (!_associations.TryGetValue(association, out Associate? joined)) return null;
+        StreamId space = SpaceOf(subject().Machine.Devices[joined.Device.Number].Id, joined.Pasid);
+        Vcm vcm = Region(joined.Vcm);
+        ledger.BeginAssociation(space, vcm, active);
+        return seen => ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
+    }
+
+    private Action<Observation> Flushing()
+    {
+        int begun = ledger.BeginFlush();
+        return seen =>
+        {
+            if (seen.Outcome == Outcome.None) ledger.EndFlush(begun);
+        };
+    }
+
+    private static IEnumerable<PhysAddr> FramesOf(PhysRange segment)
+    {
+        for (ulong offset = 0; offset < segment.ByteCount; offset += World.PageBytes) yield return segment.First + offset;
+    }
+}

@@ -1,0 +1,208 @@
+using System.Collections.Immutable;
+using Explorer.Faults;
+using Explorer.Machines;
+using Explorer.Oracles;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Harness.Operations;
+using Harness.Running;
+using IommuSim;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Spec;
+using DeviceAccess = Vcmm.Spec.DeviceAccess;
+using EagerHardware = Explorer.Machines.EagerHardware;
+using HistoryViolation = Harness.Running.Violation;
+
+namespace Explorer.Scripts;
+
+/// <summary>
+/// One schedule of a script. The harness's <see cref="Subject"/> does the operations, on controlled threads of ours: it is not rewritten, so that what it notes
+/// is no step, while the library and the simulator below it are. What the threads have seen is judged by <see cref="HistoryJudge"/> when all have ended.
+/// </summary>
+internal sealed class ScriptRun
+{
+    // Devices move bytes beside the marks, which stay for those who look at the end.
+    private const ulong AccessOffset = 0x10;
+    private const int Fetches = 5;
+
+    private readonly Attempt _attempt;
+    private readonly Script _script;
+    private readonly PlantedFault _fault;
+    private readonly Ledger _ledger = new();
+    private readonly ScriptMachine _machine;
+    private readonly ScriptEffects _effects;
+    private readonly Subject _subject;
+    private readonly HistoryJudge _judge;
+    private readonly RunCounts _counts = new();
+    private readonly World _start;
+    private readonly ImmutableArray<HistoryEntry>.Builder[] _history;
+    private ScriptFrames? _frames;
+    private FaultyIommu? _faulty;
+    private int _clock;
+
+    private ScriptRun(Attempt attempt, Script script, PlantedFault fault)
+    {
+        _attempt = attempt;
+        _script = script;
+        _fault = fault;
+        // The thread may have been another's before, and its name decides which slots are used.
+        Attempt.Agent = Attempt.SetUpAgent;
+        Subject? subject = null;
+        _machine = new(attempt, script.Scenario.Topology, IsTable);
+        _effects = new(attempt, _ledger, () => subject!);
+        subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
+        {
+            InUse = () => _effects.Data.Select(static segment => new AddressRange(segment.First.Value, segment.Last.Value)),
+            Copied = _ => _effects.Data.SelectMany(static segment => Enumerable.Range(0, (int)(segment.ByteCount / World.PageBytes)).Select(page => segment.First.Value + (ulong)page * World.PageBytes)).ToHashSet(),
+        };
+        _judge = new(_subject, _counts);
+        Report(_judge.Begin(script.Scenario, out _start));
+        _history = [.. script.Scenario.Threads.Select(static _ => ImmutableArray.CreateBuilder<HistoryEntry>())];
+    }
+
+    /// <summary>Makes the machine and does what comes before the threads.</summary>
+    public static Prepared Prepare(Attempt attempt, Script script, PlantedFault fault)
+    {
+        var run = new ScriptRun(attempt, script, fault);
+        return new(run.Run, run.Finish);
+    }
+
+    private SubjectParts Parts(bool hasRangeCache) => new()
+    {
+        Wait = _machine.Pump,
+        DriverMemory = _ => _machine.LibraryMemory,
+        Memory = _ => _machine.LibraryMemory,
+        Iommu = iommu =>
+        {
+            IIommu port = _fault.Apply(iommu);
+            _faulty = port as FaultyIommu;
+            return port;
+        },
+        Frames = frames => _frames = new(frames, _attempt, WhoReaches, _ledger.NoteTaken),
+        // The runtime's numbers of threads differ from run to run; a schedule must not.
+        Ranges = space => hasRangeCache ? new CachedRangeAllocator(new RangeAllocator(space), slotCount: 2, static () => Attempt.Agent[^1]) : new RangeAllocator(space),
+        Options = static options => options with { StripeCount = 2, Thread = static () => Attempt.Agent[^1] },
+        Around = Watch,
+    };
+
+    private void Run()
+    {
+        _faulty?.Start();
+        Task pump = _machine.Pump.Start();
+        List<Task> tasks = [.. _script.Agents.Select((name, number) => Task.Run(() =>
+        {
+            Attempt.Agent = name;
+            RunThread(number);
+        }))];
+        if (_script.Scenario.Topology.Eagerness != 0) tasks.Add(Task.Run(RunAhead));
+        Task.WaitAll(tasks.ToArray());
+        _faulty?.Stop();
+        _machine.Pump.Stop();
+        pump.Wait();
+        // Whoever waits may have run a task himself.
+        Attempt.Agent = Attempt.SetUpAgent;
+        if (_machine.Iommu.Statistics.WaitsHeld != 0) _attempt.Reach(States.Drained);
+        if (_machine.Iommu.Statistics.DiscardedFills != 0) _attempt.Reach(States.DiscardedFill);
+    }
+
+    private void RunThread(int number)
+    {
+        var accessors = new Dictionary<StreamId, Accessor>();
+        foreach (Step step in _script.Scenario.Threads[number])
+        {
+            if (step.Operation is DeviceAccess access) Access(accessors, access);
+            else Do(number, step.Operation);
+        }
+    }
+
+    private void Do(int thread, Operation operation)
+    {
+        if (!operation.Uses.All(_subject.Has)) return;
+        int begun = ++_clock;
+        Observation seen = _subject.Do(operation);
+        _history[thread].Add(new(operation, seen, begun, ++_clock));
+    }
+
+    private void Access(Dictionary<StreamId, Accessor> accessors, DeviceAccess access)
+    {
+        int device = access.Device.Number;
+        StreamId space = ScriptEffects.SpaceOf(_machine.Devices[device].Id, access.Pasid);
+        if (!accessors.TryGetValue(space, out Accessor? accessor))
+            accessors[space] = accessor = _machine.Play(_ledger, space, device, access.Pasid, _frames!.IsLive, page => IsMapped(space, page));
+        ulong page = access.Address & ~(World.PageBytes - 1);
+        accessor.Access(new(page + AccessOffset), (Access)access.Kind);
+    }
+
+    private void RunAhead()
+    {
+        Attempt.Agent = EagerHardware.Agent;
+        StreamId device = _machine.Devices[0].Id;
+        new EagerHardware(_attempt, _machine.Iommu, device, [.. _script.Pages.Select(static page => new Iova(page))]).Run(Fetches);
+    }
+
+    /// <summary>Every operation, whoever does it, is noted, and told to the ledger before it begins and when it has returned.</summary>
+    private Observation Watch(Operation operation, Func<Operation, Observation> run)
+    {
+        if (operation is DeviceAccess) return run(operation);
+        string text = OperationText.Write(operation);
+        Action<Observation>? end = _effects.Begin(operation);
+        _attempt.Note(EventKind.Call, text: text);
+        Observation seen = run(operation);
+        end?.Invoke(seen);
+        _attempt.Note(EventKind.Return, text: $"{text} = {seen}");
+        return seen;
+    }
+
+    private void Finish()
+    {
+        ImmutableArray<ImmutableArray<HistoryEntry>> history = [.. _history.Select(static thread => thread.ToImmutable())];
+        foreach (ScriptState state in _script.States)
+        {
+            if (state.IsReachedIn(history)) _attempt.Reach(state.Text);
+        }
+
+        HistoryViolation? violation = _judge.Judge(_start, history) ?? _judge.TakeDown();
+        foreach ((Invariant invariant, long times) in _counts.Checks) _attempt.Passed(invariant, times);
+        Report(violation);
+    }
+
+    private void Report(HistoryViolation? violation)
+    {
+        if (violation is { } found) _attempt.Check(found.Invariant, false, () => found.Observed, () => found.Expected);
+    }
+
+    // The driver's own tables come from below the watched frames.
+    private bool IsTable(PhysAddr address) =>
+        _frames is null || (!_effects.Data.Any(segment => segment.Contains(address)) && (_frames.IsLive(address) || _subject.Frames.Live.Any(block => block.Contains(address))));
+
+    private bool IsMapped(StreamId space, Iova page)
+    {
+        using (Controlled.Quietly()) return _ledger.RegionsOf(space).Any(vcm => vcm.TryTranslate(page, out _) == VcmmError.None);
+    }
+
+    private string? WhoReaches(PhysRange block)
+    {
+        using (Controlled.Quietly())
+        {
+            foreach (IotlbEntry entry in _machine.Iommu.Iotlb)
+            {
+                if (entry.Fault == VtdFaultReason.None && PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block))
+                    return $"the IOTLB has {entry.Range} of {entry.Domain} there";
+            }
+
+            foreach (WalkCacheEntry entry in _machine.Iommu.WalkCache)
+            {
+                if (entry.Fault == VtdFaultReason.None && block.Contains(entry.Table)) return $"the walk cache has the table of {entry.Range} there";
+            }
+
+            foreach (PasidCacheEntry entry in _machine.Iommu.PasidCache)
+            {
+                if (block.Contains(entry.Root)) return $"the PASID cache has it as the table of {entry.Source} and {entry.Pasid}";
+            }
+
+            return null;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using System.Collections.Immutable;
+using CsCheck;
+using Harness.Operations;
+using Harness.Scenarios;
+using Vcmm.Spec;
+
+namespace Harness.Generating;
+
+// Scenarios for controlled schedules: more or fewer threads, and devices that are at work beside them.
+public sealed partial class HistoryGen
+{
+    private const int MostThreads = 4, MostOperations = 6, MostDevices = 2, MostAccesses = 4;
+
+    // Of the first region: what its reservations have, and a page that none has.
+    private const uint PagesAccessed = 5;
+
+    /// <summary>2 to 4 threads of 1 to 6 operations each, and one or two threads of accesses that devices make; no cores.</summary>
+    public Gen<Scenario> WithDevices() => new ControlledGen();
+
+    private sealed class ControlledGen : Gen<Scenario>
+    {
+        public override Scenario Generate(PCG pcg, Size? min, out Size size)
+        {
+            HistoryWorld world = pcg.Next(2) == 0 ? Plain : Worlds[pcg.Next((uint)Worlds.Length)];
+            int made = FirstMade;
+            var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
+            int count = 2 + (int)pcg.Next(MostThreads - 1);
+            for (int thread = 0; thread < count; thread++)
+            {
+                var steps = ImmutableArray.CreateBuilder<Step>();
+                int length = 1 + (int)pcg.Next(MostOperations);
+                for (int i = 0; i < length; i++)
+                {
+                    Operation next = HistoryGen.Next(pcg, ref made);
+                    steps.Add(new(pcg.Next(3) == 0 && world.Next(pcg, steps, FirstOther + thread * MostOperations + i) is { } other ? other : next));
+                }
+
+                threads.Add(steps.ToImmutable());
+            }
+
+            uint devices = 1 + pcg.Next(MostDevices);
+            for (int device = 0; device < devices; device++)
+            {
+                var accesses = ImmutableArray.CreateBuilder<Step>();
+                uint length = 1 + pcg.Next(MostAccesses);
+                for (int i = 0; i < length; i++)
+                {
+                    accesses.Add(new(new DeviceAccess(
+                        new(ObjectKind.Device, device), Page * pcg.Next(PagesAccessed), pcg.Next(2) == 0 ? Permissions.Read : Permissions.Write)));
+                }
+
+                threads.Add(accesses.ToImmutable());
+            }
+
+            size = new((ulong)threads.Sum(thread => thread.Length));
+            // Something is backed when they begin, in half of them.
+            string[] before = pcg.Next(2) == 0 || world == Deferred ? [] : ["back r0 m0"];
+            return new(world.Topology, [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
+        }
+    }
+}
