@@ -19,6 +19,7 @@ public sealed partial class Machine
     private WeakMemory CreateWeakMemory(MemoryModel model) => new(Pool, model, processorsSynchronize: true)
     {
         Reached = _attempt.Reach,
+        IsOver = () => _attempt.IsOver,
         LeavesOutFence = _fault.LeavesOut switch
         {
             LeftOut.DoorbellFence => IsQueue,

@@ -72,6 +72,11 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     /// <summary>Told of states that were reached.</summary>
     public Action<string>? Reached { get; init; }
 
+    /// <summary>
+    /// Whether the schedule is over: what its tasks still do while they are unwound reaches no memory, since the next schedule has it already.
+    /// </summary>
+    public Func<bool> IsOver { get; init; } = static () => false;
+
     /// <summary>A fence that is left out on purpose: given the youngest store in the buffer. Null leaves out none.</summary>
     public Func<PhysAddr, bool>? LeavesOutFence { get; init; }
 
@@ -334,6 +339,7 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     /// <summary>A store takes effect, whoever's step it is in.</summary>
     private void Apply(in PendingStore store, string? processor)
     {
+        if (IsOver()) return;
         ulong old = Present(store.Word), now = store.Into(old);
         pool.Touch(store.Word);
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];

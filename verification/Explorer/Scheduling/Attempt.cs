@@ -39,6 +39,15 @@ public sealed class Attempt
     /// <summary>The first violation, if there was one.</summary>
     public Violation? Violation { get; private set; }
 
+    /// <summary>Whether a check has failed, or the schedule has ended otherwise.</summary>
+    public bool IsOver
+    {
+        get
+        {
+            lock (_gate) return _isOver;
+        }
+    }
+
     /// <summary>Who the calling task is: a thread or a part of the hardware. Each is a lane of the picture.</summary>
     public static string Agent
     {
