@@ -26,7 +26,7 @@ public static class HappensBefore
     public static ulong Fingerprint(IReadOnlyList<ScheduleEvent> events)
     {
         var latest = new Dictionary<string, ulong>(StringComparer.Ordinal);
-        var things = new Dictionary<ulong, (ulong Changed, ulong Seen)>();
+        var changed = new Dictionary<ulong, ulong>();
         foreach (ScheduleEvent e in events)
         {
             ref ulong before = ref CollectionsMarshal.GetValueRefOrAddDefault(latest, e.Agent, out bool isKnown);
@@ -34,11 +34,9 @@ public static class HappensBefore
             ulong step = Hash(Mix(Mix(Mix(before, (ulong)e.Kind), e.Detail), e.Value), e.Text ?? "");
             if (Touches(e) is var (thing, changes))
             {
-                ref (ulong Changed, ulong Seen) state = ref CollectionsMarshal.GetValueRefOrAddDefault(things, thing, out _);
-                step = Mix(step, state.Changed);
-                // Looks have no order among themselves: they are added up.
-                if (changes) state = (step = Mix(step, state.Seen), 0);
-                else state.Seen = unchecked(state.Seen + step);
+                // A look says which change it saw; so it comes after that one and before the next.
+                step = Mix(step, changed.GetValueOrDefault(thing));
+                if (changes) changed[thing] = step;
             }
 
             before = step;
