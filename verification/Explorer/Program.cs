@@ -34,6 +34,12 @@ try
         return Clean;
     }
 
+    if (args is ["list"])
+    {
+        new ScheduleWorker(Say, static () => false).List();
+        return Clean;
+    }
+
     if (args is not ["explore", ..]) throw new BadInputException($"the command is \"{args.FirstOrDefault()}\"; expected {WorkerOptions.Usage}");
     WorkerOptions options = WorkerOptions.Parse(args.AsSpan(1));
     if (options.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))

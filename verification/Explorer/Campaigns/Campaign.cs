@@ -9,8 +9,8 @@ namespace Explorer.Campaigns;
 /// <param name="Seed">Every choice of every round comes from it.</param>
 public sealed record CampaignPlan(ulong Seed)
 {
-    /// <summary>The only strategy to use; null takes turns with those of <see cref="Portfolio.Order"/>.</summary>
-    public Strategy? Only { get; init; }
+    /// <summary>The strategies to take turns with, one a round.</summary>
+    public IReadOnlyList<Strategy> Strategies { get; init; } = Portfolio.Order;
 
     /// <summary>Schedules in a round.</summary>
     public int SchedulesPerRound { get; init; } = 50;
@@ -20,7 +20,7 @@ public sealed record CampaignPlan(ulong Seed)
 
     /// <summary>The plan of one round of one scenario.</summary>
     public ExplorationPlan Round(ConcurrentScenario scenario, int round) =>
-        new(Only ?? Portfolio.Order[round % Portfolio.Order.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
+        new(Strategies[round % Strategies.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
 
     // SplitMix64 over the seed, the name and the number: rounds that run in several workers share nothing but the seed.
     private uint SeedOf(string name, int round)
@@ -58,10 +58,12 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
 
     /// <summary>Runs one round.</summary>
     /// <param name="round">Its number, 0 ….</param>
+    /// <param name="atMost">The most schedules that it may have.</param>
     /// <exception cref="InvalidOperationException">Something ran that the scheduler does not control.</exception>
-    public RoundResult Run(int round)
+    public RoundResult Run(int round, int atMost = int.MaxValue)
     {
         ExplorationPlan exploration = plan.Round(scenario, round);
+        exploration = exploration with { Schedules = Math.Min(exploration.Schedules, atMost) };
         var totals = new CampaignTotals();
         var isNew = new List<ulong>();
         Exploration result = Controlled.Explore(exploration, attempt => scenario.Run(attempt, fault), attempt =>
