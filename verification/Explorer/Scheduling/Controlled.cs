@@ -153,6 +153,8 @@ public static class Controlled
             Schedules = schedules,
             Steps = report.TotalExploredFairSteps + report.TotalExploredUnfairSteps,
             Uncontrolled = [.. report.UncontrolledInvocations.Order(StringComparer.Ordinal)],
+            // The scheduler counts the task that starts the others, which can go on while it does.
+            MostRunnable = Math.Max(0, report.MaxConcurrencyDegree - 1),
             Failure = report.NumOfFoundBugs == 0
                 ? null
                 : new(attempt, attempt.Violation ?? Name(attempt, report.BugReports.First()), engine.ReproducibleTrace),
@@ -196,7 +198,7 @@ public static class Controlled
     private static Violation Name(Attempt attempt, string report)
     {
         if (report.Contains("uncontrolled", StringComparison.OrdinalIgnoreCase))
-            throw new InvalidOperationException("the exploration is unsound: " + report);
+            throw new UnsoundException("not controlled: " + report);
         string agents = string.Join(", ", attempt.InCalls().Select(call => $"{call.Agent} in {call.Text}"));
         if (report.Contains("Deadlock detected", StringComparison.Ordinal))
             return new(Invariant.Progress, $"nobody can go on: {agents}", "every operation returns");

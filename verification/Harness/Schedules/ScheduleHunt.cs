@@ -66,6 +66,7 @@ public static class ScheduleHunt
         while (workers.TryTake(Pulse, out WorkerMessage? message))
         {
             if (message is RefusedMessage refused) throw new BadInputException(refused.Reason);
+            if (message is UnsoundMessage unsound) throw new InvalidOperationException(unsound.Reason);
             if (message is not null) said.Add(message);
         }
 

@@ -40,6 +40,9 @@ public sealed class ScheduleTally
         {
             case RefusedMessage refused:
                 throw new BadInputException(refused.Reason);
+            case UnsoundMessage unsound:
+                Break(unsound.Reason);
+                break;
             case RoundMessage round:
                 Schedules += round.Schedules;
                 Steps += round.Steps;

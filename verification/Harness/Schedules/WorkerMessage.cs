@@ -11,6 +11,7 @@ namespace Harness.Schedules;
 [JsonDerivedType(typeof(FailureMessage), "failure")]
 [JsonDerivedType(typeof(CleanMessage), "clean")]
 [JsonDerivedType(typeof(RefusedMessage), "refused")]
+[JsonDerivedType(typeof(UnsoundMessage), "unsound")]
 [JsonDerivedType(typeof(CatalogueMessage), "catalogue")]
 public abstract record WorkerMessage
 {
@@ -71,6 +72,10 @@ public sealed record CleanMessage : WorkerMessage;
 /// <summary>The worker cannot do what it was asked.</summary>
 /// <param name="Reason">One line: what was found, what is expected.</param>
 public sealed record RefusedMessage(string Reason) : WorkerMessage;
+
+/// <summary>What the worker explores means nothing: an assembly is not rewritten, an agent was not controlled, or none ran beside another.</summary>
+/// <param name="Reason">One line.</param>
+public sealed record UnsoundMessage(string Reason) : WorkerMessage;
 
 /// <summary>What there is to explore, in the order to show.</summary>
 /// <param name="Scenarios">Scenarios that are written as code.</param>
