@@ -45,14 +45,14 @@ public static class Controlled
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
     /// <returns>Whether there is no other such schedule, and what was found.</returns>
-    /// <exception cref="InvalidOperationException">The body does not depend on the schedule alone.</exception>
+    /// <exception cref="UnsoundException">The body does not depend on the schedule alone.</exception>
     public static (bool IsComplete, Exploration Result) Exhaust(
         ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null)
     {
         var search = new BoundedSearch(preemptions);
         bool Stop() => search.IsDone || (plan.Stop is not null && plan.Stop());
         Configuration configuration = Configure(plan with { Strategy = Strategy.Random });
-        var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], Failure = null };
+        var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], MostRunnable = 0, Failure = null };
         // What is left of a part when the search is done runs empty: so the parts are small at first.
         for (int part = 64; result.Failure is null && result.Schedules < plan.Schedules && !Stop(); part = Math.Min(2 * part, 4096))
         {
@@ -60,7 +60,7 @@ public static class Controlled
             result = result.And(Run(configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search));
         }
 
-        if (search.Error is not null) throw new InvalidOperationException(search.Error);
+        if (search.Error is not null) throw new UnsoundException(search.Error);
         return (search.IsDone, result);
     }
 
@@ -186,6 +186,8 @@ public static class Controlled
             Schedules = schedules,
             Steps = report.TotalExploredFairSteps + report.TotalExploredUnfairSteps,
             Uncontrolled = [.. report.UncontrolledInvocations.Order(StringComparer.Ordinal)],
+            // The scheduler counts the task that starts the others, which can go on while it does.
+            MostRunnable = Math.Max(0, report.MaxConcurrencyDegree - 1),
             Failure = report.NumOfFoundBugs == 0
                 ? null
                 : new(attempt, attempt.Violation ?? Name(attempt, report.BugReports.First()), engine.ReproducibleTrace),
@@ -229,7 +231,7 @@ public static class Controlled
     private static Violation Name(Attempt attempt, string report)
     {
         if (report.Contains("uncontrolled", StringComparison.OrdinalIgnoreCase))
-            throw new InvalidOperationException("the exploration is unsound: " + report);
+            throw new UnsoundException("not controlled: " + report);
         string agents = string.Join(", ", attempt.InCalls().Select(call => $"{call.Agent} in {call.Text}"));
         if (report.Contains("Deadlock detected", StringComparison.Ordinal))
             return new(Invariant.Progress, $"nobody can go on: {agents}", "every operation returns");
