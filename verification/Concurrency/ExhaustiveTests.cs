@@ -91,6 +91,28 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void Whoever_wants_all_failures_gets_each_once()
+    {
+        static void Run(Attempt attempt)
+        {
+            int value = Controlled.Choose(5);
+            attempt.Check(Invariant.Linearizable, value is 0 or 2, () => $"{value}", () => "0 or 2");
+        }
+
+        var seen = new List<string>();
+        (bool isComplete, Exploration result) = Controlled.Exhaust(Plan, 0, Run, goesOn: failure =>
+        {
+            seen.Add(failure.Violation.Observed);
+            return true;
+        });
+        Assert.True(isComplete);
+        Assert.Equal(["1", "3", "4"], seen);
+        Assert.Equal(5, result.Schedules);
+        Assert.Equal("1", result.Failure!.Violation.Observed);
+        Assert.Equal(2, Controlled.Exhaust(Plan, 0, Run).Result.Schedules);
+    }
+
+    [Fact]
     public void What_is_left_out_for_want_of_schedules_is_said()
     {
         (bool isComplete, Exploration result) = Controlled.Exhaust(Plan with { Schedules = 5 }, 0, _ => Controlled.Choose(6));

@@ -47,10 +47,10 @@ public sealed class ScenarioTests(ITestOutputHelper output)
 
         FoundFailure shrunk = Shrinker.Shrink(campaign.Failure);
         string report = FailureReport.Print(shrunk);
-        output.WriteLine($"{campaign.Failure.Failure.Switches} switches, shrunk to {shrunk.Failure.Switches}\n{report}");
+        output.WriteLine($"{campaign.Failure.Failure.Switches} switches, shrunk to {shrunk.Failure.Switches}, {shrunk.Interruptions}\n{report}");
         Assert.Equal(fault.CaughtBy, campaign.Failure.Failure.Violation.Invariant);
         Assert.StartsWith($"I{(int)fault.CaughtBy} {fault.CaughtBy} is broken\n", report);
-        Assert.True(shrunk.Failure.Switches <= campaign.Failure.Failure.Switches);
+        Assert.True((shrunk.Failure.Interruptions, shrunk.Failure.Switches).CompareTo((campaign.Failure.Failure.Interruptions, campaign.Failure.Failure.Switches)) <= 0);
 
         FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
         FoundFailure? replayed = FailureReport.Replay(file);

@@ -62,6 +62,7 @@ public sealed class StageTests
     [InlineData("strategy", "7", "scenario.strategy is \"7\"; expected one of Random")]
     [InlineData("seed", "x", "scenario.seed is not a number; expected 0 to")]
     [InlineData("speed", "x", "scenario.speed is unknown; expected name")]
+    [InlineData("interruptions", "x", "scenario.interruptions is not understood; expected how many")]
     public void A_file_that_names_what_does_not_exist_is_refused_by_the_field(string field, string value, string message)
     {
         FailureFile file = Sample("{}");

@@ -174,4 +174,8 @@ public sealed class CampaignTotals
 /// <param name="Fault">What was wrong on purpose.</param>
 /// <param name="Plan">The plan that found it.</param>
 /// <param name="Failure">What happened.</param>
-public sealed record FoundFailure(ConcurrentScenario Scenario, PlantedFault Fault, ExplorationPlan Plan, ScheduleFailure Failure);
+public sealed record FoundFailure(ConcurrentScenario Scenario, PlantedFault Fault, ExplorationPlan Plan, ScheduleFailure Failure)
+{
+    /// <summary>How often it interrupts a task that could have gone on; null: it was not shrunk.</summary>
+    public Interruptions? Interruptions { get; init; }
+}

@@ -17,7 +17,7 @@ public static class FailureReport
     /// <summary>The stage that reads the file again.</summary>
     public const string Stage = "schedules";
 
-    private const string Fields = "name, fault, strategy, bound, seed, and script if it is written as data";
+    private const string Fields = "name, fault, strategy, bound, seed, script if it is written as data, and interruptions if it is shrunk";
 
     /// <summary>The counterexample as printed. It depends on nothing but what the schedule recorded.</summary>
     public static string Print(FoundFailure found)
@@ -31,7 +31,7 @@ public static class FailureReport
         Line("observed", failure.Violation.Observed);
         Line("expected", failure.Violation.Expected);
         string drawing = Lanes.Draw(failure.Attempt.Events, out int shown);
-        Line("schedule", $"{failure.Switches} switches between agents; {shown} of {failure.Attempt.Events.Count} events are shown");
+        Line("schedule", $"{failure.Switches} switches between agents; {(found.Interruptions is { } interruptions ? $"{interruptions}; " : "")}{shown} of {failure.Attempt.Events.Count} events are shown");
         return text.Append('\n').Append(drawing).ToString();
     }
 
@@ -55,8 +55,9 @@ public static class FailureReport
         if (file.Stage != Stage) throw new BadInputException($"stage is \"{file.Stage}\"; expected \"{Stage}\"");
         if (file.Schedule is null) throw new BadInputException("schedule is missing; expected the scheduler's trace");
         if (file.Scenario is not JsonObject fields) throw new BadInputException($"scenario is not an object; expected {Fields}");
-        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed", "script"]).FirstOrDefault();
+        string? surplus = fields.Select(field => field.Key).Except(["name", "fault", "strategy", "bound", "seed", "script", "interruptions"]).FirstOrDefault();
         if (surplus is not null) throw new BadInputException($"scenario.{surplus} is unknown; expected {Fields}");
+        Interruptions? interruptions = InterruptionsOf(fields);
         string name = Text(fields, "name");
         // A script is in the file, whatever is known under its name by now.
         ConcurrentScenario scenario = fields["script"] is { } script ? Script.FromJson(name, script).ToScenario() : Names.Scenario(name, "scenario.name");
@@ -66,7 +67,7 @@ public static class FailureReport
             Bound = (int)Number(fields, "bound", 1000),
         };
         Exploration result = Controlled.Replay(plan, file.Schedule, attempt => scenario.Run(attempt, fault));
-        return result.Failure is null ? null : new(scenario, fault, plan, result.Failure);
+        return result.Failure is null ? null : new(scenario, fault, plan, result.Failure) { Interruptions = interruptions };
     }
 
     private static JsonObject ToJson(FoundFailure found)
@@ -80,7 +81,17 @@ public static class FailureReport
             ["seed"] = (long)found.Plan.Seed,
         };
         if (found.Scenario.Script is { } script) fields["script"] = script.ToJson();
+        if (found.Interruptions is { } interruptions) fields["interruptions"] = new JsonArray(interruptions.Count, interruptions.Excluded, interruptions.Schedules);
         return fields;
+    }
+
+    // A replay cannot tell it: it is a statement on other schedules.
+    private static Interruptions? InterruptionsOf(JsonObject fields)
+    {
+        if (fields["interruptions"] is not { } given) return null;
+        if (given is JsonArray { Count: 3 } numbers && numbers.All(static number => number is JsonValue value && value.TryGetValue(out int n) && n >= -1))
+            return new(numbers[0]!.GetValue<int>(), numbers[1]!.GetValue<int>(), numbers[2]!.GetValue<int>());
+        throw new BadInputException("scenario.interruptions is not understood; expected how many, with how many all schedules were run, and how many those are");
     }
 
     private static string Text(JsonObject fields, string name) =>

@@ -44,20 +44,23 @@ public static class Controlled
     /// <param name="preemptions">How many interruptions, 0 ….</param>
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
-    /// <returns>Whether there is no other such schedule, and what was found.</returns>
+    /// <param name="goesOn">Given each failure; true runs the schedules that are left, too. Null ends at the first.</param>
+    /// <returns>Whether there is no other such schedule, and what was found: of several failures the first.</returns>
     /// <exception cref="UnsoundException">The body does not depend on the schedule alone.</exception>
     public static (bool IsComplete, Exploration Result) Exhaust(
-        ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null)
+        ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null, Func<ScheduleFailure, bool>? goesOn = null)
     {
         var search = new BoundedSearch(preemptions);
         bool Stop() => search.IsDone || (plan.Stop is not null && plan.Stop());
         Configuration configuration = Configure(plan with { Strategy = Strategy.Random });
         var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], MostRunnable = 0, Failure = null };
         // What is left of a part when the search is done runs empty: so the parts are small at first.
-        for (int part = 64; result.Failure is null && result.Schedules < plan.Schedules && !Stop(); part = Math.Min(2 * part, 4096))
+        for (int part = 64; result.Schedules < plan.Schedules && !Stop(); part = Math.Min(2 * part, 4096))
         {
             int schedules = Math.Min(part, plan.Schedules - result.Schedules);
-            result = result.And(Run(configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search));
+            Exploration next = Run(configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search);
+            result = result.And(next);
+            if (next.Failure is { } failure && (goesOn is null || !goesOn(failure))) break;
         }
 
         if (search.Error is not null) throw new UnsoundException(search.Error);

@@ -62,6 +62,9 @@ public sealed record ScheduleFailure(Attempt Attempt, Violation Violation, strin
     /// <summary>How often another agent goes on than the one before: what makes a schedule hard to read.</summary>
     public int Switches { get; } = CountSwitches(Attempt.Events);
 
+    /// <summary>How often a task was interrupted that could have gone on.</summary>
+    public int Interruptions { get; } = ScheduleTrace.Interruptions(Trace);
+
     private static int CountSwitches(IReadOnlyList<ScheduleEvent> events)
     {
         int count = 0;

@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using Explorer.Campaigns;
+using Explorer.Faults;
+using Explorer.Reporting;
+using Explorer.Scheduling;
+using Explorer.Scripts;
+using Harness.Failures;
+using Harness.Stages;
+using Xunit.Abstractions;
+
+namespace Concurrency;
+
+/// <summary>From a failure that was generated to the textbook case.</summary>
+public sealed class ShrinkTests(ITestOutputHelper output)
+{
+    private const ulong Seed = 1;
+    private const int Scripts = 400, SchedulesEach = 20, Threads = 4;
+
+    // More than a shrink may try, so that what it left out is found here.
+    private const int AllSchedules = 4000;
+
+    private static readonly ScheduleStage Stage = new(Path.Combine(AppContext.BaseDirectory, "controlled", "explorer.dll"));
+
+    [Theory]
+    [InlineData("early-detach", 0)]
+    [InlineData("forget-narrowing", 1)]
+    [InlineData("forget-sync", 1)]
+    public void A_failure_of_four_threads_shrinks_to_the_textbook_case_and_replays_in_another_process(string name, int interruptions)
+    {
+        FoundFailure found = Find(PlantedFault.Find(name)!);
+        var watch = Stopwatch.StartNew();
+        FoundFailure shrunk = Shrinker.Shrink(found);
+        ScriptSize size = ScriptSize.Of(shrunk.Scenario.Script!.Scenario);
+        string report = FailureReport.Print(shrunk);
+        output.WriteLine($"{ScriptSize.Of(found.Scenario.Script!.Scenario)}, shrunk to {size}, in {watch.Elapsed.TotalSeconds:F1} s");
+        output.WriteLine($"{found.Failure.Interruptions} interruptions and {found.Failure.Switches} switches, shrunk to {shrunk.Interruptions}, {shrunk.Failure.Switches} switches\n{report}");
+        Assert.Equal(found.Failure.Violation.Invariant, shrunk.Failure.Violation.Invariant);
+        Assert.InRange(size.Threads, 2, 2);
+        Assert.InRange(size.Operations, 2, 6);
+        Assert.InRange(shrunk.Failure.Switches, 1, LeastSwitches(shrunk) + 1);
+        Assert.Equal((interruptions, true), (shrunk.Interruptions!.Count, shrunk.Interruptions.IsLeast));
+        Assert.Contains(interruptions == 0 ? "; 0 interruptions; " : $"; 1 interruption, the fewest: all {shrunk.Interruptions.Schedules} schedules with 0 were run; ", report);
+
+        FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
+        StageFailure? replayed = Stage.Replay(file);
+        Assert.NotNull(replayed);
+        Assert.Equal(report, replayed.Report);
+        Assert.Equal(file.ToString(), replayed.FileContent);
+    }
+
+    [Fact]
+    public void A_failure_shrinks_to_the_same_each_time()
+    {
+        FoundFailure found = Find(PlantedFault.Find("early-detach")!);
+        Assert.Equal(FailureReport.ToFile(Shrinker.Shrink(found)).ToString(), FailureReport.ToFile(Shrinker.Shrink(found)).ToString());
+    }
+
+    [Fact]
+    public void A_shrink_that_is_stopped_has_what_it_has_found()
+    {
+        FoundFailure found = Find(PlantedFault.Find("early-detach")!);
+        Assert.Same(found.Failure, Shrinker.Shrink(found, static () => true).Failure);
+        int asked = 0;
+        FoundFailure some = Shrinker.Shrink(found, () => ++asked > 40);
+        ScriptSize before = ScriptSize.Of(found.Scenario.Script!.Scenario), after = ScriptSize.Of(some.Scenario.Script!.Scenario), least = ScriptSize.Of(Shrinker.Shrink(found).Scenario.Script!.Scenario);
+        Assert.True(after.CompareTo(before) < 0 && after.CompareTo(least) > 0, $"{before}, then {after}, {least} at the end");
+        Assert.NotNull(FailureReport.Replay(FailureReport.ToFile(some)));
+    }
+
+    /// <summary>The first generated script with four threads beside its devices that fails as the fault is said to.</summary>
+    private static FoundFailure Find(PlantedFault fault)
+    {
+        for (int number = 0; number < Scripts; number++)
+        {
+            Script script = GeneratedScripts.Make(Seed, number);
+            if (script.Agents.Count(static agent => agent.StartsWith("cpu", StringComparison.Ordinal)) != Threads) continue;
+            var campaign = new Campaign(script.ToScenario(), fault, new(Seed) { SchedulesPerRound = SchedulesEach });
+            campaign.Run(number);
+            if (campaign.Failure is { } found && found.Failure.Violation.Invariant == fault.CaughtBy) return found;
+        }
+
+        throw new InvalidOperationException($"no generated script finds {fault.Name}");
+    }
+
+    /// <summary>Of all schedules that interrupt no more often.</summary>
+    private static int LeastSwitches(FoundFailure shrunk)
+    {
+        int least = int.MaxValue;
+        Controlled.Exhaust(
+            new(Strategy.Random, 0, AllSchedules), shrunk.Failure.Interruptions, attempt => shrunk.Scenario.Run(attempt, shrunk.Fault),
+            goesOn: failure =>
+            {
+                if (failure.Violation.Invariant == shrunk.Failure.Violation.Invariant) least = Math.Min(least, failure.Switches);
+                return true;
+            });
+        return least;
+    }
+}
