@@ -10,8 +10,8 @@ namespace Explorer.Campaigns;
 /// <param name="stop">Asked before each schedule; true ends the search.</param>
 internal sealed class ScheduleShrinker(FoundFailure found, Func<bool>? stop)
 {
-    /// <summary>How many schedules it may try one after the other, and how many with narrow strategies.</summary>
-    public const int ExhaustiveLimit = 1500, NarrowLimit = 600;
+    /// <summary>How many schedules it may try one after the other, with so many events, and how many with narrow strategies.</summary>
+    public const int ExhaustiveLimit = 1500, EventLimit = 200_000, NarrowLimit = 600;
 
     private const int SchedulesPerTry = 50;
 
@@ -37,11 +37,13 @@ internal sealed class ScheduleShrinker(FoundFailure found, Func<bool>? stop)
     private bool Exhaust()
     {
         int left = ExhaustiveLimit;
-        for (int interruptions = 0; left > 0 && !IsOver; interruptions++)
+        long events = 0;
+        bool IsTooMuch() => events > EventLimit || IsOver;
+        for (int interruptions = 0; left > 0 && !IsTooMuch(); interruptions++)
         {
             bool isFound = false;
-            var plan = new ExplorationPlan(Strategy.Random, 0, left) { Stop = stop };
-            (bool isComplete, Exploration result) = Controlled.Exhaust(plan, interruptions, Run, null, failure =>
+            var plan = new ExplorationPlan(Strategy.Random, 0, left) { Stop = IsTooMuch };
+            (bool isComplete, Exploration result) = Controlled.Exhaust(plan, interruptions, Run, attempt => events += attempt.Events.Count, failure =>
             {
                 isFound |= IsSame(failure);
                 Keep(plan, failure);

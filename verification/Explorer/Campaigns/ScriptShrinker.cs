@@ -13,8 +13,8 @@ namespace Explorer.Campaigns;
 /// <param name="stop">Asked before each schedule; true ends the search.</param>
 internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<bool>? stop)
 {
-    /// <summary>How many schedules it may try in all.</summary>
-    public const int ScheduleLimit = 3000;
+    /// <summary>How many schedules it may try in all, and how many decisions there may be in them: for scripts that are long.</summary>
+    public const int ScheduleLimit = 3000, StepLimit = 300_000;
 
     // A candidate that needs as many schedules as the last that failed fails in so many with near certainty.
     private const int LeastPerCandidate = 24, MostPerCandidate = 96, Patience = 6;
@@ -31,6 +31,7 @@ internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<boo
     private readonly string _summary = $"{script.Summary}; shrunk from {ScriptSize.Of(script.Scenario)}";
     private Script _script = script;
     private int _left = ScheduleLimit;
+    private long _stepsLeft = StepLimit;
     private int _likely;
     private int _perCandidate = MostPerCandidate;
     private uint _explorations;
@@ -58,7 +59,7 @@ internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<boo
 
     private Scenario Now => _script.Scenario;
 
-    private bool IsOver => _left <= 0 || (stop is not null && stop());
+    private bool IsOver => _left <= 0 || _stepsLeft <= 0 || (stop is not null && stop());
 
     private bool DropThreads()
     {
@@ -135,6 +136,7 @@ internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<boo
             Exploration result = Controlled.Explore(plan, attempt => running.Scenario.Run(attempt, running.Fault));
             run += Math.Max(1, result.Schedules);
             _left -= Math.Max(1, result.Schedules);
+            _stepsLeft -= result.Steps;
             if (result.Failure is not { } failure || !Shrinker.IsSame(failure.Violation, _found.Failure.Violation) || !Shrinker.HasRun(failure)) continue;
             _likely = which;
             _perCandidate = Math.Clamp(Patience * run, LeastPerCandidate, MostPerCandidate);
