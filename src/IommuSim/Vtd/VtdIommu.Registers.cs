@@ -7,7 +7,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 {
     private const ulong LowHalf = 0xFFFF_FFFF;
     private const ulong HighHalf = ~LowHalf;
-    private readonly EventRegisters _completionEvent = new();
+    private readonly EventRegisters _completionEvent;
 
     // Set under _gate; an access looks at them without it.
     private volatile Settings _settings = new(TranslationEnabled: false, default, IsPlain: false);
@@ -73,6 +73,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         if (rings) Ring();
         if (hasRoom) AskAgain();
+        SendMessages();
     }
 
     private ulong Load(uint granule) => granule switch
@@ -92,6 +93,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
         VtdRegisters.CompletionEventAddress => _completionEvent.Address,
+        VtdRegisters.QueueErrorRecord => _faults.ErrorRecord,
         >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress => LoadPageRequests(granule),
         VtdRegisters.InvalidateAddress => _invalidateAddress,
         VtdRegisters.InvalidateCommand => LoadInvalidateCommand(),

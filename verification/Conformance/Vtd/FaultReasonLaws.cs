@@ -43,6 +43,7 @@ public sealed class FaultReasonLaws
             },
             pasid: 2, execute: true, options: NoCaches with { ExecuteRequests = true }),
         [VtdFaultReason.AddressBeyondHostWidth] = () => Of(vtd => vtd.SetPasid(1, PassThrough, SecondDomain, 0), 1UL << 48),
+        [VtdFaultReason.ScalableAddressBeyondWidth] = () => Of(_ => { }, 1UL << 48),
         [VtdFaultReason.PasidBeyondSize] = () => Of(_ => { }, pasid: 1 << 8, options: NoCaches with { PasidBits = 8 }),
         [VtdFaultReason.FirstStageFlagsNotSnooped] = () => Of(vtd => vtd.SetPasid(2, FirstStage, FirstDomain, First4), pasid: 2),
         [VtdFaultReason.FirstStageFlagsNotUpdated] = () => OfChange(First1, _ => { }, pasid: 2),

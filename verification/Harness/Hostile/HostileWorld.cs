@@ -197,6 +197,8 @@ internal sealed partial class HostileWorld : IDisposable
         _counts.Meet("flag updates", statistics.FlagUpdates);
         _counts.Meet("queue errors", statistics.QueueErrors);
         _counts.Meet("waits", statistics.Waits);
+        _counts.Meet("invalidation time-outs", statistics.InvalidationTimeouts);
+        _counts.Meet("interrupt messages", statistics.InterruptMessages);
         _counts.Meet("faults lost", statistics.FaultsLost);
         _counts.Meet("faults silenced", statistics.FaultsSilenced);
         _counts.Meet("device TLB hits", statistics.DeviceTlbHits);

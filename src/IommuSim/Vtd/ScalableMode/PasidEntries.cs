@@ -90,7 +90,8 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
         {
             1 => options.HasFirstStage && HasPagingMode(options),                                 // SPT.4.3
             2 => options.HasSecondStage && options.SupportsLevels(SecondStageLevels),             // SPT.4.1
-            3 => options.HasNesting && options.SupportsLevels(SecondStageLevels) && HasPagingMode(options),
+            3 => options.HasNesting && options.SupportsLevels(SecondStageLevels) && HasPagingMode(options)
+                && FirstStageTable.Value >> Math.Min(options.GuestAddressWidth, PageLevels.Width(SecondStageLevels)) == 0,    // SPT.4.4
             4 => options.PassThrough,
             _ => false,
         };
