@@ -65,7 +65,8 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ul
 
     public Granularity Granularity => (Granularity)(Low >> 4 & 3);
 
-    public VtdDomainId Domain => new((ushort)(Low >> 16 & 0xFFFF));
+    /// <summary>DID, of which the bits that a domain id does not have are ignored.</summary>
+    public VtdDomainId DomainOf(VtdOptions options) => new((ushort)(Low >> 16 & 0xFFFF & ~options.BeyondDomainId));
 
     // Context-cache invalidate.
     public ushort Source => (ushort)(Low >> 32 & 0xFFFF);

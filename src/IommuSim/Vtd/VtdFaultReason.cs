@@ -70,6 +70,9 @@ public enum VtdFaultReason : byte
     /// <summary>A page request while the unit is in legacy mode (RTA.3).</summary>
     PageRequestInLegacyMode = 0x32,
 
+    /// <summary>The unit is in abort-dma mode (RTA.4).</summary>
+    AbortDma = 0x33,
+
     /// <summary>The scalable-mode root entry cannot be fetched (SRT.1).</summary>
     ScalableRootEntryUnreachable = 0x38,
 

@@ -38,8 +38,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private bool IsTailValid => _queueTail < QueueBytes && (_queueTail & (DescriptorBytes - 1)) == 0;
 
     /// <summary>
-    /// Which types of descriptors are valid: in scalable mode only wide ones are, in legacy mode wide ones where the unit has a
-    /// scalable mode to switch to.
+    /// Which types of descriptors are valid: in scalable and in abort-dma mode only wide ones are, in legacy mode wide ones where the unit has
+    /// one of those to switch to.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Hardware Handling of Queued Invalidation Interface Errors, List of Valid
     /// Descriptor Types for Each Mode; Invalidation Queue Error Record Register, IQEI.</remarks>
@@ -47,8 +47,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         get
         {
-            if (!_settings.Root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
-            if (!_settings.Root.IsScalable) return DescriptorSet.Legacy;
+            if (!_settings.Root.IsModeValid(_options) || (IsWide && !_options.HasWideDescriptors)) return DescriptorSet.None;
+            if (_settings.Root.Mode == 0) return DescriptorSet.Legacy;
             return IsWide ? DescriptorSet.Scalable : DescriptorSet.None;
         }
     }
@@ -200,17 +200,17 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         {
             case DescriptorKind.Context:
                 _caches.InvalidateContexts(
-                    descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
+                    descriptor.Granularity, descriptor.DomainOf(_options), descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
                 break;
             case DescriptorKind.PasidCache:
-                _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
+                _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.DomainOf(_options), descriptor.Pasid);
                 break;
             case DescriptorKind.PasidIotlb:
-                _caches.InvalidatePasidIotlb(descriptor.Granularity, VtdTags.Of(descriptor.Domain, descriptor.Pasid.Value), descriptor.Pages);
+                _caches.InvalidatePasidIotlb(descriptor.Granularity, VtdTags.Of(descriptor.DomainOf(_options), descriptor.Pasid.Value), descriptor.Pages);
                 break;
             case DescriptorKind.Iotlb:
                 _caches.InvalidateIotlb(
-                    descriptor.Granularity, descriptor.Domain, descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
+                    descriptor.Granularity, descriptor.DomainOf(_options), descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
                 break;
             default:
                 return false;

@@ -264,7 +264,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         {
             _caches.InvalidateContexts(
                 granularity,
-                new((ushort)(_contextCommand & 0xFFFF)),
+                new((ushort)(_contextCommand & 0xFFFF & ~_options.BeyondDomainId)),
                 (ushort)(_contextCommand >> 16 & 0xFFFF),
                 (int)(_contextCommand >> 32 & 3),
                 isScalable: false);
@@ -288,7 +288,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         _caches.InvalidateIotlb(
             granularity,
-            new((ushort)(_invalidateCommand >> 32 & 0xFFFF)),
+            new((ushort)(_invalidateCommand >> 32 & 0xFFFF & ~_options.BeyondDomainId)),
             pages,
             drainReads: (_invalidateCommand & 1UL << 49) != 0,
             drainWrites: (_invalidateCommand & 1UL << 48) != 0);

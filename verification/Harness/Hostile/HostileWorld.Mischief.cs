@@ -82,6 +82,7 @@ internal sealed partial class HostileWorld
     private void AnyRoot()
     {
         ulong value = _pcg.Next(3) switch { 0 => AnyWord(), 1 => AnyWord() & ~0xFFFUL | 1 << 10, _ => MemoryBytes | _pcg.Next(2) << 10 };
+        if (_options.AbortDma && _later.Next(4) == 0) value = 3 << 10;
         Note($"root 0x{value:x}");
         _limit.Allow(CommandTouches);
         _unit.Write64(RTADDR, value);
