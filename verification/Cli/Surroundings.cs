@@ -45,6 +45,9 @@ internal sealed record Surroundings
     /// <summary>The library that <c>verify model --library</c> searches, or parts that stand in; null: the library itself.</summary>
     public SubjectParts? Library { get; init; }
 
+    /// <summary>The worker that explores schedules, in its folder of rewritten assemblies.</summary>
+    public string ScheduleWorker { get; init; } = Verify.Stages.ScheduleWorker;
+
     /// <summary>Runs another program.</summary>
     public RunTool Tool { get; init; } = Tools.Run;
 

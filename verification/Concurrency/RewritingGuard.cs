@@ -23,7 +23,7 @@ public sealed class RewritingGuard
     {
         var stage = new ScheduleStage(Metadata("OriginalWorker"));
         Assert.Null(stage.Missing);
-        var refusal = Assert.Throws<BadInputException>(() => stage.Run(Context.For(TimeSpan.FromSeconds(20))));
+        var refusal = Assert.Throws<InvalidOperationException>(() => stage.Run(Context.For(TimeSpan.FromSeconds(20))));
         Assert.Contains("is not rewritten", refusal.Message);
     }
 

@@ -84,7 +84,7 @@ public sealed class SchedulerTests
             gate.EnterReadLock();
             gate.ExitReadLock();
         }));
-        Assert.IsType<InvalidOperationException>(failure);
+        Assert.IsType<UnsoundException>(failure);
     }
 
     [Fact]
@@ -135,7 +135,7 @@ public sealed class SchedulerTests
     private static Violation? Explore(Action<Attempt> body, Grain grain = Grain.Synchronization)
     {
         Exploration result = Controlled.Explore(Plan(grain), body);
-        if (result.Uncontrolled.Count != 0) throw new InvalidOperationException("not controlled: " + string.Join(", ", result.Uncontrolled));
+        if (result.Uncontrolled.Count != 0) throw new UnsoundException("not controlled: " + string.Join(", ", result.Uncontrolled));
         return result.Failure?.Violation;
     }
 }

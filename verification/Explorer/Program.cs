@@ -9,7 +9,7 @@ using Harness.Schedules;
 // nothing left to do or standard input is closed.
 const int Clean = 0;
 const int WrongUsage = 2;
-const int NotRewritten = 3;
+const int Unsound = 3;
 
 Stream output = Console.OpenStandardOutput();
 void Say(WorkerMessage message)
@@ -22,8 +22,8 @@ Assembly[] underControl =
     [typeof(Platform.Ram).Assembly, typeof(Vcmm.VcmManager).Assembly, typeof(IommuSim.VtdTables).Assembly, typeof(Controlled).Assembly];
 if (Array.Find(underControl, assembly => !Controlled.IsRewritten(assembly)) is { } original)
 {
-    Say(new RefusedMessage($"{original.GetName().Name}.dll is not rewritten for controlled schedules; run the worker from the folder controlled/"));
-    return NotRewritten;
+    Say(new UnsoundMessage($"{original.GetName().Name}.dll is not rewritten for controlled schedules; run the worker from the folder controlled/"));
+    return Unsound;
 }
 
 try
@@ -31,6 +31,12 @@ try
     if (args is ["replay", string path])
     {
         new ScheduleWorker(Say, static () => false).Replay(path);
+        return Clean;
+    }
+
+    if (args is ["list"])
+    {
+        new ScheduleWorker(Say, static () => false).List();
         return Clean;
     }
 
@@ -45,4 +51,9 @@ catch (BadInputException e)
 {
     Say(new RefusedMessage(e.Message));
     return WrongUsage;
+}
+catch (UnsoundException e)
+{
+    Say(new UnsoundMessage(e.Message));
+    return Unsound;
 }

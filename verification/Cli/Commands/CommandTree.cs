@@ -17,6 +17,7 @@ internal static class CommandTree
         {
             new Option<bool>(Verbose) { Description = "Show the whole of an unexpected error, stack trace included.", Recursive = true },
             RunCommand.Create(here),
+            ExploreCommand.Create(here),
             ReplayCommand.Create(here),
             TraceCommand.Create(here),
             ModelCommand.Create(here),

@@ -9,8 +9,8 @@ namespace Explorer.Campaigns;
 /// <param name="Seed">Every choice of every round comes from it.</param>
 public sealed record CampaignPlan(ulong Seed)
 {
-    /// <summary>The only strategy to use; null takes turns with those of <see cref="Portfolio.Order"/>.</summary>
-    public Strategy? Only { get; init; }
+    /// <summary>The strategies to take turns with, one a round.</summary>
+    public IReadOnlyList<Strategy> Strategies { get; init; } = Portfolio.Order;
 
     /// <summary>Schedules in a round.</summary>
     public int SchedulesPerRound { get; init; } = 50;
@@ -20,7 +20,7 @@ public sealed record CampaignPlan(ulong Seed)
 
     /// <summary>The plan of one round of one scenario.</summary>
     public ExplorationPlan Round(ConcurrentScenario scenario, int round) =>
-        new(Only ?? Portfolio.Order[round % Portfolio.Order.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
+        new(Strategies[round % Strategies.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
 
     // SplitMix64 over the seed, the name and the number: rounds that run in several workers share nothing but the seed.
     private uint SeedOf(string name, int round)
@@ -42,6 +42,11 @@ public sealed record CampaignPlan(ulong Seed)
 /// <param name="plan">How.</param>
 public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, CampaignPlan plan)
 {
+    /// <summary>
+    /// After so many schedules it is told whether agents ever ran beside each other: in one alone, a strategy may start the second agent when the first has ended.
+    /// </summary>
+    private const int EnoughToTell = 20;
+
     private readonly HashSet<ulong> _behaviours = [];
 
     /// <summary>What runs.</summary>
@@ -58,21 +63,50 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
 
     /// <summary>Runs one round.</summary>
     /// <param name="round">Its number, 0 ….</param>
-    /// <exception cref="InvalidOperationException">Something ran that the scheduler does not control.</exception>
-    public RoundResult Run(int round)
+    /// <param name="atMost">The most schedules that it may have.</param>
+    /// <exception cref="UnsoundException">Something ran that the scheduler does not control, or no two agents ran beside each other.</exception>
+    public RoundResult Run(int round, int atMost = int.MaxValue)
     {
         ExplorationPlan exploration = plan.Round(scenario, round);
+        exploration = exploration with { Schedules = Math.Min(exploration.Schedules, atMost) };
+        return Count(exploration, (body, finished) => Controlled.Explore(exploration, body, finished));
+    }
+
+    /// <summary>Runs every schedule in which at most so many times a thread is interrupted that could have gone on.</summary>
+    /// <param name="preemptions">How many interruptions, 0 ….</param>
+    /// <param name="limit">How many schedules at most.</param>
+    /// <returns>Whether there is no other such schedule; false, too, if one failed.</returns>
+    /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
+    public (bool IsComplete, RoundResult Result) Exhaust(int preemptions, int limit)
+    {
+        bool isComplete = false;
+        var exploration = new ExplorationPlan(Strategy.Random, 0, limit) { Stop = plan.Stop };
+        RoundResult round = Count(exploration, (body, finished) =>
+        {
+            (isComplete, Exploration result) = Controlled.Exhaust(exploration, preemptions, body, finished);
+            return result;
+        });
+        return (isComplete && Failure is null, round);
+    }
+
+    private RoundResult Count(ExplorationPlan exploration, Func<Action<Attempt>, Action<Attempt>, Exploration> explore)
+    {
         var totals = new CampaignTotals();
         var isNew = new List<ulong>();
-        Exploration result = Controlled.Explore(exploration, attempt => scenario.Run(attempt, fault), attempt =>
+        string? uncontrolled = null;
+        Exploration result = explore(attempt => scenario.Run(attempt, fault), attempt =>
         {
             totals.Add(attempt);
+            uncontrolled ??= attempt.UncontrolledAgent;
             ulong behaviour = HappensBefore.Fingerprint(attempt.Events);
             if (_behaviours.Add(behaviour)) isNew.Add(behaviour);
         });
-        if (result.Uncontrolled.Count != 0) throw new InvalidOperationException("not controlled: " + string.Join(", ", result.Uncontrolled));
+        if (result.Uncontrolled.Count != 0) throw new UnsoundException($"scenario {scenario.Name}: not controlled: {string.Join(", ", result.Uncontrolled)}");
+        if (uncontrolled is not null) throw new UnsoundException($"scenario {scenario.Name}: agent {uncontrolled} ran on a thread that the scheduler does not control");
         totals.Add(result);
         Totals.Add(totals);
+        if (Totals.MostRunnable < 2 && Totals.Schedules >= EnoughToTell)
+            throw new UnsoundException($"scenario {scenario.Name}: in none of {Totals.Schedules} schedules could two agents go on at the same time, so there was no order to choose");
         if (result.Failure is { } failure) Failure = new(scenario, fault, exploration, failure);
         return new(exploration, totals, isNew);
     }
@@ -96,6 +130,9 @@ public sealed class CampaignTotals
     /// <summary>Scheduling decisions in them.</summary>
     public long Steps { get; private set; }
 
+    /// <summary>How many agents could go on at the same time, at most.</summary>
+    public int MostRunnable { get; private set; }
+
     /// <summary>How often each invariant was checked.</summary>
     public IReadOnlyDictionary<Invariant, long> Checks => _checks;
 
@@ -118,6 +155,7 @@ public sealed class CampaignTotals
     {
         Schedules += exploration.Schedules;
         Steps += exploration.Steps;
+        MostRunnable = Math.Max(MostRunnable, exploration.MostRunnable);
     }
 
     /// <summary>What others counted.</summary>
@@ -125,6 +163,7 @@ public sealed class CampaignTotals
     {
         Schedules += others.Schedules;
         Steps += others.Steps;
+        MostRunnable = Math.Max(MostRunnable, others.MostRunnable);
         foreach ((Invariant invariant, long count) in others._checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
         foreach ((string state, long count) in others._reached) _reached[state] = _reached.GetValueOrDefault(state) + count;
     }

@@ -24,6 +24,17 @@ public static class Names
             ? Enum.Parse<Strategy>(name, ignoreCase: true)
             : throw Unknown(field, name, Enum.GetNames<Strategy>());
 
+    /// <summary>How a strategy chooses, on one line.</summary>
+    public static string Summary(Strategy strategy) => strategy switch
+    {
+        Scheduling.Strategy.Random => "any task that can go on, each time anew",
+        Scheduling.Strategy.Probabilistic => "stays with a task, leaves it one time in eight",
+        Scheduling.Strategy.Prioritization => "priorities that change at a few random steps (PCT)",
+        Scheduling.Strategy.DelayBounding => "one task after the other, delayed at a few random steps",
+        Scheduling.Strategy.QLearning => "learns to reach states that it has not seen",
+        _ => "",
+    };
+
     private static BadInputException Unknown(string field, string name, IEnumerable<string> known) =>
         new($"{field} is \"{name}\"; expected one of {string.Join(", ", known)}");
 }

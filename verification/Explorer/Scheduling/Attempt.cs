@@ -39,6 +39,9 @@ public sealed class Attempt
     /// <summary>The first violation, if there was one.</summary>
     public Violation? Violation { get; private set; }
 
+    /// <summary>The first agent that acted on a thread which the scheduler does not control, or null: then the schedule means nothing.</summary>
+    public string? UncontrolledAgent { get; private set; }
+
     /// <summary>Whether a check has failed, or the schedule has ended otherwise.</summary>
     public bool IsOver
     {
@@ -84,6 +87,7 @@ public sealed class Attempt
         {
             // After a violation the tasks are ended from outside; what they still do is no part of the schedule.
             if (_isOver || _events.Count >= EventLimit) return;
+            if (UncontrolledAgent is null && _agent is not (null or SetUpAgent) && !ControlledThreads.IsCaller) UncontrolledAgent = _agent;
             _events.Add(new(Agent, kind, detail, value, text));
             _isOver = kind == EventKind.Violation;
         }

@@ -36,8 +36,21 @@ public sealed record Exploration
     /// <summary>Calls that the scheduler does not control; there must be none.</summary>
     public required IReadOnlyList<string> Uncontrolled { get; init; }
 
+    /// <summary>How many tasks besides the one that starts them could go on at the same time, at most.</summary>
+    public required int MostRunnable { get; init; }
+
     /// <summary>The failure at which the exploration ended, or null.</summary>
     public required ScheduleFailure? Failure { get; init; }
+
+    /// <summary>This one and one that came after it.</summary>
+    internal Exploration And(Exploration next) => new()
+    {
+        Schedules = Schedules + next.Schedules,
+        Steps = Steps + next.Steps,
+        Uncontrolled = [.. Uncontrolled.Union(next.Uncontrolled).Order(StringComparer.Ordinal)],
+        MostRunnable = Math.Max(MostRunnable, next.MostRunnable),
+        Failure = Failure ?? next.Failure,
+    };
 }
 
 /// <summary>A schedule that breaks something.</summary>

@@ -27,13 +27,19 @@ internal sealed class ScenarioChoice(IReadOnlyList<ConcurrentScenario> always)
         _ => new([Names.Scenario(value, field)]),
     };
 
-    /// <summary>What a round explores, each with its own number of the round, by which it takes turns with strategies.</summary>
+    /// <summary>What a round explores.</summary>
     /// <param name="seed">The campaign's.</param>
     /// <param name="round">The round.</param>
-    public IEnumerable<(ConcurrentScenario Scenario, int Round)> Of(ulong seed, int round)
+    public IEnumerable<Turn> Of(ulong seed, int round)
     {
-        foreach (ConcurrentScenario scenario in always) yield return (scenario, round);
-        if (HasScript) yield return (ScriptLibrary.All[round % ScriptLibrary.All.Count], round / ScriptLibrary.All.Count);
-        if (HasGenerated) yield return (GeneratedScripts.Make(seed, round).ToScenario(), round);
+        foreach (ConcurrentScenario scenario in always) yield return new(scenario, round, round);
+        if (HasScript) yield return new(ScriptLibrary.All[round % ScriptLibrary.All.Count], round / ScriptLibrary.All.Count, round / ScriptLibrary.All.Count);
+        if (HasGenerated) yield return new(GeneratedScripts.Make(seed, round).ToScenario(), round, 0);
     }
 }
+
+/// <summary>A round of one scenario.</summary>
+/// <param name="Scenario">The scenario.</param>
+/// <param name="Round">Its own number of the round, by which it takes turns with strategies.</param>
+/// <param name="Earlier">How many rounds of it come before, in whatever worker.</param>
+internal readonly record struct Turn(ConcurrentScenario Scenario, int Round, int Earlier);

@@ -1,7 +1,10 @@
 using System.Runtime.CompilerServices;
 using Explorer.Campaigns;
+using Explorer.Faults;
 using Explorer.Reporting;
 using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Explorer.Scripts;
 using Harness;
 using Harness.Failures;
 using Harness.Schedules;
@@ -18,20 +21,22 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     /// </summary>
     public void Explore(WorkerOptions options)
     {
-        var plan = new CampaignPlan(options.Seed) { Only = options.Strategy, SchedulesPerRound = options.SchedulesPerRound, Stop = stop };
+        var plan = new CampaignPlan(options.Seed) { SchedulesPerRound = options.SchedulesPerRound, Stop = stop };
+        if (options.Strategies.Count != 0) plan = plan with { Strategies = options.Strategies };
         // A generated scenario does not come again, and its campaign goes with it.
         var campaigns = new ConditionalWeakTable<ConcurrentScenario, Campaign>();
+        long left = options.Schedules == 0 ? long.MaxValue : options.Schedules;
         int rounds = options.Rounds == 0 ? int.MaxValue : options.Rounds;
         for (int i = 0, round = options.FirstRound; i < rounds; i++, round += options.RoundStep)
         {
             bool isAnyLeft = false;
-            foreach ((ConcurrentScenario scenario, int itsRound) in options.Scenarios.Of(options.Seed, round))
+            foreach (Turn turn in options.Scenarios.Of(options.Seed, round))
             {
-                if (stop()) return;
-                Campaign campaign = campaigns.GetValue(scenario, it => new(it, options.Fault, plan));
+                if (left == 0 || stop()) return;
+                Campaign campaign = campaigns.GetValue(turn.Scenario, it => new(it, options.Fault, plan));
                 if (campaign.Failure is not null) continue;
                 isAnyLeft = true;
-                ExploreRound(campaign, itsRound);
+                left -= ExploreRound(campaign, turn.Round, (long)turn.Earlier * options.SchedulesPerRound, left);
             }
 
             if (!isAnyLeft) return;
@@ -43,20 +48,36 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     {
         FoundFailure? found = FailureReport.Replay(FailureFile.Parse(Read(path)));
         if (found is null) say(new CleanMessage());
-        else Tell(found, 0);
+        else Tell(found, found.Plan.Strategy, 0);
     }
 
-    private void ExploreRound(Campaign campaign, int round)
+    /// <summary>Says what there is.</summary>
+    public void List() => say(new CatalogueMessage(
+        [.. ConcurrentScenario.All.Select(Entry)], [.. ScriptLibrary.All.Select(Entry)],
+        [.. Enum.GetValues<Strategy>().Select(static strategy => new CatalogueEntry(strategy.ToString(), Names.Summary(strategy)))],
+        [.. PlantedFault.All.Select(static fault => new CatalogueEntry(fault.Name, $"{fault.Summary} ({fault.Scenario})"))]));
+
+    private static CatalogueEntry Entry(ConcurrentScenario scenario) => new(scenario.Name, scenario.Summary);
+
+    /// <summary>Explores a round.</summary>
+    /// <param name="campaign">Of which scenario.</param>
+    /// <param name="round">Its own number of the round.</param>
+    /// <param name="earlier">How many schedules of the scenario come before.</param>
+    /// <param name="left">How many schedules the worker may still run.</param>
+    /// <returns>How many ran.</returns>
+    private long ExploreRound(Campaign campaign, int round, long earlier, long left)
     {
-        RoundResult result = campaign.Run(round);
+        RoundResult result = campaign.Run(round, (int)Math.Min(left, int.MaxValue));
         say(new RoundMessage(
             campaign.Scenario.Name, round, result.Plan.Strategy.ToString(), result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
             result.Totals.Reached, result.NewBehaviours));
-        if (campaign.Failure is { } failure) Tell(Shrinker.Shrink(failure, stop), round);
+        // The one that is easier to read may be another strategy's.
+        if (campaign.Failure is { } failure) Tell(Shrinker.Shrink(failure, stop), failure.Plan.Strategy, earlier + result.Totals.Schedules);
+        return result.Totals.Schedules;
     }
 
-    private void Tell(FoundFailure found, int round) => say(new FailureMessage(
-        found.Scenario.Name, round, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
+    private void Tell(FoundFailure found, Strategy strategy, long schedule) => say(new FailureMessage(
+        found.Scenario.Name, strategy.ToString(), schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
         FailureReport.Print(found), FailureReport.ToFile(found).ToString()));
 
     private static string Read(string path)

@@ -12,8 +12,8 @@ internal sealed record WorkerOptions
 {
     /// <summary>Shown when a command line cannot be understood.</summary>
     public const string Usage =
-        "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] "
-        + "[--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], or replay FILE";
+        "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] (several take turns) "
+        + "[--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], replay FILE, or list";
 
     public ulong Seed { get; private set; } = 1;
 
@@ -21,7 +21,11 @@ internal sealed record WorkerOptions
 
     public PlantedFault Fault { get; private set; } = PlantedFault.None;
 
-    public Strategy? Strategy { get; private set; }
+    /// <summary>Which to take turns with; none: the campaign's own choice.</summary>
+    public IReadOnlyList<Strategy> Strategies { get; private set; } = [];
+
+    /// <summary>How many schedules to run in all; 0: no limit.</summary>
+    public long Schedules { get; private set; }
 
     public int SchedulesPerRound { get; private set; } = 50;
 
@@ -60,7 +64,10 @@ internal sealed record WorkerOptions
                 Fault = Names.Fault(value, name);
                 break;
             case "--strategy":
-                Strategy = value == "portfolio" ? null : Names.Strategy(value, name);
+                Strategies = value == "portfolio" ? [] : [.. Strategies, Names.Strategy(value, name)];
+                break;
+            case "--schedules":
+                Schedules = Number(name, value, 0, int.MaxValue);
                 break;
             case "--schedules-per-round":
                 SchedulesPerRound = Number(name, value, 1, 1_000_000);

@@ -11,6 +11,8 @@ namespace Harness.Schedules;
 [JsonDerivedType(typeof(FailureMessage), "failure")]
 [JsonDerivedType(typeof(CleanMessage), "clean")]
 [JsonDerivedType(typeof(RefusedMessage), "refused")]
+[JsonDerivedType(typeof(UnsoundMessage), "unsound")]
+[JsonDerivedType(typeof(CatalogueMessage), "catalogue")]
 public abstract record WorkerMessage
 {
     private static readonly JsonSerializerOptions Json = new()
@@ -54,14 +56,15 @@ public sealed record RoundMessage(
 
 /// <summary>A schedule breaks something.</summary>
 /// <param name="Scenario">The scenario's name.</param>
-/// <param name="Round">The round that found it; 0 on replay.</param>
+/// <param name="Strategy">The strategy that found it; of a replay, that of the file.</param>
+/// <param name="Schedule">The number of the schedule that found it among those of the scenario, from 1; 0 on replay.</param>
 /// <param name="Invariant">What is broken.</param>
 /// <param name="Observed">What was seen, on one line.</param>
 /// <param name="Expected">What may be seen, on one line.</param>
 /// <param name="Report">The whole counterexample.</param>
 /// <param name="File">The failure file's text.</param>
 public sealed record FailureMessage(
-    string Scenario, int Round, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage;
+    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage;
 
 /// <summary>A replayed schedule breaks nothing.</summary>
 public sealed record CleanMessage : WorkerMessage;
@@ -69,3 +72,21 @@ public sealed record CleanMessage : WorkerMessage;
 /// <summary>The worker cannot do what it was asked.</summary>
 /// <param name="Reason">One line: what was found, what is expected.</param>
 public sealed record RefusedMessage(string Reason) : WorkerMessage;
+
+/// <summary>What the worker explores means nothing: an assembly is not rewritten, an agent was not controlled, or none ran beside another.</summary>
+/// <param name="Reason">One line.</param>
+public sealed record UnsoundMessage(string Reason) : WorkerMessage;
+
+/// <summary>What there is to explore, in the order to show.</summary>
+/// <param name="Scenarios">Scenarios that are written as code.</param>
+/// <param name="Scripts">Scenarios that are written as data.</param>
+/// <param name="Strategies">Strategies.</param>
+/// <param name="Faults">Faults that can be planted.</param>
+public sealed record CatalogueMessage(
+    IReadOnlyList<CatalogueEntry> Scenarios, IReadOnlyList<CatalogueEntry> Scripts, IReadOnlyList<CatalogueEntry> Strategies,
+    IReadOnlyList<CatalogueEntry> Faults) : WorkerMessage;
+
+/// <summary>Something that has a name.</summary>
+/// <param name="Name">As on the command line.</param>
+/// <param name="Summary">What it is, on one line.</param>
+public sealed record CatalogueEntry(string Name, string Summary);

@@ -8,7 +8,7 @@ namespace Properties.Cli;
 public sealed class UsageLaws
 {
     [Theory]
-    [InlineData("", "no command is given; expected one of run, replay, trace, model, coverage, mutate, bench, --verbose (see verify --help)")]
+    [InlineData("", "no command is given; expected one of run, explore, replay, trace, model, coverage, mutate, bench, --verbose (see verify --help)")]
     [InlineData("walk", "\"walk\" is not known to verify; expected one of run, ")]
     [InlineData("run --sed 1", "\"--sed\" is not known to verify run; expected one of --time, --seed, ")]
     [InlineData("run now", "\"now\" is not known to verify run; expected one of --time, ")]
@@ -30,6 +30,13 @@ public sealed class UsageLaws
     [InlineData("run --topology file", "file: topology: 'h' is an invalid start of a value")]
     [InlineData("run --topology", "--topology: expected once, with one value: --topology FILE")]
     [InlineData("run --failures file", "--failures: file is a file; expected a directory, or a name for a new one")]
+    [InlineData("explore back-unback", "\"back-unback\" is not known to verify explore; expected one of --time, --schedules, ")]
+    [InlineData("explore --time 0", "--time: \"0\" is not a number of seconds; expected 0.001 to 604800")]
+    [InlineData("explore --schedules 0", "--schedules: 0 is too small; expected at least 1")]
+    [InlineData("explore --workers 65", "--workers: 65; expected 1 to 64")]
+    [InlineData("explore --strategy", "--strategy: expected a value: --strategy NAME")]
+    [InlineData("explore --failures file", "--failures: file is a file; expected a directory, or a name for a new one")]
+    [InlineData("explore --json nowhere/out.json", "--json: the directory of nowhere/out.json does not exist; expected one that does")]
     [InlineData("replay", "verify replay: FILE is missing; expected one")]
     [InlineData("replay file file", "\"file\" is one argument too many for verify replay; expected one FILE")]
     [InlineData("replay --fast file", "\"--fast\" is not known to verify replay; expected one of FILE, ")]
@@ -102,6 +109,7 @@ public sealed class UsageLaws
     [InlineData("--help", "run")]
     [InlineData("run --help", "--failures <DIR>")]
     [InlineData("replay --help", "<FILE>")]
+    [InlineData("explore --help", "--scenario <NAME>")]
     [InlineData("bench --help", "--filter <TEXT>")]
     [InlineData("mutate -h", "--project <vcmm|iommusim>")]
     public void Help_is_clean(string line, string content)

@@ -1,0 +1,13 @@
+using Microsoft.Coyote.Rewriting;
+using Microsoft.Coyote.Runtime;
+
+namespace Explorer.Scheduling;
+
+/// <summary>Tells the threads of the scheduler from others.</summary>
+/// <remarks>Not rewritten: to ask for the context is itself something that the scheduler does not control.</remarks>
+[SkipRewriting("It asks what only code beside the schedule may ask.")]
+internal static class ControlledThreads
+{
+    /// <summary>Whether the calling thread does only what the scheduler lets it do: it runs in the scheduler's own context.</summary>
+    public static bool IsCaller => SynchronizationContext.Current?.GetType().Assembly == typeof(Operation).Assembly;
+}

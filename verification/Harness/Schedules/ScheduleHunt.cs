@@ -1,0 +1,96 @@
+namespace Harness.Schedules;
+
+/// <summary>
+/// Explores the interleavings of concurrent scenarios. The scheduler needs assemblies rewritten for it, so worker processes do it, each with rounds
+/// of its own; what they say is added up.
+/// </summary>
+public static class ScheduleHunt
+{
+    private static readonly TimeSpan Pulse = TimeSpan.FromMilliseconds(100);
+
+    // A worker ends after the schedule that it is in. One that does not is broken, and what the others said still counts.
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(1);
+
+    /// <summary>Null if the worker is there; otherwise one line: what is missing and how to get it.</summary>
+    /// <param name="worker">The worker's assembly in its folder of rewritten ones.</param>
+    public static string? MissingOf(string worker) => File.Exists(worker)
+        ? null
+        : $"the schedule explorer is not at {worker}; dotnet build verification/Explorer -c Release makes it";
+
+    /// <summary>Explores until the budget is spent, the schedules have run, every scenario has failed, or the user stops it.</summary>
+    /// <param name="worker">The worker's assembly in its folder of rewritten ones.</param>
+    /// <param name="request">What.</param>
+    /// <param name="time">The clock by which the budget is measured.</param>
+    /// <param name="progress">Told several times a second what there is so far, and since when; called on this thread.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <returns>What there is. If something broke down, <see cref="ScheduleTally.Problem"/> says what.</returns>
+    /// <exception cref="BadInputException">The scenario, the fault or a strategy does not exist.</exception>
+    public static ScheduleTally Run(string worker, ScheduleRequest request, TimeProvider time, Action<ScheduleTally, TimeSpan> progress, CancellationToken stop)
+    {
+        long begun = time.GetTimestamp();
+        var tally = new ScheduleTally();
+        using var workers = new ScheduleWorkers();
+        for (int i = 0; i < request.Workers; i++)
+        {
+            if (request.ArgumentsOf(i) is { } arguments) workers.Start(worker, arguments);
+        }
+
+        long? closed = null;
+        while (TryTake(workers, tally, out WorkerMessage? message))
+        {
+            if (message is not null) tally.Add(message);
+            TimeSpan elapsed = time.GetElapsedTime(begun);
+            progress(tally, elapsed);
+            if (closed is { } since)
+            {
+                if (time.GetElapsedTime(since) > Grace) break;
+            }
+            else if (elapsed >= request.Budget || stop.IsCancellationRequested || tally.Problem is not null)
+            {
+                closed = time.GetTimestamp();
+                workers.CloseInputs();
+            }
+        }
+
+        return tally;
+    }
+
+    /// <summary>Asks a worker one thing, and gives what it says.</summary>
+    /// <exception cref="BadInputException">It refuses.</exception>
+    /// <exception cref="InvalidOperationException">It broke down.</exception>
+    internal static IReadOnlyList<WorkerMessage> Ask(string worker, params string[] arguments)
+    {
+        using var workers = new ScheduleWorkers();
+        workers.Start(worker, arguments);
+        var said = new List<WorkerMessage>();
+        while (workers.TryTake(Pulse, out WorkerMessage? message))
+        {
+            if (message is RefusedMessage refused) throw new BadInputException(refused.Reason);
+            if (message is UnsoundMessage unsound) throw new InvalidOperationException(unsound.Reason);
+            if (message is not null) said.Add(message);
+        }
+
+        return said;
+    }
+
+    /// <summary>What there is to explore.</summary>
+    /// <param name="worker">The worker's assembly in its folder of rewritten ones.</param>
+    /// <exception cref="InvalidOperationException">The worker broke down.</exception>
+    public static CatalogueMessage Catalogue(string worker) =>
+        Ask(worker, "list").OfType<CatalogueMessage>().FirstOrDefault() ?? throw new InvalidOperationException("the worker did not say what there is");
+
+    private static bool TryTake(ScheduleWorkers workers, ScheduleTally tally, out WorkerMessage? message)
+    {
+        try
+        {
+            return workers.TryTake(Pulse, out message);
+        }
+        catch (InvalidOperationException e)
+        {
+            // What was said before that stays said.
+            tally.Break(e.Message);
+            message = null;
+            return false;
+        }
+    }
+}
