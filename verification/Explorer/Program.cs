@@ -44,7 +44,9 @@ try
     WorkerOptions options = WorkerOptions.Parse(args.AsSpan(1));
     if (options.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))
         Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
-    new ScheduleWorker(Say, StandardInput.WatchForEnd()).Explore(options);
+    var worker = new ScheduleWorker(Say, StandardInput.WatchForEnd());
+    if (options.Preemptions is { } preemptions) worker.Exhaust(options, preemptions);
+    else worker.Explore(options);
     return Clean;
 }
 catch (BadInputException e)

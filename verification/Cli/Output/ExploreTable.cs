@@ -86,7 +86,7 @@ internal static class ExploreTable
             new(name),
             new(Line.Count(scenario.Schedules)),
             new(Line.Count(scenario.Behaviours)),
-            failed.Length == 0 ? new("nothing") : new(failed, new Style(Color.Red)),
+            failed.Length == 0 ? new(scenario.Exhausted is { } most ? $"nothing; these are all schedules with at most {Line.Count(most, "interruption")}" : "nothing") : new(failed, new Style(Color.Red)),
         ];
     }
 }

@@ -1,6 +1,7 @@
 using Explorer.Faults;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
+using Explorer.Scheduling.Choosers;
 using Vcmm.Spec;
 
 namespace Explorer.Campaigns;
@@ -83,14 +84,19 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
     public (bool IsComplete, RoundResult Result) Exhaust(int preemptions, int limit)
     {
-        bool isComplete = false;
+        var search = new BoundedSearch(preemptions);
+        RoundResult result = Exhaust(search, limit);
+        return (search.IsDone && Failure is null, result);
+    }
+
+    /// <summary>The same, a part of it.</summary>
+    /// <param name="search">Goes on where it is.</param>
+    /// <param name="limit">How many schedules at most.</param>
+    /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
+    public RoundResult Exhaust(BoundedSearch search, int limit)
+    {
         var exploration = new ExplorationPlan(Strategy.Random, 0, limit) { Stop = plan.Stop };
-        RoundResult round = Count(exploration, (body, finished) =>
-        {
-            (isComplete, Exploration result) = Controlled.Exhaust(exploration, preemptions, body, finished);
-            return result;
-        });
-        return (isComplete && Failure is null, round);
+        return Count(exploration, (body, finished) => Controlled.Exhaust(exploration, search, body, finished));
     }
 
     private RoundResult Count(ExplorationPlan exploration, Func<Action<Attempt>, Action<Attempt>, Exploration> explore)

@@ -53,6 +53,14 @@ public static class Controlled
         ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null)
     {
         var search = new BoundedSearch(preemptions);
+        Exploration result = Exhaust(plan, search, body, finished);
+        return (search.IsDone, result);
+    }
+
+    /// <summary>The same, a part of it: goes on where <paramref name="search"/> is, and leaves the rest to the next call.</summary>
+    /// <exception cref="UnsoundException">The body does not depend on the schedule alone.</exception>
+    public static Exploration Exhaust(ExplorationPlan plan, BoundedSearch search, Action<Attempt> body, Action<Attempt>? finished = null)
+    {
         bool Stop() => search.IsDone || (plan.Stop is not null && plan.Stop());
         Configuration configuration = Configure(plan with { Strategy = Strategy.Random });
         var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], MostRunnable = 0, Failure = null };
@@ -64,7 +72,7 @@ public static class Controlled
         }
 
         if (search.Error is not null) throw new UnsoundException(search.Error);
-        return (search.IsDone, result);
+        return result;
     }
 
     /// <summary>Runs the schedule that <paramref name="trace"/> describes.</summary>

@@ -50,6 +50,9 @@ public sealed class ScheduleTally
                 _latest = $"{round.Scenario}, {round.Strategy}";
                 foreach ((Invariant invariant, long count) in round.Checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
                 break;
+            case ExhaustedMessage exhausted:
+                Of(exhausted.Scenario).Add(exhausted);
+                break;
             case FailureMessage failure:
                 Of(failure.Scenario).Add(failure);
                 break;
@@ -103,6 +106,9 @@ public sealed class ScenarioTally(string name)
     /// <summary>Ways to behave that workers came to.</summary>
     public int Behaviours => _behaviours.Count;
 
+    /// <summary>With so many interruptions every schedule was run; null: not.</summary>
+    public int? Exhausted { get; private set; }
+
     /// <summary>What failed: for each invariant that is broken the schedule with the lowest number.</summary>
     public IReadOnlyList<FoundSchedule> Failures => [.. _failures.Values.Select(static failure => new FoundSchedule(
         failure.Scenario, failure.Strategy, failure.Schedule,
@@ -116,6 +122,8 @@ public sealed class ScenarioTally(string name)
         foreach (ulong behaviour in round.Behaviours) _behaviours.Add((round.Scenario, behaviour));
     }
 
+    internal void Add(ExhaustedMessage exhausted) => Exhausted = exhausted.Preemptions;
+
     internal void Add(FailureMessage failure)
     {
         _names.Add(failure.Scenario);
@@ -128,6 +136,6 @@ public sealed class ScenarioTally(string name)
 /// <summary>A schedule that breaks something, and who found it.</summary>
 /// <param name="Scenario">The scenario's name.</param>
 /// <param name="Strategy">By which the scheduler chose.</param>
-/// <param name="Schedule">The number of the schedule among those of the scenario, from 1: it does not depend on how many workers there are.</param>
+/// <param name="Schedule">The number of the schedule among those of the scenario, from 1.</param>
 /// <param name="Failure">What is broken, with its report and its file.</param>
 public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure);

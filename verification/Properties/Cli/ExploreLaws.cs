@@ -74,7 +74,7 @@ public sealed class ExploreLaws
         Assert.Single(terminal.Files.Keys, static path => path.Contains("I1-NoOverlap", StringComparison.Ordinal));
     }
 
-    /// <summary>With as many schedules two workers do what one does, each a part of it.</summary>
+    /// <summary>With as many schedules two workers have the rounds and seeds that one has, each a part of them.</summary>
     [Fact]
     public void Rounds_and_seeds_of_workers_never_overlap()
     {
@@ -85,7 +85,7 @@ public sealed class ExploreLaws
         Assert.Equal(Keys(alone), Keys([.. shared[0], .. shared[1]]));
         Assert.Equal(alone.Length, alone.Select(static round => round.Seed).Distinct().Count());
 
-        static string[] Keys(RoundMessage[] rounds) => [.. rounds.Select(static round => $"{round.Scenario} {round.Round} {round.Strategy} {round.Seed} {round.Schedules}").Order(StringComparer.Ordinal)];
+        static string[] Keys(RoundMessage[] rounds) => [.. rounds.Select(static round => $"{round.Scenario} {round.Round} {round.Seed} {round.Schedules}").Order(StringComparer.Ordinal)];
     }
 
     [Fact]
@@ -96,6 +96,33 @@ public sealed class ExploreLaws
         Assert.Matches(@"\n│ reserve +│ +61 │ +\d+ │ nothing *│\n", terminal.Out);
         Assert.Matches(@"\nno violation: 61 schedules in 0 s, ", terminal.Out);
         Assert.Empty(terminal.Files);
+    }
+
+    [Fact]
+    public void Where_every_schedule_was_run_it_is_said_and_where_they_were_cut_off_it_is_not()
+    {
+        using var whole = new Terminal();
+        Assert.Equal(ExitCode.Clean, whole.Run("explore --scenario large-leaf --preemptions 0 --time 100 --json out.json"));
+        Assert.Matches(@"\n│ large-leaf +│ +50 │ +\d+ │ nothing; these are all schedules with at most 0 interruptions *│\n", whole.Out);
+        using JsonDocument json = JsonDocument.Parse(whole.Files["out.json"]);
+        Assert.Equal(0, Assert.Single(json.RootElement.GetProperty("scenarios").EnumerateArray()).GetProperty("exhausted").GetInt32());
+
+        using var part = new Terminal();
+        Assert.Equal(ExitCode.Clean, part.Run("explore --scenario large-leaf --preemptions 0 --schedules 40 --workers 1"));
+        Assert.Matches(@"\n│ large-leaf +│ +40 │ +\d+ │ nothing *│\n", part.Out);
+    }
+
+    [Fact]
+    public void A_fault_falls_to_the_search_of_every_schedule()
+    {
+        using var terminal = new Terminal();
+        // Whoever is interrupted once finds the page given back when he goes on.
+        Assert.Equal(ExitCode.Clean, terminal.Run("explore --fault check-then-act --preemptions 1 --workers 1"));
+        Assert.Contains("these are all schedules with at most 1 interruption ", terminal.Out);
+        Assert.Equal(ExitCode.Violation, terminal.Run("explore --fault check-then-act --preemptions 2 --workers 1"));
+        Assert.Matches(@"\n│ reserve +│ +[\d,]+ │ +\d+ │ I1 NoOverlap by every schedule in schedule [\d,]+ *│\n", terminal.Out);
+        using var again = new Terminal(new ScheduleStage(Stages.ScheduleWorker));
+        Assert.Equal(ExitCode.Violation, again.Run($"replay {again.Write("f.json", Assert.Single(terminal.Files).Value)}"));
     }
 
     [Fact]
