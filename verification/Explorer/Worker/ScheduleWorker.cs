@@ -44,11 +44,14 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     }
 
     /// <summary>Runs the schedule in a file.</summary>
-    public void Replay(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="whole">Whether steps that do not matter are shown, too.</param>
+    /// <param name="withPage">Whether to say it as a page for a browser, too.</param>
+    public void Replay(string path, bool whole, bool withPage)
     {
         FoundFailure? found = FailureReport.Replay(FailureFile.Parse(Read(path)));
         if (found is null) say(new CleanMessage());
-        else Tell(found, found.Plan.Strategy, 0);
+        else say(Message(found, found.Plan.Strategy, 0, whole) with { Page = withPage ? Page.Make(found) : null });
     }
 
     /// <summary>Says what there is.</summary>
@@ -72,13 +75,13 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
             campaign.Scenario.Name, round, result.Plan.Strategy.ToString(), result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
             result.Totals.Reached, result.NewBehaviours));
         // The one that is easier to read may be another strategy's.
-        if (campaign.Failure is { } failure) Tell(Shrinker.Shrink(failure, stop), failure.Plan.Strategy, earlier + result.Totals.Schedules);
+        if (campaign.Failure is { } failure) say(Message(Shrinker.Shrink(failure, stop), failure.Plan.Strategy, earlier + result.Totals.Schedules));
         return result.Totals.Schedules;
     }
 
-    private void Tell(FoundFailure found, Strategy strategy, long schedule) => say(new FailureMessage(
+    private static FailureMessage Message(FoundFailure found, Strategy strategy, long schedule, bool whole = false) => new(
         found.Scenario.Name, strategy.ToString(), schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
-        FailureReport.Print(found), FailureReport.ToFile(found).ToString()));
+        FailureReport.Print(found, whole), FailureReport.ToFile(found).ToString());
 
     private static string Read(string path)
     {

@@ -64,7 +64,11 @@ public sealed record RoundMessage(
 /// <param name="Report">The whole counterexample.</param>
 /// <param name="File">The failure file's text.</param>
 public sealed record FailureMessage(
-    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage;
+    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage
+{
+    /// <summary>The counterexample as a page for a browser, where it was asked for.</summary>
+    public string? Page { get; init; }
+}
 
 /// <summary>A replayed schedule breaks nothing.</summary>
 public sealed record CleanMessage : WorkerMessage;

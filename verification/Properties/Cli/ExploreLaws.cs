@@ -34,6 +34,40 @@ public sealed class ExploreLaws
     }
 
     [Fact]
+    public void A_schedule_is_unfolded_or_made_a_page_when_asked_for()
+    {
+        using var terminal = new Terminal(new ScheduleStage(Stages.ScheduleWorker));
+        terminal.Run(Planted);
+        string path = Assert.Single(terminal.Files.Keys);
+        string before = terminal.Out;
+        Assert.Equal(ExitCode.Violation, terminal.Run($"replay {path}"));
+        string folded = terminal.Out[before.Length..];
+        Assert.Contains(folded, before);
+        Assert.Contains("     … ", folded);
+        Assert.Equal(ExitCode.Violation, terminal.Run($"replay {path} --all --html shown.html"));
+        string whole = terminal.Out[(before.Length + folded.Length)..];
+        Assert.DoesNotContain("     … ", whole);
+        Assert.True(whole.Length > folded.Length);
+        Assert.StartsWith("<!DOCTYPE html>\n<html lang=\"en\">", terminal.Files["shown.html"]);
+        Assert.Contains("I1 NoOverlap is broken", terminal.Files["shown.html"]);
+        Assert.Empty(terminal.Error);
+        Assert.Equal(ExitCode.BadInput, terminal.Run($"replay {path} --html nowhere/shown.html"));
+        Assert.Equal("verify: --html: the directory of nowhere/shown.html does not exist; expected one that does", terminal.OneErrorLine());
+    }
+
+    [Theory]
+    [InlineData("--all")]
+    [InlineData("--html out.html")]
+    public void What_has_no_schedule_is_not_shown_as_one(string options)
+    {
+        using var terminal = new Terminal(new TestStage("seq", _ => throw new InvalidOperationException()), new ScheduleStage("nowhere"));
+        terminal.Write("f.json", TestStage.FileOf("seq", Invariant.NoOverlap, "x").ToString());
+        Assert.Equal(ExitCode.BadInput, terminal.Run($"replay f.json {options}"));
+        Assert.Equal($"verify: {options.Split(' ')[0]}: f.json is of stage seq, which has no schedules; expected a file of schedules", terminal.OneErrorLine());
+        Assert.Equal(["f.json"], terminal.Files.Keys);
+    }
+
+    [Fact]
     public void One_worker_and_a_number_of_schedules_do_the_same_each_time()
     {
         using var once = new Terminal();
