@@ -28,6 +28,9 @@ public readonly record struct Reservation
         }
     }
 
+    /// <summary>Whether look-ups of its region find it at an address of its own. Takes no lock.</summary>
+    internal bool IsKnown(Iova address) => _state is not null && _state.Vcm.Knows(_state, _generation, address);
+
     /// <summary>The VCM that it is part of.</summary>
     /// <exception cref="VcmmException"><see cref="VcmmError.Invalid"/> after its end.</exception>
     public Vcm Vcm => Get(static state => state.Vcm);

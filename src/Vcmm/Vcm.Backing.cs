@@ -49,11 +49,16 @@ public sealed partial class Vcm
     }
 
     /// <summary>Unbacks whatever is backed; there is something.</summary>
-    internal VcmmError UnbackAll(ReservationState state)
+    internal VcmmError UnbackAll(ReservationState state) => UnbackAll(state, hides: false);
+
+    /// <summary>The same for a reservation that ends with it: once nothing can fail, no look-up finds it any more, whether it comes by address or from the memory.</summary>
+    private VcmmError UnbackAndHide(ReservationState state) => UnbackAll(state, hides: true);
+
+    private VcmmError UnbackAll(ReservationState state, bool hides)
     {
         if (state.Backings.Count == 0) return VcmmError.NotFound;
         Backing first = state.Backings[0];
-        return UnbackCovered(state, first.Offset, state.Backings[^1].End - first.Offset);
+        return UnbackCovered(state, first.Offset, state.Backings[^1].End - first.Offset, hides);
     }
 
     /// <summary>Gives a live reservation other attributes; what is taken away is out of reach when this returns.</summary>
@@ -205,7 +210,7 @@ public sealed partial class Vcm
     }
 
     /// <summary>Unbacks a range whose ends are backed or between backings.</summary>
-    private VcmmError UnbackCovered(ReservationState state, ulong offset, ulong byteCount)
+    private VcmmError UnbackCovered(ReservationState state, ulong offset, ulong byteCount, bool hides = false)
     {
         IovaRange range = IovaRange.FromLength(state.Range.First + offset, byteCount);
         IPageTable[] tables = _tables;
@@ -224,6 +229,7 @@ public sealed partial class Vcm
         }
 
         if (error != VcmmError.None) return error;
+        if (hides) _reservations.Remove(state);
         RemoveBackings(state, offset, byteCount);
         ForgetUse(state, range);
         return VcmmError.None;

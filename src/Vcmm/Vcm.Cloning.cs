@@ -31,7 +31,7 @@ public sealed partial class Vcm
     /// <summary>Under all gates of what is cloned. Nobody knows the clone yet.</summary>
     private Vcm CloneAll(ReservationState[] states)
     {
-        var clone = new Vcm(Manager, Range, Options);
+        var clone = new Vcm(Manager, Range, Options) { _isBeingMade = true };
         var bounds = new Dictionary<Bound, Bound>();
         foreach (Bound bound in _bounds)
         {
@@ -52,6 +52,7 @@ public sealed partial class Vcm
             }
         }
 
+        Volatile.Write(ref clone._isBeingMade, false);
         return clone;
     }
 

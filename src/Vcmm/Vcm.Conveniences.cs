@@ -89,7 +89,7 @@ public sealed partial class Vcm
             {
                 if (!binding.Reservation.IsCurrent(state) || !IsBoundTo(state, binding.Memory)) return VcmmError.Invalid;
                 if (state.OwnerCount > 1) return VcmmError.Busy;
-                VcmmError error = binding.Memory.TryFreeWith(UnbackAll, state);
+                VcmmError error = binding.Memory.TryFreeWith(UnbackAndHide, state);
                 if (error == VcmmError.None) End(stripe, state);
                 return error;
             }
@@ -114,7 +114,7 @@ public sealed partial class Vcm
             {
                 if (state.Generation != generation) return VcmmError.Invalid;
                 if (state.OwnerCount > 1) return VcmmError.Busy;
-                VcmmError error = state.Backings.Count == 0 ? VcmmError.None : UnbackAll(state);
+                VcmmError error = state.Backings.Count == 0 ? VcmmError.None : UnbackAndHide(state);
                 if (error == VcmmError.None) End(stripe, state);
                 return error;
             }

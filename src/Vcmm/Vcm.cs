@@ -21,6 +21,9 @@ public sealed partial class Vcm
     private readonly List<Bound> _bounds = [];
     private bool _freed;
 
+    /// <summary>Whether it is a clone that holds only a part yet.</summary>
+    private bool _isBeingMade;
+
     internal Vcm(VcmManager manager, IovaRange range, VcmOptions options)
     {
         Manager = manager;
@@ -88,6 +91,10 @@ public sealed partial class Vcm
         reservation = state is null ? default : new(state, generation);
         return state is not null;
     }
+
+    /// <summary>Whether look-ups find this reservation at an address of its own. Takes no lock.</summary>
+    internal bool Knows(ReservationState state, uint generation, Iova address) =>
+        !Volatile.Read(ref _isBeingMade) && _reservations.Find(address, out uint found) == state && found == generation;
 
     /// <summary>What a device address means, read from a table of the region. Takes no lock.</summary>
     /// <returns><see cref="VcmmError.Fault"/> if it is not mapped; without any association nothing is.</returns>

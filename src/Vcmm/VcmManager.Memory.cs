@@ -169,6 +169,10 @@ public sealed partial class VcmManager
     /// <param name="address">The physical address.</param>
     /// <param name="mappings">The places are added to it, in no order.</param>
     /// <returns><see cref="VcmmError.NotFound"/> if there is none.</returns>
+    /// <remarks>
+    /// Where another thread makes a reservation with its mapping, ends both, or clones a region meanwhile, all look-ups see it at once. Of an unback that
+    /// takes several pieces of memory at a time they see one after the other.
+    /// </remarks>
     public VcmmError TryFindMappings(PhysAddr address, ICollection<Mapping> mappings)
     {
         ArgumentNullException.ThrowIfNull(mappings);
@@ -180,6 +184,8 @@ public sealed partial class VcmManager
 
         var found = new List<Mapping>();
         foreach (PhysicalAllocation candidate in candidates) candidate.FindMappings(address, found);
+        // What is being made or ended is there for every look-up or for none: from the instant at which its region knows it.
+        found.RemoveAll(static mapping => !mapping.Reservation.IsKnown(mapping.Address));
         foreach (Mapping mapping in found) mappings.Add(mapping);
         return found.Count == 0 ? VcmmError.NotFound : VcmmError.None;
     }

@@ -70,10 +70,32 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     {
         ExplorationPlan exploration = plan.Round(scenario, round);
         exploration = exploration with { Schedules = Math.Min(exploration.Schedules, atMost) };
+        return Count(exploration, (body, finished) => Controlled.Explore(exploration, body, finished));
+    }
+
+    /// <summary>Runs every schedule in which at most so many times a thread is interrupted that could have gone on.</summary>
+    /// <param name="preemptions">How many interruptions, 0 ….</param>
+    /// <param name="limit">How many schedules at most.</param>
+    /// <returns>Whether there is no other such schedule; false, too, if one failed.</returns>
+    /// <exception cref="UnsoundException">Something ran that the scheduler does not control, or no two agents ran beside each other.</exception>
+    public (bool IsComplete, RoundResult Result) Exhaust(int preemptions, int limit)
+    {
+        bool isComplete = false;
+        var exploration = new ExplorationPlan(Strategy.Random, 0, limit) { Stop = plan.Stop };
+        RoundResult round = Count(exploration, (body, finished) =>
+        {
+            (isComplete, Exploration result) = Controlled.Exhaust(exploration, preemptions, body, finished);
+            return result;
+        });
+        return (isComplete && Failure is null, round);
+    }
+
+    private RoundResult Count(ExplorationPlan exploration, Func<Action<Attempt>, Action<Attempt>, Exploration> explore)
+    {
         var totals = new CampaignTotals();
         var isNew = new List<ulong>();
         string? uncontrolled = null;
-        Exploration result = Controlled.Explore(exploration, attempt => scenario.Run(attempt, fault), attempt =>
+        Exploration result = explore(attempt => scenario.Run(attempt, fault), attempt =>
         {
             totals.Add(attempt);
             uncontrolled ??= attempt.UncontrolledAgent;

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text.Json;
+using Explorer.Scheduling.Choosers;
 using Harness;
 using Microsoft.Coyote;
 using Microsoft.Coyote.Logging;
@@ -14,8 +15,8 @@ using CoyoteOperation = Microsoft.Coyote.Runtime.Operation;
 namespace Explorer.Scheduling;
 
 /// <summary>
-/// Running code under a scheduler that decides every step, again and again in other orders. This is the only file that knows
-/// which scheduler: what the scenarios need of one is here.
+/// Running code under a scheduler that decides every step, again and again in other orders. Only this file and
+/// <see cref="SchedulerHooks"/> know which scheduler: what the scenarios need of one is here.
 /// </summary>
 /// <remarks>
 /// The assemblies under control must be the rewritten ones (<see cref="IsRewritten"/>); on any other the tasks run as they
@@ -33,7 +34,35 @@ public static class Controlled
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
     public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null) =>
-        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished);
+        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, null);
+
+    /// <summary>
+    /// Runs <paramref name="body"/> in every schedule in which at most <paramref name="preemptions"/> times a task is interrupted that could
+    /// have gone on, until one fails.
+    /// </summary>
+    /// <param name="plan">Its strategy and seed are not used. If <see cref="ExplorationPlan.Schedules"/> are not enough, the rest is left out.</param>
+    /// <param name="preemptions">How many interruptions, 0 ….</param>
+    /// <param name="body">One run; makes everything it uses anew.</param>
+    /// <param name="finished">Given what each schedule recorded.</param>
+    /// <returns>Whether there is no other such schedule, and what was found.</returns>
+    /// <exception cref="InvalidOperationException">The body does not depend on the schedule alone.</exception>
+    public static (bool IsComplete, Exploration Result) Exhaust(
+        ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null)
+    {
+        var search = new BoundedSearch(preemptions);
+        bool Stop() => search.IsDone || (plan.Stop is not null && plan.Stop());
+        Configuration configuration = Configure(plan with { Strategy = Strategy.Random });
+        var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], MostRunnable = 0, Failure = null };
+        // What is left of a part when the search is done runs empty: so the parts are small at first.
+        for (int part = 64; result.Failure is null && result.Schedules < plan.Schedules && !Stop(); part = Math.Min(2 * part, 4096))
+        {
+            int schedules = Math.Min(part, plan.Schedules - result.Schedules);
+            result = result.And(Run(configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search));
+        }
+
+        if (search.Error is not null) throw new InvalidOperationException(search.Error);
+        return (search.IsDone, result);
+    }
 
     /// <summary>Runs the schedule that <paramref name="trace"/> describes.</summary>
     /// <param name="plan">The plan by which it was found.</param>
@@ -59,6 +88,7 @@ public static class Controlled
                 body(attempt);
                 isComplete = true;
             },
+            null,
             null);
         // The scheduler gives up where the program asks for another step than the one recorded.
         if (result.Failure is { } failure) return result with { Failure = failure with { Trace = trace } };
@@ -119,7 +149,7 @@ public static class Controlled
     /// <summary>Whether the scheduler controls what the assembly does.</summary>
     public static bool IsRewritten(Assembly assembly) => assembly.GetCustomAttribute<RewritingSignatureAttribute>() is not null;
 
-    private static Exploration Run(Configuration configuration, Func<bool>? stop, Action<Attempt> body, Action<Attempt>? finished)
+    private static Exploration Run(Configuration configuration, Func<bool>? stop, Action<Attempt> body, Action<Attempt>? finished, IChooser? chooser)
     {
         var attempt = new Attempt();
         int schedules = 0;
@@ -136,14 +166,17 @@ public static class Controlled
             Attempt.AwaitAgents();
             attempt = new();
             _quietScopes = 0;
+            if (!stopped) chooser?.Begin();
         });
         engine.RegisterEndIterationCallBack(_ =>
         {
             attempt.End();
             if (stopped) return;
+            chooser?.End();
             schedules++;
             finished?.Invoke(attempt);
         });
+        if (chooser is not null) SchedulerHooks.Install(engine, chooser);
         engine.Run();
 
         TestReport report = engine.TestReport;

@@ -41,6 +41,16 @@ public sealed record Exploration
 
     /// <summary>The failure at which the exploration ended, or null.</summary>
     public required ScheduleFailure? Failure { get; init; }
+
+    /// <summary>This one and one that came after it.</summary>
+    internal Exploration And(Exploration next) => new()
+    {
+        Schedules = Schedules + next.Schedules,
+        Steps = Steps + next.Steps,
+        Uncontrolled = [.. Uncontrolled.Union(next.Uncontrolled).Order(StringComparer.Ordinal)],
+        MostRunnable = Math.Max(MostRunnable, next.MostRunnable),
+        Failure = Failure ?? next.Failure,
+    };
 }
 
 /// <summary>A schedule that breaks something.</summary>

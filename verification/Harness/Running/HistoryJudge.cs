@@ -53,6 +53,8 @@ public sealed class HistoryJudge(Subject subject, RunCounts counts)
     /// <returns>The violation; null: none.</returns>
     public Violation? Judge(World world, ImmutableArray<ImmutableArray<HistoryEntry>> history)
     {
+        // What was seen before it had a name has one by now.
+        history = [.. history.Select(thread => thread.Select(entry => entry with { Seen = subject.Named(entry.Seen) }).ToImmutableArray())];
         Counts.Operations += history.Sum(thread => thread.Length);
         Counts.Check(Invariant.Linearizable);
         foreach (HistoryEntry entry in history.SelectMany(static thread => thread))

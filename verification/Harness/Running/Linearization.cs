@@ -100,12 +100,12 @@ public sealed class Linearization
             yield return after;
         }
 
-        if (!isAccepted && entry.Operation is CoreAccess && Foresees(world, entry, next)) yield return world;
+        if (!isAccepted && entry.Operation is CoreAccess or Translate or TranslateTo && Foresees(world, entry, next)) yield return world;
     }
 
     /// <summary>
-    /// Whether an access met what calls make that are under way with it, and that nobody else has seen yet: a table is written before the call is over,
-    /// and an access asks no lock.
+    /// Whether an access, or a translation, met what calls make that are under way with it, and that nobody else has seen yet: a table is written before
+    /// the call is over, and a walk asks no lock.
     /// </summary>
     private bool Foresees(World world, HistoryEntry access, int[] next)
     {

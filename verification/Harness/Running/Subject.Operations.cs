@@ -333,7 +333,15 @@ public sealed partial class Subject
             if (known == reservation) return id;
         }
 
-        return new(ObjectKind.Reservation, int.MaxValue);
+        // The call that makes it has not returned yet.
+        int place = _nameless.IndexOf(reservation);
+        if (place < 0)
+        {
+            place = _nameless.Count;
+            _nameless.Add(reservation);
+        }
+
+        return new(ObjectKind.Reservation, int.MaxValue - place);
     }
 
     private IEnumerable<ulong> FramesOf(AddressRange range)

@@ -65,6 +65,9 @@ public sealed partial class Subject
     private readonly Dictionary<ObjectId, Vcm> _vcms = [];
     private readonly Dictionary<ObjectId, Bound> _bounds = [];
     private readonly Dictionary<ObjectId, Reservation> _reservations = [];
+
+    /// <summary>Reservations that were seen before they had a name; each goes by the last number but its place here.</summary>
+    private readonly List<Reservation> _nameless = [];
     private readonly Dictionary<ObjectId, PhysicalAllocation> _memories = [];
     private readonly Dictionary<ObjectId, Association> _associations = [];
     private readonly List<PhysRange> _wrapped = [];
@@ -209,6 +212,20 @@ public sealed partial class Subject
         foreach ((ObjectId id, BoundState state) in world.Bounds)
         {
             if (!state.IsFreed && !Has(id) && Region(state.Vcm).Bounds.FirstOrDefault(bound => Range(bound.Range) == state.Range) is { } found) Put(_bounds, id, found);
+        }
+    }
+
+    /// <summary>What was seen, with the names that reservations have by now which had none then.</summary>
+    public Observation Named(Observation seen)
+    {
+        if (seen.Places.IsEmpty) return seen;
+        lock (_gate)
+        {
+            return seen with
+            {
+                Places = [.. seen.Places.Select(place =>
+                    int.MaxValue - place.Reservation.Number < _nameless.Count ? place with { Reservation = NameOf(_nameless[int.MaxValue - place.Reservation.Number]) } : place).Order()],
+            };
         }
     }
 

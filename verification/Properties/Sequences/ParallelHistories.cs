@@ -145,6 +145,10 @@ public sealed class ParallelHistories(ITestOutputHelper output)
         HistoryEntry busy = Entry("free m0", new(Outcome.Busy), 4, 5);
         HistoryEntry reached = Entry("read c0 p0 0x0", new(Outcome.None) { Reached = 0x1000 }, 6, 7);
         Assert.Single(Linearization.OrdersOf(world, [[unback], [blocked, busy, reached]]));
+        // A translation walks the same table.
+        HistoryEntry translated = Entry("translate v0 0x0", new(Outcome.Fault), 2, 3);
+        Assert.Single(Linearization.OrdersOf(world, [[unback], [translated, busy]]));
+        Assert.Empty(Linearization.OrdersOf(world, [[unback with { Begun = 4 }], [translated, busy]]));
         // There is nothing under way that the access could have met: before the call, and where the call was refused.
         Assert.Empty(Linearization.OrdersOf(world, [[unback with { Begun = 4 }], [blocked, busy]]));
         Assert.Empty(Linearization.OrdersOf(world, [[Entry("release r0", new(Outcome.Busy), 1, 8)], [blocked]]));

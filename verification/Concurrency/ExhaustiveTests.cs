@@ -1,0 +1,166 @@
+using System.Text.Json;
+using Explorer.Campaigns;
+using Explorer.Faults;
+using Explorer.Reporting;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Explorer.Scripts;
+using Vcmm.Spec;
+using Xunit.Abstractions;
+
+namespace Concurrency;
+
+/// <summary>The search that runs every schedule with so many interruptions.</summary>
+public sealed class ExhaustiveTests(ITestOutputHelper output)
+{
+    private static readonly ExplorationPlan Plan = new(Strategy.Random, 1, 100_000) { MaxSteps = 2000 };
+
+    [Fact]
+    public void Every_value_of_every_choice_is_tried_once()
+    {
+        var seen = new List<(int, int)>();
+        (bool isComplete, Exploration result) = Controlled.Exhaust(Plan, 0, _ =>
+        {
+            int first = Controlled.Choose(3);
+            seen.Add((first, Controlled.Choose(first + 1)));
+        });
+        Assert.True(isComplete);
+        Assert.Equal([(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)], seen);
+        Assert.Equal(seen.Count, result.Schedules);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(99)]
+    public void All_orders_with_so_many_interruptions_are_run_and_no_others(int preemptions)
+    {
+        const int Steps = 3;
+        var seen = new HashSet<string>();
+        string order = "";
+        void Go(char who)
+        {
+            for (int i = 0; i < Steps; i++)
+            {
+                Controlled.Step();
+                order += who;
+            }
+        }
+
+        (bool isComplete, _) = Controlled.Exhaust(
+            Plan, preemptions,
+            _ =>
+            {
+                order = "";
+                Task[] both = [Task.Run(() => Go('a')), Task.Run(() => Go('b'))];
+                Task.WaitAll(both);
+                seen.Add(order);
+            });
+        Assert.True(isComplete);
+        // Between the last step of a task and its end nobody can tell an interruption from the end.
+        Assert.Equal(Orders(Steps, Steps).Where(it => Interruptions(it, Steps) <= preemptions).Order(), seen.Order());
+    }
+
+    [Fact]
+    public void What_needs_an_interruption_is_not_found_without()
+    {
+        // The other has to write between the two reads.
+        static void Run(Attempt attempt)
+        {
+            int value = 0, sum = 0;
+            void Add()
+            {
+                int before = Volatile.Read(ref value);
+                int again = Volatile.Read(ref value);
+                if (before == again) return;
+                Volatile.Write(ref sum, 1);
+            }
+
+            Task[] both = [Task.Run(Add), Task.Run(() => Volatile.Write(ref value, 1))];
+            Task.WaitAll(both);
+            attempt.Check(Invariant.Linearizable, sum == 0, () => "1", () => "0");
+        }
+
+        Assert.Null(Controlled.Exhaust(Plan, 0, Run).Result.Failure);
+        (bool isComplete, Exploration found) = Controlled.Exhaust(Plan, 1, Run);
+        Assert.False(isComplete);
+        Assert.NotNull(found.Failure);
+        Assert.NotNull(Controlled.Replay(Plan, found.Failure.Trace, Run).Failure);
+    }
+
+    [Fact]
+    public void What_is_left_out_for_want_of_schedules_is_said()
+    {
+        (bool isComplete, Exploration result) = Controlled.Exhaust(Plan with { Schedules = 5 }, 0, _ => Controlled.Choose(6));
+        Assert.False(isComplete);
+        Assert.Equal(5, result.Schedules);
+    }
+
+    [Fact]
+    public void A_program_that_does_not_depend_on_its_choices_alone_is_refused()
+    {
+        int runs = 0;
+        Assert.ThrowsAny<Exception>(() => Controlled.Exhaust(Plan, 0, _ =>
+        {
+            Controlled.Choose(3);
+            Controlled.Choose(2 + runs++);
+        }));
+    }
+
+    [Theory]
+    [InlineData("copy", 1)]
+    [InlineData("large-leaf", 0)]
+    [InlineData("part-of-large", 0)]
+    [InlineData("clone-back", 0)]
+    public void The_library_survives_every_schedule_with_so_many_interruptions(string name, int preemptions) =>
+        Survive(ConcurrentScenario.Find(name)!, preemptions);
+
+    /// <summary>Look-ups by address and look-ups from the memory find a reservation from the same instant on, and until the same.</summary>
+    [Theory]
+    [InlineData("r2 = map v0 m0 rw align 4K", "mappings m0 at 0", "find v0 0x2000")]
+    [InlineData("unmap r0", "mappings m1 at 0", "find v0 0x0")]
+    [InlineData("unmap r0", "find v0 0x0", "mappings m1 at 0")]
+    [InlineData("unmap r0", "mappings m1 at 0", "mappings m2 at 0")]
+    [InlineData("v1 = clone v0", "mappings m1 at 0", "mappings m2 at 0")]
+    public void What_is_made_and_ended_is_there_for_every_look_up_or_for_none(string change, string look, string next)
+    {
+        string[] steps =
+        [
+            "v0 = vcm 0x0-0xffff", "m0 = allocate 4K of 4K", "m1 = allocate 4K of 4K", "m2 = allocate 4K of 4K",
+            "r0 = reserve-at v0 0x0 8K rw", "back r0 at 0 m1 at 0 for 4K", "back r0 at 4K m2 at 0 for 4K",
+        ];
+        var script = Script.FromJson("look-ups of one change", JsonSerializer.SerializeToNode(new
+        {
+            summary = "look-ups while one thing changes",
+            sometimes = Array.Empty<string>(),
+            scenario = new { topology = new { devices = 1 }, steps, threads = (string[][])[[change], [look, next]] },
+        }));
+        Survive(script.ToScenario(), 1);
+    }
+
+    private void Survive(ConcurrentScenario scenario, int preemptions)
+    {
+        var campaign = new Campaign(scenario, PlantedFault.None, new(1));
+        (bool isComplete, RoundResult result) = campaign.Exhaust(preemptions, 100_000);
+        Assert.True(campaign.Failure is null, campaign.Failure is null ? "" : FailureReport.Print(campaign.Failure));
+        Assert.True(isComplete);
+        output.WriteLine($"{result.Totals.Schedules} schedules, {campaign.BehaviourCount} behaviours");
+    }
+
+    private static IEnumerable<string> Orders(int a, int b) =>
+        a == 0 && b == 0 ? [""]
+        : [.. (a > 0 ? Orders(a - 1, b).Select(rest => "a" + rest) : []), .. (b > 0 ? Orders(a, b - 1).Select(rest => "b" + rest) : [])];
+
+    private static int Interruptions(string order, int steps)
+    {
+        int count = 0;
+        for (int i = 1; i < order.Length; i++)
+        {
+            if (order[i] != order[i - 1] && order[..i].Count(who => who == order[i - 1]) < steps) count++;
+        }
+
+        return count;
+    }
+}
