@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Text;
 using System.Text.Json;
 using Harness.Failures;
@@ -37,7 +38,7 @@ public sealed class ExploreLaws
     public void A_schedule_is_unfolded_or_made_a_page_when_asked_for()
     {
         using var terminal = new Terminal(new ScheduleStage(Stages.ScheduleWorker));
-        terminal.Run(Planted);
+        terminal.Run("explore --fault early-detach --schedules 300 --workers 1");
         string path = Assert.Single(terminal.Files.Keys);
         string before = terminal.Out;
         Assert.Equal(ExitCode.Violation, terminal.Run($"replay {path}"));
@@ -49,7 +50,7 @@ public sealed class ExploreLaws
         Assert.DoesNotContain("     … ", whole);
         Assert.True(whole.Length > folded.Length);
         Assert.StartsWith("<!DOCTYPE html>\n<html lang=\"en\">", terminal.Files["shown.html"]);
-        Assert.Contains("I1 NoOverlap is broken", terminal.Files["shown.html"]);
+        Assert.Contains("I8 Isolation is broken", terminal.Files["shown.html"]);
         Assert.Empty(terminal.Error);
         Assert.Equal(ExitCode.BadInput, terminal.Run($"replay {path} --html nowhere/shown.html"));
         Assert.Equal("verify: --html: the directory of nowhere/shown.html does not exist; expected one that does", terminal.OneErrorLine());
@@ -194,6 +195,17 @@ public sealed class ExploreLaws
         // An assembly that no process can begin with.
         Assert.Equal(ExitCode.Environment, terminal.Run("explore --schedules 50 --workers 1", static here => here with { ScheduleWorker = typeof(FailureFile).Assembly.Location }));
         Assert.StartsWith("verify: the exploration broke: the schedule explorer ended with ", terminal.OneErrorLine());
+        Assert.Contains("nothing was checked", terminal.Out);
+    }
+
+    [Fact]
+    public void A_worker_whose_assemblies_are_not_rewritten_is_the_environment()
+    {
+        string original = typeof(ExploreLaws).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static data => data.Key == "OriginalWorker").Value!;
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.Environment, terminal.Run("explore --schedules 50 --workers 2", here => here with { ScheduleWorker = original }));
+        Assert.Equal(
+            "verify: the exploration broke: Platform.dll is not rewritten for controlled schedules; run the worker from the folder controlled/", terminal.OneErrorLine());
         Assert.Contains("nothing was checked", terminal.Out);
     }
 
