@@ -77,7 +77,7 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     /// <param name="preemptions">How many interruptions, 0 ….</param>
     /// <param name="limit">How many schedules at most.</param>
     /// <returns>Whether there is no other such schedule; false, too, if one failed.</returns>
-    /// <exception cref="UnsoundException">Something ran that the scheduler does not control, or no two agents ran beside each other.</exception>
+    /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
     public (bool IsComplete, RoundResult Result) Exhaust(int preemptions, int limit)
     {
         bool isComplete = false;

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Explorer.Scheduling;
+using Explorer.Scheduling.Choosers;
 using Platform;
 
 namespace Explorer.Machines;
@@ -55,6 +56,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public bool TryRead64(PhysAddr address, out ulong value)
     {
+        PendingAccess.Announce(address.Value, changes: false);
         if (!_ram.TryRead64(address, out value)) return false;
         if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
@@ -64,6 +66,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public ulong Read64(PhysAddr address)
     {
+        PendingAccess.Announce(address.Value, changes: false);
         ulong value = _ram.Read64(address);
         if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
@@ -73,6 +76,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public uint Read32(PhysAddr address)
     {
+        PendingAccess.Announce(WordOf(address).Value, changes: false);
         uint value = _ram.Read32(address);
         if (_weak is not null) value = unchecked((uint)(_weak.Load(_side, WordOf(address)) >> ShiftOf(address)));
         _observer.WordRead(address, value);
@@ -85,6 +89,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
         if (_weak is not null)
         {
             if (!_weak.WouldChange(address, ulong.MaxValue, value)) return;
+            PendingAccess.Announce(address.Value, changes: true);
             // The same step and the same refusals as those of the write itself.
             _ram.Read64(address);
             _weak.Store(_side, address, ulong.MaxValue, value, _observer);
@@ -95,6 +100,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt64LittleEndian(present) == value) return;
         _pool.Touch(address);
+        PendingAccess.Announce(address.Value, changes: true);
         _ram.Write64(address, value);
         _observer.WordWritten(address, value);
     }
@@ -106,6 +112,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
         {
             ulong mask = MaskOf(address), bits = (ulong)value << ShiftOf(address);
             if (!_weak.WouldChange(WordOf(address), mask, bits)) return;
+            PendingAccess.Announce(WordOf(address).Value, changes: true);
             _ram.Read32(address);
             _weak.Store(_side, WordOf(address), mask, bits, _observer);
             return;
@@ -115,6 +122,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt32LittleEndian(present) == value) return;
         _pool.Touch(address);
+        PendingAccess.Announce(WordOf(address).Value, changes: true);
         _ram.Write32(address, value);
         _observer.WordWritten(address, value);
     }
@@ -122,6 +130,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public ulong CompareExchange64(PhysAddr address, ulong value, ulong comparand)
     {
+        PendingAccess.Announce(address.Value, changes: true);
         if (_weak is not null)
         {
             _ram.Read64(address);
@@ -137,6 +146,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public uint CompareExchange32(PhysAddr address, uint value, uint comparand)
     {
+        PendingAccess.Announce(WordOf(address).Value, changes: true);
         if (_weak is not null)
         {
             _ram.Read32(address);

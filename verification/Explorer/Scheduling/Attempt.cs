@@ -82,7 +82,10 @@ public sealed class Attempt
         }
 
         // None waits for anything but the scheduler, which has let go of them.
-        foreach (Thread thread in threads) thread.Join(Patience);
+        foreach (Thread thread in threads)
+        {
+            if (thread != Thread.CurrentThread) thread.Join(Patience);
+        }
     }
 
     /// <summary>The calls that have begun and not returned.</summary>

@@ -24,6 +24,9 @@ namespace Explorer.Scheduling;
 /// </remarks>
 public static class Controlled
 {
+    /// <summary>After so many steps a fair strategy chooses at random. A schedule of most scenarios has more.</summary>
+    private const uint StepsBeforeFair = 100;
+
     private const uint NeverMilliseconds = 24 * 60 * 60 * 1000;
 
     // One task runs at a time, so a plain field will do.
@@ -34,7 +37,7 @@ public static class Controlled
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
     public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null) =>
-        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, null);
+        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, ChooserOf(plan));
 
     /// <summary>
     /// Runs <paramref name="body"/> in every schedule in which at most <paramref name="preemptions"/> times a task is interrupted that could
@@ -45,7 +48,7 @@ public static class Controlled
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
     /// <returns>Whether there is no other such schedule, and what was found.</returns>
-    /// <exception cref="InvalidOperationException">The body does not depend on the schedule alone.</exception>
+    /// <exception cref="UnsoundException">The body does not depend on the schedule alone.</exception>
     public static (bool IsComplete, Exploration Result) Exhaust(
         ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null)
     {
@@ -60,7 +63,7 @@ public static class Controlled
             result = result.And(Run(configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search));
         }
 
-        if (search.Error is not null) throw new InvalidOperationException(search.Error);
+        if (search.Error is not null) throw new UnsoundException(search.Error);
         return (search.IsDone, result);
     }
 
@@ -224,9 +227,20 @@ public static class Controlled
             Strategy.Prioritization => configuration.WithPrioritizationStrategy(isFair: false, (uint)plan.Bound),
             Strategy.DelayBounding => configuration.WithDelayBoundingStrategy(isFair: false, (uint)plan.Bound),
             Strategy.QLearning => configuration.WithQLearningStrategy(),
+            Strategy.FairPrioritization => FairAfter(configuration, plan).WithPrioritizationStrategy(isFair: true, (uint)plan.Bound),
+            Strategy.FairDelayBounding => FairAfter(configuration, plan).WithDelayBoundingStrategy(isFair: true, (uint)plan.Bound),
+            // The chooser's.
+            Strategy.PartialOrderSampling => configuration.WithRandomStrategy(),
             _ => throw new ArgumentOutOfRangeException(nameof(plan), plan.Strategy, "no such strategy"),
         };
     }
+
+    private static Configuration FairAfter(Configuration configuration, ExplorationPlan plan) =>
+        configuration.WithMaxSchedulingSteps(StepsBeforeFair, (uint)plan.MaxSteps);
+
+    /// <summary>A strategy of our own; null: one of the scheduler's.</summary>
+    private static IChooser? ChooserOf(ExplorationPlan plan) =>
+        plan.Strategy == Strategy.PartialOrderSampling ? new PartialOrderSampling(plan.Seed) : null;
 
     /// <summary>What is broken if no check said so.</summary>
     private static Violation Name(Attempt attempt, string report)

@@ -17,6 +17,15 @@ public enum Strategy
 
     /// <summary>Learns to reach states that it has not seen.</summary>
     QLearning,
+
+    /// <summary>As <see cref="Prioritization"/>, and at random after the first hundred steps.</summary>
+    FairPrioritization,
+
+    /// <summary>As <see cref="DelayBounding"/>, and at random after the first hundred steps.</summary>
+    FairDelayBounding,
+
+    /// <summary>Random priorities of steps, drawn anew where steps race (POS): orders that behave alike do not weigh more for being many.</summary>
+    PartialOrderSampling,
 }
 
 /// <summary>Which strategies a campaign takes turns with.</summary>
