@@ -10,8 +10,8 @@ namespace Explorer.Campaigns;
 /// <param name="Seed">Every choice of every round comes from it.</param>
 public sealed record CampaignPlan(ulong Seed)
 {
-    /// <summary>The strategies to take turns with, one a round.</summary>
-    public IReadOnlyList<Strategy> Strategies { get; init; } = Portfolio.Order;
+    /// <summary>The strategies among which the rounds are shared out.</summary>
+    public IReadOnlyList<Strategy> Strategies { get; init; } = Portfolio.All;
 
     /// <summary>Schedules in a round.</summary>
     public int SchedulesPerRound { get; init; } = 50;
@@ -20,8 +20,7 @@ public sealed record CampaignPlan(ulong Seed)
     public Func<bool>? Stop { get; init; }
 
     /// <summary>The plan of one round of one scenario.</summary>
-    public ExplorationPlan Round(ConcurrentScenario scenario, int round) =>
-        new(Strategies[round % Strategies.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
+    public ExplorationPlan Round(ConcurrentScenario scenario, int round, Strategy strategy) => new(strategy, SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
 
     // SplitMix64 over the seed, the name and the number: rounds that run in several workers share nothing but the seed.
     private uint SeedOf(string name, int round)
@@ -49,6 +48,7 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     private const int EnoughToTell = 20;
 
     private readonly HashSet<ulong> _behaviours = [];
+    private Portfolio? _portfolio;
 
     /// <summary>What runs.</summary>
     public ConcurrentScenario Scenario => scenario;
@@ -68,9 +68,13 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     /// <exception cref="UnsoundException">Something ran that the scheduler does not control, or no two agents ran beside each other.</exception>
     public RoundResult Run(int round, int atMost = int.MaxValue)
     {
-        ExplorationPlan exploration = plan.Round(scenario, round);
+        // Scenarios of which each has one round take turns, too.
+        _portfolio ??= new(plan.Strategies, round);
+        ExplorationPlan exploration = plan.Round(scenario, round, _portfolio.Next());
         exploration = exploration with { Schedules = Math.Min(exploration.Schedules, atMost) };
-        return Count(exploration, (body, finished) => Controlled.Explore(exploration, body, finished));
+        RoundResult result = Count(exploration, (body, finished) => Controlled.Explore(exploration, body, finished));
+        _portfolio.Tell(exploration.Strategy, result.Totals.Schedules, result.NewBehaviours.Count);
+        return result;
     }
 
     /// <summary>Runs every schedule in which at most so many times a thread is interrupted that could have gone on.</summary>

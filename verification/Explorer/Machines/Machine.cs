@@ -24,6 +24,7 @@ public sealed partial class Machine
     private readonly List<Vcm> _regions = [];
     private readonly PlantedFault _fault;
     private readonly WeakMemory? _weak;
+    private readonly AccessRaces _races;
     private readonly ulong _freeAtStart;
 
     /// <summary>A machine at rest; call it under <see cref="Controlled.Quietly"/>.</summary>
@@ -41,6 +42,7 @@ public sealed partial class Machine
         Ledger = new();
         Frames = new(new FrameAllocator(Bank), attempt, WhoReaches);
         _freeAtStart = Frames.FreeBytes;
+        _races = new(attempt, IsQueue);
         var steps = new ControlledSteps(attempt);
         if (model != MemoryModel.Sequential) _weak = CreateWeakMemory(model);
         options = options with { Commands = CommandMode.Manual, CoherentWalk = options.CoherentWalk || model == MemoryModel.StoreBuffers };

@@ -28,14 +28,6 @@ public enum Strategy
     PartialOrderSampling,
 }
 
-/// <summary>Which strategies a campaign takes turns with.</summary>
-public static class Portfolio
-{
-    /// <summary>In this order, again and again.</summary>
-    public static IReadOnlyList<Strategy> Order { get; } =
-        [Strategy.Probabilistic, Strategy.DelayBounding, Strategy.Prioritization, Strategy.Random, Strategy.QLearning];
-}
-
 /// <summary>What, beside locks, tasks, interlocked and volatile accesses, counts as a step.</summary>
 public enum Grain
 {

@@ -51,7 +51,7 @@ internal sealed class ScriptRun
         // The thread may have been another's before, and its name decides which slots are used.
         Attempt.Agent = Attempt.SetUpAgent;
         Subject? subject = null;
-        _machine = new(attempt, script.Scenario.Topology, IsTable);
+        _machine = new(attempt, script.Scenario.Topology, IsTable, fault);
         _effects = new(attempt, _ledger, () => subject!);
         subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
         {
