@@ -1,4 +1,5 @@
 using Explorer.Faults;
+using Explorer.Replaying;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
 using Explorer.Scheduling.Choosers;
@@ -184,4 +185,11 @@ public sealed class CampaignTotals
 /// <param name="Fault">What was wrong on purpose.</param>
 /// <param name="Plan">The plan that found it.</param>
 /// <param name="Failure">What happened.</param>
-public sealed record FoundFailure(ConcurrentScenario Scenario, PlantedFault Fault, ExplorationPlan Plan, ScheduleFailure Failure);
+public sealed record FoundFailure(ConcurrentScenario Scenario, PlantedFault Fault, ExplorationPlan Plan, ScheduleFailure Failure)
+{
+    /// <summary>The pages that were looked at when it was run again.</summary>
+    public IReadOnlyList<WatchedPage> Pages { get; init; } = [];
+
+    /// <summary>What was seen then, one for each event; none before it was run again.</summary>
+    public IReadOnlyList<Sight> Sights { get; init; } = [];
+}

@@ -52,6 +52,7 @@ public sealed partial class Machine
         _driver = VtdDriver<ControlledMemory>.Start(Memory(new LibrarySide(attempt), MemorySide.Processor), Iommu, Frames, driver);
         Port = fault.Apply(_driver);
         _queue = Iommu.Read64(QueueAddressRegister);
+        if (attempt.Watcher is { } watcher) watcher.Begin(_states = CreateStates());
         // The runtime's numbers of threads differ from run to run; a schedule must not.
         Manager = new(Frames, new()
         {
@@ -95,6 +96,7 @@ public sealed partial class Machine
             return result.Ok ? null : $"{result.Reason}";
         }
 
+        _states?.AddDevice(id, id, null);
         return new(new(_attempt, Ledger, side, id, Move), Manager.AddDevice(Port, id));
     }
 

@@ -174,6 +174,7 @@ public static class Controlled
         engine.RegisterStartIterationCallBack(_ =>
         {
             stopped = stopped || (stop is not null && stop());
+            Attempt.AwaitAgents();
             attempt = new();
             _quietScopes = 0;
             if (!stopped) chooser?.Begin();

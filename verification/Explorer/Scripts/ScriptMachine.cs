@@ -1,6 +1,7 @@
 using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Oracles;
+using Explorer.Replaying;
 using Explorer.Scheduling;
 using Harness.Foreign;
 using Harness.Scenarios;
@@ -67,6 +68,11 @@ internal sealed class ScriptMachine : IVtdMachine
     /// <summary>What consumes its commands.</summary>
     public CommandPump Pump { get; }
 
+    /// <summary>How its pages stand, for who looks on while the schedule is run again.</summary>
+    /// <param name="ownerOf">Who has a frame, in a few words.</param>
+    public PageStates CreateStates(Func<PhysAddr, string> ownerOf) =>
+        new(Memory, Iommu.Options, new(Registers.Read64(KnownRegisters.RootTableAddress)), Iommu.PeekIotlb, ownerOf);
+
     /// <summary>What a device does in the schedule, in one address space, on one thread.</summary>
     /// <param name="ledger">What it is held to.</param>
     /// <param name="space">The address space, as the ledger knows it.</param>
@@ -123,7 +129,7 @@ internal sealed class ScriptMachine : IVtdMachine
     /// <summary>The registers; where the root table is can be asked without the unit's lock, so by whoever must not wait for it.</summary>
     private sealed class KnownRegisters(IMmio registers) : IMmio
     {
-        private const uint RootTableAddress = 0x20;
+        public const uint RootTableAddress = 0x20;
         private const uint QueueAddress = 0x90;
         private ulong _root = registers.Read64(RootTableAddress);
 

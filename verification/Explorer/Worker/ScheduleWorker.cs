@@ -68,17 +68,20 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
                 Tell(campaign, round, Everything, result);
             }
 
-            if (campaign.Failure is { } failure) Tell(failure, Everything, campaign.Totals.Schedules);
+            if (campaign.Failure is { } failure) say(Message(failure, Everything, campaign.Totals.Schedules));
             else if (search.IsDone) say(new ExhaustedMessage(campaign.Scenario.Name, preemptions));
         }
     }
 
     /// <summary>Runs the schedule in a file.</summary>
-    public void Replay(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="whole">Whether steps that do not matter are shown, too.</param>
+    /// <param name="withPage">Whether to say it as a page for a browser, too.</param>
+    public void Replay(string path, bool whole, bool withPage)
     {
         FoundFailure? found = FailureReport.Replay(FailureFile.Parse(Read(path)));
         if (found is null) say(new CleanMessage());
-        else Tell(found, found.Plan.Strategy.ToString(), 0);
+        else say(Message(found, found.Plan.Strategy.ToString(), 0, whole) with { Page = withPage ? Page.Make(found) : null });
     }
 
     /// <summary>Says what there is.</summary>
@@ -100,17 +103,17 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
         RoundResult result = campaign.Run(round, (int)Math.Min(left, int.MaxValue));
         Tell(campaign, round, result.Plan.Strategy.ToString(), result);
         // The one that is easier to read may be another strategy's.
-        if (campaign.Failure is { } failure) Tell(Shrinker.Shrink(failure, stop), failure.Plan.Strategy.ToString(), earlier + result.Totals.Schedules);
+        if (campaign.Failure is { } failure) say(Message(Shrinker.Shrink(failure, stop), failure.Plan.Strategy.ToString(), earlier + result.Totals.Schedules));
         return result.Totals.Schedules;
     }
+
+    private static FailureMessage Message(FoundFailure found, string strategy, long schedule, bool whole = false) => new(
+        found.Scenario.Name, strategy, schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
+        FailureReport.Print(found, whole), FailureReport.ToFile(found).ToString());
 
     private void Tell(Campaign campaign, int round, string strategy, RoundResult result) => say(new RoundMessage(
         campaign.Scenario.Name, round, strategy, result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
         result.Totals.Reached, result.NewBehaviours));
-
-    private void Tell(FoundFailure found, string strategy, long schedule) => say(new FailureMessage(
-        found.Scenario.Name, strategy, schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
-        FailureReport.Print(found), FailureReport.ToFile(found).ToString()));
 
     private static string Read(string path)
     {

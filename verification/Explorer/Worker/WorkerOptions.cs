@@ -13,7 +13,7 @@ internal sealed record WorkerOptions
     /// <summary>Shown when a command line cannot be understood.</summary>
     public const string Usage =
         "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] (several take turns) "
-        + "[--preemptions N (every schedule with as many, and no strategy)] [--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], replay FILE, or list";
+        + "[--preemptions N (every schedule with as many, and no strategy)] [--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], replay FILE [--all] [--page], or list";
 
     public ulong Seed { get; private set; } = 1;
 

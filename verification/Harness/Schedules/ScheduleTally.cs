@@ -65,6 +65,18 @@ public sealed class ScheduleTally
         CultureInfo.InvariantCulture,
         $"{Schedules:N0} schedules, {Schedules / Math.Max(1, elapsed.TotalSeconds):N0} a second, {Behaviours:N0} behaviours, {Failures.Count} failed ({_latest})");
 
+    /// <summary>Takes for the report of each of the first few failures a better one.</summary>
+    /// <param name="most">How many.</param>
+    /// <param name="better">Given a failure file, a better report, or null.</param>
+    internal void Explain(int most, Func<string, string?> better)
+    {
+        foreach (ScenarioTally scenario in _scenarios.Values)
+        {
+            if (most <= 0) return;
+            most -= scenario.Explain(most, better);
+        }
+    }
+
     /// <summary>Something broke down; the first that did is told.</summary>
     internal void Break(string problem) => Problem ??= problem;
 
@@ -110,9 +122,14 @@ public sealed class ScenarioTally(string name)
     public int? Exhausted { get; private set; }
 
     /// <summary>What failed: for each invariant that is broken the schedule with the lowest number.</summary>
-    public IReadOnlyList<FoundSchedule> Failures => [.. _failures.Values.Select(static failure => new FoundSchedule(
-        failure.Scenario, failure.Strategy, failure.Schedule,
-        new(failure.Invariant, $"{failure.Scenario}: {failure.Observed}; expected: {failure.Expected}", failure.Report, failure.File)))];
+    public IReadOnlyList<FoundSchedule> Failures => [.. _failures.Values.Select(FoundSchedule.Of)];
+
+    internal int Explain(int most, Func<string, string?> better)
+    {
+        (string, Invariant)[] first = [.. _failures.Keys.Take(most)];
+        foreach ((string, Invariant) what in first) _failures[what] = _failures[what] with { Report = better(_failures[what].File) ?? _failures[what].Report };
+        return first.Length;
+    }
 
     internal void Add(RoundMessage round)
     {
@@ -138,4 +155,10 @@ public sealed class ScenarioTally(string name)
 /// <param name="Strategy">By which the scheduler chose.</param>
 /// <param name="Schedule">The number of the schedule among those of the scenario, from 1.</param>
 /// <param name="Failure">What is broken, with its report and its file.</param>
-public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure);
+public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure)
+{
+    /// <summary>What a worker said.</summary>
+    internal static FoundSchedule Of(FailureMessage message) => new(
+        message.Scenario, message.Strategy, message.Schedule,
+        new(message.Invariant, $"{message.Scenario}: {message.Observed}; expected: {message.Expected}", message.Report, message.File));
+}

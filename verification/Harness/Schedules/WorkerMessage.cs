@@ -65,7 +65,11 @@ public sealed record RoundMessage(
 /// <param name="Report">The whole counterexample.</param>
 /// <param name="File">The failure file's text.</param>
 public sealed record FailureMessage(
-    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage;
+    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage
+{
+    /// <summary>The counterexample as a page for a browser, where it was asked for.</summary>
+    public string? Page { get; init; }
+}
 
 /// <summary>Of a scenario every schedule was run in which at most so many times a thread is interrupted that could have gone on, and none failed.</summary>
 /// <param name="Scenario">Its name.</param>
