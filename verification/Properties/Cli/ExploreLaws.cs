@@ -109,7 +109,7 @@ public sealed class ExploreLaws
         Assert.Single(terminal.Files.Keys, static path => path.Contains("I1-NoOverlap", StringComparison.Ordinal));
     }
 
-    /// <summary>With as many schedules two workers do what one does, each a part of it.</summary>
+    /// <summary>With as many schedules two workers have the rounds that one has, each a part of them; by which strategy each chooses itself.</summary>
     [Fact]
     public void Rounds_and_seeds_of_workers_never_overlap()
     {
@@ -120,7 +120,7 @@ public sealed class ExploreLaws
         Assert.Equal(Keys(alone), Keys([.. shared[0], .. shared[1]]));
         Assert.Equal(alone.Length, alone.Select(static round => round.Seed).Distinct().Count());
 
-        static string[] Keys(RoundMessage[] rounds) => [.. rounds.Select(static round => $"{round.Scenario} {round.Round} {round.Strategy} {round.Seed} {round.Schedules}").Order(StringComparer.Ordinal)];
+        static string[] Keys(RoundMessage[] rounds) => [.. rounds.Select(static round => $"{round.Scenario} {round.Round} {round.Seed} {round.Schedules}").Order(StringComparer.Ordinal)];
     }
 
     [Fact]
