@@ -144,7 +144,7 @@ public sealed class ScenarioTally(string name)
     internal void Add(FailureMessage failure)
     {
         _names.Add(failure.Scenario);
-        // Several workers may find the same; the earliest schedule is the one that does not depend on their speed.
+        // Several workers may find the same; which schedule is the earliest does not depend on their speed.
         (string, Invariant) what = (failure.Scenario, failure.Invariant);
         if (!_failures.TryGetValue(what, out FailureMessage? known) || failure.Schedule < known.Schedule) _failures[what] = failure;
     }
@@ -153,7 +153,7 @@ public sealed class ScenarioTally(string name)
 /// <summary>A schedule that breaks something, and who found it.</summary>
 /// <param name="Scenario">The scenario's name.</param>
 /// <param name="Strategy">By which the scheduler chose.</param>
-/// <param name="Schedule">The number of the schedule among those of the scenario, from 1.</param>
+/// <param name="Schedule">The number of the schedule among those of the scenario, from 1, whichever worker ran them.</param>
 /// <param name="Failure">What is broken, with its report and its file.</param>
 public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure)
 {

@@ -109,7 +109,7 @@ public sealed class ExploreLaws
         Assert.Single(terminal.Files.Keys, static path => path.Contains("I1-NoOverlap", StringComparison.Ordinal));
     }
 
-    /// <summary>With as many schedules two workers have the rounds and seeds that one has, each a part of them.</summary>
+    /// <summary>With as many schedules two workers have the rounds that one has, each a part of them; by which strategy each chooses itself.</summary>
     [Fact]
     public void Rounds_and_seeds_of_workers_never_overlap()
     {
