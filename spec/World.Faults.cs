@@ -100,19 +100,27 @@ public sealed partial record World
         GivenFault[] told = [.. seen.Faults.Where(static fault => !fault.Waits)];
         // What was lost, because there was no room for it, is not given.
         bool mustBeAll = Setup.FaultsAreExact && !seen.FaultsLost;
-        int given = 0;
+        // Of accesses that are alike and need not all be told any may be the one that was: so every count of what may have been given by now.
+        ImmutableSortedSet<int> counts = [0];
         foreach (PendingFault pending in Faults.Where(fault => Hooked.Contains(fault.Device)))
         {
-            if (given < told.Length && told[given].Tells(pending)) given++;
-            else if (mustBeAll && pending.IsCertain) return RefuseTold(pending, given < told.Length ? told[given] : null, seen);
+            IEnumerable<int> after = counts.Where(count => count < told.Length && Tells(told[count], pending)).Select(static count => count + 1);
+            ImmutableSortedSet<int> next = [.. mustBeAll && pending.IsCertain ? after : counts.Concat(after)];
+            if (next.IsEmpty) return RefuseTold(pending, counts.Max < told.Length ? told[counts.Max] : null, seen);
+            counts = next;
         }
 
+        int given = counts.Max;
         if (given != told.Length) return Refuse(Invariant.FaultExact, $"it gave {told[given]}; no such access was blocked since, or its device has no hook");
         int least = (mustBeAll ? Faults.Count(static fault => fault.IsCertain) : given) + Waiting.Count(static waiting => !waiting.MayBeOver), most = Faults.Count + Waiting.Count;
         return seen.FaultCount >= least && seen.FaultCount <= most
             ? (this with { Faults = [] }).JudgeTold(seen, surroundings.HardwareFails)
             : Refuse(Invariant.FaultExact, $"it counted {seen.FaultCount} faults; {least} to {most} accesses were blocked or wait");
     }
+
+    /// <summary>Whether a fault tells of an access. What stops a request for the page does not say whether that was to read or to write.</summary>
+    private bool Tells(GivenFault fault, PendingFault pending) => fault.Tells(pending)
+        || (fault.Access == Permissions.None && !pending.IsCertain && ModelOf(pending.Device).AsksForPages && (fault with { Access = pending.Access }).Tells(pending));
 
     private static Verdict<World> RefuseTold(PendingFault pending, GivenFault? given, Observation seen) => given is { } fault && fault.IsOf(pending)
         ? Refuse(Invariant.FaultExact, $"it gave {fault}; the access was blocked for another cause: {pending.Causes}")

@@ -48,12 +48,15 @@ public sealed partial record World
 
     /// <summary>
     /// Whether an access that is not let through is answered to the device, and not recorded: so it is of one with a TLB, in an address
-    /// space that it has. Null: it may be either, beyond the addresses that tables translate.
+    /// space that it has. Null: it may be either, beyond the addresses that tables translate, and in an address space that is not there
+    /// while the device has another.
     /// </summary>
     private bool? IsAnswered(DeviceAccess access)
     {
         bool isAsked = ModelOf(access.Device).HasTlb && (access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.Address)));
-        if (!isAsked || ActiveAssociationOf(access.Device, access.Pasid) is not { } association) return false;
+        if (!isAsked) return false;
+        if (ActiveAssociationOf(access.Device, access.Pasid) is not { } association)
+            return Associations.Values.Any(other => other.IsActive && other.Device == access.Device) ? null : false;
         return access.Address <= Iommu.Find(association.Kind)!.LastAddress ? true : null;
     }
 
@@ -65,7 +68,7 @@ public sealed partial record World
         {
             true => outcome == (asks ? Outcome.Waits : Outcome.Fault),
             false => outcome == Outcome.Fault,
-            null => outcome == Outcome.Fault || (asks && outcome == Outcome.Waits),
+            null => outcome == Outcome.Fault || (asks && outcome == Outcome.Waits && ActiveAssociationOf(access.Device, access.Pasid) is not null),
         };
     }
 

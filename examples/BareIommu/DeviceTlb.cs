@@ -1,5 +1,6 @@
 using IommuSim;
 using Platform;
+using static BareIommu.Registers;
 using Scalable = BareIommu.ScalableUnit<IommuSim.NoSteps>;
 
 namespace BareIommu;
@@ -37,5 +38,16 @@ internal static class DeviceTlb
         (_, high) = machine.TakeRequest();
         machine.Submit(0x9 | 1 << 4 | 1 << 12 | (ulong)Scalable.Device.Value << 16 | Scalable.Pasid << 32, 1 << 2 | (high >> 3 & 0x1FF) << 3);
         output.WriteLine($"refused: {again.Outcome}, {again.Reason}");
+
+        // One that hangs keeps what it has. The wait behind the invalidation is not done, FSTS.ITE is set, and IQERCD says whose answer is missing.
+        machine.SetFirst(page: 4, Scalable.FrameAt(3) | Scalable.PresentWriteUser);
+        device.Read(new Iova(0x4000), 1, Scalable.Process);
+        device.IsResponding = false;
+        machine.SetFirst(page: 4, 0);
+        machine.InvalidateFirst(page: 4);
+        machine.Submit(0x8 | (ulong)Scalable.Device.Value << 16 | Scalable.Pasid << 32, 0x4000);
+        bool isDone = machine.Wait();
+        var late = new StreamId((uint)(machine.Unit.Read64(IQERCD) >> 32 & 0xFFFF));
+        output.WriteLine($"it hangs: the wait is {(isDone ? "done" : "not done")}, fault status 0x{machine.Unit.Read32(FSTS):x}, {late}; a read: {device.Read(new Iova(0x4000), 1, Scalable.Process).Outcome}");
     }
 }

@@ -64,6 +64,12 @@ internal static class FirstTransfer
         memory.Read(new(Frame), bytes);
         output.WriteLine($"the card writes {done.BytesDone} bytes to iova:0x5000; in pa:0x{Frame:x} is \"{Encoding.ASCII.GetString(bytes)}\"");
 
+        // An interrupt of the unit's is a message. Whoever plays the interrupt controller takes it: FEDATA, FEADDR, and FECTL without its mask.
+        unit.Interrupt += message => output.WriteLine($"interrupt 0x{message.Data:x} at {message.Address}");
+        unit.Write32(FEDATA, 0x41);
+        unit.Write64(FEADDR, 0xFEE0_0000);
+        unit.Write32(FECTL, 0);
+
         // What is not mapped is blocked, and recorded. CAP.FRO says where the fault records are.
         DmaResult blocked = card.Read(new Iova(0x6000), new byte[4]);
         uint records = (uint)(unit.Read64(CAP) >> 24 & 0x3FF) * 16;

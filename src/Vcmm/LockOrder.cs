@@ -52,6 +52,8 @@ internal enum LockRank
     Flush,
 
     /// <summary>What waits in a queue for its flush.</summary>
+    [Signalled("a flush ends when what it covers is released, which calls no region", In = "FlushQueue.AwaitReleases")]
+    [Signalled("it is released", In = "FlushQueue.FlushNow")]
     Quarantine,
 
     /// <summary>Which devices are attached to an address space without a VCM.</summary>

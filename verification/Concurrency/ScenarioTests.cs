@@ -55,7 +55,7 @@ public sealed class ScenarioTests(ITestOutputHelper output)
         FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
         FoundFailure? replayed = FailureReport.Replay(file);
         Assert.NotNull(replayed);
-        Assert.Equal(report, FailureReport.Print(replayed));
+        Assert.Equal(report, FailureReport.Print(replayed with { Pages = [], Sights = [] }));
     }
 
     [Fact]

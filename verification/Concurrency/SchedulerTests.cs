@@ -116,6 +116,18 @@ public sealed class SchedulerTests
         Assert.Equal(3, result.Schedules);
     }
 
+    /// <summary>Its agents are unwound before the next schedule begins: else now and then a trace would not fit.</summary>
+    [Fact]
+    public void A_schedule_that_failed_is_out_of_the_way_of_the_next()
+    {
+        var fault = Explorer.Faults.PlantedFault.Find("first-page-only")!;
+        var scenario = Explorer.Scenarios.ConcurrentScenario.Find(fault.Scenario)!;
+        var campaign = new Explorer.Campaigns.Campaign(scenario, fault, new(1));
+        for (int round = 0; campaign.Failure is null; round++) campaign.Run(round);
+        for (int i = 0; i < 100; i++)
+            Assert.NotNull(Controlled.Replay(campaign.Failure.Plan, campaign.Failure.Failure.Trace, attempt => scenario.Run(attempt, fault)).Failure);
+    }
+
     private static void Race(Attempt attempt)
     {
         int value = 0;

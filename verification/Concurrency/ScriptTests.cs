@@ -100,7 +100,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
         file.Scenario["name"] = "found";
         FoundFailure? replayed = FailureReport.Replay(file);
         Assert.NotNull(replayed);
-        Assert.Equal(FailureReport.Print(found).Replace(found.Scenario.Name, "found", StringComparison.Ordinal), FailureReport.Print(replayed));
+        Assert.Equal(FailureReport.Print(found).Replace(found.Scenario.Name, "found", StringComparison.Ordinal), FailureReport.Print(replayed with { Pages = [], Sights = [] }));
     }
 
     [Theory]

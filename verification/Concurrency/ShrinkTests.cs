@@ -49,10 +49,13 @@ public sealed class ShrinkTests(ITestOutputHelper output)
         Assert.Contains(interruptions == 0 ? "; 0 interruptions; " : $"; 1 interruption, the fewest: all {shrunk.Interruptions.Schedules} schedules with 0 were run; ", report);
 
         FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
-        StageFailure? replayed = Stage.Replay(file);
-        Assert.NotNull(replayed);
-        Assert.Equal(report, replayed.Report);
-        Assert.Equal(file.ToString(), replayed.FileContent);
+        FoundFailure? again = FailureReport.Replay(file);
+        Assert.NotNull(again);
+        Assert.Equal(report, FailureReport.Print(again with { Pages = [], Sights = [] }));
+        StageFailure? elsewhere = Stage.Replay(file);
+        Assert.NotNull(elsewhere);
+        Assert.Equal(FailureReport.Print(again), elsewhere.Report);
+        Assert.Equal(file.ToString(), elsewhere.FileContent);
     }
 
     [Fact]

@@ -10,6 +10,8 @@ using Harness.Schedules;
 const int Clean = 0;
 const int WrongUsage = 2;
 const int Unsound = 3;
+const string WholeOption = "--all";
+const string PageOption = "--page";
 
 Stream output = Console.OpenStandardOutput();
 void Say(WorkerMessage message)
@@ -28,9 +30,9 @@ if (Array.Find(underControl, assembly => !Controlled.IsRewritten(assembly)) is {
 
 try
 {
-    if (args is ["replay", string path])
+    if (args is ["replay", string path, .. string[] options] && options.All(static option => option is WholeOption or PageOption))
     {
-        new ScheduleWorker(Say, static () => false).Replay(path);
+        new ScheduleWorker(Say, static () => false).Replay(path, options.Contains(WholeOption), options.Contains(PageOption));
         return Clean;
     }
 
@@ -41,10 +43,12 @@ try
     }
 
     if (args is not ["explore", ..]) throw new BadInputException($"the command is \"{args.FirstOrDefault()}\"; expected {WorkerOptions.Usage}");
-    WorkerOptions options = WorkerOptions.Parse(args.AsSpan(1));
-    if (options.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))
+    WorkerOptions asked = WorkerOptions.Parse(args.AsSpan(1));
+    if (asked.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))
         Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
-    new ScheduleWorker(Say, StandardInput.WatchForEnd()).Explore(options);
+    var worker = new ScheduleWorker(Say, StandardInput.WatchForEnd());
+    if (asked.Preemptions is { } preemptions) worker.Exhaust(asked, preemptions);
+    else worker.Explore(asked);
     return Clean;
 }
 catch (BadInputException e)

@@ -105,6 +105,16 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
         set => Volatile.Write(ref _pageRequestsEnabled, value);
     }
 
+    /// <summary>
+    /// Whether it answers invalidations of its TLB. One that hangs does not: it keeps what it has, and goes on to use it when it is told to; the
+    /// unit waits in vain, and reports that (VT-d: FSTS.ITE). At first it does.
+    /// </summary>
+    public bool IsResponding
+    {
+        get => _tlb.IsResponding;
+        set => _tlb.IsResponding = value;
+    }
+
     /// <summary>Page group responses that it did not wait for: of another group, or of another PASID.</summary>
     public int UnexpectedResponses => _requests.UnexpectedResponses;
 

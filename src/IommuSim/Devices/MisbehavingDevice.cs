@@ -1,3 +1,4 @@
+using IommuSim.Devices;
 using IommuSim.Machinery;
 using Platform;
 
@@ -47,6 +48,58 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     /// <exception cref="ArgumentOutOfRangeException">The requester id has more bits.</exception>
     public BusMaster<TMemory, TSteps> As(StreamId other) => new(_iommu, _memory, other);
 
+    /// <summary>
+    /// Reads one page under its own id with a translated request (ATS): it says that the address is one that the unit has told it. A unit
+    /// that lets the device keep translations has nothing to hold that against.
+    /// </summary>
+    /// <param name="address">Any address.</param>
+    /// <param name="destination">Up to the end of the page of 4 KiB.</param>
+    /// <returns>Whether all was read; otherwise why not.</returns>
+    /// <remarks><b>Source.</b> PCI Express Base Specification, Address Translation Services, the field AT.</remarks>
+    /// <exception cref="ArgumentOutOfRangeException">It is longer.</exception>
+    /// <exception cref="NotSupportedException">The unit knows no translated requests.</exception>
+    public DmaResult ReadTranslated(PhysAddr address, Span<byte> destination)
+    {
+        if (!TryBeginTranslated(address, DeviceAccess.Read, destination.Length, out int slot, out DmaResult refusal)) return refusal;
+        try
+        {
+            _iommu.Steps.At(SimStep.MemoryAccess, address.Value);
+            if (!IsMemory(address, destination.Length)) return new(false, 0, default, new(address.Value));
+            _memory.Read(address, destination);
+            return new(true, (ulong)destination.Length, default, default);
+        }
+        finally
+        {
+            _iommu.EndAccess(slot);
+        }
+    }
+
+    /// <summary>The same for a write.</summary>
+    /// <param name="address">Any address.</param>
+    /// <param name="source">Up to the end of the page of 4 KiB.</param>
+    /// <returns>Whether all was written; otherwise why not.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">It is longer.</exception>
+    /// <exception cref="NotSupportedException">The unit knows no translated requests.</exception>
+    public DmaResult WriteTranslated(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        if (!TryBeginTranslated(address, DeviceAccess.Write, source.Length, out int slot, out DmaResult refusal)) return refusal;
+        try
+        {
+            _iommu.Steps.At(SimStep.MemoryAccess, address.Value);
+            if (!IsMemory(address, source.Length)) return new(false, 0, default, new(address.Value));
+            _memory.Write(address, source);
+            return new(true, (ulong)source.Length, default, default);
+        }
+        finally
+        {
+            _iommu.EndAccess(slot);
+        }
+    }
+
+    /// <summary>Says under its own id that an invalidation of its TLB is complete which nobody has asked for.</summary>
+    /// <exception cref="NotSupportedException">The unit knows no device TLBs.</exception>
+    public void CompleteInvalidation() => Ats.TakeCompletion(Own.Source);
+
     /// <summary>Reads and writes anywhere: random addresses of all sizes, many of them at the end of a page.</summary>
     /// <param name="seed">Where every choice comes from.</param>
     /// <param name="count">How many accesses: 0 ….</param>
@@ -86,6 +139,19 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
 
         return sum;
     }
+
+    private AtsUnit<TSteps> Ats => _iommu as AtsUnit<TSteps> ?? throw new NotSupportedException("the unit knows no device TLBs");
+
+    private bool TryBeginTranslated(PhysAddr address, DeviceAccess access, int byteCount, out int slot, out DmaResult refusal)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)byteCount, PageBytes - address.Value % PageBytes, nameof(byteCount));
+        bool goes = Ats.TryBeginTranslated(Own.Source, address, access, out Passage passage);
+        slot = passage.Slot;
+        refusal = new(false, 0, passage.Fault, new(address.Value));
+        return goes;
+    }
+
+    private bool IsMemory(PhysAddr address, int byteCount) => byteCount == 0 || _memory.Contains(PhysRange.FromLength(address, (ulong)byteCount));
 
     private static WildAccesses Add(WildAccesses sum, DmaResult result) =>
         result.Ok ? sum with { LetThrough = sum.LetThrough + 1 } : sum with { Blocked = sum.Blocked + 1 };

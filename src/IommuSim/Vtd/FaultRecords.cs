@@ -4,36 +4,43 @@ using Platform;
 
 namespace IommuSim;
 
-/// <summary>The primary fault recording registers, the fault status register and the fault event.</summary>
+/// <summary>The primary fault recording registers, the fault status register, the record of errors of the queue, and the fault event.</summary>
 /// <remarks>
 /// <para><b>Source.</b> Intel VT-d specification, Non-Recoverable Fault Reporting, Primary Fault Logging; Fault Status
 /// Register; Fault Recording Registers. The unit may collapse faults of one source; it does not: every fault has its own
 /// record, or is lost with PFO set.</para>
 /// <para><b>Threads.</b> Under the unit's lock.</para>
 /// </remarks>
-internal sealed class FaultRecords(int count)
+internal sealed class FaultRecords(int count, MessageOutbox outbox)
 {
     private const ulong Fault = VtdRegisters.Bit63;
     private readonly ulong[] _halves = new ulong[2 * count];
     private int _next;
     private int _pending;
     private int _firstPending;
-    private bool _overflow;
+    private bool _overflow, _queueError, _completionError, _timeoutError;
+    private QueueErrorInfo _info;
+    private ushort _timeoutSource, _completionSource;
 
     /// <summary>FECTL, FEDATA, FEADDR, FEUADDR.</summary>
-    public EventRegisters Event { get; } = new();
+    public EventRegisters Event { get; } = new(outbox);
 
-    /// <summary>FSTS.IQE.</summary>
-    public bool QueueError { get; private set; }
+    /// <summary>FSTS.IQE or ITE: no descriptor is fetched.</summary>
+    public bool StopsQueue => _queueError || _timeoutError;
+
+    /// <summary>IQERCD_REG: IQEI, ITESID and ICESID, which stay when their error is cleared.</summary>
+    public ulong ErrorRecord => (ulong)_info | (ulong)_timeoutSource << 32 | (ulong)_completionSource << 48;
 
     /// <summary>FSTS_REG. FRI stays at the record with which PPF came up until PPF goes down.</summary>
     public uint Status =>
         (_overflow ? VtdRegisters.PrimaryFaultOverflow : 0)
         | (_pending != 0 ? VtdRegisters.PrimaryPendingFault : 0)
-        | (QueueError ? VtdRegisters.InvalidationQueueError : 0)
+        | (_queueError ? VtdRegisters.InvalidationQueueError : 0)
+        | (_completionError ? VtdRegisters.InvalidationCompletionError : 0)
+        | (_timeoutError ? VtdRegisters.InvalidationTimeoutError : 0)
         | (_pending != 0 ? (uint)_firstPending << 8 : 0);
 
-    private bool IsQuiet => !_overflow && _pending == 0 && !QueueError;
+    private bool IsQuiet => !_overflow && _pending == 0 && !_queueError && !_completionError && !_timeoutError;
 
     /// <summary>Records a fault; false if it is lost.</summary>
     public bool Record(StreamId source, Iova address, RequestType type, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
@@ -63,20 +70,39 @@ internal sealed class FaultRecords(int count)
     }
 
     /// <summary>Sets FSTS.IQE.</summary>
-    public void SetQueueError()
+    public void SetQueueError(QueueErrorInfo info)
     {
         RaiseIfQuiet();
-        QueueError = true;
+        _queueError = true;
+        _info = info;
     }
 
-    /// <summary>Write 1 to clear: PFO and IQE. Whether IQE went away.</summary>
+    /// <summary>Sets FSTS.ITE.</summary>
+    public void SetTimeout(ushort source)
+    {
+        RaiseIfQuiet();
+        _timeoutError = true;
+        _timeoutSource = source;
+    }
+
+    /// <summary>Sets FSTS.ICE; the first requester stays until it is cleared.</summary>
+    public void SetCompletionError(ushort source)
+    {
+        RaiseIfQuiet();
+        if (!_completionError) _completionSource = source;
+        _completionError = true;
+    }
+
+    /// <summary>Write 1 to clear: PFO, IQE, ICE and ITE. Whether what stopped the queue went away.</summary>
     public bool ClearStatus(uint bits)
     {
-        bool clearsError = QueueError && (bits & VtdRegisters.InvalidationQueueError) != 0;
-        if (clearsError) QueueError = false;
-        if ((bits & VtdRegisters.PrimaryFaultOverflow) != 0) _overflow = false;
+        bool wasStopped = StopsQueue;
+        _queueError &= (bits & VtdRegisters.InvalidationQueueError) == 0;
+        _completionError &= (bits & VtdRegisters.InvalidationCompletionError) == 0;
+        _timeoutError &= (bits & VtdRegisters.InvalidationTimeoutError) == 0;
+        _overflow &= (bits & VtdRegisters.PrimaryFaultOverflow) == 0;
         if (IsQuiet) Event.Serve();
-        return clearsError;
+        return wasStopped && !StopsQueue;
     }
 
     /// <summary>Reads half a record, by its byte offset from the first record.</summary>

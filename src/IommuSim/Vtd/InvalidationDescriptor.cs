@@ -11,6 +11,9 @@ internal enum DescriptorKind : byte
 {
     /// <summary>An unknown type, or reserved bits or values.</summary>
     Invalid,
+
+    /// <summary>No memory is there.</summary>
+    Unreachable,
     Context,
     Iotlb,
     Wait,
@@ -62,7 +65,8 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ul
 
     public Granularity Granularity => (Granularity)(Low >> 4 & 3);
 
-    public VtdDomainId Domain => new((ushort)(Low >> 16 & 0xFFFF));
+    /// <summary>DID, of which the bits that a domain id does not have are ignored.</summary>
+    public VtdDomainId DomainOf(VtdOptions options) => new((ushort)(Low >> 16 & 0xFFFF & ~options.BeyondDomainId));
 
     // Context-cache invalidate.
     public ushort Source => (ushort)(Low >> 32 & 0xFFFF);
@@ -140,6 +144,17 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ul
             _ => DescriptorKind.Invalid,
         };
     }
+
+    /// <summary>Whether there is such a type in a queue: bits 11:9 are part of it.</summary>
+    public bool HasKnownType(VtdOptions options, DescriptorSet set) => (Low & 7 << 9) == 0 && (Low & 0xF) switch
+    {
+        1 or 2 or 5 => true,
+        3 => options.DeviceTlbs,
+        6 or 7 => set == DescriptorSet.Scalable,
+        8 => set == DescriptorSet.Scalable && options.DeviceTlbs,
+        9 => set == DescriptorSet.Scalable && options.HasPageRequests,
+        _ => false,
+    };
 
     /// <summary>The address, and above it as many pages as its lowest bit that is clear says: bit 12 two, bit 13 four, ….</summary>
     private IovaRange PagesOf(bool hasSize)

@@ -232,14 +232,17 @@ internal sealed class RemappingCaches
 
     /// <summary>
     /// Device-TLB invalidation. A device answers it when its accesses by older translations are over; no device, no answer to
-    /// wait for.
+    /// wait for. False if the device does not answer: then it has not forgotten either.
     /// </summary>
-    public void InvalidateDeviceTlb(ushort source, Pasid? pasid, bool isOfAllPasids, IovaRange range)
+    public bool InvalidateDeviceTlb(ushort source, Pasid? pasid, bool isOfAllPasids, IovaRange range)
     {
         BeginChange();
         EndChange();
         Counts.DeviceTlbInvalidations++;
-        if (Devices.TryGetValue(source, out DeviceTlb? device)) device.Invalidate(pasid, isOfAllPasids, range, Epoch);
+        if (!Devices.TryGetValue(source, out DeviceTlb? device)) return true;
+        if (!device.IsResponding) return false;
+        device.Invalidate(pasid, isOfAllPasids, range, Epoch);
+        return true;
     }
 
     /// <summary>

@@ -164,4 +164,10 @@ public record struct VtdStatistics
 
     /// <summary>Times that the queue stopped at an error.</summary>
     public long QueueErrors { get; internal set; }
+
+    /// <summary>Times that the queue stopped since a device had not answered an invalidation of its TLB.</summary>
+    public long InvalidationTimeouts { get; internal set; }
+
+    /// <summary>Interrupt messages that were sent.</summary>
+    public long InterruptMessages { get; internal set; }
 }

@@ -40,22 +40,25 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
     /// <summary>SSPTPTR.</summary>
     public PhysAddr Table => new(Low & PageLevels.FrameMask);
 
-    /// <summary>AW: 1 is 39 bits in 3 levels, 2 is 48 bits in 4.</summary>
+    /// <summary>AW: 1 is 39 bits in 3 levels, 2 is 48 bits in 4, 3 is 57 bits in 5.</summary>
     public int AddressWidth => (int)(High & 7);
 
     public int Levels => AddressWidth + 2;
 
     public VtdDomainId Domain => new((ushort)(High >> 8 & 0xFFFF));
 
-    /// <summary>Bits 11:4 and those from the host address width up; in the high half bit 7 and bits 63:24 (6:3 are software's).</summary>
-    public bool HasReserved(int hostAddressWidth) =>
-        (Low & (0xFF0UL | PageLevels.BitsFrom(hostAddressWidth))) != 0 || (High & 0xFFFF_FFFF_FF00_0080UL) != 0;
+    /// <summary>
+    /// Bits 11:4 and those from the host address width up; in the high half bit 7, those that a domain id does not have, and bits 63:24
+    /// (6:3 are software's).
+    /// </summary>
+    public bool HasReserved(VtdOptions options) =>
+        (Low & (0xFF0UL | PageLevels.BitsFrom(options.HostAddressWidth))) != 0 || (High & (0xFFFF_FFFF_FF00_0080UL | options.BeyondDomainId << 8)) != 0;
 
     /// <summary>The fault that using the entry gives, whatever the address; None if it can be used.</summary>
     public VtdFaultReason Check(VtdOptions options)
     {
         if (!IsPresent) return VtdFaultReason.ContextEntryNotPresent;                             // LCT.2
-        if (HasReserved(options.HostAddressWidth)) return VtdFaultReason.ContextEntryReserved;    // LCT.3
+        if (HasReserved(options)) return VtdFaultReason.ContextEntryReserved;                     // LCT.3
         if (!options.SupportsLevels(Levels)) return VtdFaultReason.ContextEntryInvalid;           // LCT.4.1
         // LCT.4.2: device TLBs (type 1) only if ECAP.DT is set, pass-through only if ECAP.PT is.
         bool supported = TranslationType == 0 || (IsDeviceTlbEnabled && options.DeviceTlbs) || (IsPassThrough && options.PassThrough);

@@ -25,7 +25,10 @@ public enum VtdFaultReason : byte
     /// </summary>
     ContextEntryInvalid = 0x3,
 
-    /// <summary>The address is wider than the unit (MGAW) or the device's tables (AGAW) allow (LGN.1).</summary>
+    /// <summary>
+    /// The address is wider than the unit (MGAW) or the device's tables (AGAW) allow (LGN.1.1); of a pass-through request than the host's
+    /// (LGN.1.3).
+    /// </summary>
     AddressBeyondMgaw = 0x4,
 
     /// <summary>A write without permission, or through an entry that is not present (LGN.2).</summary>
@@ -67,6 +70,9 @@ public enum VtdFaultReason : byte
     /// <summary>A page request while the unit is in legacy mode (RTA.3).</summary>
     PageRequestInLegacyMode = 0x32,
 
+    /// <summary>The unit is in abort-dma mode (RTA.4).</summary>
+    AbortDma = 0x33,
+
     /// <summary>The scalable-mode root entry cannot be fetched (SRT.1).</summary>
     ScalableRootEntryUnreachable = 0x38,
 
@@ -85,7 +91,10 @@ public enum VtdFaultReason : byte
     /// <summary>A present scalable-mode context entry has reserved bits set (SCT.3).</summary>
     ScalableContextEntryReserved = 0x42,
 
-    /// <summary>A scalable-mode context entry is programmed wrongly: RID_PASID is beyond the PASID directory (SCT.4.2).</summary>
+    /// <summary>
+    /// A scalable-mode context entry is programmed wrongly: page requests without device TLBs, PRE without DTE (SCT.4.1), or a RID_PASID
+    /// beyond the PASID directory (SCT.4.2).
+    /// </summary>
     ScalableContextEntryInvalid = 0x43,
 
     /// <summary>A translation request or a translated request where the context entry has DTE clear (SCT.5).</summary>
@@ -123,7 +132,7 @@ public enum VtdFaultReason : byte
 
     /// <summary>
     /// A PASID table entry is programmed wrongly: an unsupported address width (SPT.4.1), translation type (SPT.4.2) or
-    /// first-stage paging mode (SPT.4.3).
+    /// first-stage paging mode (SPT.4.3), or for nested translation an FSPTPTR that is wider than MGAW or the second-stage table (SPT.4.4).
     /// </summary>
     PasidEntryInvalid = 0x5B,
 
@@ -145,7 +154,7 @@ public enum VtdFaultReason : byte
     /// <summary>The first first-stage entry of the walk, through FSPTPTR, cannot be fetched (SFS.4).</summary>
     FirstStageTableUnreachable = 0x73,
 
-    /// <summary>Under nested translation, a first-stage entry lies at an address wider than MGAW or the second-stage table (SFS.5).</summary>
+    /// <summary>Under nested translation, a first-stage entry, a leaf too, points to an address wider than MGAW or the second-stage table (SFS.5).</summary>
     FirstStageEntryBeyondWidth = 0x74,
 
     /// <summary>Under nested translation, the second stage grants no read of the first first-stage entry of the walk, through FSPTPTR (SFS.6).</summary>
@@ -190,10 +199,7 @@ public enum VtdFaultReason : byte
     /// <summary>The address of a pass-through request is wider than the host's (SGN.4.2).</summary>
     AddressBeyondHostWidth = 0x83,
 
-    /// <summary>
-    /// The address of a request under second-stage translation, or under nested translation the address that the first stage translates
-    /// it to, is wider than MGAW or the table (SGN.5).
-    /// </summary>
+    /// <summary>The address of a request under second-stage translation alone is wider than MGAW or the table (SGN.5).</summary>
     ScalableAddressBeyondWidth = 0x84,
 
     /// <summary>A write without permission (SGN.6).</summary>
@@ -238,13 +244,24 @@ internal static class VtdFaultReasons
     };
 
     /// <summary>
-    /// Whether a translation request that meets it is told that it may not, and nothing is recorded: an absent entry, or missing
-    /// permission (Recoverable Address Translation Faults).
+    /// Whether a translation request that meets it succeeds, with no permission: whatever concerns this address or this PASID alone, and all
+    /// that is wrong in first-stage tables, which are a process's (Fault Conditions and Remapping Hardware Behavior for Various Requests,
+    /// Translation Request, "Success with R=W=U=S=0").
     /// </summary>
-    public static bool IsRecoverable(this VtdFaultReason reason) => reason is VtdFaultReason.Write or VtdFaultReason.Read
-        or VtdFaultReason.FirstStageEntryNotPresent or VtdFaultReason.SecondStageNotPermitted
-        or VtdFaultReason.FirstStageTableNotReadable or VtdFaultReason.FirstStageEntryNotReadable or VtdFaultReason.FirstStageFlagsNotWritable
-        or VtdFaultReason.UserPrivilege or VtdFaultReason.ExecuteDisabled or VtdFaultReason.ScalableWrite or VtdFaultReason.ScalableRead;
+    public static bool IsRecoverable(this VtdFaultReason reason) => reason switch
+    {
+        VtdFaultReason.AddressBeyondMgaw or VtdFaultReason.Write or VtdFaultReason.Read => true,
+        VtdFaultReason.PasidDirectoryEntryNotPresent or VtdFaultReason.PasidEntryNotPresent => true,
+        VtdFaultReason.ExecuteNotEnabled or VtdFaultReason.SupervisorNotEnabled => true,
+        >= VtdFaultReason.FirstStageEntryUnreachable and <= VtdFaultReason.FirstStageFlagsNotWritable => true,
+        VtdFaultReason.FirstStageFlagsNotSnooped or VtdFaultReason.FirstStageFlagsNotUpdated => true,
+        VtdFaultReason.SecondStageNotPermitted => true,
+        >= VtdFaultReason.AddressNotCanonical and <= VtdFaultReason.ScalableRead => true,
+        _ => false,
+    };
+
+    /// <summary>Whether nothing of it is recorded then: a flag that could not be set is (SFS.10).</summary>
+    public static bool IsTheDevicesAlone(this VtdFaultReason reason) => reason.IsRecoverable() && reason != VtdFaultReason.FirstStageFlagsNotUpdated;
 
     /// <summary>Whether caching mode may remember the fault: not where the next access may do without the flag.</summary>
     public static bool IsLasting(this VtdFaultReason reason) =>
@@ -307,10 +324,12 @@ internal sealed record WalkFaults(
         VtdFaultReason.FirstStageFlagsNotSnooped,
         VtdFaultReason.FirstStageFlagsNotUpdated);
 
-    /// <summary>Nested translation, to the first entry of a first-stage walk: SFS.5, 6 and 8 take the place of SGN.5 to 7.</summary>
-    private static readonly WalkFaults FirstTable = SecondStage with
+    /// <summary>Nested translation, to where the first stage leads: SFS.5 takes the place of SGN.5.</summary>
+    private static readonly WalkFaults Page = SecondStage with { BeyondWidth = VtdFaultReason.FirstStageEntryBeyondWidth };
+
+    /// <summary>Nested translation, to the first entry of a first-stage walk: SFS.6 and 8 besides, for SGN.6 and 7.</summary>
+    private static readonly WalkFaults FirstTable = Page with
     {
-        BeyondWidth = VtdFaultReason.FirstStageEntryBeyondWidth,
         Read = VtdFaultReason.FirstStageTableNotReadable,
         Write = VtdFaultReason.FirstStageFlagsNotWritable,
     };
@@ -321,6 +340,7 @@ internal sealed record WalkFaults(
     /// <summary>Scalable mode, second stage, for an access of nested translation or the device's.</summary>
     public static WalkFaults SecondStageFor(GuestAccess access) => access switch
     {
+        GuestAccess.Page => Page,
         GuestAccess.FirstTable => FirstTable,
         GuestAccess.Table => Table,
         _ => SecondStage,

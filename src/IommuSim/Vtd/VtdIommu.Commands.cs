@@ -21,6 +21,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private bool _tailRefused;
     private bool _waitCompleted;
 
+    // The first of the devices that have not answered an invalidation of their TLBs since the last wait.
+    private ushort? _unanswered;
+
     // Set under _gate; the end of an access looks at it without it.
     private volatile bool _waitHeld;
 
@@ -35,8 +38,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private bool IsTailValid => _queueTail < QueueBytes && (_queueTail & (DescriptorBytes - 1)) == 0;
 
     /// <summary>
-    /// Which types of descriptors are valid: in scalable mode only wide ones are, in legacy mode wide ones where the unit has a
-    /// scalable mode to switch to.
+    /// Which types of descriptors are valid: in scalable and in abort-dma mode only wide ones are, in legacy mode wide ones where the unit has
+    /// one of those to switch to.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Hardware Handling of Queued Invalidation Interface Errors, List of Valid
     /// Descriptor Types for Each Mode; Invalidation Queue Error Record Register, IQEI.</remarks>
@@ -44,8 +47,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         get
         {
-            if (!_settings.Root.IsModeValid(_options) || (IsWide && !_options.ScalableMode)) return DescriptorSet.None;
-            if (!_settings.Root.IsScalable) return DescriptorSet.Legacy;
+            if (!_settings.Root.IsModeValid(_options) || (IsWide && !_options.HasWideDescriptors)) return DescriptorSet.None;
+            if (_settings.Root.Mode == 0) return DescriptorSet.Legacy;
             return IsWide ? DescriptorSet.Scalable : DescriptorSet.None;
         }
     }
@@ -54,7 +57,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private PhysAddr HeadAddress => new((_queueAddress & PageLevels.FrameMask) | _queueHead);
 
-    private bool IsQueueRunning => _queueEnabled && !_faults.QueueError;
+    private bool IsQueueRunning => _queueEnabled && !_faults.StopsQueue;
 
     /// <summary>
     /// Consumes the descriptor at the head of the invalidation queue.
@@ -71,6 +74,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     public int ProcessCommands() => Process(int.MaxValue);
 
     private int Process(int most)
+    {
+        int count = ProcessAlone(most);
+        SendMessages();
+        return count;
+    }
+
+    private int ProcessAlone(int most)
     {
         lock (_commandGate)
         {
@@ -114,7 +124,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     }
 
     private DescriptorKind Fetch(PhysAddr at, bool isWide, DescriptorSet valid, out InvalidationDescriptor descriptor) =>
-        TryFetch(at, isWide, out descriptor) ? descriptor.Classify(_options, valid) : DescriptorKind.Invalid;
+        TryFetch(at, isWide, out descriptor) ? descriptor.Classify(_options, valid) : DescriptorKind.Unreachable;
 
     private bool TryFetch(PhysAddr at, bool isWide, out InvalidationDescriptor descriptor)
     {
@@ -136,17 +146,18 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             switch (kind)
             {
                 case DescriptorKind.DeviceTlb:
-                    _caches.InvalidateDeviceTlb(descriptor.Source, pasid: null, isOfAllPasids: false, descriptor.DevicePages);
+                    if (!_caches.InvalidateDeviceTlb(descriptor.Source, pasid: null, isOfAllPasids: false, descriptor.DevicePages))
+                        _unanswered ??= descriptor.Source;
                     break;
                 case DescriptorKind.PasidDeviceTlb:
-                    _caches.InvalidateDeviceTlb(
-                        descriptor.PasidDevice, descriptor.Pasid, descriptor.IsOfAllPasids, descriptor.PasidDevicePages);
+                    if (!_caches.InvalidateDeviceTlb(descriptor.PasidDevice, descriptor.Pasid, descriptor.IsOfAllPasids, descriptor.PasidDevicePages))
+                        _unanswered ??= descriptor.PasidDevice;
                     break;
                 case DescriptorKind.PageGroupResponse:
                     _caches.Counts.PageGroupResponses++;
                     break;
                 default:
-                    StopQueue();
+                    StopQueue(WhyInvalid(kind, descriptor));
                     return 0;
             }
 
@@ -189,17 +200,17 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         {
             case DescriptorKind.Context:
                 _caches.InvalidateContexts(
-                    descriptor.Granularity, descriptor.Domain, descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
+                    descriptor.Granularity, descriptor.DomainOf(_options), descriptor.Source, descriptor.FunctionMask, _settings.Root.IsScalable);
                 break;
             case DescriptorKind.PasidCache:
-                _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.Domain, descriptor.Pasid);
+                _caches.InvalidatePasids(descriptor.PasidGranularity, descriptor.DomainOf(_options), descriptor.Pasid);
                 break;
             case DescriptorKind.PasidIotlb:
-                _caches.InvalidatePasidIotlb(descriptor.Granularity, VtdTags.Of(descriptor.Domain, descriptor.Pasid.Value), descriptor.Pages);
+                _caches.InvalidatePasidIotlb(descriptor.Granularity, VtdTags.Of(descriptor.DomainOf(_options), descriptor.Pasid.Value), descriptor.Pages);
                 break;
             case DescriptorKind.Iotlb:
                 _caches.InvalidateIotlb(
-                    descriptor.Granularity, descriptor.Domain, descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
+                    descriptor.Granularity, descriptor.DomainOf(_options), descriptor.Pages, descriptor.DrainReads, descriptor.DrainWrites);
                 break;
             default:
                 return false;
@@ -211,13 +222,23 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     /// <summary>
     /// Invalidation wait: completes when everything before it has, accesses in flight included, and with PD when the page
-    /// requests on their way are in their queue.
+    /// requests on their way are in their queue. Where a device has not answered, that is seen here: its time is over.
     /// </summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Hardware Handling of Queued Invalidation Interface Errors, Device-TLB Invalidation
+    /// Response Time-out: the wait is aborted, and the head stays at it.</remarks>
     private bool Wait(InvalidationDescriptor descriptor, ulong generation)
     {
         lock (_gate)
         {
             if (generation != _queueGeneration || !IsQueueRunning) return false;
+            if (_unanswered is { } late)
+            {
+                _unanswered = null;
+                _caches.Counts.InvalidationTimeouts++;
+                _faults.SetTimeout(late);
+                return false;
+            }
+
             if (MustHold(descriptor))
             {
                 // Say it, then look again: an access that ends meanwhile sees what was said, or is seen to be over.
@@ -266,10 +287,18 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// queue goes on.
     /// </summary>
     /// <remarks><b>Source.</b> Intel VT-d specification, Hardware Handling of Queued Invalidation Interface Errors.</remarks>
-    private void StopQueue()
+    private void StopQueue(QueueErrorInfo info)
     {
         _caches.Counts.QueueErrors++;
-        _faults.SetQueueError();
+        _faults.SetQueueError(info);
+    }
+
+    private QueueErrorInfo WhyInvalid(DescriptorKind kind, in InvalidationDescriptor descriptor)
+    {
+        if (kind == DescriptorKind.Unreachable) return QueueErrorInfo.FetchFailed;
+        DescriptorSet valid = ValidDescriptors;
+        if (valid == DescriptorSet.None) return _settings.Root.IsModeValid(_options) ? QueueErrorInfo.WidthInvalid : QueueErrorInfo.ModeInvalid;
+        return descriptor.HasKnownType(_options, valid) ? QueueErrorInfo.Reserved : QueueErrorInfo.TypeInvalid;
     }
 
     private void MoveTail(ulong value)
@@ -284,7 +313,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         if (!IsQueueRunning || IsTailValid || _tailRefused) return;
         _tailRefused = true;
-        StopQueue();
+        StopQueue(_queueTail < QueueBytes ? QueueErrorInfo.TailMisaligned : QueueErrorInfo.TailInvalid);
     }
 
     private void SwitchQueue(bool enabled)
@@ -293,6 +322,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         _queueEnabled = enabled;
         _queueGeneration++;
         _waitHeld = false;
+        _unanswered = null;
         // IQH_REG is 0 while queued invalidation is off.
         _queueHead = 0;
         _tailRefused = false;

@@ -9,7 +9,7 @@ namespace IommuSim;
 // What devices with TLBs of their own ask for: translations, accesses by them, and pages.
 public sealed partial class VtdIommu<TMemory, TSteps>
 {
-    private readonly PageRequestQueue _pageRequests = new();
+    private readonly PageRequestQueue _pageRequests;
 
     internal override bool AreRequestsDropped
     {
@@ -82,10 +82,19 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             EndAccess(asking);
         }
 
-        _steps.At(SimStep.ContextLookup, device.Source.Value);
-        result = CheckOrEnd(new(device.Source, new(translated), access, prefix, slot) { Type = RequestType.Translated }, ref slot);
+        return GoTranslated(device.Source, translated, access, slot, out passage) ? AtsOutcome.Goes : AtsOutcome.Blocked;
+    }
+
+    internal override bool TryBeginTranslated(StreamId source, PhysAddr address, DeviceAccess access, out Passage passage) =>
+        GoTranslated(source, address.Value, access, BeginByDevice(source, access), out passage);
+
+    /// <summary>A translated request carries no PASID: that it may is not offered (PTRS).</summary>
+    private bool GoTranslated(StreamId source, ulong address, DeviceAccess access, int slot, out Passage passage)
+    {
+        _steps.At(SimStep.ContextLookup, source.Value);
+        TranslationResult result = CheckOrEnd(new(source, new(address), access, null, slot) { Type = RequestType.Translated }, ref slot);
         Tell(result, slot, out passage);
-        return result.Ok ? AtsOutcome.Goes : AtsOutcome.Blocked;
+        return result.Ok;
     }
 
     internal override PageResponseCode? AskForPage(in PageRequest page, CacheTag? tag)
@@ -99,9 +108,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             if (fault != VtdFaultReason.None)
             {
                 RecordFault(request, fault, isSilenced);
-                PageResponseCode refusal =
-                    fault == VtdFaultReason.PageRequestNotEnabled ? PageResponseCode.InvalidRequest : PageResponseCode.ResponseFailure;
-                return page.IsLast ? refusal : null;
+                return page.IsLast ? PageResponseCode.InvalidRequest : null;
             }
 
             lock (_gate)
@@ -117,7 +124,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         finally
         {
             EndAccess(slot);
+            SendMessages();
         }
+    }
+
+    internal override void TakeCompletion(StreamId source)
+    {
+        if (!_options.DeviceTlbs) return;
+        lock (_gate) _faults.SetCompletionError((ushort)(source.Value & MaxSource));
+        SendMessages();
     }
 
     /// <summary>Begins an access by a translation that the device has; what may it reach is looked at all the same.</summary>
@@ -149,7 +164,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         isSilenced = context.FaultProcessingDisabled;
         if (context.Fault != VtdFaultReason.None) return context.Fault;
         if (!context.Scalable.IsPageRequestEnabled) return VtdFaultReason.PageRequestNotEnabled;         // SCT.8
-        return request.Prefix is { } prefix ? context.Scalable.CheckPasid(prefix.Pasid, _options) : VtdFaultReason.None;
+        if (request.Prefix is { } prefix) fault = context.Scalable.CheckPasid(prefix.Pasid, _options, isPageRequest: true);
+        if (fault != VtdFaultReason.None) return fault;
+        CachedPasid found = FindPasid(request, context.Scalable.Directory, request.Prefix?.Pasid ?? context.Scalable.RidPasid);    // SPD.1 to SPT.4
+        isSilenced |= found.FaultProcessingDisabled;
+        return found.Fault;
     }
 
     /// <summary>Gives every device that was told to ask again the chance to.</summary>

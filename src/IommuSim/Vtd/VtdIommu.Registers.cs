@@ -7,7 +7,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 {
     private const ulong LowHalf = 0xFFFF_FFFF;
     private const ulong HighHalf = ~LowHalf;
-    private readonly EventRegisters _completionEvent = new();
+    private readonly EventRegisters _completionEvent;
 
     // Set under _gate; an access looks at them without it.
     private volatile Settings _settings = new(TranslationEnabled: false, default, IsPlain: false);
@@ -73,6 +73,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         if (rings) Ring();
         if (hasRoom) AskAgain();
+        SendMessages();
     }
 
     private ulong Load(uint granule) => granule switch
@@ -92,6 +93,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
         VtdRegisters.CompletionEventAddress => _completionEvent.Address,
+        VtdRegisters.QueueErrorRecord => _faults.ErrorRecord,
         >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress => LoadPageRequests(granule),
         VtdRegisters.InvalidateAddress => _invalidateAddress,
         VtdRegisters.InvalidateCommand => LoadInvalidateCommand(),
@@ -262,7 +264,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         {
             _caches.InvalidateContexts(
                 granularity,
-                new((ushort)(_contextCommand & 0xFFFF)),
+                new((ushort)(_contextCommand & 0xFFFF & ~_options.BeyondDomainId)),
                 (ushort)(_contextCommand >> 16 & 0xFFFF),
                 (int)(_contextCommand >> 32 & 3),
                 isScalable: false);
@@ -286,7 +288,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         _caches.InvalidateIotlb(
             granularity,
-            new((ushort)(_invalidateCommand >> 32 & 0xFFFF)),
+            new((ushort)(_invalidateCommand >> 32 & 0xFFFF & ~_options.BeyondDomainId)),
             pages,
             drainReads: (_invalidateCommand & 1UL << 49) != 0,
             drainWrites: (_invalidateCommand & 1UL << 48) != 0);

@@ -189,7 +189,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (!settings.TranslationEnabled && request.Type == RequestType.Translation) return TranslationResult.Blocked(VtdFaultReason.None);
         if (!settings.TranslationEnabled || isInterrupt) return GoOn(request.Slot, request.Address.Value);
         TranslationResult result = TranslateFrom(request, settings.Root, out bool isSilenced);
-        bool isQuiet = request.Type == RequestType.Prefetch || (request.Type == RequestType.Translation && result.Reason.IsRecoverable());
+        bool isQuiet = request.Type == RequestType.Prefetch || (request.Type == RequestType.Translation && result.Reason.IsTheDevicesAlone());
         if (!result.Ok && !isQuiet) RecordFault(request, result.Reason, isSilenced);
         return result;
     }
@@ -230,16 +230,28 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         if (fault != VtdFaultReason.None) return TranslationResult.Blocked(fault);
         if (!_caches.Contexts.TryFind(request.Source, root.IsScalable, out CachedContext context)) context = FetchContext(request, root);
         isSilenced = context.FaultProcessingDisabled;
-        if (request.Prefix is null && IsInterruptRange(request.Address.Value))
+        bool isTranslated = request.Type == RequestType.Translated;
+        if (request.Prefix is null && !isTranslated && IsInterruptRange(request.Address.Value))
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.ScalableRead : VtdFaultReason.Read);
         if (context.Fault != VtdFaultReason.None) return TranslationResult.Blocked(context.Fault);
         if (request.Type is RequestType.Translation or RequestType.Translated && !context.IsDeviceTlbEnabled)
             return TranslationResult.Blocked(root.IsScalable ? VtdFaultReason.DeviceTlbNotEnabled : VtdFaultReason.TranslationTypeBlocks);
-        if (request.Type == RequestType.Translated) return GoOn(request.Slot, request.Address.Value);
+        if (isTranslated) return GoWhereItSays(request, root.IsScalable);
 
         return context.IsScalable
             ? TranslateScalable(request, context.Scalable, ref isSilenced)
             : TranslateWith(request, context.Entry.ToAddressSpace());
+    }
+
+    /// <summary>A translated request: the unit believes the device that this is where a translation led, if a translation could have led there.</summary>
+    private TranslationResult GoWhereItSays(in Request request, bool isScalable)
+    {
+        ulong address = request.Address.Value;
+        if ((address & PageLevels.BitsFrom(_options.HostAddressWidth)) != 0)
+            return TranslationResult.Blocked(isScalable ? VtdFaultReason.AddressBeyondHostWidth : VtdFaultReason.AddressBeyondMgaw);    // SGN.4.1, LGN.1.2
+        if (IsInterruptRange(address))
+            return TranslationResult.Blocked(isScalable ? VtdFaultReason.ScalableInterruptAddressOutput : VtdFaultReason.InterruptAddressOutput);    // SGN.8.3, LGN.4
+        return GoOn(request.Slot, address);
     }
 
     private TranslationResult TranslateWith(in Request request, in AddressSpace space)
@@ -264,16 +276,10 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private TranslationResult PassThrough(in Request request, in AddressSpace space)
     {
         ulong address = request.Address.Value;
-        if (space.Pasid is null)
-        {
-            if (address >> _options.GuestAddressWidth != 0) return TranslationResult.Blocked(VtdFaultReason.AddressBeyondMgaw);
-        }
-        else
-        {
-            if ((address & PageLevels.BitsFrom(_options.HostAddressWidth)) != 0)
-                return TranslationResult.Blocked(VtdFaultReason.AddressBeyondHostWidth);                 // SGN.4.2
-            if (IsInterruptRange(address)) return TranslationResult.Blocked(VtdFaultReason.ScalableInterruptAddressOutput);    // SGN.8
-        }
+        if ((address & PageLevels.BitsFrom(_options.HostAddressWidth)) != 0)
+            return TranslationResult.Blocked(space.Pasid is null ? VtdFaultReason.AddressBeyondMgaw : VtdFaultReason.AddressBeyondHostWidth);    // LGN.1.3, SGN.4.2
+        if (space.Pasid is not null && IsInterruptRange(address))
+            return TranslationResult.Blocked(VtdFaultReason.ScalableInterruptAddressOutput);             // SGN.8
 
         if (request.Completion is not null)
             Complete(request, space, LineFor(space.Tag, request, level: 1, isFirstStage: false, target: 0, Rights.All), address);
@@ -359,6 +365,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             if (isSilenced && reason.IsQualified()) _caches.Counts.FaultsSilenced++;
             else if (!_faults.Record(request.Source, request.Address, request.Type, request.Access, request.Prefix, reason)) _caches.Counts.FaultsLost++;
         }
+
+        SendMessages();
     }
 
     /// <summary>What is known of a request's line in the IOTLB.</summary>

@@ -33,6 +33,7 @@ public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio
     private readonly VtdOptions _options;
     private readonly RemappingCaches _caches;
     private readonly FaultRecords _faults;
+    private readonly MessageOutbox _outbox = new();
 
     /// <summary>A unit after reset: translation off, caches empty.</summary>
     /// <param name="memory">Where tables, queue and device buffers are.</param>
@@ -47,7 +48,9 @@ public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio
         _steps = steps;
         _options = options;
         _caches = new(options);
-        _faults = new(options.FaultRecordCount);
+        _faults = new(options.FaultRecordCount, _outbox);
+        _completionEvent = new(_outbox);
+        _pageRequests = new(_outbox);
     }
 
     /// <summary>
@@ -56,6 +59,16 @@ public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio
     /// </summary>
     /// <remarks><b>Threads.</b> On the thread that wrote or that made the access, with no lock held.</remarks>
     public event Action? Doorbell;
+
+    /// <summary>
+    /// Called with each interrupt message that the unit sends: of a fault or an error of the queue, of a wait descriptor with the interrupt
+    /// flag, of a page request. Whoever plays the interrupt controller takes it. While an event is masked its message stays pending.
+    /// </summary>
+    /// <remarks>
+    /// <b>Threads.</b> On the thread that made the condition come up, or took the mask away, with no lock held; behind the status write of a
+    /// wait, and behind the commands that are consumed in one go with it.
+    /// </remarks>
+    public event Action<InterruptMessage>? Interrupt;
 
     /// <summary>What the unit can do.</summary>
     public VtdOptions Options => _options;
@@ -140,6 +153,19 @@ public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio
             if (line.Valid)
                 entries.Add(new(VtdTags.DomainOf(line.Tag), line.Range<PageLevels>(), new(line.Target), line.Level, (VtdFaultReason)line.Fault, VtdTags.PasidOf(line.Tag)));
         }
+    }
+
+    private void SendMessages()
+    {
+        if (!_outbox.IsFilled) return;
+        InterruptMessage[] messages;
+        lock (_gate)
+        {
+            messages = _outbox.TakeAll();
+            _caches.Counts.InterruptMessages += messages.Length;
+        }
+
+        foreach (InterruptMessage message in messages) Interrupt?.Invoke(message);
     }
 
     private void Ring()

@@ -1,3 +1,5 @@
+using IommuSim.Machinery;
+
 namespace IommuSim;
 
 /// <summary>When the invalidation queue is consumed.</summary>
@@ -63,6 +65,12 @@ public sealed record VtdOptions
 
     /// <summary>CAP.SAGAW bit 2: whether 4-level tables (48-bit device addresses) are supported.</summary>
     public bool FourLevelTables { get; init; } = true;
+
+    /// <summary>CAP.SAGAW bit 3: whether 5-level tables (57-bit device addresses) of the second stage are supported.</summary>
+    public bool FiveLevelTables { get; init; }
+
+    /// <summary>CAP.ND: the bits of a domain id: 4, 6, … 16. Those above are reserved in entries, and ignored in commands.</summary>
+    public int DomainIdBits { get; init; } = 16;
 
     /// <summary>CAP.SLLPS bit 0: whether a page-directory entry may map a 2 MiB page.</summary>
     public bool Pages2M { get; init; } = true;
@@ -145,6 +153,15 @@ public sealed record VtdOptions
     /// <summary>ECAP.SC: the snoop bit of second-stage leaves and PGSNP of PASID entries. They change nothing here: all memory is coherent.</summary>
     public bool SnoopControl { get; init; }
 
+    /// <summary>
+    /// ECAP.MTS: CD, EMTE and PAT of PASID entries; only in scalable mode. They change nothing here: no device is in the processors'
+    /// coherency domain. There are no MTRRs (MTRRCAP_REG reads 0).
+    /// </summary>
+    public bool MemoryTypes { get; init; }
+
+    /// <summary>ECAP.ADMS: whether RTADDR_REG may ask for the mode in which every request is blocked; with and without the scalable mode.</summary>
+    public bool AbortDma { get; init; }
+
     /// <summary>Entries of the direct-mapped PASID cache; 0 for none.</summary>
     public int PasidCacheEntries { get; init; } = 16;
 
@@ -160,13 +177,13 @@ public sealed record VtdOptions
     /// </summary>
     public bool PageRequests { get; init; }
 
-    /// <summary>The widest device address, in bits: 39 or 48 (CAP.MGAW is one less).</summary>
-    public int GuestAddressWidth => FourLevelTables ? 48 : 39;
+    /// <summary>The widest device address, in bits: 39, 48 or 57 (CAP.MGAW is one less).</summary>
+    public int GuestAddressWidth => FiveLevelTables ? 57 : FourLevelTables ? 48 : 39;
 
     /// <summary>Whether a second-stage table of <paramref name="levels"/> levels is supported.</summary>
-    /// <param name="levels">Any number; only 3 and 4 can be.</param>
+    /// <param name="levels">Any number; only 3 to 5 can be.</param>
     /// <returns>True if it is.</returns>
-    public bool SupportsLevels(int levels) => levels switch { 3 => ThreeLevelTables, 4 => FourLevelTables, _ => false };
+    public bool SupportsLevels(int levels) => levels switch { 3 => ThreeLevelTables, 4 => FourLevelTables, 5 => FiveLevelTables, _ => false };
 
     /// <summary>The level of the line that a leaf of <paramref name="level"/> is kept in.</summary>
     internal int IotlbLevelOf(int level) => level == 3 && IotlbLines1G ? 3 : level > 1 && IotlbLines2M ? 2 : 1;
@@ -178,6 +195,14 @@ public sealed record VtdOptions
     internal bool HasNesting => HasFirstStage && HasSecondStage && Nesting;
 
     internal bool HasFiveLevels => HasFirstStage && FirstStageFiveLevels;
+
+    internal bool HasMemoryTypes => ScalableMode && MemoryTypes;
+
+    /// <summary>Whether a queue may have descriptors of 256 bits.</summary>
+    internal bool HasWideDescriptors => ScalableMode || AbortDma;
+
+    /// <summary>The bits of a word of 16 that a domain id does not have.</summary>
+    internal ulong BeyondDomainId => 0xFFFFUL & PageLevels.BitsFrom(DomainIdBits);
 
     internal bool HasPasid => ScalableMode && RequestsWithPasid;
 
@@ -204,9 +229,9 @@ public sealed record VtdOptions
     internal bool SupportsLeafAt(int level) => level switch { 1 => true, 2 => Pages2M, 3 => Pages1G, _ => false };
 
     internal ulong Capability =>
-        6UL                                                         // ND: 16-bit domain ids
+        (ulong)(DomainIdBits - 4) / 2                               // ND
         | Flag(CachingMode, 7)
-        | Flag(ThreeLevelTables, 9) | Flag(FourLevelTables, 10)     // SAGAW
+        | Flag(ThreeLevelTables, 9) | Flag(FourLevelTables, 10) | Flag(FiveLevelTables, 11)    // SAGAW
         | (ulong)(GuestAddressWidth - 1) << 16                      // MGAW
         | (ulong)(VtdRegisters.FaultRecords / 16) << 24             // FRO, in 16-byte units
         | Flag(Pages2M, 34) | Flag(Pages1G, 35)                     // SLLPS
@@ -224,6 +249,7 @@ public sealed record VtdOptions
         | Flag(PassThrough, 6)
         | Flag(SnoopControl, 7)
         | (ulong)(VtdRegisters.InvalidateAddress / 16) << 8         // IRO, in 16-byte units
+        | Flag(HasMemoryTypes, 25)                                  // MTS
         | Flag(HasNesting, 26)                                      // NEST
         | Flag(HasPageRequests, 29)                                 // PRS
         | Flag(HasExecute, 30)                                      // ERS
@@ -239,6 +265,7 @@ public sealed record VtdOptions
         | Flag(HasFirstStage, 47)                                   // FSTS
         | Flag(HasWalkSnoop, 48)                                    // SMPWCS
         | Flag(HasRidPasid, 49)                                     // RPS
+        | Flag(AbortDma, 52)                                        // ADMS
         | Flag(HasRidPrivilege, 53);                                // RPRIVS
 
     internal void Validate()
@@ -249,7 +276,9 @@ public sealed record VtdOptions
         Require(ContextCacheEntries >= 0, nameof(ContextCacheEntries), "0 or more");
         Require(FaultRecordCount is >= 1 and <= 222, nameof(FaultRecordCount), "1 to 222");
         Require(HostAddressWidth is >= 32 and <= 52, nameof(HostAddressWidth), "32 to 52");
-        Require(ThreeLevelTables || FourLevelTables, nameof(FourLevelTables), "true where ThreeLevelTables is false");
+        Require(
+            ThreeLevelTables || FourLevelTables || FiveLevelTables, nameof(FourLevelTables), "true where ThreeLevelTables and FiveLevelTables are false");
+        Require(DomainIdBits is >= 4 and <= 16 && DomainIdBits % 2 == 0, nameof(DomainIdBits), "4, 6, 8, 10, 12, 14 or 16");
         Require(MaximumAddressMask is >= 0 and <= 63, nameof(MaximumAddressMask), "0 to 63");
         Require(PasidBits is >= 1 and <= 20, nameof(PasidBits), "1 to 20");
         Require(PasidCacheEntries >= 0, nameof(PasidCacheEntries), "0 or more");

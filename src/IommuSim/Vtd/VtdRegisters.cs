@@ -40,6 +40,9 @@ internal static class VtdRegisters
     /// <summary>IEADDR_REG in the low half, IEUADDR_REG (0xAC) in the high half.</summary>
     public const uint CompletionEventAddress = 0xA8;
 
+    /// <summary>IQERCD_REG.</summary>
+    public const uint QueueErrorRecord = 0xB0;
+
     public const uint PageRequestHead = 0xC0;
     public const uint PageRequestTail = 0xC8;
     public const uint PageRequestAddress = 0xD0;
@@ -71,6 +74,8 @@ internal static class VtdRegisters
     public const uint PrimaryFaultOverflow = 1u << 0;
     public const uint PrimaryPendingFault = 1u << 1;
     public const uint InvalidationQueueError = 1u << 4;
+    public const uint InvalidationCompletionError = 1u << 5;
+    public const uint InvalidationTimeoutError = 1u << 6;
 
     // PRS_REG.
     public const uint PendingPageRequest = 1u << 0;
@@ -78,43 +83,4 @@ internal static class VtdRegisters
 
     /// <summary>CCMD_REG.ICC and IOTLB_REG.IVT: the command bit, clear when the command is done; FRCD_REG.F likewise.</summary>
     public const ulong Bit63 = 1UL << 63;
-}
-
-/// <summary>The control, data and address registers of one of the unit's three events (fault, invalidation completion, page request).</summary>
-/// <remarks>
-/// <para><b>Source.</b> Intel VT-d specification, Fault Event Control Register, Invalidation Event Control Register, Page Request
-/// Event Control Register.</para>
-/// <para>A message that is sent goes nowhere: there is no interrupt controller behind the unit. Software sees the pending
-/// bit while the event is masked, and polls.</para>
-/// <para><b>Threads.</b> Under the unit's lock.</para>
-/// </remarks>
-internal sealed class EventRegisters
-{
-    private const uint Mask = 1u << 31;
-    private const uint Pending = 1u << 30;
-    private uint _control = Mask;
-    private uint _data;
-    private ulong _address;
-
-    public ulong ControlAndData => _control | (ulong)_data << 32;
-
-    public ulong Address => _address;
-
-    public void StoreControlAndData(ulong value)
-    {
-        _control = (_control & Pending) | ((uint)(value & 0xFFFF_FFFF) & Mask);
-        _data = (uint)(value >> 32);
-        if (_control == Pending) _control = 0;
-    }
-
-    public void StoreAddress(ulong value) => _address = value & ~3UL;
-
-    /// <summary>The condition of the event came up: while the event is masked the message stays pending.</summary>
-    public void Raise()
-    {
-        if ((_control & Mask) != 0) _control |= Pending;
-    }
-
-    /// <summary>Software served everything that the pending message was about.</summary>
-    public void Serve() => _control &= ~Pending;
 }

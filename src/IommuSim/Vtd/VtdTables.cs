@@ -77,7 +77,7 @@ public static partial class VtdTables
     /// <summary>The pages below a root, in the order of their device addresses as the tables have them: without sign extension.</summary>
     /// <param name="memory">Where the tables are.</param>
     /// <param name="root">The root table.</param>
-    /// <param name="levels">3 or 4; 4 or 5 in the first stage.</param>
+    /// <param name="levels">3 to 5; 4 or 5 in the first stage.</param>
     /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
     /// <param name="stage">Which tables: first or second stage.</param>
     /// <returns>
@@ -93,7 +93,7 @@ public static partial class VtdTables
     /// <summary>The entries below a root that are present and that the hardware would refuse.</summary>
     /// <param name="memory">Where the tables are.</param>
     /// <param name="root">The root table.</param>
-    /// <param name="levels">3 or 4; 4 or 5 in the first stage.</param>
+    /// <param name="levels">3 to 5; 4 or 5 in the first stage.</param>
     /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
     /// <param name="stage">Which tables: first or second stage.</param>
     /// <returns>Each with its reason; those of the second stage by the numbers of the legacy mode.</returns>
@@ -107,7 +107,7 @@ public static partial class VtdTables
     /// <summary>Every table reachable from a root, each once, the root first.</summary>
     /// <param name="memory">Where the tables are.</param>
     /// <param name="root">The root table.</param>
-    /// <param name="levels">3 or 4; 4 or 5 in the first stage.</param>
+    /// <param name="levels">3 to 5; 4 or 5 in the first stage.</param>
     /// <param name="options">What the hardware supports; <see cref="VtdOptions.Default"/> if null.</param>
     /// <param name="stage">Which tables: first or second stage.</param>
     public static IEnumerable<PhysAddr> TablePages<TMemory>(
@@ -136,7 +136,7 @@ public static partial class VtdTables
     {
         bool isKnown = stage switch
         {
-            TranslationStage.SecondStage => levels is 3 or 4,
+            TranslationStage.SecondStage => levels is >= 3 and <= 5,
             TranslationStage.FirstStage => levels is 4 or 5,
             TranslationStage.Nested => throw new ArgumentOutOfRangeException(nameof(stage), stage, "tables are of one stage or the other"),
             _ => throw new ArgumentOutOfRangeException(nameof(stage), stage, "pass-through has no tables"),

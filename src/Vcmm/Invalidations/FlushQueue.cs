@@ -32,7 +32,8 @@ public sealed record FlushQueueOptions
 /// After a failure the count alone starts no flush until <see cref="FlushQueueOptions.FlushAtAge"/> has passed: the
 /// adders do not all wait for hardware that does not answer.</para>
 /// <para><b>Threads.</b> Any number at once. The lock of the entries is held for a few instructions; the lock of the flush is
-/// held across the wait for the hardware. Neither is held while something is released, so that a release may add and flush.</para>
+/// held across the wait for the hardware. Neither is held while something is released, so that a release may add and flush; whoever flushes
+/// waits until it is done.</para>
 /// </remarks>
 public sealed class FlushQueue
 {
@@ -42,7 +43,9 @@ public sealed class FlushQueue
     private readonly object _gate = new();
     private readonly FlushQueueOptions _options;
     private readonly Stack<FlushBatch> _idle = new();
+    private readonly List<(long Number, int Thread)> _releasing = [];
     private FlushBatch _waiting = new();
+    private long _settledCount;
     private int _count;
     private bool _hasFailed;
     private long _failedAt;
@@ -117,12 +120,24 @@ public sealed class FlushQueue
 
     /// <summary>
     /// Flushes. When this returns without an error the hardware has forgotten everything that was added before the call, and
-    /// it was released, or is being released by another thread that flushes.
+    /// it was released. Called from within a release it waits for no other: what other threads release then may take a while longer.
     /// </summary>
     /// <returns><see cref="VcmmError.HardwareFailure"/>; then everything is still in quarantine.</returns>
     public VcmmError TryFlush()
     {
+        VcmmError error = FlushNow();
+        if (error == VcmmError.None) AwaitReleases();
+        return error;
+    }
+
+    /// <summary>Flushes.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryFlush"/>.</exception>
+    public void Flush() => VcmmException.ThrowIf(TryFlush(), nameof(Flush));
+
+    private VcmmError FlushNow()
+    {
         FlushBatch batch;
+        long number;
         lock (_flushGate)
         {
             lock (_gate)
@@ -140,30 +155,64 @@ public sealed class FlushQueue
             finally
             {
                 // Also where an IOMMU throws: nothing may leave quarantine unseen.
-                lock (_gate) Settle(batch, error);
+                lock (_gate) number = Settle(batch, error);
             }
 
             if (error != VcmmError.None) return error;
         }
 
-        batch.Release();
-        lock (_gate) _idle.Push(batch);
+        try
+        {
+            batch.Release();
+        }
+        finally
+        {
+            // Also where a release throws: nobody waits for ever.
+            lock (_gate)
+            {
+                _releasing.Remove((number, Environment.CurrentManagedThreadId));
+                Monitor.PulseAll(_gate);
+            }
+        }
 
+        lock (_gate) _idle.Push(batch);
         return VcmmError.None;
     }
 
-    /// <summary>Flushes.</summary>
-    /// <exception cref="VcmmException">As <see cref="TryFlush"/>.</exception>
-    public void Flush() => VcmmException.ThrowIf(TryFlush(), nameof(Flush));
+    /// <summary>Until what is out of quarantine by now is released, whoever does that.</summary>
+    private void AwaitReleases()
+    {
+        lock (_gate)
+        {
+            // Two that release and wait for each other would wait for ever.
+            if (IsReleasing(long.MaxValue, Environment.CurrentManagedThreadId)) return;
+            long last = _settledCount;
+            while (IsReleasing(last, null)) Monitor.Wait(_gate);
+        }
+    }
 
-    /// <summary>Under the lock of the entries: the batch is out of quarantine, or it is what waits.</summary>
-    private void Settle(FlushBatch batch, VcmmError error)
+    /// <summary>Whether a batch up to <paramref name="last"/> is being released, by <paramref name="thread"/> or by anybody.</summary>
+    private bool IsReleasing(long last, int? thread)
+    {
+        foreach ((long number, int releaser) in _releasing)
+        {
+            if (number <= last && (thread is null || releaser == thread)) return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Under the lock of the entries: the batch is out of quarantine, and this thread releases it, or it is what waits.</summary>
+    /// <returns>The number of the batch; without a meaning after an error.</returns>
+    private long Settle(FlushBatch batch, VcmmError error)
     {
         _hasFailed = error != VcmmError.None;
         if (!_hasFailed)
         {
             _count -= batch.EntryCount;
-            return;
+            _settledCount++;
+            _releasing.Add((_settledCount, Environment.CurrentManagedThreadId));
+            return _settledCount;
         }
 
         _failedAt = _options.Time.GetTimestamp();
@@ -171,6 +220,7 @@ public sealed class FlushQueue
         batch.Append(_waiting);
         _idle.Push(_waiting);
         _waiting = batch;
+        return 0;
     }
 
     private void FlushWhatIsDue()

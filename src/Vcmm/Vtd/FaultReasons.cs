@@ -22,7 +22,7 @@ internal static class FaultReasons
         0x04 or 0x80 or 0x83 or 0x84 => FaultCause.OutOfRange,
         // What cannot be fetched, is reserved, or must not be so (LRT, LCT, LSL, LGN.4; RTA, SRT, SCT, SPD, SPT; SFS, SSS, SGN.8).
         0x03 or (>= 0x07 and <= 0x0E) => FaultCause.Misprogrammed,
-        0x30 or 0x32 or 0x38 or 0x3A or 0x40 or (>= 0x42 and <= 0x44) or 0x47 => FaultCause.Misprogrammed,
+        0x30 or 0x32 or 0x33 or 0x38 or 0x3A or 0x40 or (>= 0x42 and <= 0x44) or 0x47 => FaultCause.Misprogrammed,
         0x50 or 0x52 or 0x58 or 0x5A or 0x5B => FaultCause.Misprogrammed,
         0x70 or (>= 0x72 and <= 0x78) or (>= 0x7A and <= 0x7D) or 0x87 or 0x90 or 0x91 => FaultCause.Misprogrammed,
         _ => FaultCause.Unknown,

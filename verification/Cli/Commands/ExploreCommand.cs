@@ -28,6 +28,7 @@ internal static class ExploreCommand
             DefaultValueFactory = static _ => "all",
         };
         Option<string[]> strategies = new("--strategy") { Description = "Choose by this strategy alone; several take turns.", HelpName = "NAME" };
+        Option<int?> preemptions = new("--preemptions") { Description = "Run every schedule in which at most so many times an agent is interrupted that could have gone on.", HelpName = "NUMBER" };
         Option<string> fault = new("--fault") { Description = "Plant this fault, to see it found.", HelpName = "NAME", DefaultValueFactory = static _ => "none" };
         Option<int> workers = new("--workers") { Description = "How many worker processes explore beside each other.", HelpName = "NUMBER", DefaultValueFactory = static _ => ScheduleRequest.WorkersHere };
         Option<string> failures = RunCommand.Failures();
@@ -35,19 +36,24 @@ internal static class ExploreCommand
         Option<bool> list = new("--list") { Description = "List scenarios, strategies and faults that can be planted, and run nothing." };
         var command = new Command("explore", "Hunt concurrency bugs: run scenarios under a scheduler that decides every step, in schedule after schedule.")
         {
-            time, schedules, seed, scenario, strategies, fault, workers, failures, json, list,
+            time, schedules, seed, scenario, strategies, preemptions, fault, workers, failures, json, list,
         };
         command.SetAction(parsed =>
         {
             long? most = ModelCommand.AtLeast(1, schedules, parsed.GetValue(schedules));
             int beside = parsed.GetValue(workers);
             if (beside is < 1 or > ScheduleRequest.MostWorkers) throw new BadInputException($"--workers: {beside}; expected 1 to {ScheduleRequest.MostWorkers}");
+            int? interruptions = parsed.GetValue(preemptions);
+            if (interruptions is < 0 or > 1000) throw new BadInputException($"--preemptions: {interruptions}; expected 0 to 1000");
+            string[] named = parsed.GetValue(strategies) ?? [];
+            if (interruptions is not null && named.Length != 0) throw new BadInputException("--strategy: not with --preemptions, where every schedule is run; expected one of the two");
             double? seconds = parsed.GetValue(time) ?? (most is null ? DefaultSeconds : null);
             var request = new ScheduleRequest(parsed.GetValue(seed))
             {
                 Scenario = parsed.GetRequiredValue(scenario),
                 Fault = parsed.GetRequiredValue(fault),
-                Strategies = parsed.GetValue(strategies) ?? [],
+                Strategies = named,
+                Preemptions = interruptions,
                 Workers = beside,
                 Schedules = most,
                 Budget = seconds is { } given ? TimeSpan.FromSeconds(given) : null,

@@ -19,6 +19,7 @@ internal sealed class ExploreReport(Surroundings here, string file) : JsonFile(h
         outcome.Request.Seed,
         BudgetSeconds = outcome.Request.Budget is { } budget ? Seconds(budget) : (double?)null,
         BudgetSchedules = outcome.Request.Schedules,
+        outcome.Request.Preemptions,
         outcome.Request.Workers,
         outcome.Request.Fault,
         ElapsedSeconds = Seconds(outcome.Elapsed),
@@ -37,6 +38,7 @@ internal sealed class ExploreReport(Surroundings here, string file) : JsonFile(h
             scenario.Schedules,
             scenario.Steps,
             scenario.Behaviours,
+            scenario.Exhausted,
             Failures = scenario.Failures.Select(found => new
             {
                 found.Scenario,

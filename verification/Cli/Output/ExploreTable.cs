@@ -24,8 +24,7 @@ internal sealed record ExploreOutcome(ScheduleRequest Request, ScheduleTally Tal
 /// <summary>An exploration for people to read.</summary>
 internal static class ExploreTable
 {
-    /// <summary>How many counterexamples are printed in full: nobody reads more at once.</summary>
-    private const int MostInFull = 10;
+    private const int MostInFull = ScheduleHunt.MostExplained;
 
     /// <summary>Prints a row for each scenario, counterexamples in full, and the verdict.</summary>
     public static void Print(ExploreOutcome outcome, FailureStore store, Surroundings here)
@@ -86,7 +85,7 @@ internal static class ExploreTable
             new(name),
             new(Line.Count(scenario.Schedules)),
             new(Line.Count(scenario.Behaviours)),
-            failed.Length == 0 ? new("nothing") : new(failed, new Style(Color.Red)),
+            failed.Length == 0 ? new(scenario.Exhausted is { } most ? $"nothing; these are all schedules with at most {Line.Count(most, "interruption")}" : "nothing") : new(failed, new Style(Color.Red)),
         ];
     }
 }

@@ -68,13 +68,13 @@ public sealed class NestedTests
     }
 
     [Fact]
-    public void SFS_5_and_SGN_5_guest_physical_addresses_beyond_the_second_stage()
+    public void SPT_4_4_and_SFS_5_guest_physical_addresses_beyond_the_second_stage()
     {
         using var vtd = new RawNested(Uncached);
         const ulong beyond = 1UL << 39;
         ulong narrow = 1 | 3 << 6 | 1 << 2 | Nest3;
         vtd.SetPasid(narrow, Guest4 | beyond);
-        vtd.Faults(0x74);
+        vtd.Faults(0x5B);
         vtd.SetPasid(narrow);
         foreach (ulong at in (ulong[])[Guest4, Guest3, Guest2])
         {
@@ -85,8 +85,8 @@ public sealed class NestedTests
         }
 
         vtd.SetGuest(1, GuestA | beyond | Pwu);
-        vtd.Faults(0x84);
-        vtd.Faults(0x84, access: DeviceAccess.Write);
+        vtd.Faults(0x74);
+        vtd.Faults(0x74, access: DeviceAccess.Write);
         vtd.SetGuest(1, (beyond - 0x1000) | Pwu);
         vtd.Faults(0x79);
     }

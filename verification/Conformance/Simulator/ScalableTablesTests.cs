@@ -122,7 +122,7 @@ public sealed class ScalableTablesTests
             new ulong[] { First5, First4, First3, First2, First1 },
             VtdTables.TablePages(vtd.Memory, new(First5), 5, Options, TranslationStage.FirstStage).Select(page => page.Value));
         Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Leaves(vtd.Memory, new(First4), 3, Options, TranslationStage.FirstStage));
-        Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Leaves(vtd.Memory, new(First4), 5, Options));
+        Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Leaves(vtd.Memory, new(First4), 6, Options));
         Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Leaves(vtd.Memory, new(First4), 4, Options, TranslationStage.PassThrough));
     }
 

@@ -30,7 +30,7 @@ public sealed class VtdTablesTests
             new ulong[] { 0, 0x1FF000, 0x3FE00000, 0x7FC0000000 },
             VtdTables.Leaves(vtd.Memory, new(Table3), 3).Select(leaf => leaf.First.Value));
         Assert.Empty(VtdTables.Malformed(vtd.Memory, new(Table4), 4));
-        Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Leaves(vtd.Memory, new(Table4), 5));
+        Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Leaves(vtd.Memory, new(Table4), 6));
     }
 
     [Fact]

@@ -25,6 +25,7 @@ public sealed class FaultReasonLaws
         [VtdFaultReason.PasidInLegacyMode] = () => Of(vtd => vtd.SetRoot(Root), pasid: 2),
         [VtdFaultReason.PageRequestInLegacyMode] = () => OfLegacyDevice(
             vtd => vtd.SetContext(RawVtd.Device, RawVtd.Table4 | 1 | 1 << 2, 2 | RawVtd.DomainId << 8)),
+        [VtdFaultReason.AbortDma] = () => Of(vtd => vtd.SetRoot(3 << 10), options: NoCaches with { AbortDma = true }),
         [VtdFaultReason.ScalableRootEntryUnreachable] = () => Of(vtd => vtd.SetRoot(MemoryBytes | 1 << 10)),
         [VtdFaultReason.DeviceTlbNotEnabled] = () => OfDevice(0),
         [VtdFaultReason.PasidNotEnabled] = () => Of(vtd => vtd.SetContext(PasidDirectory | 1, 1), pasid: 2),
@@ -43,6 +44,7 @@ public sealed class FaultReasonLaws
             },
             pasid: 2, execute: true, options: NoCaches with { ExecuteRequests = true }),
         [VtdFaultReason.AddressBeyondHostWidth] = () => Of(vtd => vtd.SetPasid(1, PassThrough, SecondDomain, 0), 1UL << 48),
+        [VtdFaultReason.ScalableAddressBeyondWidth] = () => Of(_ => { }, 1UL << 48),
         [VtdFaultReason.PasidBeyondSize] = () => Of(_ => { }, pasid: 1 << 8, options: NoCaches with { PasidBits = 8 }),
         [VtdFaultReason.FirstStageFlagsNotSnooped] = () => Of(vtd => vtd.SetPasid(2, FirstStage, FirstDomain, First4), pasid: 2),
         [VtdFaultReason.FirstStageFlagsNotUpdated] = () => OfChange(First1, _ => { }, pasid: 2),

@@ -1,6 +1,8 @@
 using Explorer.Faults;
+using Explorer.Replaying;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
+using Explorer.Scheduling.Choosers;
 using Vcmm.Spec;
 
 namespace Explorer.Campaigns;
@@ -9,8 +11,8 @@ namespace Explorer.Campaigns;
 /// <param name="Seed">Every choice of every round comes from it.</param>
 public sealed record CampaignPlan(ulong Seed)
 {
-    /// <summary>The strategies to take turns with, one a round.</summary>
-    public IReadOnlyList<Strategy> Strategies { get; init; } = Portfolio.Order;
+    /// <summary>The strategies among which the rounds are shared out.</summary>
+    public IReadOnlyList<Strategy> Strategies { get; init; } = Portfolio.All;
 
     /// <summary>Schedules in a round.</summary>
     public int SchedulesPerRound { get; init; } = 50;
@@ -19,8 +21,7 @@ public sealed record CampaignPlan(ulong Seed)
     public Func<bool>? Stop { get; init; }
 
     /// <summary>The plan of one round of one scenario.</summary>
-    public ExplorationPlan Round(ConcurrentScenario scenario, int round) =>
-        new(Strategies[round % Strategies.Count], SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
+    public ExplorationPlan Round(ConcurrentScenario scenario, int round, Strategy strategy) => new(strategy, SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
 
     // SplitMix64 over the seed, the name and the number: rounds that run in several workers share nothing but the seed.
     private uint SeedOf(string name, int round)
@@ -48,6 +49,7 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     private const int EnoughToTell = 20;
 
     private readonly HashSet<ulong> _behaviours = [];
+    private Portfolio? _portfolio;
 
     /// <summary>What runs.</summary>
     public ConcurrentScenario Scenario => scenario;
@@ -67,9 +69,13 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     /// <exception cref="UnsoundException">Something ran that the scheduler does not control, or no two agents ran beside each other.</exception>
     public RoundResult Run(int round, int atMost = int.MaxValue)
     {
-        ExplorationPlan exploration = plan.Round(scenario, round);
+        // Scenarios of which each has one round take turns, too.
+        _portfolio ??= new(plan.Strategies, round);
+        ExplorationPlan exploration = plan.Round(scenario, round, _portfolio.Next());
         exploration = exploration with { Schedules = Math.Min(exploration.Schedules, atMost) };
-        return Count(exploration, (body, finished) => Controlled.Explore(exploration, body, finished));
+        RoundResult result = Count(exploration, (body, finished) => Controlled.Explore(exploration, body, finished));
+        _portfolio.Tell(exploration.Strategy, result.Totals.Schedules, result.NewBehaviours.Count);
+        return result;
     }
 
     /// <summary>Runs every schedule in which at most so many times a thread is interrupted that could have gone on.</summary>
@@ -79,14 +85,19 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
     public (bool IsComplete, RoundResult Result) Exhaust(int preemptions, int limit)
     {
-        bool isComplete = false;
+        var search = new BoundedSearch(preemptions);
+        RoundResult result = Exhaust(search, limit);
+        return (search.IsDone && Failure is null, result);
+    }
+
+    /// <summary>The same, a part of it.</summary>
+    /// <param name="search">Goes on where it is.</param>
+    /// <param name="limit">How many schedules at most.</param>
+    /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
+    public RoundResult Exhaust(BoundedSearch search, int limit)
+    {
         var exploration = new ExplorationPlan(Strategy.Random, 0, limit) { Stop = plan.Stop };
-        RoundResult round = Count(exploration, (body, finished) =>
-        {
-            (isComplete, Exploration result) = Controlled.Exhaust(exploration, preemptions, body, finished);
-            return result;
-        });
-        return (isComplete && Failure is null, round);
+        return Count(exploration, (body, finished) => Controlled.Exhaust(exploration, search, body, finished));
     }
 
     private RoundResult Count(ExplorationPlan exploration, Func<Action<Attempt>, Action<Attempt>, Exploration> explore)
@@ -178,4 +189,10 @@ public sealed record FoundFailure(ConcurrentScenario Scenario, PlantedFault Faul
 {
     /// <summary>How often it interrupts a task that could have gone on; null: it was not shrunk.</summary>
     public Interruptions? Interruptions { get; init; }
+
+    /// <summary>The pages that were looked at when it was run again.</summary>
+    public IReadOnlyList<WatchedPage> Pages { get; init; } = [];
+
+    /// <summary>What was seen then, one for each event; none before it was run again.</summary>
+    public IReadOnlyList<Sight> Sights { get; init; } = [];
 }

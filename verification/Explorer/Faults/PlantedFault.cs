@@ -79,6 +79,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new ForgetAbsent(iommu),
             Variant = 1,
         },
+        new("store-for-exchange", "an entry is read, and then written as if nobody had meanwhile", "same-table", Invariant.SharedTable)
+        {
+            StoresForExchanges = true,
+        },
         new("no-doorbell-fence", "the queue's tail is written with no fence after the descriptors", "back-unback-weak", Invariant.Progress)
         {
             LeavesOut = LeftOut.DoorbellFence,
@@ -113,6 +117,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether ranges are reserved by <see cref="CheckThenActRanges"/>.</summary>
     public bool TakesRangesInTwoSteps { get; init; }
+
+    /// <summary>Whether the library's compare-exchange of a word of memory is a load and a store.</summary>
+    public bool StoresForExchanges { get; init; }
 
     /// <summary>Whether the CPU's port is <see cref="IdleCoresLeftOut"/>.</summary>
     public bool SkipsIdleCores { get; init; }

@@ -35,6 +35,9 @@ public class ControlledCpus : ICpuPort
     /// <summary>Under which the cores cache the process's translations; null before it has a table.</summary>
     public Pcid? Tag { get; private set; }
 
+    /// <summary>The root of the process's table; null while it has none.</summary>
+    public PhysAddr? Root { get; private set; }
+
     /// <summary>Whether a shootdown had to wait for an access that was under way.</summary>
     public bool WaitedForAccess { get; private set; }
 
@@ -58,6 +61,7 @@ public class ControlledCpus : ICpuPort
     {
         Cluster.Load(addressSpace.Value, root, TagOf(tag));
         Tag = TagOf(tag);
+        Root = root;
         return VcmmError.None;
     }
 
@@ -65,6 +69,7 @@ public class ControlledCpus : ICpuPort
     public VcmmError UnloadRoot(StreamId addressSpace, DomainId tag)
     {
         Wait(Cluster.Unload(addressSpace.Value));
+        Root = null;
         return VcmmError.None;
     }
 

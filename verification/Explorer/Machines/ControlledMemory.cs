@@ -34,20 +34,27 @@ public readonly struct ControlledMemory : IPhysicalMemory
     private readonly IMemoryObserver _observer;
     private readonly WeakMemory? _weak;
     private readonly MemorySide _side;
+    private readonly AccessRaces? _races;
 
     /// <summary>The memory of <paramref name="pool"/> as one side uses it.</summary>
     /// <param name="pool">The memory.</param>
     /// <param name="observer">Told what is done.</param>
     /// <param name="weak">What lags between the sides, or null: each write is seen by all at once.</param>
     /// <param name="side">Which side.</param>
-    public ControlledMemory(MemoryPool pool, IMemoryObserver observer, WeakMemory? weak = null, MemorySide side = MemorySide.Processor)
+    /// <param name="races">Told what is going to be done, or null.</param>
+    public ControlledMemory(
+        MemoryPool pool, IMemoryObserver observer, WeakMemory? weak = null, MemorySide side = MemorySide.Processor, AccessRaces? races = null)
     {
         _pool = pool;
         _ram = pool.Port;
         _observer = observer;
         _weak = weak;
         _side = side;
+        _races = races;
     }
+
+    /// <summary>What is wrong on purpose: a word is exchanged in two steps.</summary>
+    public bool StoresForExchanges { get; init; }
 
     /// <inheritdoc/>
     public bool Contains(PhysRange range) => _ram.Contains(range);
@@ -55,7 +62,10 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public bool TryRead64(PhysAddr address, out ulong value)
     {
-        if (!_ram.TryRead64(address, out value)) return false;
+        _races?.Begin(_side, AccessKind.Load, address);
+        bool isThere = _ram.TryRead64(address, out value);
+        _races?.End();
+        if (!isThere) return false;
         if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
         return true;
@@ -64,7 +74,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public ulong Read64(PhysAddr address)
     {
-        ulong value = _ram.Read64(address);
+        ulong value = Reach64(address, AccessKind.Load);
         if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
         return value;
@@ -73,7 +83,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public uint Read32(PhysAddr address)
     {
-        uint value = _ram.Read32(address);
+        uint value = Reach32(address, AccessKind.Load);
         if (_weak is not null) value = unchecked((uint)(_weak.Load(_side, WordOf(address)) >> ShiftOf(address)));
         _observer.WordRead(address, value);
         return value;
@@ -86,7 +96,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
         {
             if (!_weak.WouldChange(address, ulong.MaxValue, value)) return;
             // The same step and the same refusals as those of the write itself.
-            _ram.Read64(address);
+            Reach64(address, AccessKind.Store);
             _weak.Store(_side, address, ulong.MaxValue, value, _observer);
             return;
         }
@@ -95,7 +105,9 @@ public readonly struct ControlledMemory : IPhysicalMemory
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt64LittleEndian(present) == value) return;
         _pool.Touch(address);
+        _races?.Begin(_side, AccessKind.Store, address);
         _ram.Write64(address, value);
+        _races?.End();
         _observer.WordWritten(address, value);
     }
 
@@ -106,7 +118,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
         {
             ulong mask = MaskOf(address), bits = (ulong)value << ShiftOf(address);
             if (!_weak.WouldChange(WordOf(address), mask, bits)) return;
-            _ram.Read32(address);
+            Reach32(address, AccessKind.Store);
             _weak.Store(_side, WordOf(address), mask, bits, _observer);
             return;
         }
@@ -115,21 +127,26 @@ public readonly struct ControlledMemory : IPhysicalMemory
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt32LittleEndian(present) == value) return;
         _pool.Touch(address);
+        _races?.Begin(_side, AccessKind.Store, WordOf(address));
         _ram.Write32(address, value);
+        _races?.End();
         _observer.WordWritten(address, value);
     }
 
     /// <inheritdoc/>
     public ulong CompareExchange64(PhysAddr address, ulong value, ulong comparand)
     {
+        if (StoresForExchanges) return LoadThenStore(address, value, comparand);
         if (_weak is not null)
         {
-            _ram.Read64(address);
+            Reach64(address, AccessKind.Exchange);
             return _weak.CompareExchange(_side, address, ulong.MaxValue, value, comparand, _observer);
         }
 
         _pool.Touch(address);
+        _races?.Begin(_side, AccessKind.Exchange, address);
         ulong found = _ram.CompareExchange64(address, value, comparand);
+        _races?.End();
         if (found == comparand) _observer.WordWritten(address, value);
         return found;
     }
@@ -139,7 +156,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     {
         if (_weak is not null)
         {
-            _ram.Read32(address);
+            Reach32(address, AccessKind.Exchange);
             int shift = ShiftOf(address);
             ulong word = _weak.CompareExchange(
                 _side, WordOf(address), MaskOf(address), (ulong)value << shift, (ulong)comparand << shift, _observer);
@@ -147,7 +164,9 @@ public readonly struct ControlledMemory : IPhysicalMemory
         }
 
         _pool.Touch(address);
+        _races?.Begin(_side, AccessKind.Exchange, WordOf(address));
         uint found = _ram.CompareExchange32(address, value, comparand);
+        _races?.End();
         if (found == comparand) _observer.WordWritten(address, value);
         return found;
     }
@@ -189,6 +208,29 @@ public readonly struct ControlledMemory : IPhysicalMemory
         // Others may look on while what was written is still under way.
         Controlled.Step();
         _weak.Fence();
+    }
+
+    private ulong LoadThenStore(PhysAddr address, ulong value, ulong comparand)
+    {
+        ulong found = Read64(address);
+        if (found == comparand) Write64(address, value);
+        return found;
+    }
+
+    private ulong Reach64(PhysAddr address, AccessKind kind)
+    {
+        _races?.Begin(_side, kind, address);
+        ulong value = _ram.Read64(address);
+        _races?.End();
+        return value;
+    }
+
+    private uint Reach32(PhysAddr address, AccessKind kind)
+    {
+        _races?.Begin(_side, kind, WordOf(address));
+        uint value = _ram.Read32(address);
+        _races?.End();
+        return value;
     }
 
     private static PhysAddr WordOf(PhysAddr address) => new(address.Value & ~7UL);

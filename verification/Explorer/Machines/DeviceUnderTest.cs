@@ -36,6 +36,7 @@ public sealed class Accessor
     public void Access(Iova address, Access kind)
     {
         var page = new Iova(address.Value & ~(Ledger.PageBytes - 1));
+        _attempt.Watcher?.Accesses(Id, page);
         _attempt.Note(EventKind.Call, text: $"{kind} {page}");
         DeviceAccessWindow window = _ledger.Open(Id, page, kind);
         _side.Window = window;

@@ -1,3 +1,4 @@
+using Explorer.Oracles;
 using Explorer.Scheduling;
 using IommuSim;
 using Platform;
@@ -29,7 +30,11 @@ public sealed class EagerHardware(Attempt attempt, VtdIommu<ControlledMemory, Co
         {
             int choice = Controlled.Choose(2 * pages.Length + 1);
             if (choice == 2 * pages.Length) iommu.Evict(1 + (ulong)Controlled.Choose((int)Seeds));
-            else if (iommu.Prefetch(device, pages[choice / 2])) attempt.Reach(Fetched);
+            else
+            {
+                attempt.Watcher?.Accesses(device, new(pages[choice / 2].Value & ~(Ledger.PageBytes - 1)));
+                if (iommu.Prefetch(device, pages[choice / 2])) attempt.Reach(Fetched);
+            }
         }
     }
 }

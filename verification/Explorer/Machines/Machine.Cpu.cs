@@ -62,6 +62,7 @@ public sealed partial class Machine
             return result.Ok ? null : $"{result.Outcome} {result.Code}";
         }
 
+        _states?.AddCore(id, () => (_cpus!.Root, _cpus.Format.LevelCount));
         return new(_attempt, Ledger, side, id, Move);
     }
 
@@ -75,6 +76,7 @@ public sealed partial class Machine
         var side = new DeviceSide(_attempt, Ledger, id, Frames.IsLive, page => IsMappedInTable(region, page));
         var device = new AtsDevice<ControlledMemory, ControlledSteps>(Iommu, Memory(side, MemorySide.Device), id, new() { TlbEntries = 2, PageRequests = false });
         _tlbs.Add(device);
+        _states?.AddDevice(id, id, pasid);
         var prefix = new PasidPrefix(new(pasid.Value));
         string? Move(Iova address, Access kind)
         {

@@ -14,7 +14,10 @@ public sealed partial class Machine
 
     private readonly ulong _queue;
 
-    private ControlledMemory Memory(IMemoryObserver observer, MemorySide side) => new(Pool, observer, _weak, side);
+    private ControlledMemory Memory(IMemoryObserver observer, MemorySide side) => new(Pool, observer, _weak, side, _races)
+    {
+        StoresForExchanges = side == MemorySide.Processor && _fault.StoresForExchanges,
+    };
 
     private WeakMemory CreateWeakMemory(MemoryModel model) => new(Pool, model, processorsSynchronize: true)
     {

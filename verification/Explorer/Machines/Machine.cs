@@ -24,6 +24,7 @@ public sealed partial class Machine
     private readonly List<Vcm> _regions = [];
     private readonly PlantedFault _fault;
     private readonly WeakMemory? _weak;
+    private readonly AccessRaces _races;
     private readonly ulong _freeAtStart;
 
     /// <summary>A machine at rest; call it under <see cref="Controlled.Quietly"/>.</summary>
@@ -41,6 +42,7 @@ public sealed partial class Machine
         Ledger = new();
         Frames = new(new FrameAllocator(Bank), attempt, WhoReaches);
         _freeAtStart = Frames.FreeBytes;
+        _races = new(attempt, IsQueue);
         var steps = new ControlledSteps(attempt);
         if (model != MemoryModel.Sequential) _weak = CreateWeakMemory(model);
         options = options with { Commands = CommandMode.Manual, CoherentWalk = options.CoherentWalk || model == MemoryModel.StoreBuffers };
@@ -50,6 +52,7 @@ public sealed partial class Machine
         _driver = VtdDriver<ControlledMemory>.Start(Memory(new LibrarySide(attempt), MemorySide.Processor), Iommu, Frames, driver);
         Port = fault.Apply(_driver);
         _queue = Iommu.Read64(QueueAddressRegister);
+        if (attempt.Watcher is { } watcher) watcher.Begin(_states = CreateStates());
         // The runtime's numbers of threads differ from run to run; a schedule must not.
         Manager = new(Frames, new()
         {
@@ -93,6 +96,7 @@ public sealed partial class Machine
             return result.Ok ? null : $"{result.Reason}";
         }
 
+        _states?.AddDevice(id, id, null);
         return new(new(_attempt, Ledger, side, id, Move), Manager.AddDevice(Port, id));
     }
 

@@ -67,6 +67,11 @@ public sealed partial class Ledger
         && (history.Earlier.Contains(frame) || history.Frame.Possible.Contains(frame)))
         || PossibleAnywhere(device).Any(target => target.Frame == frame);
 
+    /// <summary>The pages that a frame backs, or may back while an operation is under way: those are not settled.</summary>
+    public IEnumerable<(Vcm Vcm, Iova Page, bool IsSettled)> BackedBy(PhysAddr frame) => _pages
+        .Where(page => page.Value.Frame.Possible.Contains(frame))
+        .Select(page => (page.Key.Item1, page.Key.Item2, page.Value.Frame.Possible.All(possible => possible == frame)));
+
     /// <summary>The translations that the device may find at this instant; null stands for none.</summary>
     public IReadOnlyList<Target?> Possible(StreamId device, Iova page)
     {

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Explorer.Campaigns;
 using Explorer.Faults;
+using Explorer.Replaying;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
 using Explorer.Scripts;
@@ -19,21 +20,31 @@ public static class FailureReport
 
     private const string Fields = "name, fault, strategy, bound, seed, script if it is written as data, and interruptions if it is shrunk";
 
-    /// <summary>The counterexample as printed. It depends on nothing but what the schedule recorded.</summary>
-    public static string Print(FoundFailure found)
+    /// <summary>The counterexample as printed. It depends on nothing but what the schedule recorded, and what was seen by who looked on.</summary>
+    /// <param name="found">What was found.</param>
+    /// <param name="whole">Whether steps that do not matter are shown, too.</param>
+    public static string Print(FoundFailure found, bool whole = false)
+    {
+        var text = new StringBuilder();
+        foreach ((string name, string value) in Heading(found)) text.Append(name.Length == 0 ? $"{value}\n" : $"{name,-10}{value}\n");
+        return text.Append('\n').Append(Lanes.Draw(PictureOf(found), whole)).ToString();
+    }
+
+    /// <summary>What the counterexample is about: names, and what there is to say; the first line has no name.</summary>
+    internal static IEnumerable<(string Name, string Value)> Heading(FoundFailure found)
     {
         ScheduleFailure failure = found.Failure;
-        var text = new StringBuilder();
-        void Line(string name, string value) => text.Append($"{name,-10}{value}\n");
-        text.Append($"{failure.Violation.Invariant.Label()} is broken\n");
-        Line("scenario", $"{found.Scenario.Name}: {found.Scenario.Summary}");
-        if (found.Fault != PlantedFault.None) Line("planted", $"{found.Fault.Name}: {found.Fault.Summary}");
-        Line("observed", failure.Violation.Observed);
-        Line("expected", failure.Violation.Expected);
-        string drawing = Lanes.Draw(failure.Attempt.Events, out int shown);
-        Line("schedule", $"{failure.Switches} switches between agents; {(found.Interruptions is { } interruptions ? $"{interruptions}; " : "")}{shown} of {failure.Attempt.Events.Count} events are shown");
-        return text.Append('\n').Append(drawing).ToString();
+        yield return ("", $"{failure.Violation.Invariant.Label()} is broken");
+        yield return ("scenario", $"{found.Scenario.Name}: {found.Scenario.Summary}");
+        if (found.Fault != PlantedFault.None) yield return ("planted", $"{found.Fault.Name}: {found.Fault.Summary}");
+        yield return ("observed", failure.Violation.Observed);
+        yield return ("expected", failure.Violation.Expected);
+        Picture picture = PictureOf(found);
+        yield return ("schedule", $"{failure.Switches} switches between agents; {(found.Interruptions is { } interruptions ? $"{interruptions}; " : "")}{picture.Rows.Count(static row => row.Matters)} of {picture.Rows.Count} steps matter");
     }
+
+    /// <summary>What is shown of it.</summary>
+    public static Picture PictureOf(FoundFailure found) => Picture.Of(found.Failure.Attempt.Events, found.Pages, found.Sights);
 
     /// <summary>The failure as a file.</summary>
     public static FailureFile ToFile(FoundFailure found) => new()
@@ -47,7 +58,7 @@ public static class FailureReport
         Schedule = found.Failure.Trace,
     };
 
-    /// <summary>Runs the schedule in a file once.</summary>
+    /// <summary>Runs the schedule in a file, and looks on.</summary>
     /// <returns>The failure, or null if nothing fails.</returns>
     /// <exception cref="BadInputException">The file cannot be used.</exception>
     public static FoundFailure? Replay(FailureFile file)
@@ -66,8 +77,21 @@ public static class FailureReport
         {
             Bound = (int)Number(fields, "bound", 1000),
         };
-        Exploration result = Controlled.Replay(plan, file.Schedule, attempt => scenario.Run(attempt, fault));
-        return result.Failure is null ? null : new(scenario, fault, plan, result.Failure) { Interruptions = interruptions };
+        var accesses = new AccessWatcher();
+        if (Run(accesses) is not { } failure) return null;
+        // Which pages matter is known at the end alone: so they are looked at in another run, which is the same.
+        IReadOnlyList<WatchedPage> pages = Picture.PagesOf(failure.Violation, accesses.Pages);
+        var watcher = new PageWatcher(pages);
+        ScheduleFailure? seen = Run(watcher);
+        if (seen is null || !seen.Attempt.Events.SequenceEqual(failure.Attempt.Events) || watcher.Sights.Count != failure.Attempt.Events.Count)
+            throw new InvalidOperationException("a schedule ran otherwise because somebody looked on");
+        return new(scenario, fault, plan, failure) { Pages = pages, Sights = watcher.Sights, Interruptions = interruptions };
+
+        ScheduleFailure? Run(IScheduleWatcher looksOn) => Controlled.Replay(plan, file.Schedule, attempt =>
+        {
+            attempt.Watcher = looksOn;
+            scenario.Run(attempt, fault);
+        }).Failure;
     }
 
     private static JsonObject ToJson(FoundFailure found)

@@ -32,6 +32,9 @@ public static class Names
         Scheduling.Strategy.Prioritization => "priorities that change at a few random steps (PCT)",
         Scheduling.Strategy.DelayBounding => "one task after the other, delayed at a few random steps",
         Scheduling.Strategy.QLearning => "learns to reach states that it has not seen",
+        Scheduling.Strategy.FairPrioritization => "as Prioritization, and at random after the first hundred steps",
+        Scheduling.Strategy.FairDelayBounding => "as DelayBounding, and at random after the first hundred steps",
+        Scheduling.Strategy.PartialOrderSampling => "random priorities of steps, drawn anew where steps race (POS)",
         _ => "",
     };
 

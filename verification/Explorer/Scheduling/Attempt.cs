@@ -21,6 +21,9 @@ public sealed class Attempt
     [ThreadStatic]
     private static string? _agent;
 
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
+    private static readonly List<Thread> Threads = [];
+
     private readonly object _gate = new();
     private readonly List<ScheduleEvent> _events = [];
     private bool _isOver;
@@ -39,6 +42,9 @@ public sealed class Attempt
     /// <summary>The first violation, if there was one.</summary>
     public Violation? Violation { get; private set; }
 
+    /// <summary>Looks on while a schedule is run again; null in all others, since looking costs far more than running.</summary>
+    public IScheduleWatcher? Watcher { get; set; }
+
     /// <summary>The first agent that acted on a thread which the scheduler does not control, or null: then the schedule means nothing.</summary>
     public string? UncontrolledAgent { get; private set; }
 
@@ -55,7 +61,31 @@ public sealed class Attempt
     public static string Agent
     {
         get => _agent ?? SetUpAgent;
-        set => _agent = value;
+        set
+        {
+            _agent = value;
+            if (value == SetUpAgent) return;
+            lock (Threads) Threads.Add(Thread.CurrentThread);
+        }
+    }
+
+    /// <summary>
+    /// Waits for the agents of the schedule before. One that ended early leaves them to be unwound, and what they still do then is in the next schedule's way.
+    /// </summary>
+    internal static void AwaitAgents()
+    {
+        Thread[] threads;
+        lock (Threads)
+        {
+            threads = [.. Threads];
+            Threads.Clear();
+        }
+
+        // None waits for anything but the scheduler, which has let go of them.
+        foreach (Thread thread in threads)
+        {
+            if (thread != Thread.CurrentThread) thread.Join(Patience);
+        }
     }
 
     /// <summary>The calls that have begun and not returned.</summary>
@@ -91,6 +121,8 @@ public sealed class Attempt
             _events.Add(new(Agent, kind, detail, value, text));
             _isOver = kind == EventKind.Violation;
         }
+
+        Watcher?.Noted(Agent);
     }
 
     /// <summary>Notes that an interesting state was reached.</summary>

@@ -24,6 +24,9 @@ namespace Explorer.Scheduling;
 /// </remarks>
 public static class Controlled
 {
+    /// <summary>After so many steps a fair strategy chooses at random. A schedule of most scenarios has more.</summary>
+    private const uint StepsBeforeFair = 100;
+
     private const uint NeverMilliseconds = 24 * 60 * 60 * 1000;
 
     // One task runs at a time, so a plain field will do.
@@ -34,7 +37,7 @@ public static class Controlled
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
     public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null) =>
-        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, null);
+        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, ChooserOf(plan));
 
     /// <summary>
     /// Runs <paramref name="body"/> in every schedule in which at most <paramref name="preemptions"/> times a task is interrupted that could
@@ -51,6 +54,15 @@ public static class Controlled
         ExplorationPlan plan, int preemptions, Action<Attempt> body, Action<Attempt>? finished = null, Func<ScheduleFailure, bool>? goesOn = null)
     {
         var search = new BoundedSearch(preemptions);
+        Exploration result = Exhaust(plan, search, body, finished, goesOn);
+        return (search.IsDone, result);
+    }
+
+    /// <summary>The same, a part of it: goes on where <paramref name="search"/> is, and leaves the rest to the next call.</summary>
+    /// <exception cref="UnsoundException">The body does not depend on the schedule alone.</exception>
+    public static Exploration Exhaust(
+        ExplorationPlan plan, BoundedSearch search, Action<Attempt> body, Action<Attempt>? finished = null, Func<ScheduleFailure, bool>? goesOn = null)
+    {
         bool Stop() => search.IsDone || (plan.Stop is not null && plan.Stop());
         Configuration configuration = Configure(plan with { Strategy = Strategy.Random });
         var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], MostRunnable = 0, Failure = null };
@@ -64,7 +76,7 @@ public static class Controlled
         }
 
         if (search.Error is not null) throw new UnsoundException(search.Error);
-        return (search.IsDone, result);
+        return result;
     }
 
     /// <summary>Runs the schedule that <paramref name="trace"/> describes.</summary>
@@ -166,6 +178,7 @@ public static class Controlled
         engine.RegisterStartIterationCallBack(_ =>
         {
             stopped = stopped || (stop is not null && stop());
+            Attempt.AwaitAgents();
             attempt = new();
             _quietScopes = 0;
             if (!stopped) chooser?.Begin();
@@ -226,9 +239,20 @@ public static class Controlled
             Strategy.Prioritization => configuration.WithPrioritizationStrategy(isFair: false, (uint)plan.Bound),
             Strategy.DelayBounding => configuration.WithDelayBoundingStrategy(isFair: false, (uint)plan.Bound),
             Strategy.QLearning => configuration.WithQLearningStrategy(),
+            Strategy.FairPrioritization => FairAfter(configuration, plan).WithPrioritizationStrategy(isFair: true, (uint)plan.Bound),
+            Strategy.FairDelayBounding => FairAfter(configuration, plan).WithDelayBoundingStrategy(isFair: true, (uint)plan.Bound),
+            // The chooser's.
+            Strategy.PartialOrderSampling => configuration.WithRandomStrategy(),
             _ => throw new ArgumentOutOfRangeException(nameof(plan), plan.Strategy, "no such strategy"),
         };
     }
+
+    private static Configuration FairAfter(Configuration configuration, ExplorationPlan plan) =>
+        configuration.WithMaxSchedulingSteps(StepsBeforeFair, (uint)plan.MaxSteps);
+
+    /// <summary>A strategy of our own; null: one of the scheduler's.</summary>
+    private static IChooser? ChooserOf(ExplorationPlan plan) =>
+        plan.Strategy == Strategy.PartialOrderSampling ? new PartialOrderSampling(plan.Seed) : null;
 
     /// <summary>What is broken if no check said so.</summary>
     private static Violation Name(Attempt attempt, string report)

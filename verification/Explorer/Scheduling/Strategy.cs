@@ -17,14 +17,15 @@ public enum Strategy
 
     /// <summary>Learns to reach states that it has not seen.</summary>
     QLearning,
-}
 
-/// <summary>Which strategies a campaign takes turns with.</summary>
-public static class Portfolio
-{
-    /// <summary>In this order, again and again.</summary>
-    public static IReadOnlyList<Strategy> Order { get; } =
-        [Strategy.Probabilistic, Strategy.DelayBounding, Strategy.Prioritization, Strategy.Random, Strategy.QLearning];
+    /// <summary>As <see cref="Prioritization"/>, and at random after the first hundred steps.</summary>
+    FairPrioritization,
+
+    /// <summary>As <see cref="DelayBounding"/>, and at random after the first hundred steps.</summary>
+    FairDelayBounding,
+
+    /// <summary>Random priorities of steps, drawn anew where steps race (POS): orders that behave alike do not weigh more for being many.</summary>
+    PartialOrderSampling,
 }
 
 /// <summary>What, beside locks, tasks, interlocked and volatile accesses, counts as a step.</summary>

@@ -1,5 +1,7 @@
+using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Oracles;
+using Explorer.Replaying;
 using Explorer.Scheduling;
 using Harness.Foreign;
 using Harness.Scenarios;
@@ -16,22 +18,31 @@ namespace Explorer.Scripts;
 internal sealed class ScriptMachine : IVtdMachine
 {
     private const int FirstSlot = 4;
+    private const int FrameLog2 = 12;
     private static readonly MemoryPool Pool = new(SimulatedVtd.MemoryRange);
     private readonly Attempt _attempt;
+    private readonly AccessRaces _races;
+    private readonly bool _storesForExchanges;
+    private readonly KnownRegisters _known;
 
     /// <summary>A machine with all memory zero.</summary>
     /// <param name="attempt">The schedule.</param>
     /// <param name="topology">The machine.</param>
     /// <param name="isTable">Whether the IOMMU may walk through an address.</param>
-    public ScriptMachine(Attempt attempt, Topology topology, Func<PhysAddr, bool> isTable)
+    /// <param name="fault">What is wrong on purpose.</param>
+    public ScriptMachine(Attempt attempt, Topology topology, Func<PhysAddr, bool> isTable, PlantedFault fault)
     {
         _attempt = attempt;
+        _storesForExchanges = fault.StoresForExchanges;
+        _races = new(attempt, IsQueue);
         Pool.Reset();
-        Iommu = new(new(Pool, new HardwareSide(attempt, isTable)), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
+        Iommu = new(new(Pool, new HardwareSide(attempt, isTable), null, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
         Pump = new(Iommu);
-        Registers = new KnownRoot(Iommu);
+        Registers = _known = new(Iommu);
         Devices = [.. topology.Devices.Select((_, index) => new Unwatched(new(Iommu, new(Pool, new Nobody()), StreamId.Pci(0, FirstSlot + index, 0))))];
     }
+
+    private bool IsQueue(PhysAddr word) => word.Value >> FrameLog2 == _known.Queue >> FrameLog2;
 
     /// <inheritdoc/>
     public string Name => "simulator, controlled";
@@ -43,7 +54,7 @@ internal sealed class ScriptMachine : IVtdMachine
     public IPhysicalMemory Memory { get; } = new UnseenMemory(Pool);
 
     /// <summary>The memory as the library and its driver have it.</summary>
-    public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt));
+    public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt), races: _races) { StoresForExchanges = _storesForExchanges };
 
     /// <inheritdoc/>
     public IMmio Registers { get; }
@@ -56,6 +67,11 @@ internal sealed class ScriptMachine : IVtdMachine
 
     /// <summary>What consumes its commands.</summary>
     public CommandPump Pump { get; }
+
+    /// <summary>How its pages stand, for who looks on while the schedule is run again.</summary>
+    /// <param name="ownerOf">Who has a frame, in a few words.</param>
+    public PageStates CreateStates(Func<PhysAddr, string> ownerOf) =>
+        new(Memory, Iommu.Options, new(Registers.Read64(KnownRegisters.RootTableAddress)), Iommu.PeekIotlb, ownerOf);
 
     /// <summary>What a device does in the schedule, in one address space, on one thread.</summary>
     /// <param name="ledger">What it is held to.</param>
@@ -111,10 +127,14 @@ internal sealed class ScriptMachine : IVtdMachine
     }
 
     /// <summary>The registers; where the root table is can be asked without the unit's lock, so by whoever must not wait for it.</summary>
-    private sealed class KnownRoot(IMmio registers) : IMmio
+    private sealed class KnownRegisters(IMmio registers) : IMmio
     {
-        private const uint RootTableAddress = 0x20;
+        public const uint RootTableAddress = 0x20;
+        private const uint QueueAddress = 0x90;
         private ulong _root = registers.Read64(RootTableAddress);
+
+        /// <summary>The command queue's address, as it was written.</summary>
+        public ulong Queue { get; private set; }
 
         public uint Read32(uint offset) => registers.Read32(offset);
 
@@ -129,6 +149,7 @@ internal sealed class ScriptMachine : IVtdMachine
         public void Write64(uint offset, ulong value)
         {
             registers.Write64(offset, value);
+            if (offset == QueueAddress) Queue = value;
             if (offset == RootTableAddress) _root = registers.Read64(offset);
         }
     }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Oracles;
+using Explorer.Replaying;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
 using Harness.Operations;
@@ -50,7 +51,7 @@ internal sealed class ScriptRun
         // The thread may have been another's before, and its name decides which slots are used.
         Attempt.Agent = Attempt.SetUpAgent;
         Subject? subject = null;
-        _machine = new(attempt, script.Scenario.Topology, IsTable);
+        _machine = new(attempt, script.Scenario.Topology, IsTable, fault);
         _effects = new(attempt, _ledger, () => subject!);
         subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
         {
@@ -59,6 +60,7 @@ internal sealed class ScriptRun
         };
         _judge = new(_subject, _counts);
         Report(_judge.Begin(script.Scenario, out _start));
+        if (attempt.Watcher is { } watcher) watcher.Begin(CreateStates());
         _history = [.. script.Scenario.Threads.Select(static _ => ImmutableArray.CreateBuilder<HistoryEntry>())];
     }
 
@@ -180,6 +182,26 @@ internal sealed class ScriptRun
     private bool IsMapped(StreamId space, Iova page)
     {
         using (Controlled.Quietly()) return _ledger.RegionsOf(space).Any(vcm => vcm.TryTranslate(page, out _) == VcmmError.None);
+    }
+
+    private PageStates CreateStates()
+    {
+        PageStates states = _machine.CreateStates(OwnerOf);
+        foreach (StreamId device in _machine.Devices.Select(static device => device.Id)) states.AddDevice(device, device, null);
+        foreach (DeviceAccess access in _script.Scenario.Threads.SelectMany(static thread => thread).Select(static step => step.Operation).OfType<DeviceAccess>())
+        {
+            StreamId device = _machine.Devices[access.Device.Number].Id;
+            states.AddDevice(ScriptEffects.SpaceOf(device, access.Pasid), device, access.Pasid is { } pasid ? new Pasid(pasid) : null);
+        }
+
+        return states;
+    }
+
+    private string OwnerOf(PhysAddr frame)
+    {
+        if (!_frames!.IsLive(frame)) return "is free";
+        string[] backed = [.. _ledger.BackedBy(frame).Select(static page => $"{page.Page}{(page.IsSettled ? "" : " (changing)")}").Distinct()];
+        return backed.Length != 0 ? $"backs {string.Join(", ", backed)}" : _effects.Data.Any(segment => segment.Contains(frame)) ? "is allocated" : "is a table";
     }
 
     private string? WhoReaches(PhysRange block)

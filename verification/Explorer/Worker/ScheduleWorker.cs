@@ -4,6 +4,7 @@ using Explorer.Faults;
 using Explorer.Reporting;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
+using Explorer.Scheduling.Choosers;
 using Explorer.Scripts;
 using Harness;
 using Harness.Failures;
@@ -16,6 +17,11 @@ namespace Explorer.Worker;
 /// <param name="stop">True once whoever listens has had enough.</param>
 internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
 {
+    private const int SchedulesBetweenMessages = 256;
+
+    /// <summary>What stands in the place of a strategy where every schedule is run.</summary>
+    private const string Everything = "every schedule";
+
     /// <summary>
     /// Round after round, each of every scenario that has not failed yet, so that all get the same number of schedules.
     /// </summary>
@@ -43,12 +49,39 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
         }
     }
 
+    /// <summary>Of one scenario after the other every schedule with so many interruptions.</summary>
+    /// <param name="options">Which: those of the first round, of which the worker has each so many-th.</param>
+    /// <param name="preemptions">How many interruptions.</param>
+    public void Exhaust(WorkerOptions options, int preemptions)
+    {
+        var plan = new CampaignPlan(options.Seed) { Stop = stop };
+        long left = options.Schedules == 0 ? long.MaxValue : options.Schedules;
+        ConcurrentScenario[] scenarios = [.. options.Scenarios.Of(options.Seed, 0).Select(static turn => turn.Scenario)];
+        for (int i = options.FirstRound; i < scenarios.Length; i += options.RoundStep)
+        {
+            var campaign = new Campaign(scenarios[i], options.Fault, plan);
+            var search = new BoundedSearch(preemptions);
+            for (int round = 0; campaign.Failure is null && !search.IsDone && left > 0 && !stop(); round++)
+            {
+                RoundResult result = campaign.Exhaust(search, (int)Math.Min(left, SchedulesBetweenMessages));
+                left -= result.Totals.Schedules;
+                Tell(campaign, round, Everything, result);
+            }
+
+            if (campaign.Failure is { } failure) say(Message(failure, Everything, campaign.Totals.Schedules));
+            else if (search.IsDone) say(new ExhaustedMessage(campaign.Scenario.Name, preemptions));
+        }
+    }
+
     /// <summary>Runs the schedule in a file.</summary>
-    public void Replay(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="whole">Whether steps that do not matter are shown, too.</param>
+    /// <param name="withPage">Whether to say it as a page for a browser, too.</param>
+    public void Replay(string path, bool whole, bool withPage)
     {
         FoundFailure? found = FailureReport.Replay(FailureFile.Parse(Read(path)));
         if (found is null) say(new CleanMessage());
-        else Tell(found, found.Plan.Strategy, 0);
+        else say(Message(found, found.Plan.Strategy.ToString(), 0, whole) with { Page = withPage ? Page.Make(found) : null });
     }
 
     /// <summary>Says what there is.</summary>
@@ -68,17 +101,19 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     private long ExploreRound(Campaign campaign, int round, long earlier, long left)
     {
         RoundResult result = campaign.Run(round, (int)Math.Min(left, int.MaxValue));
-        say(new RoundMessage(
-            campaign.Scenario.Name, round, result.Plan.Strategy.ToString(), result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
-            result.Totals.Reached, result.NewBehaviours));
+        Tell(campaign, round, result.Plan.Strategy.ToString(), result);
         // The one that is easier to read may be another strategy's.
-        if (campaign.Failure is { } failure) Tell(Shrinker.Shrink(failure, stop), failure.Plan.Strategy, earlier + result.Totals.Schedules);
+        if (campaign.Failure is { } failure) say(Message(Shrinker.Shrink(failure, stop), failure.Plan.Strategy.ToString(), earlier + result.Totals.Schedules));
         return result.Totals.Schedules;
     }
 
-    private void Tell(FoundFailure found, Strategy strategy, long schedule) => say(new FailureMessage(
-        found.Scenario.Name, strategy.ToString(), schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
-        FailureReport.Print(found), FailureReport.ToFile(found).ToString()));
+    private static FailureMessage Message(FoundFailure found, string strategy, long schedule, bool whole = false) => new(
+        found.Scenario.Name, strategy, schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
+        FailureReport.Print(found, whole), FailureReport.ToFile(found).ToString());
+
+    private void Tell(Campaign campaign, int round, string strategy, RoundResult result) => say(new RoundMessage(
+        campaign.Scenario.Name, round, strategy, result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
+        result.Totals.Reached, result.NewBehaviours));
 
     private static string Read(string path)
     {

@@ -13,7 +13,7 @@ internal sealed record WorkerOptions
     /// <summary>Shown when a command line cannot be understood.</summary>
     public const string Usage =
         "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] (several take turns) "
-        + "[--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], replay FILE, or list";
+        + "[--preemptions N (every schedule with as many, and no strategy)] [--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], replay FILE [--all] [--page], or list";
 
     public ulong Seed { get; private set; } = 1;
 
@@ -23,6 +23,9 @@ internal sealed record WorkerOptions
 
     /// <summary>Which to take turns with; none: the campaign's own choice.</summary>
     public IReadOnlyList<Strategy> Strategies { get; private set; } = [];
+
+    /// <summary>How often a thread that could go on is interrupted in the schedules, which are then all run; null: strategies choose.</summary>
+    public int? Preemptions { get; private set; }
 
     /// <summary>How many schedules to run in all; 0: no limit.</summary>
     public long Schedules { get; private set; }
@@ -65,6 +68,9 @@ internal sealed record WorkerOptions
                 break;
             case "--strategy":
                 Strategies = value == "portfolio" ? [] : [.. Strategies, Names.Strategy(value, name)];
+                break;
+            case "--preemptions":
+                Preemptions = Number(name, value, 0, 1_000);
                 break;
             case "--schedules":
                 Schedules = Number(name, value, 0, int.MaxValue);

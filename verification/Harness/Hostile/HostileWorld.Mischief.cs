@@ -25,6 +25,27 @@ internal sealed partial class HostileWorld
             Poke(address, _ram.Port.Read64(new(address)) ^ (1 + _later.Next(3)));
         }
 
+        if (IsNesting && _later.Next(16) == 0)
+        {
+            // The first stage points beyond what the second translates.
+            ulong address = GuestHot[_later.Next((uint)GuestHot.Length)];
+            Poke(address, _ram.Port.Read64(new(address)) ^ 1UL << _options.GuestAddressWidth);
+        }
+
+        if (_later.Next(128) == 0)
+        {
+            AtsDevice<GuardedMemory, NoSteps> device = _atsDevices[_later.Next(2)];
+            device.IsResponding = !device.IsResponding;
+            Note($"{device.Source} {(device.IsResponding ? "answers" : "does not answer")}");
+        }
+
+        if (_later.Next(256) == 0)
+        {
+            Note($"an invalidation is completed that there was not");
+            _limit.Allow(CommandTouches);
+            new MisbehavingDevice<GuardedMemory, NoSteps>(_unit, _memory, new(_later.Next(0x10000))).CompleteInvalidation();
+        }
+
         if (_pcg.Next(4) == 0) AnyCommand();
         if (_pcg.Next(32) == 0) AnyRegister();
         if (_pcg.Next(100) == 0) AnyRoot();
@@ -61,6 +82,7 @@ internal sealed partial class HostileWorld
     private void AnyRoot()
     {
         ulong value = _pcg.Next(3) switch { 0 => AnyWord(), 1 => AnyWord() & ~0xFFFUL | 1 << 10, _ => MemoryBytes | _pcg.Next(2) << 10 };
+        if (_options.AbortDma && _later.Next(4) == 0) value = 3 << 10;
         Note($"root 0x{value:x}");
         _limit.Allow(CommandTouches);
         _unit.Write64(RTADDR, value);

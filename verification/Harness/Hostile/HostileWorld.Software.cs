@@ -41,6 +41,9 @@ internal sealed partial class HostileWorld
         .. new[] { First5, First4, First3, First2, First1, FrameB }.Select(page => Nest1 + (page >> 12) * 8),
     ];
 
+    /// <summary>The first stage's part of that.</summary>
+    private static readonly ulong[] GuestHot = [First4, First3, First2, First1 + 8, First1 + 16];
+
     private void Store(ulong address, ulong value) => _ram.Port.Write64(new(address), LeadsToCanary(value) ? 0 : value);
 
     /// <summary>Whether the word, as a pointer, leads to the canary's page, or as a large leaf to the 2 MiB around it.</summary>
@@ -58,6 +61,7 @@ internal sealed partial class HostileWorld
     {
         Note($"repair, {(isScalable ? "scalable" : "legacy")} mode");
         _isScalable = isScalable;
+        foreach (AtsDevice<GuardedMemory, NoSteps> device in _atsDevices) device.IsResponding = true;
         foreach (ulong word in _hot) Store(word, 0);
         Store(FrameA, FrameMark);
         Tables();

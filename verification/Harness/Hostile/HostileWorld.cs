@@ -166,6 +166,11 @@ internal sealed partial class HostileWorld : IDisposable
             Nesting = _later.Next(3) == 0,
             IotlbLines2M = _later.Next(4) != 0,
             IotlbLines1G = _later.Next(4) != 0,
+            FiveLevelTables = _later.Next(8) == 0,
+            // The good tables are in domains up to 11.
+            DomainIdBits = _later.Next(2) == 0 ? 16 : 4 + 2 * (int)_later.Next(7),
+            MemoryTypes = _later.Next(4) == 0,
+            AbortDma = _later.Next(4) == 0,
         };
     }
 
@@ -197,6 +202,8 @@ internal sealed partial class HostileWorld : IDisposable
         _counts.Meet("flag updates", statistics.FlagUpdates);
         _counts.Meet("queue errors", statistics.QueueErrors);
         _counts.Meet("waits", statistics.Waits);
+        _counts.Meet("invalidation time-outs", statistics.InvalidationTimeouts);
+        _counts.Meet("interrupt messages", statistics.InterruptMessages);
         _counts.Meet("faults lost", statistics.FaultsLost);
         _counts.Meet("faults silenced", statistics.FaultsSilenced);
         _counts.Meet("device TLB hits", statistics.DeviceTlbHits);

@@ -11,6 +11,9 @@ public static class ScheduleHunt
     // A worker ends after the schedule that it is in. One that does not is broken, and what the others said still counts.
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(1);
 
+    /// <summary>How many failures are run again to be shown in full: nobody reads more at once.</summary>
+    public const int MostExplained = 10;
+
     /// <summary>Null if the worker is there; otherwise one line: what is missing and how to get it.</summary>
     /// <param name="worker">The worker's assembly in its folder of rewritten ones.</param>
     public static string? MissingOf(string worker) => File.Exists(worker)
@@ -52,7 +55,52 @@ public static class ScheduleHunt
             }
         }
 
+        Explain(worker, tally, stop);
         return tally;
+    }
+
+    /// <summary>Runs a failure again, in a process of its own.</summary>
+    /// <param name="worker">The worker's assembly in its folder of rewritten ones.</param>
+    /// <param name="file">The text of the failure file.</param>
+    /// <param name="whole">Whether the report shows steps that do not matter, too.</param>
+    /// <param name="withPage">Whether to make a page for a browser, too.</param>
+    /// <returns>What fails; null if nothing does.</returns>
+    /// <exception cref="BadInputException">The file cannot be used.</exception>
+    /// <exception cref="InvalidOperationException">The worker broke down.</exception>
+    internal static FailureMessage? Replay(string worker, string file, bool whole, bool withPage)
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(path, file);
+            List<string> arguments = ["replay", path];
+            if (whole) arguments.Add("--all");
+            if (withPage) arguments.Add("--page");
+            IReadOnlyList<WorkerMessage> said = Ask(worker, [.. arguments]);
+            return said.Count != 0 ? said.OfType<FailureMessage>().FirstOrDefault() : throw new InvalidOperationException("the worker did not say what the schedule does");
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    /// <summary>
+    /// A failure is shown as it looks when it is run again: with the state of its pages, which nobody looks at while schedules are explored. So it is seen, too,
+    /// that it can be run again, elsewhere.
+    /// </summary>
+    private static void Explain(string worker, ScheduleTally tally, CancellationToken stop)
+    {
+        try
+        {
+            tally.Explain(MostExplained, file => stop.IsCancellationRequested
+                ? null
+                : Replay(worker, file, whole: false, withPage: false)?.Report ?? throw new InvalidOperationException("a failing schedule fails no more when it is run again"));
+        }
+        catch (Exception e) when (e is InvalidOperationException or BadInputException)
+        {
+            tally.Break(e.Message);
+        }
     }
 
     /// <summary>Asks a worker one thing, and gives what it says.</summary>
@@ -61,7 +109,7 @@ public static class ScheduleHunt
     internal static IReadOnlyList<WorkerMessage> Ask(string worker, params string[] arguments)
     {
         using var workers = new ScheduleWorkers();
-        workers.Start(worker, arguments);
+        workers.Start(worker, arguments, isSlow: true);
         var said = new List<WorkerMessage>();
         while (workers.TryTake(Pulse, out WorkerMessage? message))
         {

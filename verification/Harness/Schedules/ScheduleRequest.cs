@@ -19,6 +19,9 @@ public sealed record ScheduleRequest(ulong Seed)
     /// <summary>The strategies to take turns with; none: the worker's own choice.</summary>
     public IReadOnlyList<string> Strategies { get; init; } = [];
 
+    /// <summary>How often a thread that could go on is interrupted in the schedules, which are then all run; null: strategies choose.</summary>
+    public int? Preemptions { get; init; }
+
     /// <summary>How many workers run beside each other; 1 … 64.</summary>
     public int Workers { get; init; } = WorkersHere;
 
@@ -42,6 +45,7 @@ public sealed record ScheduleRequest(ulong Seed)
             "--first-round", $"{number}", "--round-step", $"{Workers}", "--processor", $"{number % Environment.ProcessorCount}",
         ];
         foreach (string strategy in Strategies) arguments.AddRange(["--strategy", strategy]);
+        if (Preemptions is { } preemptions) arguments.AddRange(["--preemptions", $"{preemptions}"]);
         if (Schedules is { } all)
         {
             long share = (all / Workers) + (number < all % Workers ? 1 : 0);

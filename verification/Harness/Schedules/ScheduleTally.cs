@@ -50,6 +50,9 @@ public sealed class ScheduleTally
                 _latest = $"{round.Scenario}, {round.Strategy}";
                 foreach ((Invariant invariant, long count) in round.Checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
                 break;
+            case ExhaustedMessage exhausted:
+                Of(exhausted.Scenario).Add(exhausted);
+                break;
             case FailureMessage failure:
                 Of(failure.Scenario).Add(failure);
                 break;
@@ -61,6 +64,18 @@ public sealed class ScheduleTally
     public string Describe(TimeSpan elapsed) => string.Create(
         CultureInfo.InvariantCulture,
         $"{Schedules:N0} schedules, {Schedules / Math.Max(1, elapsed.TotalSeconds):N0} a second, {Behaviours:N0} behaviours, {Failures.Count} failed ({_latest})");
+
+    /// <summary>Takes for the report of each of the first few failures a better one.</summary>
+    /// <param name="most">How many.</param>
+    /// <param name="better">Given a failure file, a better report, or null.</param>
+    internal void Explain(int most, Func<string, string?> better)
+    {
+        foreach (ScenarioTally scenario in _scenarios.Values)
+        {
+            if (most <= 0) return;
+            most -= scenario.Explain(most, better);
+        }
+    }
 
     /// <summary>Something broke down; the first that did is told.</summary>
     internal void Break(string problem) => Problem ??= problem;
@@ -103,10 +118,18 @@ public sealed class ScenarioTally(string name)
     /// <summary>Ways to behave that workers came to.</summary>
     public int Behaviours => _behaviours.Count;
 
+    /// <summary>With so many interruptions every schedule was run; null: not.</summary>
+    public int? Exhausted { get; private set; }
+
     /// <summary>What failed: for each invariant that is broken the schedule with the lowest number.</summary>
-    public IReadOnlyList<FoundSchedule> Failures => [.. _failures.Values.Select(static failure => new FoundSchedule(
-        failure.Scenario, failure.Strategy, failure.Schedule,
-        new(failure.Invariant, $"{failure.Scenario}: {failure.Observed}; expected: {failure.Expected}", failure.Report, failure.File)))];
+    public IReadOnlyList<FoundSchedule> Failures => [.. _failures.Values.Select(FoundSchedule.Of)];
+
+    internal int Explain(int most, Func<string, string?> better)
+    {
+        (string, Invariant)[] first = [.. _failures.Keys.Take(most)];
+        foreach ((string, Invariant) what in first) _failures[what] = _failures[what] with { Report = better(_failures[what].File) ?? _failures[what].Report };
+        return first.Length;
+    }
 
     internal void Add(RoundMessage round)
     {
@@ -116,10 +139,12 @@ public sealed class ScenarioTally(string name)
         foreach (ulong behaviour in round.Behaviours) _behaviours.Add((round.Scenario, behaviour));
     }
 
+    internal void Add(ExhaustedMessage exhausted) => Exhausted = exhausted.Preemptions;
+
     internal void Add(FailureMessage failure)
     {
         _names.Add(failure.Scenario);
-        // Several workers may find the same; the earliest schedule is the one that does not depend on their speed.
+        // Several workers may find the same; which schedule is the earliest does not depend on their speed.
         (string, Invariant) what = (failure.Scenario, failure.Invariant);
         if (!_failures.TryGetValue(what, out FailureMessage? known) || failure.Schedule < known.Schedule) _failures[what] = failure;
     }
@@ -128,6 +153,12 @@ public sealed class ScenarioTally(string name)
 /// <summary>A schedule that breaks something, and who found it.</summary>
 /// <param name="Scenario">The scenario's name.</param>
 /// <param name="Strategy">By which the scheduler chose.</param>
-/// <param name="Schedule">The number of the schedule among those of the scenario, from 1: it does not depend on how many workers there are.</param>
+/// <param name="Schedule">The number of the schedule among those of the scenario, from 1, whichever worker ran them.</param>
 /// <param name="Failure">What is broken, with its report and its file.</param>
-public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure);
+public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure)
+{
+    /// <summary>What a worker said.</summary>
+    internal static FoundSchedule Of(FailureMessage message) => new(
+        message.Scenario, message.Strategy, message.Schedule,
+        new(message.Invariant, $"{message.Scenario}: {message.Observed}; expected: {message.Expected}", message.Report, message.File));
+}

@@ -15,7 +15,10 @@ internal sealed class ScheduleWorkers : IDisposable
     private int _open;
 
     /// <summary>Starts one more.</summary>
-    public void Start(string assembly, IReadOnlyList<string> arguments)
+    /// <param name="assembly">The worker.</param>
+    /// <param name="arguments">Its command line.</param>
+    /// <param name="isSlow">Whether each method is compiled for itself, so that the stack says which statement calls.</param>
+    public void Start(string assembly, IReadOnlyList<string> arguments, bool isSlow = false)
     {
         var start = new ProcessStartInfo(DotnetHost())
         {
@@ -30,6 +33,14 @@ internal sealed class ScheduleWorkers : IDisposable
         foreach (string argument in arguments) start.ArgumentList.Add(argument);
         // One task runs at a time. On one processor the next is woken in a few microseconds; on two it takes several times that.
         start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
+        if (isSlow)
+        {
+            start.Environment["DOTNET_TC_QuickJit"] = start.Environment["DOTNET_TC_QuickJitForLoops"] = "1";
+            // In hexadecimal: never compiled anew.
+            start.Environment["DOTNET_TC_CallCountThreshold"] = "7FFFFFFF";
+            start.Environment["DOTNET_TieredPGO"] = "0";
+        }
+
         start.Environment["COYOTE_CLI_TELEMETRY_OPTOUT"] = "1";
         var process = new Process { StartInfo = start };
         process.OutputDataReceived += (_, line) => Received(line.Data);

@@ -9,6 +9,7 @@ namespace Harness.Schedules;
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
 [JsonDerivedType(typeof(RoundMessage), "round")]
 [JsonDerivedType(typeof(FailureMessage), "failure")]
+[JsonDerivedType(typeof(ExhaustedMessage), "exhausted")]
 [JsonDerivedType(typeof(CleanMessage), "clean")]
 [JsonDerivedType(typeof(RefusedMessage), "refused")]
 [JsonDerivedType(typeof(UnsoundMessage), "unsound")]
@@ -64,7 +65,16 @@ public sealed record RoundMessage(
 /// <param name="Report">The whole counterexample.</param>
 /// <param name="File">The failure file's text.</param>
 public sealed record FailureMessage(
-    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage;
+    string Scenario, string Strategy, long Schedule, Invariant Invariant, string Observed, string Expected, string Report, string File) : WorkerMessage
+{
+    /// <summary>The counterexample as a page for a browser, where it was asked for.</summary>
+    public string? Page { get; init; }
+}
+
+/// <summary>Of a scenario every schedule was run in which at most so many times a thread is interrupted that could have gone on, and none failed.</summary>
+/// <param name="Scenario">Its name.</param>
+/// <param name="Preemptions">How many interruptions.</param>
+public sealed record ExhaustedMessage(string Scenario, int Preemptions) : WorkerMessage;
 
 /// <summary>A replayed schedule breaks nothing.</summary>
 public sealed record CleanMessage : WorkerMessage;

@@ -8,7 +8,7 @@ namespace Harness.Stages;
 /// assemblies rewritten for it, so a worker process does it: one for each processor, each with rounds of its own.
 /// </summary>
 /// <param name="worker">The worker's assembly in its folder of rewritten ones: <c>controlled/explorer.dll</c>.</param>
-public sealed class ScheduleStage(string worker) : IStage, IReplayer
+public sealed class ScheduleStage(string worker) : IStage, IScheduleReplayer
 {
     /// <inheritdoc cref="IStage.Name"/>
     public string Name => "schedules";
@@ -34,7 +34,8 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
         var request = new ScheduleRequest(context.Seed) { Scenario = Scenario, Fault = Fault, Workers = Workers, Budget = context.Budget };
         ScheduleTally tally = ScheduleHunt.Run(
             worker, request, context.Time, (so, elapsed) => context.Progress(new(Math.Min(1, elapsed / context.Budget), so.Describe(elapsed))), context.Stop);
-        if (tally.Problem is { } problem) throw new InvalidOperationException(problem);
+        // What was found is worth more than that something broke.
+        if (tally.Problem is { } problem && tally.Failures.Count == 0) throw new InvalidOperationException(problem);
         return new()
         {
             Name = Name,
@@ -46,21 +47,9 @@ public sealed class ScheduleStage(string worker) : IStage, IReplayer
     }
 
     /// <inheritdoc/>
-    public StageFailure? Replay(FailureFile file)
-    {
-        string path = Path.GetTempFileName();
-        try
-        {
-            File.WriteAllText(path, file.ToString());
-            var tally = new ScheduleTally();
-            IReadOnlyList<WorkerMessage> said = ScheduleHunt.Ask(worker, "replay", path);
-            if (said.Count == 0) throw new InvalidOperationException("the worker did not say what the schedule does");
-            foreach (WorkerMessage message in said) tally.Add(message);
-            return tally.Failures.SingleOrDefault()?.Failure;
-        }
-        finally
-        {
-            File.Delete(path);
-        }
-    }
+    public StageFailure? Replay(FailureFile file) => Replay(file, whole: false, withPage: false)?.Failure;
+
+    /// <inheritdoc/>
+    public ReplayedSchedule? Replay(FailureFile file, bool whole, bool withPage) =>
+        ScheduleHunt.Replay(worker, file.ToString(), whole, withPage) is { } again ? new(FoundSchedule.Of(again).Failure, again.Page) : null;
 }

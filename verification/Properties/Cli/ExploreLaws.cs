@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Text;
 using System.Text.Json;
 using Harness.Failures;
@@ -31,6 +32,40 @@ public sealed class ExploreLaws
         using var again = new Terminal(new ScheduleStage(Stages.ScheduleWorker));
         Assert.Equal(ExitCode.Violation, again.Run($"replay {again.Write("f.json", file.ToString())}"));
         Assert.Contains(again.Out, terminal.Out);
+    }
+
+    [Fact]
+    public void A_schedule_is_unfolded_or_made_a_page_when_asked_for()
+    {
+        using var terminal = new Terminal(new ScheduleStage(Stages.ScheduleWorker));
+        terminal.Run("explore --fault early-detach --schedules 300 --workers 1");
+        string path = Assert.Single(terminal.Files.Keys);
+        string before = terminal.Out;
+        Assert.Equal(ExitCode.Violation, terminal.Run($"replay {path}"));
+        string folded = terminal.Out[before.Length..];
+        Assert.Contains(folded, before);
+        Assert.Contains("     … ", folded);
+        Assert.Equal(ExitCode.Violation, terminal.Run($"replay {path} --all --html shown.html"));
+        string whole = terminal.Out[(before.Length + folded.Length)..];
+        Assert.DoesNotContain("     … ", whole);
+        Assert.True(whole.Length > folded.Length);
+        Assert.StartsWith("<!DOCTYPE html>\n<html lang=\"en\">", terminal.Files["shown.html"]);
+        Assert.Contains("I8 Isolation is broken", terminal.Files["shown.html"]);
+        Assert.Empty(terminal.Error);
+        Assert.Equal(ExitCode.BadInput, terminal.Run($"replay {path} --html nowhere/shown.html"));
+        Assert.Equal("verify: --html: the directory of nowhere/shown.html does not exist; expected one that does", terminal.OneErrorLine());
+    }
+
+    [Theory]
+    [InlineData("--all")]
+    [InlineData("--html out.html")]
+    public void What_has_no_schedule_is_not_shown_as_one(string options)
+    {
+        using var terminal = new Terminal(new TestStage("seq", _ => throw new InvalidOperationException()), new ScheduleStage("nowhere"));
+        terminal.Write("f.json", TestStage.FileOf("seq", Invariant.NoOverlap, "x").ToString());
+        Assert.Equal(ExitCode.BadInput, terminal.Run($"replay f.json {options}"));
+        Assert.Equal($"verify: {options.Split(' ')[0]}: f.json is of stage seq, which has no schedules; expected a file of schedules", terminal.OneErrorLine());
+        Assert.Equal(["f.json"], terminal.Files.Keys);
     }
 
     [Fact]
@@ -74,7 +109,7 @@ public sealed class ExploreLaws
         Assert.Single(terminal.Files.Keys, static path => path.Contains("I1-NoOverlap", StringComparison.Ordinal));
     }
 
-    /// <summary>With as many schedules two workers do what one does, each a part of it.</summary>
+    /// <summary>With as many schedules two workers have the rounds that one has, each a part of them; by which strategy each chooses itself.</summary>
     [Fact]
     public void Rounds_and_seeds_of_workers_never_overlap()
     {
@@ -85,7 +120,7 @@ public sealed class ExploreLaws
         Assert.Equal(Keys(alone), Keys([.. shared[0], .. shared[1]]));
         Assert.Equal(alone.Length, alone.Select(static round => round.Seed).Distinct().Count());
 
-        static string[] Keys(RoundMessage[] rounds) => [.. rounds.Select(static round => $"{round.Scenario} {round.Round} {round.Strategy} {round.Seed} {round.Schedules}").Order(StringComparer.Ordinal)];
+        static string[] Keys(RoundMessage[] rounds) => [.. rounds.Select(static round => $"{round.Scenario} {round.Round} {round.Seed} {round.Schedules}").Order(StringComparer.Ordinal)];
     }
 
     [Fact]
@@ -96,6 +131,33 @@ public sealed class ExploreLaws
         Assert.Matches(@"\n│ reserve +│ +61 │ +\d+ │ nothing *│\n", terminal.Out);
         Assert.Matches(@"\nno violation: 61 schedules in 0 s, ", terminal.Out);
         Assert.Empty(terminal.Files);
+    }
+
+    [Fact]
+    public void Where_every_schedule_was_run_it_is_said_and_where_they_were_cut_off_it_is_not()
+    {
+        using var whole = new Terminal();
+        Assert.Equal(ExitCode.Clean, whole.Run("explore --scenario large-leaf --preemptions 0 --time 100 --json out.json"));
+        Assert.Matches(@"\n│ large-leaf +│ +50 │ +\d+ │ nothing; these are all schedules with at most 0 interruptions *│\n", whole.Out);
+        using JsonDocument json = JsonDocument.Parse(whole.Files["out.json"]);
+        Assert.Equal(0, Assert.Single(json.RootElement.GetProperty("scenarios").EnumerateArray()).GetProperty("exhausted").GetInt32());
+
+        using var part = new Terminal();
+        Assert.Equal(ExitCode.Clean, part.Run("explore --scenario large-leaf --preemptions 0 --schedules 40 --workers 1"));
+        Assert.Matches(@"\n│ large-leaf +│ +40 │ +\d+ │ nothing *│\n", part.Out);
+    }
+
+    [Fact]
+    public void A_fault_falls_to_the_search_of_every_schedule()
+    {
+        using var terminal = new Terminal();
+        // Whoever is interrupted once finds the page given back when he goes on.
+        Assert.Equal(ExitCode.Clean, terminal.Run("explore --fault check-then-act --preemptions 1 --workers 1"));
+        Assert.Contains("these are all schedules with at most 1 interruption ", terminal.Out);
+        Assert.Equal(ExitCode.Violation, terminal.Run("explore --fault check-then-act --preemptions 2 --workers 1"));
+        Assert.Matches(@"\n│ reserve +│ +[\d,]+ │ +\d+ │ I1 NoOverlap by every schedule in schedule [\d,]+ *│\n", terminal.Out);
+        using var again = new Terminal(new ScheduleStage(Stages.ScheduleWorker));
+        Assert.Equal(ExitCode.Violation, again.Run($"replay {again.Write("f.json", Assert.Single(terminal.Files).Value)}"));
     }
 
     [Fact]
@@ -160,6 +222,17 @@ public sealed class ExploreLaws
         // An assembly that no process can begin with.
         Assert.Equal(ExitCode.Environment, terminal.Run("explore --schedules 50 --workers 1", static here => here with { ScheduleWorker = typeof(FailureFile).Assembly.Location }));
         Assert.StartsWith("verify: the exploration broke: the schedule explorer ended with ", terminal.OneErrorLine());
+        Assert.Contains("nothing was checked", terminal.Out);
+    }
+
+    [Fact]
+    public void A_worker_whose_assemblies_are_not_rewritten_is_the_environment()
+    {
+        string original = typeof(ExploreLaws).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static data => data.Key == "OriginalWorker").Value!;
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.Environment, terminal.Run("explore --schedules 50 --workers 2", here => here with { ScheduleWorker = original }));
+        Assert.Equal(
+            "verify: the exploration broke: Platform.dll is not rewritten for controlled schedules; run the worker from the folder controlled/", terminal.OneErrorLine());
         Assert.Contains("nothing was checked", terminal.Out);
     }
 

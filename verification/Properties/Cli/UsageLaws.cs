@@ -39,6 +39,7 @@ public sealed class UsageLaws
     [InlineData("explore --json nowhere/out.json", "--json: the directory of nowhere/out.json does not exist; expected one that does")]
     [InlineData("replay", "verify replay: FILE is missing; expected one")]
     [InlineData("replay file file", "\"file\" is one argument too many for verify replay; expected one FILE")]
+    [InlineData("replay file --html", "--html: expected once, with one value: --html FILE")]
     [InlineData("replay --fast file", "\"--fast\" is not known to verify replay; expected one of FILE, ")]
     [InlineData("replay --fast", "\"--fast\" is not known to verify replay; expected one of FILE, ")]
     [InlineData("replay nowhere", "nowhere: it does not exist; expected a failure file")]

@@ -149,6 +149,32 @@ public sealed class DeviceTlbLaws(ITestOutputHelper output)
         Assert.Equal([1], hardware.Read(first.Range.First, 1, PageRequestSystem.Prefix(2)).Data.ToArray());
     }
 
+    /// <summary>The wait completes when the error is cleared, though the device has not answered: that is no success.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(5u)]
+    public void A_page_that_a_device_does_not_give_up_stays_what_it_was(uint? pasid)
+    {
+        using var system = new PageRequestSystem();
+        (Device device, AtsDevice<Ram, StepHook> hardware) = system.AddDevice(options: Keeps);
+        (Vcm region, _) = system.Activate(device, pasid);
+        Reservation reservation = region.Reserve(Page);
+        PhysicalAllocation memory = system.AllocateMarked(1);
+        reservation.Back(memory);
+        Iova at = reservation.Range.First;
+        Assert.Equal([1], hardware.Read(at, 1, PageRequestSystem.Prefix(pasid)).Data.ToArray());
+        hardware.IsResponding = false;
+        Assert.Equal(VcmmError.HardwareFailure, reservation.TryUnback());
+        Assert.NotEqual(0, system.Simulator.Statistics.InvalidationTimeouts);
+        Assert.Equal(VcmmError.Busy, memory.TryFree());
+        Assert.Equal([1], hardware.Read(at, 1, PageRequestSystem.Prefix(pasid)).Data.ToArray());
+        hardware.IsResponding = true;
+        Assert.Equal(VcmmError.None, reservation.TryUnback());
+        Assert.Empty(hardware.Tlb);
+        Assert.Equal(AccessOutcome.Failed, hardware.Read(at, 1, PageRequestSystem.Prefix(pasid)).Outcome);
+        Assert.Equal(VcmmError.None, memory.TryFree());
+    }
+
     [Fact]
     public void In_legacy_mode_devices_are_let_in_and_made_to_forget()
     {

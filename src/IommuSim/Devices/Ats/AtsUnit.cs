@@ -44,6 +44,17 @@ public abstract class AtsUnit<TSteps> : RemappingUnit<TSteps>
     internal abstract AtsOutcome BeginTranslated(
         DeviceTlb device, Iova address, DeviceAccess access, PasidPrefix? prefix, out Passage passage, out CacheTag? tag);
 
+    /// <summary>An access of which the device says that its address is translated already.</summary>
+    /// <param name="source">Whose: 16 bits.</param>
+    /// <param name="address">Where it goes.</param>
+    /// <param name="access">Read or write.</param>
+    /// <param name="passage">Where it goes, or the reason why not.</param>
+    /// <returns>Whether it goes on.</returns>
+    internal abstract bool TryBeginTranslated(StreamId source, PhysAddr address, DeviceAccess access, out Passage passage);
+
+    /// <summary>A device says that an invalidation of its TLB is complete which it was not sent.</summary>
+    internal abstract void TakeCompletion(StreamId source);
+
     /// <summary>A page request, on its way to software.</summary>
     /// <returns>The unit's own answer; null if software has the request, or it was dropped and is not the last of its group.</returns>
     internal abstract PageResponseCode? AskForPage(in PageRequest page, CacheTag? tag);

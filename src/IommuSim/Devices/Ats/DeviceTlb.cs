@@ -21,6 +21,7 @@ internal sealed class DeviceTlb(StreamId source, int capacity, IAtsPort port)
     private readonly List<DeviceTlbLine> _lines = [];
     private readonly List<DeviceTlbLine> _lost = [];
     private ulong _clock;
+    private volatile bool _isResponding = true;
 
     public StreamId Source => source;
 
@@ -31,6 +32,13 @@ internal sealed class DeviceTlb(StreamId source, int capacity, IAtsPort port)
 
     /// <summary>Whether the device asks again for what invalidations take.</summary>
     public bool KeepsLost { get; init; }
+
+    /// <summary>Whether it answers invalidations; set without the lock.</summary>
+    public bool IsResponding
+    {
+        get => _isResponding;
+        set => _isResponding = value;
+    }
 
     /// <summary>The epoch of the last invalidation: translations asked for before it are not kept, and accesses by older ones drain.</summary>
     public ulong InvalidatedAt { get; private set; }

@@ -10,7 +10,7 @@ namespace IommuSim.DeviceSide;
 /// Recoverable Fault Event, and the registers by name.</para>
 /// <para><b>Threads.</b> Under the unit's lock.</para>
 /// </remarks>
-internal sealed class PageRequestQueue
+internal sealed class PageRequestQueue(MessageOutbox outbox)
 {
     public const ulong EntryBytes = 32;
     private const ulong PageGroupRequest = 1;
@@ -21,7 +21,7 @@ internal sealed class PageRequestQueue
     private bool _overflow;
 
     /// <summary>PECTL, PEDATA, PEADDR, PEUADDR.</summary>
-    public EventRegisters Event { get; } = new();
+    public EventRegisters Event { get; } = new(outbox);
 
     /// <summary>PQA_REG: bits 11:3 are reserved.</summary>
     public ulong Address
@@ -70,7 +70,6 @@ internal sealed class PageRequestQueue
         // A write to where no memory is goes nowhere; the unit does not learn of it.
         if (memory.Contains(PhysRange.FromLength(at, EntryBytes))) Write(memory, at, request);
         _tail = next;
-        if (!request.IsLast) return true;
         RaiseIfQuiet();
         _pending = true;
         return true;

@@ -35,6 +35,9 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     public const ulong Bytes = 64;
     private const ulong SecondStageFlags = 1 << 9, AddressWidthField = 7 << 2;
     private const ulong WalkSnoop = 1 << 23, PageSnoop = 1 << 24;
+
+    /// <summary>CD, EMTE, PAT.</summary>
+    private const ulong MemoryTypes = 1UL << 25 | 1UL << 26 | 0xFFFF_FFFF_0000_0000;
     private const ulong SupervisorEnable = 1, ExecuteEnable = 1 << 1, PagingModeField = 3 << 2, WriteProtectEnable = 1 << 4, ExtendedAccessedEnable = 1 << 7;
     private const ulong Frame = PageLevels.FrameMask;
 
@@ -43,7 +46,7 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     /// <summary>FPD.</summary>
     public bool FaultProcessingDisabled => (First & 2) != 0;
 
-    /// <summary>AW: 1 is 39 bits in 3 levels, 2 is 48 bits in 4.</summary>
+    /// <summary>AW: 1 is 39 bits in 3 levels, 2 is 48 bits in 4, 3 is 57 bits in 5.</summary>
     public int SecondStageLevels => (int)(First >> 2 & 7) + 2;
 
     /// <summary>PGTT: 1 first stage, 2 second stage, 3 nested, 4 pass-through.</summary>
@@ -90,7 +93,8 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
         {
             1 => options.HasFirstStage && HasPagingMode(options),                                 // SPT.4.3
             2 => options.HasSecondStage && options.SupportsLevels(SecondStageLevels),             // SPT.4.1
-            3 => options.HasNesting && options.SupportsLevels(SecondStageLevels) && HasPagingMode(options),
+            3 => options.HasNesting && options.SupportsLevels(SecondStageLevels) && HasPagingMode(options)
+                && FirstStageTable.Value >> Math.Min(options.GuestAddressWidth, PageLevels.Width(SecondStageLevels)) == 0,    // SPT.4.4
             4 => options.PassThrough,
             _ => false,
         };
@@ -126,8 +130,8 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     private bool HasPagingMode(VtdOptions options) => PagingMode == 0 || (PagingMode == 1 && options.HasFiveLevels);
 
     /// <summary>
-    /// Always: bits 5 and 11:10, 86:80, 95:89 and 127:96 (memory types are not offered), 139:136, and from 192 on; then the
-    /// fields of what the unit lacks. Ignored are 134:133.
+    /// Always: bits 5 and 11:10, 86:80, 95:91, 139:136, and from 192 on (of which host permission tables, that are not offered, have some);
+    /// then the fields of what the unit lacks, and the bits that a domain id does not have. Ignored are 134:133.
     /// </summary>
     private bool HasReserved(VtdOptions options)
     {
@@ -135,9 +139,10 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
         ulong first = 1UL << 5 | 3UL << 10 | beyondHost;
         if (!options.HasSecondStage) first |= AddressWidthField | Frame;
         if (!options.HasSecondStageFlags) first |= SecondStageFlags;
-        ulong second = ~(0xFFFFUL | WalkSnoop | PageSnoop);
+        ulong second = ~(0xFFFFUL | WalkSnoop | PageSnoop | MemoryTypes) | options.BeyondDomainId;
         if (!options.HasWalkSnoop) second |= WalkSnoop;
         if (!options.SnoopControl) second |= PageSnoop;
+        if (!options.HasMemoryTypes) second |= MemoryTypes;
         ulong third = 0xFUL << 8 | beyondHost;
         if (!options.HasSupervisor) third |= SupervisorEnable;
         if (!options.HasExecute) third |= ExecuteEnable;

@@ -67,14 +67,15 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
     {
         if (!IsPresent) return VtdFaultReason.ScalableContextEntryNotPresent;                     // SCT.2
         if (HasReserved(options)) return VtdFaultReason.ScalableContextEntryReserved;             // SCT.3
-        return Reaches(RidPasid) ? VtdFaultReason.None : VtdFaultReason.ScalableContextEntryInvalid;    // SCT.4.2
+        bool isValid = (IsDeviceTlbEnabled || !IsPageRequestEnabled) && Reaches(RidPasid);        // SCT.4.1, SCT.4.2
+        return isValid ? VtdFaultReason.None : VtdFaultReason.ScalableContextEntryInvalid;
     }
 
-    /// <summary>The fault that a request with this PASID gets from the entry; None if the PASID may be used.</summary>
-    public VtdFaultReason CheckPasid(Pasid pasid, VtdOptions options)
+    /// <summary>The fault that a request with this PASID gets from the entry; None if the PASID may be used. How many bits it has does not matter to a page request.</summary>
+    public VtdFaultReason CheckPasid(Pasid pasid, VtdOptions options, bool isPageRequest = false)
     {
         if (!IsPasidEnabled) return VtdFaultReason.PasidNotEnabled;                               // SCT.6
-        if (pasid.Value >> options.PasidBits != 0) return VtdFaultReason.PasidBeyondSize;         // SGN.10
+        if (!isPageRequest && pasid.Value >> options.PasidBits != 0) return VtdFaultReason.PasidBeyondSize;    // SGN.10
         if (!Reaches(pasid)) return VtdFaultReason.PasidBeyondDirectory;                          // SCT.7
         return pasid == RidPasid ? VtdFaultReason.PasidIsRidPasid : VtdFaultReason.None;          // SCT.9
     }

@@ -9,7 +9,7 @@ internal readonly record struct RootPointer(ulong Bits)
 {
     private const ulong Reserved = 0x3FF;
 
-    /// <summary>TTM: 0 legacy, 1 scalable, 2 reserved, 3 abort-dma, which is not offered.</summary>
+    /// <summary>TTM: 0 legacy, 1 scalable, 2 reserved, 3 abort-dma.</summary>
     public int Mode => (int)(Bits >> 10 & 3);
 
     public bool IsScalable => Mode == 1;
@@ -17,12 +17,16 @@ internal readonly record struct RootPointer(ulong Bits)
     public PhysAddr Table => new(Bits & PageLevels.FrameMask);
 
     /// <summary>Whether the unit has the mode.</summary>
-    public bool IsModeValid(VtdOptions options) => Mode == 0 || (IsScalable && options.ScalableMode);
+    public bool IsModeValid(VtdOptions options) => Mode switch { 0 => true, 1 => options.ScalableMode, 3 => options.AbortDma, _ => false };
+
+    /// <summary>Whether every request is blocked, whatever the tables say.</summary>
+    public bool IsAbort => Mode == 3;
 
     /// <summary>The fault that every request of its kind gets; None if the root table can be used.</summary>
     public VtdFaultReason Check(VtdOptions options, bool hasPasid)
     {
         if (!IsModeValid(options) || (Bits & Reserved) != 0) return VtdFaultReason.RootTableAddressMisprogrammed;    // RTA.1
+        if (IsAbort) return VtdFaultReason.AbortDma;                                                                 // RTA.4
         return hasPasid && !IsScalable ? VtdFaultReason.PasidInLegacyMode : VtdFaultReason.None;                     // RTA.2
     }
 }

@@ -12,7 +12,7 @@ namespace Explorer.Scheduling.Choosers;
 /// </remarks>
 /// <param name="preemptions">How many interruptions, 0 ….</param>
 [SkipRewriting("Part of the scheduler.")]
-internal sealed class BoundedSearch(int preemptions) : IChooser
+public sealed class BoundedSearch(int preemptions) : IChooser
 {
     // What was chosen in the schedule before, from its first choice to the last one that has another option.
     private readonly List<(int Chosen, int Options)> _path = [];
@@ -25,15 +25,13 @@ internal sealed class BoundedSearch(int preemptions) : IChooser
     /// <summary>Why it cannot go on; else null.</summary>
     public string? Error { get; private set; }
 
-    /// <inheritdoc/>
-    public void Begin()
+    void IChooser.Begin()
     {
         _depth = 0;
         _interrupted = 0;
     }
 
-    /// <inheritdoc/>
-    public ulong ChooseTask(ReadOnlySpan<ulong> tasks, ulong current)
+    ulong IChooser.ChooseTask(ReadOnlySpan<ulong> tasks, ulong current)
     {
         int place = tasks.IndexOf(current);
         if (place < 0) return tasks[Next(tasks.Length)];
@@ -45,11 +43,9 @@ internal sealed class BoundedSearch(int preemptions) : IChooser
         return tasks[option <= place ? option - 1 : option];
     }
 
-    /// <inheritdoc/>
-    public int ChooseValue(int count) => Next(count);
+    int IChooser.ChooseValue(int count) => Next(count);
 
-    /// <inheritdoc/>
-    public void End()
+    void IChooser.End()
     {
         while (_path.Count > 0 && _path[^1].Chosen == _path[^1].Options - 1) _path.RemoveAt(_path.Count - 1);
         IsDone = _path.Count == 0 || Error is not null;
