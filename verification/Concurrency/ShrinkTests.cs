@@ -31,12 +31,14 @@ public sealed class ShrinkTests(ITestOutputHelper output)
     [InlineData("forget-sync", 1, 10, 12)]
     public void A_failure_of_four_threads_shrinks_to_the_textbook_case_and_replays_in_another_process(string name, int interruptions, int steps, int pages)
     {
-        FoundFailure found = Find(PlantedFault.Find(name)!);
+        PlantedFault fault = PlantedFault.Find(name)!;
+        int schedules = 0;
+        FoundFailure found = Find(fault) with { Fault = fault with { Wrap = iommu => Count(fault.Wrap!(iommu)) } };
         var watch = Stopwatch.StartNew();
         FoundFailure shrunk = Shrinker.Shrink(found);
         ScriptSize size = ScriptSize.Of(shrunk.Scenario.Script!.Scenario);
         string report = FailureReport.Print(shrunk);
-        output.WriteLine($"{ScriptSize.Of(found.Scenario.Script!.Scenario)}, shrunk to {size}, pages {size.Pages}, in {watch.Elapsed.TotalSeconds:F1} s");
+        output.WriteLine($"{ScriptSize.Of(found.Scenario.Script!.Scenario)}, shrunk to {size}, pages {size.Pages}, in {schedules} schedules and {watch.Elapsed.TotalSeconds:F1} s");
         output.WriteLine($"{found.Failure.Interruptions} interruptions and {found.Failure.Switches} switches, shrunk to {shrunk.Interruptions}, {shrunk.Failure.Switches} switches\n{report}");
         Assert.Equal(found.Failure.Violation.Invariant, shrunk.Failure.Violation.Invariant);
         Assert.InRange(size.Threads, 2, 2);
@@ -54,6 +56,13 @@ public sealed class ShrinkTests(ITestOutputHelper output)
         Assert.StartsWith(report[..report.IndexOf("steps matter", StringComparison.Ordinal)].TrimEnd("0123456789 of".ToCharArray()), replayed.Report);
         Assert.Equal(file.ToString(), replayed.FileContent);
         Assert.Equal(replayed, Stage.Replay(file));
+
+        // Each schedule has a machine of its own.
+        T Count<T>(T made)
+        {
+            schedules++;
+            return made;
+        }
     }
 
     [Theory]
