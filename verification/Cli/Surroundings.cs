@@ -2,6 +2,7 @@ using System.Runtime;
 using Harness.ModelChecking;
 using Harness.Running;
 using Harness.Stages;
+using Verify.Benching;
 using Workloads;
 
 namespace Verify;
@@ -13,7 +14,7 @@ internal sealed record Surroundings
     public required IReadOnlyList<IStage> Stages { get; init; }
 
     /// <summary>What <c>verify bench</c> measures.</summary>
-    public IReadOnlyList<Row> Rows { get; init; } = AllRows.All;
+    public IReadOnlyList<Row> Rows { get; init; } = [.. AllRows.All, .. ExplorerRows.All];
 
     /// <summary>Whether each of them is measured in a process of its own.</summary>
     public bool RowsHaveProcesses { get; init; }

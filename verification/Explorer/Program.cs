@@ -20,6 +20,11 @@ void Say(WorkerMessage message)
     output.Flush();
 }
 
+static void RunOn(int processor)
+{
+    if (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()) Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
+}
+
 Assembly[] underControl =
     [typeof(Platform.Ram).Assembly, typeof(Vcmm.VcmManager).Assembly, typeof(IommuSim.VtdTables).Assembly, typeof(Controlled).Assembly];
 if (Array.Find(underControl, assembly => !Controlled.IsRewritten(assembly)) is { } original)
@@ -42,10 +47,16 @@ try
         return Clean;
     }
 
+    if (args is ["measure", string what, string on] && int.TryParse(on, out int number))
+    {
+        RunOn(number);
+        Measurement.Run(what, Console.In, Say);
+        return Clean;
+    }
+
     if (args is not ["explore", ..]) throw new BadInputException($"the command is \"{args.FirstOrDefault()}\"; expected {WorkerOptions.Usage}");
     WorkerOptions asked = WorkerOptions.Parse(args.AsSpan(1));
-    if (asked.Processor is { } processor && (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()))
-        Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
+    if (asked.Processor is { } processor) RunOn(processor);
     var worker = new ScheduleWorker(Say, StandardInput.WatchForEnd());
     if (asked.Preemptions is { } preemptions) worker.Exhaust(asked, preemptions);
     else worker.Explore(asked);

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Harness.Schedules;
 
 /// <summary>
@@ -19,6 +21,9 @@ public static class ScheduleHunt
     public static string? MissingOf(string worker) => File.Exists(worker)
         ? null
         : $"the schedule explorer is not at {worker}; dotnet build verification/Explorer -c Release makes it";
+
+    /// <inheritdoc cref="ScheduleWorkers.StartMeasuring"/>
+    public static Process StartMeasuring(string worker, string what, int number) => ScheduleWorkers.StartMeasuring(worker, what, number);
 
     /// <summary>Explores until the budget is spent, the schedules have run, every scenario has failed, or the user stops it.</summary>
     /// <param name="worker">The worker's assembly in its folder of rewritten ones.</param>

@@ -20,19 +20,7 @@ internal sealed class ScheduleWorkers : IDisposable
     /// <param name="isSlow">Whether each method is compiled for itself, so that the stack says which statement calls.</param>
     public void Start(string assembly, IReadOnlyList<string> arguments, bool isSlow = false)
     {
-        var start = new ProcessStartInfo(DotnetHost())
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            StandardOutputEncoding = Encoding.UTF8,
-            UseShellExecute = false,
-        };
-        start.ArgumentList.Add("exec");
-        start.ArgumentList.Add(assembly);
-        foreach (string argument in arguments) start.ArgumentList.Add(argument);
-        // One task runs at a time. On one processor the next is woken in a few microseconds; on two it takes several times that.
-        start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
+        ProcessStartInfo start = StartOf(assembly, arguments);
         if (isSlow)
         {
             start.Environment["DOTNET_TC_QuickJit"] = start.Environment["DOTNET_TC_QuickJitForLoops"] = "1";
@@ -41,7 +29,6 @@ internal sealed class ScheduleWorkers : IDisposable
             start.Environment["DOTNET_TieredPGO"] = "0";
         }
 
-        start.Environment["COYOTE_CLI_TELEMETRY_OPTOUT"] = "1";
         var process = new Process { StartInfo = start };
         process.OutputDataReceived += (_, line) => Received(line.Data);
         process.ErrorDataReceived += (_, line) =>
@@ -54,6 +41,19 @@ internal sealed class ScheduleWorkers : IDisposable
         _processes.Add(process);
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
+    }
+
+    /// <summary>Starts one that does a batch for each line that it is given, and says when it is done.</summary>
+    /// <param name="assembly">The worker.</param>
+    /// <param name="what">What a schedule is.</param>
+    /// <param name="number">Which of those that run at the same time, from 0: each has a processor of its own.</param>
+    public static Process StartMeasuring(string assembly, string what, int number)
+    {
+        var process = new Process { StartInfo = StartOf(assembly, ["measure", what, $"{number % Environment.ProcessorCount}"]) };
+        process.ErrorDataReceived += static (_, _) => { };
+        process.Start();
+        process.BeginErrorReadLine();
+        return process;
     }
 
     /// <summary>Waits for the next message.</summary>
@@ -104,6 +104,25 @@ internal sealed class ScheduleWorkers : IDisposable
             if (process.ExitCode is 0 or 2 or 3) continue;
             lock (_errors) throw new InvalidOperationException($"the schedule explorer ended with {process.ExitCode}: {_errors.ToString().Trim()}");
         }
+    }
+
+    private static ProcessStartInfo StartOf(string assembly, IReadOnlyList<string> arguments)
+    {
+        var start = new ProcessStartInfo(DotnetHost())
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            UseShellExecute = false,
+        };
+        start.ArgumentList.Add("exec");
+        start.ArgumentList.Add(assembly);
+        foreach (string argument in arguments) start.ArgumentList.Add(argument);
+        // One task runs at a time. On one processor the next is woken in a few microseconds; on two it takes several times that.
+        start.Environment["DOTNET_PROCESSOR_COUNT"] = "1";
+        start.Environment["COYOTE_CLI_TELEMETRY_OPTOUT"] = "1";
+        return start;
     }
 
     /// <summary>The dotnet command of the runtime that runs this.</summary>

@@ -10,6 +10,7 @@ namespace Harness.Schedules;
 [JsonDerivedType(typeof(RoundMessage), "round")]
 [JsonDerivedType(typeof(FailureMessage), "failure")]
 [JsonDerivedType(typeof(ExhaustedMessage), "exhausted")]
+[JsonDerivedType(typeof(BatchMessage), "batch")]
 [JsonDerivedType(typeof(CleanMessage), "clean")]
 [JsonDerivedType(typeof(RefusedMessage), "refused")]
 [JsonDerivedType(typeof(UnsoundMessage), "unsound")]
@@ -75,6 +76,11 @@ public sealed record FailureMessage(
 /// <param name="Scenario">Its name.</param>
 /// <param name="Preemptions">How many interruptions.</param>
 public sealed record ExhaustedMessage(string Scenario, int Preemptions) : WorkerMessage;
+
+/// <summary>A batch of schedules that somebody times is done.</summary>
+/// <param name="Schedules">How many.</param>
+/// <param name="Steps">Scheduling decisions in them.</param>
+public sealed record BatchMessage(long Schedules, long Steps) : WorkerMessage;
 
 /// <summary>A replayed schedule breaks nothing.</summary>
 public sealed record CleanMessage : WorkerMessage;

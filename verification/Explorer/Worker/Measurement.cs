@@ -1,0 +1,49 @@
+using Explorer.Faults;
+using Explorer.Scenarios;
+using Explorer.Scheduling;
+using Harness;
+using Harness.Schedules;
+
+namespace Explorer.Worker;
+
+/// <summary>What the worker does again and again while somebody outside holds the clock: for each line of input one batch, and one line that it is done.</summary>
+internal static class Measurement
+{
+    /// <summary>Schedules in a batch. All batches are alike: each has the same seed.</summary>
+    private const int Schedules = 20;
+
+    private const int BareSteps = 130;
+
+    private static readonly Dictionary<string, Action<Attempt>> Bodies = new()
+    {
+        ["empty"] = static _ => RunTwo(static () => { }),
+        ["bare-steps"] = static _ => RunTwo(static () =>
+        {
+            for (int i = 0; i < BareSteps; i++) Controlled.Step();
+        }),
+        ["two-threads"] = static attempt => BackUnback.Scenario.Run(attempt, PlantedFault.None),
+        ["weak-two-threads"] = static attempt => BackUnback.OnWeakMemory.Run(attempt, PlantedFault.None),
+    };
+
+    /// <summary>Does batches until there is no more input.</summary>
+    /// <param name="what">What a schedule is.</param>
+    /// <param name="input">A line for each batch.</param>
+    /// <param name="say">Takes each answer.</param>
+    /// <exception cref="BadInputException">There is no such thing to measure.</exception>
+    public static void Run(string what, TextReader input, Action<WorkerMessage> say)
+    {
+        if (!Bodies.TryGetValue(what, out Action<Attempt>? body)) throw new BadInputException($"\"{what}\" is not measured; expected {string.Join(", ", Bodies.Keys)}");
+        while (input.ReadLine() is not null)
+        {
+            Exploration done = Controlled.Explore(new(Strategy.Random, 1, Schedules), body);
+            if (done.Failure is { } failure) throw new InvalidOperationException($"{what}: {failure.Violation}");
+            say(new BatchMessage(done.Schedules, done.Steps));
+        }
+    }
+
+    private static void RunTwo(Action body)
+    {
+        Task[] both = [Task.Run(body), Task.Run(body)];
+        Task.WaitAll(both);
+    }
+}
