@@ -158,5 +158,5 @@ internal static class Words
     public const ulong IotlbGlobal = 0x12, IotlbDomain = 0x22, IotlbPage = 0x32;
     public const ulong PasidCacheGlobal = 0x37, PasidCacheDomain = 0x07;
     public const ulong PasidIotlb = 0x26, PasidIotlbPage = 0x36;
-    public const ulong Wait = 0x5, StatusWrite = 1 << 5;
+    public const ulong Wait = 0x5, TypeMask = 0xF, Interrupt = 1 << 4, StatusWrite = 1 << 5;
 }

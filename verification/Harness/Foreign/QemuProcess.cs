@@ -43,7 +43,7 @@ internal sealed class QemuProcess : IDisposable
     {
         _keeper = keeper;
         _directory = directory;
-        _complaints = FirstLines(keeper.StandardError);
+        _complaints = FirstAndLastLines(keeper.StandardError);
     }
 
     /// <summary>What QEMU's <c>-D</c> log is written to.</summary>
@@ -142,14 +142,15 @@ internal sealed class QemuProcess : IDisposable
         return image;
     }
 
-    // The first lines tell the reason; a dump of registers may follow.
-    private static async Task<string> FirstLines(StreamReader reader)
+    // The first lines tell the reason where a dump of registers follows, the last where a run had gone on for long.
+    private static async Task<string> FirstAndLastLines(StreamReader reader)
     {
-        const int kept = 5;
-        var lines = new List<string>(kept);
+        const int first = 5, last = 3;
+        var lines = new List<string>(first + last);
         while (await reader.ReadLineAsync().ConfigureAwait(false) is { } line)
         {
-            if (lines.Count < kept) lines.Add(line);
+            if (lines.Count == first + last) lines.RemoveAt(first);
+            lines.Add(line);
         }
 
         return string.Join("; ", lines);
