@@ -1,3 +1,4 @@
+using Harness;
 using IommuSim.Cpu;
 using Platform;
 using static Conformance.Simulator.RawCpu;
@@ -226,9 +227,10 @@ public sealed class CpuTlbTests
         cpu.SetPage(0, FrameA | All | A | D);
         byte[] word = new byte[8];
         for (int i = 0; i < 100; i++) Access();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 1000; i++) Access();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            for (int i = 0; i < 1000; i++) Access();
+        }));
         Assert.Equal(1, cpu.Core.Statistics.Walks);
 
         void Access()

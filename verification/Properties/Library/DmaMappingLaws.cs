@@ -1,3 +1,4 @@
+using Harness;
 using IommuSim;
 using Platform;
 using Properties.Cli;
@@ -364,9 +365,10 @@ public sealed class DmaMappingLaws : IDisposable
             }
 
             for (int i = 0; i < 200; i++) Round();
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            for (int i = 0; i < 1000; i++) Round();
-            Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+            Assert.Equal(0, Allocations.Of(() =>
+            {
+                for (int i = 0; i < 1000; i++) Round();
+            }));
         }
     }
 

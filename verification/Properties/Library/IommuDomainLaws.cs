@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness;
 using IommuSim;
 using Platform;
 using Vcmm;
@@ -353,9 +354,10 @@ public sealed class IommuDomainLaws : IDisposable
         }
 
         for (int i = 0; i < 100; i++) Round();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 1000; i++) Round();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            for (int i = 0; i < 1000; i++) Round();
+        }));
     }
 
     [Fact]
