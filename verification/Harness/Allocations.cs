@@ -2,8 +2,8 @@ namespace Harness;
 
 /// <summary>
 /// Counts the managed memory that code allocates, in a process in which other threads allocate, too. The runtime's own count
-/// (<see cref="GC.GetAllocatedBytesForCurrentThread"/>) is too high after a collection, whoever caused it: what was left of the piece of
-/// memory that the thread had in hand, up to 8 KiB, is counted as allocated. It is never too low.
+/// (<see cref="GC.GetAllocatedBytesForCurrentThread"/>) may be too high if it is read while a collection is under way: what is left of the
+/// piece of memory that the thread has in hand, up to 8 KiB, then counts as allocated. It is never too low.
 /// </summary>
 public static class Allocations
 {
