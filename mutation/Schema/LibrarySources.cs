@@ -25,6 +25,19 @@ public sealed class LibrarySources
             file => CSharpSyntaxTree.ParseText(File.ReadAllText(file.Path).ReplaceLineEndings("\n"), how.ParseOptions, file.Path));
     }
 
+    /// <summary>Sources that are given, compiled with what this process runs on.</summary>
+    /// <param name="files">Each with its path and its text.</param>
+    internal LibrarySources(params IEnumerable<(string Path, string Text)> files)
+    {
+        _root = Path.GetFullPath("/");
+        AssemblyName = "Given";
+        ParseOptions = CSharpParseOptions.Default;
+        Options = new(OutputKind.DynamicallyLinkedLibrary, nullableContextOptions: NullableContextOptions.Enable, allowUnsafe: true);
+        string runtime = (string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!;
+        References = [.. runtime.Split(Path.PathSeparator).Select(static path => MetadataReference.CreateFromFile(path))];
+        _trees = files.ToDictionary(static file => file.Path, file => CSharpSyntaxTree.ParseText(file.Text, ParseOptions, Path.Combine(_root, file.Path)));
+    }
+
     /// <summary>The name of the assembly.</summary>
     public string AssemblyName { get; }
 

@@ -8,8 +8,6 @@ namespace Harness.Schedules;
 /// </summary>
 public static class ScheduleHunt
 {
-    private static readonly Dictionary<string, string> NoVariables = [];
-
     private static readonly TimeSpan Pulse = TimeSpan.FromMilliseconds(100);
 
     // A worker ends after the schedule that it is in. One that does not is broken, and what the others said still counts.
@@ -74,9 +72,9 @@ public static class ScheduleHunt
     /// <returns>What fails; null if nothing does.</returns>
     /// <exception cref="BadInputException">The file cannot be used.</exception>
     /// <exception cref="InvalidOperationException">The worker broke down.</exception>
-    internal static FailureMessage? Replay(string worker, string file, bool whole, bool withPage) => Replay(worker, file, whole, withPage, NoVariables);
+    internal static FailureMessage? Replay(string worker, string file, bool whole, bool withPage) => Replay(worker, file, whole, withPage, environment: null);
 
-    private static FailureMessage? Replay(string worker, string file, bool whole, bool withPage, IReadOnlyDictionary<string, string> environment)
+    private static FailureMessage? Replay(string worker, string file, bool whole, bool withPage, IReadOnlyDictionary<string, string>? environment)
     {
         string path = Path.GetTempFileName();
         try
@@ -115,9 +113,9 @@ public static class ScheduleHunt
     /// <summary>Asks a worker one thing, and gives what it says.</summary>
     /// <exception cref="BadInputException">It refuses.</exception>
     /// <exception cref="InvalidOperationException">It broke down.</exception>
-    internal static IReadOnlyList<WorkerMessage> Ask(string worker, params string[] arguments) => Ask(worker, NoVariables, arguments);
+    internal static IReadOnlyList<WorkerMessage> Ask(string worker, params string[] arguments) => Ask(worker, environment: null, arguments);
 
-    private static IReadOnlyList<WorkerMessage> Ask(string worker, IReadOnlyDictionary<string, string> environment, string[] arguments)
+    private static IReadOnlyList<WorkerMessage> Ask(string worker, IReadOnlyDictionary<string, string>? environment, string[] arguments)
     {
         using var workers = new ScheduleWorkers();
         workers.Start(worker, arguments, environment, isSlow: true);

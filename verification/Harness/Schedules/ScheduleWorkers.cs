@@ -19,10 +19,10 @@ internal sealed class ScheduleWorkers : IDisposable
     /// <param name="arguments">Its command line.</param>
     /// <param name="environment">Environment variables that it has beside ours.</param>
     /// <param name="isSlow">Whether each method is compiled for itself, so that the stack says which statement calls.</param>
-    public void Start(string assembly, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment, bool isSlow = false)
+    public void Start(string assembly, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string>? environment = null, bool isSlow = false)
     {
         ProcessStartInfo start = StartOf(assembly, arguments);
-        foreach ((string name, string value) in environment) start.Environment[name] = value;
+        foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
         if (isSlow)
         {
             start.Environment["DOTNET_TC_QuickJit"] = start.Environment["DOTNET_TC_QuickJitForLoops"] = "1";

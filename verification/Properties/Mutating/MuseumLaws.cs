@@ -1,0 +1,61 @@
+using System.Text.Json.Nodes;
+using Mutation.Exhibits;
+using Mutation.Schema;
+using Properties.Cli;
+using Verify;
+
+namespace Properties.Mutating;
+
+/// <summary>The museum as it is: each exhibit can still be planted, and is found by those who are to find it.</summary>
+[Trait("Category", "Slow")]
+public sealed class MuseumLaws
+{
+    private static readonly Exhibit[] Exhibits = [.. Exhibit.ReadAll(Path.Combine(Checkout.Root, "mutation", "Museum"))];
+
+    /// <summary>A change of the library may take away what a patch changes: then the patch is to change with it.</summary>
+    [Fact]
+    public void Each_exhibit_can_be_planted()
+    {
+        LibrarySources sources = LibrarySources.Read(Checkout.Root, "src/Vcmm/Vcmm.csproj", Checkout.Configuration);
+        MutatedLibrary library = MutantSchema.Compile(sources, [.. Exhibits.Select(exhibit => exhibit.ToMutant(sources.TextOf))]);
+        Assert.Empty(library.Broken.Select(broken => $"{Exhibits[broken.Key - 1].Name}: {broken.Value}"));
+        Assert.InRange(Exhibits.Length, 40, 1000);
+        Assert.All(Exhibits, static exhibit => Assert.All(exhibit.Story.Split("TODO"), static part => Assert.NotEqual("", part)));
+    }
+
+    /// <summary>The whole way: mutated, rewritten, run in a process of its own, told by name.</summary>
+    [Theory]
+    [InlineData("backed-twice", "sequences")]
+    [InlineData("released-by-a-flush-that-began-before", "portfolio")]
+    public void An_exhibit_is_found_by_name(string name, string engine)
+    {
+        using var terminal = new Terminal();
+        int exit = terminal.Run($"museum --name {name} --seeds 2 --json {terminal.Folder}/museum.json", InCheckout);
+        Assert.Equal("", terminal.Error);
+        Assert.Equal(ExitCode.Clean, exit);
+        Assert.Contains("1 of 1 found by name, 2 seeds from 1", terminal.Out, StringComparison.Ordinal);
+        JsonNode exhibit = JsonNode.Parse(terminal.Files["museum.json"])!["exhibits"]![0]!;
+        Assert.Equal(name, (string?)exhibit["name"]);
+        Assert.Equal(engine, (string?)exhibit["engines"]![0]!["engine"]);
+        Assert.Equal(2, (int)exhibit["engines"]![0]!["found"]!);
+        Assert.NotEqual("", (string?)exhibit["engines"]![0]!["hunts"]![0]!["size"]);
+    }
+
+    /// <summary>Without a mutant the mutated library is the library: what is found is not the mutation's own.</summary>
+    [Fact]
+    public void A_mutant_that_changes_nothing_survives()
+    {
+        using var terminal = new Terminal();
+        int exit = terminal.Run($"mutants --operator drop-clean --files Dma/DmaMapping.cs --time 1 --schedules 2 --json {terminal.Folder}/mutants.json", InCheckout);
+        Assert.Equal("", terminal.Error);
+        // No stage runs what a mapping for streaming does: nothing there is found, and nothing else is.
+        Assert.Equal(ExitCode.Violation, exit);
+        Assert.Contains("0 of 2 found", terminal.Out, StringComparison.Ordinal);
+        JsonNode report = JsonNode.Parse(terminal.Files["mutants.json"])!;
+        Assert.Equal("2", (string?)report["schemaVersion"]);
+        JsonArray mutants = report["files"]!["src/Vcmm/Dma/DmaMapping.cs"]!["mutants"]!.AsArray();
+        Assert.All(mutants, static mutant => Assert.Equal("Survived", (string?)mutant!["status"]));
+    }
+
+    private static Surroundings InCheckout(Surroundings here) => here with { Directory = Checkout.Root, Time = TimeProvider.System };
+}
