@@ -7,8 +7,6 @@ namespace Verify.Commands;
 /// <summary><c>verify mutate</c>: a front for Stryker.NET at the root of the repository.</summary>
 internal static class MutateCommand
 {
-    private const string RootMark = "Verification.sln";
-
     /// <summary>Stryker's own exit code for a score below its threshold.</summary>
     private const int StrykerBelowThreshold = 2;
 
@@ -40,7 +38,7 @@ internal static class MutateCommand
 
     private static int Mutate(string[] projects, string[] files, Surroundings here)
     {
-        string root = RootOf(here.Directory);
+        string root = Repository.RootOf(here.Directory);
         int restored = here.Tool("dotnet", ["tool", "restore"], root, here.Stop);
         if (restored != 0) throw new EnvironmentException($"dotnet tool restore failed with exit code {restored}");
         bool isBelow = false;
@@ -64,15 +62,5 @@ internal static class MutateCommand
             StrykerBelowThreshold => true,
             _ => throw new EnvironmentException($"dotnet stryker ended with exit code {exit}"),
         };
-    }
-
-    private static string RootOf(string directory)
-    {
-        for (DirectoryInfo? at = new(directory); at is not null; at = at.Parent)
-        {
-            if (File.Exists(Path.Combine(at.FullName, RootMark))) return at.FullName;
-        }
-
-        throw new EnvironmentException($"{directory} is not inside the repository; expected {RootMark} there or above");
     }
 }

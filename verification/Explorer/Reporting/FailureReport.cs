@@ -43,6 +43,13 @@ public static class FailureReport
         yield return ("schedule", $"{failure.Switches} switches between agents; {(found.Interruptions is { } interruptions ? $"{interruptions}; " : "")}{picture.Rows.Count(static row => row.Matters)} of {picture.Rows.Count} steps matter");
     }
 
+    /// <summary>How large it is, in words.</summary>
+    public static string SizeOf(FoundFailure found)
+    {
+        string script = found.Scenario.Script is { } written && ScriptSize.Of(written.Scenario) is var size ? $"{size.Threads} threads, {size.Operations} operations, " : "";
+        return $"{script}{found.Failure.Switches} switches{(found.Interruptions is { } interruptions ? $", {interruptions}" : "")}";
+    }
+
     /// <summary>What is shown of it.</summary>
     public static Picture PictureOf(FoundFailure found) => Picture.Of(found.Failure.Attempt.Events, found.Pages, found.Sights);
 

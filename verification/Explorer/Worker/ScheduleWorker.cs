@@ -42,7 +42,7 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
                 Campaign campaign = campaigns.GetValue(turn.Scenario, it => new(it, options.Fault, plan));
                 if (campaign.Failure is not null) continue;
                 isAnyLeft = true;
-                left -= ExploreRound(campaign, turn.Round, (long)turn.Earlier * options.SchedulesPerRound, left);
+                left -= ExploreRound(campaign, turn.Round, (long)turn.Earlier * options.SchedulesPerRound, left, options.Shrinks);
             }
 
             if (!isAnyLeft) return;
@@ -97,19 +97,23 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     /// <param name="round">Its own number of the round.</param>
     /// <param name="earlier">How many schedules of the scenario come before.</param>
     /// <param name="left">How many schedules the worker may still run.</param>
+    /// <param name="shrinks">Whether a failure is shrunk.</param>
     /// <returns>How many ran.</returns>
-    private long ExploreRound(Campaign campaign, int round, long earlier, long left)
+    private long ExploreRound(Campaign campaign, int round, long earlier, long left, bool shrinks)
     {
         RoundResult result = campaign.Run(round, (int)Math.Min(left, int.MaxValue));
         Tell(campaign, round, result.Plan.Strategy.ToString(), result);
         // The one that is easier to read may be another strategy's.
-        if (campaign.Failure is { } failure) say(Message(Shrinker.Shrink(failure, stop), failure.Plan.Strategy.ToString(), earlier + result.Totals.Schedules));
+        if (campaign.Failure is { } failure) say(Message(shrinks ? Shrinker.Shrink(failure, stop) : failure, failure.Plan.Strategy.ToString(), earlier + result.Totals.Schedules));
         return result.Totals.Schedules;
     }
 
     private static FailureMessage Message(FoundFailure found, string strategy, long schedule, bool whole = false) => new(
         found.Scenario.Name, strategy, schedule, found.Failure.Violation.Invariant, found.Failure.Violation.Observed, found.Failure.Violation.Expected,
-        FailureReport.Print(found, whole), FailureReport.ToFile(found).ToString());
+        FailureReport.Print(found, whole), FailureReport.ToFile(found).ToString())
+    {
+        Size = FailureReport.SizeOf(found),
+    };
 
     private void Tell(Campaign campaign, int round, string strategy, RoundResult result) => say(new RoundMessage(
         campaign.Scenario.Name, round, strategy, result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,

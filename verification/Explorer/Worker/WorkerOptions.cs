@@ -13,7 +13,7 @@ internal sealed record WorkerOptions
     /// <summary>Shown when a command line cannot be understood.</summary>
     public const string Usage =
         "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] (several take turns) "
-        + "[--preemptions N (every schedule with as many, and no strategy)] [--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N], replay FILE [--all] [--page], or list";
+        + "[--preemptions N (every schedule with as many, and no strategy)] [--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N] [--shrink yes|no], replay FILE [--all] [--page], or list";
 
     public ulong Seed { get; private set; } = 1;
 
@@ -39,6 +39,9 @@ internal sealed record WorkerOptions
     public int RoundStep { get; private set; } = 1;
 
     public int? Processor { get; private set; }
+
+    /// <summary>Whether failures are shrunk.</summary>
+    public bool Shrinks { get; private set; } = true;
 
     /// <exception cref="BadInputException">An option is unknown, or its value is.</exception>
     public static WorkerOptions Parse(ReadOnlySpan<string> arguments)
@@ -86,6 +89,9 @@ internal sealed record WorkerOptions
                 break;
             case "--round-step":
                 RoundStep = Number(name, value, 1, 1_000);
+                break;
+            case "--shrink":
+                Shrinks = value is "yes" or "no" ? value == "yes" : throw new BadInputException($"{name} is \"{value}\"; expected yes or no");
                 break;
             case "--processor":
                 Processor = Number(name, value, 0, 63);

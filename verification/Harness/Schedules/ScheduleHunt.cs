@@ -8,6 +8,8 @@ namespace Harness.Schedules;
 /// </summary>
 public static class ScheduleHunt
 {
+    private static readonly Dictionary<string, string> NoVariables = [];
+
     private static readonly TimeSpan Pulse = TimeSpan.FromMilliseconds(100);
 
     // A worker ends after the schedule that it is in. One that does not is broken, and what the others said still counts.
@@ -40,7 +42,7 @@ public static class ScheduleHunt
         using var workers = new ScheduleWorkers();
         for (int i = 0; i < request.Workers; i++)
         {
-            if (request.ArgumentsOf(i) is { } arguments) workers.Start(worker, arguments);
+            if (request.ArgumentsOf(i) is { } arguments) workers.Start(worker, arguments, request.Environment);
         }
 
         long? closed = null;
@@ -60,7 +62,7 @@ public static class ScheduleHunt
             }
         }
 
-        Explain(worker, tally, stop);
+        if (!request.IsBrief) Explain(worker, request, tally, stop);
         return tally;
     }
 
@@ -72,7 +74,9 @@ public static class ScheduleHunt
     /// <returns>What fails; null if nothing does.</returns>
     /// <exception cref="BadInputException">The file cannot be used.</exception>
     /// <exception cref="InvalidOperationException">The worker broke down.</exception>
-    internal static FailureMessage? Replay(string worker, string file, bool whole, bool withPage)
+    internal static FailureMessage? Replay(string worker, string file, bool whole, bool withPage) => Replay(worker, file, whole, withPage, NoVariables);
+
+    private static FailureMessage? Replay(string worker, string file, bool whole, bool withPage, IReadOnlyDictionary<string, string> environment)
     {
         string path = Path.GetTempFileName();
         try
@@ -81,7 +85,7 @@ public static class ScheduleHunt
             List<string> arguments = ["replay", path];
             if (whole) arguments.Add("--all");
             if (withPage) arguments.Add("--page");
-            IReadOnlyList<WorkerMessage> said = Ask(worker, [.. arguments]);
+            IReadOnlyList<WorkerMessage> said = Ask(worker, environment, [.. arguments]);
             return said.Count != 0 ? said.OfType<FailureMessage>().FirstOrDefault() : throw new InvalidOperationException("the worker did not say what the schedule does");
         }
         finally
@@ -94,13 +98,13 @@ public static class ScheduleHunt
     /// A failure is shown as it looks when it is run again: with the state of its pages, which nobody looks at while schedules are explored. So it is seen, too,
     /// that it can be run again, elsewhere.
     /// </summary>
-    private static void Explain(string worker, ScheduleTally tally, CancellationToken stop)
+    private static void Explain(string worker, ScheduleRequest request, ScheduleTally tally, CancellationToken stop)
     {
         try
         {
             tally.Explain(MostExplained, file => stop.IsCancellationRequested
                 ? null
-                : Replay(worker, file, whole: false, withPage: false)?.Report ?? throw new InvalidOperationException("a failing schedule fails no more when it is run again"));
+                : Replay(worker, file, whole: false, withPage: false, request.Environment)?.Report ?? throw new InvalidOperationException("a failing schedule fails no more when it is run again"));
         }
         catch (Exception e) when (e is InvalidOperationException or BadInputException)
         {
@@ -111,10 +115,12 @@ public static class ScheduleHunt
     /// <summary>Asks a worker one thing, and gives what it says.</summary>
     /// <exception cref="BadInputException">It refuses.</exception>
     /// <exception cref="InvalidOperationException">It broke down.</exception>
-    internal static IReadOnlyList<WorkerMessage> Ask(string worker, params string[] arguments)
+    internal static IReadOnlyList<WorkerMessage> Ask(string worker, params string[] arguments) => Ask(worker, NoVariables, arguments);
+
+    private static IReadOnlyList<WorkerMessage> Ask(string worker, IReadOnlyDictionary<string, string> environment, string[] arguments)
     {
         using var workers = new ScheduleWorkers();
-        workers.Start(worker, arguments, isSlow: true);
+        workers.Start(worker, arguments, environment, isSlow: true);
         var said = new List<WorkerMessage>();
         while (workers.TryTake(Pulse, out WorkerMessage? message))
         {

@@ -8,7 +8,7 @@ public sealed record ScheduleRequest(ulong Seed)
     public const int MostWorkers = 64;
 
     /// <summary>As many workers as there are processors.</summary>
-    public static int WorkersHere { get; } = Math.Min(Environment.ProcessorCount, MostWorkers);
+    public static int WorkersHere { get; } = Math.Min(System.Environment.ProcessorCount, MostWorkers);
 
     /// <summary>The scenario to explore; <c>all</c>: each that is written as code in each round, and beside them one of the scripts and a generated one; <c>code</c>, <c>scripts</c>, <c>generated</c>: those alone.</summary>
     public string Scenario { get; init; } = "all";
@@ -31,6 +31,15 @@ public sealed record ScheduleRequest(ulong Seed)
     /// <summary>Until when; null: until nothing is left to do.</summary>
     public TimeSpan? Budget { get; init; }
 
+    /// <summary>Whether failures are told as they are: neither shrunk nor run again to be shown.</summary>
+    public bool IsBrief { get; init; }
+
+    /// <summary>The processor of the first worker; each other has the next one.</summary>
+    public int FirstProcessor { get; init; }
+
+    /// <summary>Environment variables that the workers have beside this process's own.</summary>
+    public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
+
     /// <summary>
     /// The command line of one worker. Rounds are dealt out in turn, and each has a seed of its own, so no two workers run the same; schedules are
     /// shared out evenly.
@@ -42,8 +51,9 @@ public sealed record ScheduleRequest(ulong Seed)
         List<string> arguments =
         [
             "explore", "--seed", $"{Seed}", "--scenario", Scenario, "--fault", Fault,
-            "--first-round", $"{number}", "--round-step", $"{Workers}", "--processor", $"{number % Environment.ProcessorCount}",
+            "--first-round", $"{number}", "--round-step", $"{Workers}", "--processor", $"{(FirstProcessor + number) % System.Environment.ProcessorCount}",
         ];
+        if (IsBrief) arguments.AddRange(["--shrink", "no"]);
         foreach (string strategy in Strategies) arguments.AddRange(["--strategy", strategy]);
         if (Preemptions is { } preemptions) arguments.AddRange(["--preemptions", $"{preemptions}"]);
         if (Schedules is { } all)

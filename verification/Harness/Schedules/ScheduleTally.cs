@@ -154,11 +154,12 @@ public sealed class ScenarioTally(string name)
 /// <param name="Scenario">The scenario's name.</param>
 /// <param name="Strategy">By which the scheduler chose.</param>
 /// <param name="Schedule">The number of the schedule among those of the scenario, from 1, whichever worker ran them.</param>
+/// <param name="Size">How large the counterexample is, in words.</param>
 /// <param name="Failure">What is broken, with its report and its file.</param>
-public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, StageFailure Failure)
+public sealed record FoundSchedule(string Scenario, string Strategy, long Schedule, string Size, StageFailure Failure)
 {
     /// <summary>What a worker said.</summary>
     internal static FoundSchedule Of(FailureMessage message) => new(
-        message.Scenario, message.Strategy, message.Schedule,
+        message.Scenario, message.Strategy, message.Schedule, message.Size,
         new(message.Invariant, $"{message.Scenario}: {message.Observed}; expected: {message.Expected}", message.Report, message.File));
 }

@@ -17,10 +17,12 @@ internal sealed class ScheduleWorkers : IDisposable
     /// <summary>Starts one more.</summary>
     /// <param name="assembly">The worker.</param>
     /// <param name="arguments">Its command line.</param>
+    /// <param name="environment">Environment variables that it has beside ours.</param>
     /// <param name="isSlow">Whether each method is compiled for itself, so that the stack says which statement calls.</param>
-    public void Start(string assembly, IReadOnlyList<string> arguments, bool isSlow = false)
+    public void Start(string assembly, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment, bool isSlow = false)
     {
         ProcessStartInfo start = StartOf(assembly, arguments);
+        foreach ((string name, string value) in environment) start.Environment[name] = value;
         if (isSlow)
         {
             start.Environment["DOTNET_TC_QuickJit"] = start.Environment["DOTNET_TC_QuickJitForLoops"] = "1";

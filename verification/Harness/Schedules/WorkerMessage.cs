@@ -70,6 +70,9 @@ public sealed record FailureMessage(
 {
     /// <summary>The counterexample as a page for a browser, where it was asked for.</summary>
     public string? Page { get; init; }
+
+    /// <summary>How large the counterexample is, in words: switches, interruptions, and of a script threads and operations.</summary>
+    public string Size { get; init; } = "";
 }
 
 /// <summary>Of a scenario every schedule was run in which at most so many times a thread is interrupted that could have gone on, and none failed.</summary>

@@ -1,0 +1,47 @@
+using System.Text.Json;
+
+namespace Mutation.Schema;
+
+/// <summary>Copies of the verification programs with the mutated library in the place of the library: one as compiled, one rewritten for controlled schedules.</summary>
+/// <param name="Folder">Where they are.</param>
+public sealed record MutatedPrograms(string Folder)
+{
+    private const string Controlled = "controlled";
+    private const string Library = "Vcmm.dll";
+
+    /// <summary>The command <c>verify</c>.</summary>
+    public string Verify => Path.Combine(Folder, "verify.dll");
+
+    /// <summary>The worker that explores schedules.</summary>
+    public string Worker => Path.Combine(Folder, Controlled, "explorer.dll");
+
+    /// <summary>Makes them anew.</summary>
+    /// <param name="programs">Where <c>verify</c> and its worker were built.</param>
+    /// <param name="library">What takes the library's place.</param>
+    /// <param name="folder">Where they will be; all that is there goes.</param>
+    /// <param name="root">The root of the repository.</param>
+    /// <param name="configuration">Debug or Release.</param>
+    /// <exception cref="InvalidOperationException">The library cannot be rewritten.</exception>
+    public static MutatedPrograms Make(string programs, MutatedLibrary library, string folder, string root, string configuration)
+    {
+        if (Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
+        var made = new MutatedPrograms(folder);
+        Copy(programs, folder, library);
+        string controlled = Path.Combine(folder, Controlled);
+        Copy(Path.Combine(programs, Controlled), controlled, library);
+        string tool = Build.Ask(Path.Combine(root, "verification/Explorer/Explorer.csproj"), configuration, "-getProperty:PkgMicrosoft_Coyote_Tool").Trim();
+        string orders = Path.Combine(folder, "controlled.json");
+        File.WriteAllText(orders, JsonSerializer.Serialize(new { AssembliesPath = controlled, Assemblies = new[] { Library }, IsRewritingMemoryLocations = true, IsRewritingConcurrentCollections = true }));
+        Build.Run("dotnet", ["exec", "--roll-forward", "Major", Path.Combine(tool, "tools", "net8.0", "coyote.dll"), "rewrite", orders]);
+        return made;
+    }
+
+    private static void Copy(string from, string to, MutatedLibrary library)
+    {
+        Directory.CreateDirectory(to);
+        foreach (string file in Directory.GetFiles(from)) File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
+        File.WriteAllBytes(Path.Combine(to, Library), library.Image);
+        // Its lines are others.
+        File.Delete(Path.Combine(to, Path.ChangeExtension(Library, ".pdb")));
+    }
+}

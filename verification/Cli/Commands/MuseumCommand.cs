@@ -1,0 +1,97 @@
+using System.CommandLine;
+using Harness;
+using Harness.Schedules;
+using Mutation.Exhibits;
+using Mutation.Hunting;
+using Mutation.Schema;
+using Verify.Output;
+
+namespace Verify.Commands;
+
+/// <summary><c>verify museum</c>: real bugs, planted one after the other, and who finds each.</summary>
+internal static class MuseumCommand
+{
+    private const string Library = "src/Vcmm/Vcmm.csproj";
+
+#if DEBUG
+    private const string Configuration = "Debug";
+#else
+    private const string Configuration = "Release";
+#endif
+
+    /// <summary>The command.</summary>
+    public static Command Create(Surroundings here)
+    {
+        Option<string[]> names = new("--name") { Description = "Hunt only this exhibit; may be given several times. One alone is shown with its counterexample.", HelpName = "NAME" };
+        Option<ulong> seed = RunCommand.Seed();
+        Option<int?> seeds = new("--seeds") { Description = "How often each is hunted, each time with the next seed. [default: 3]", HelpName = "NUMBER" };
+        Option<double?> time = new("--time") { Description = "For how long sequences are generated in a hunt. [default: 10]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
+        Option<int?> schedules = new("--schedules") { Description = "How many schedules of each scenario are run in a hunt. [default: 10000]", HelpName = "NUMBER" };
+        Option<string[]> strategies = new("--strategy") { Description = "Choose schedules by this strategy; several are compared. portfolio: all in turn. [default: portfolio]", HelpName = "NAME" };
+        Option<string?> json = new("--json") { Description = "Write what was found to this file.", HelpName = "FILE" };
+        Option<bool> list = new("--list") { Description = "List the exhibits, and hunt none." };
+        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, time, schedules, strategies, json, list };
+        command.SetAction(parsed =>
+        {
+            string root = Repository.RootOf(here.Directory);
+            Exhibit[] exhibits = Choose([.. Exhibit.ReadAll(Path.Combine(root, "mutation", "Museum"))], parsed.GetValue(names) ?? []);
+            var plan = new MuseumPlan(parsed.GetValue(seed), (int)(ModelCommand.AtLeast(1, seeds, parsed.GetValue(seeds)) ?? 3))
+            {
+                Budget = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 10),
+                Schedules = ModelCommand.AtLeast(1, schedules, parsed.GetValue(schedules)) ?? 10_000,
+                Strategies = parsed.GetValue(strategies) is { Length: > 0 } chosen ? chosen : [MuseumPlan.Portfolio],
+                Lanes = ScheduleRequest.WorkersHere,
+            };
+            MuseumReport? report = parsed.GetValue(json) is { } file ? new MuseumReport(here, file) : null;
+            report?.Check();
+            return parsed.GetValue(list) ? List(exhibits, here) : Hunt(root, exhibits, plan, report, here);
+        });
+        return command;
+    }
+
+    private static int Hunt(string root, Exhibit[] exhibits, MuseumPlan plan, MuseumReport? report, Surroundings here)
+    {
+        long begun = here.Time.GetTimestamp();
+        if (ScheduleHunt.MissingOf(here.ScheduleWorker) is { } missing) throw new EnvironmentException($"no schedule can be run here: {missing}");
+        CatalogueMessage there = ScheduleHunt.Catalogue(here.ScheduleWorker);
+        string[] scenarios = [.. there.Scenarios.Concat(there.Scripts).Select(static entry => entry.Name)];
+        foreach (Exhibit exhibit in exhibits)
+        {
+            if (exhibit.Scenarios.FirstOrDefault(name => !scenarios.Contains(name)) is { } unknown)
+                throw new BadInputException($"exhibit {exhibit.Name}: Scenario says \"{unknown}\"; expected one of {string.Join(", ", scenarios)}");
+        }
+
+        LibrarySources sources = LibrarySources.Read(root, Library, Configuration);
+        MutatedLibrary library = MutantSchema.Compile(sources, [.. exhibits.Select(exhibit => exhibit.ToMutant(sources.TextOf))]);
+        MutatedPrograms programs = MutatedPrograms.Make(AppContext.BaseDirectory, library, Path.Combine(root, "artifacts", "museum"), root, Configuration);
+        here.Out.WriteLine($"{Line.Count(exhibits.Length, "exhibit")} built in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
+        var tour = new MuseumTour(new Hunter(programs, here.Time), plan, here.Stop);
+        IReadOnlyList<ExhibitOutcome> outcomes = tour.Run(library, exhibits, told => here.Out.WriteLine(MuseumTable.LineOf(told)));
+        TimeSpan elapsed = here.Time.GetElapsedTime(begun);
+        MuseumTable.Print(outcomes, plan, elapsed, here);
+        report?.Write(outcomes, plan, elapsed);
+        return outcomes.All(static outcome => outcome.IsFoundByName) ? ExitCode.Clean : ExitCode.Violation;
+    }
+
+    private static Exhibit[] Choose(Exhibit[] all, string[] names)
+    {
+        foreach (string name in names.Where(name => all.All(exhibit => exhibit.Name != name))) throw new BadInputException($"--name: \"{name}\" is no exhibit; verify museum --list names them");
+        return names.Length == 0 ? all : [.. all.Where(exhibit => names.Contains(exhibit.Name))];
+    }
+
+    private static int List(Exhibit[] exhibits, Surroundings here)
+    {
+        foreach (Exhibit exhibit in exhibits)
+        {
+            here.Out.WriteLine($"{exhibit.Name}: {exhibit.Title}");
+            here.Out.WriteLine($"  source  {exhibit.Source}");
+            here.Out.WriteLine($"  story   {exhibit.Story}");
+            here.Out.WriteLine($"  here    {exhibit.Here}");
+            string threads = exhibit.NeedsThreads ? $", where threads interleave ({string.Join(", ", exhibit.Scenarios)})" : "";
+            here.Out.WriteLine($"  breaks  {string.Join(", ", exhibit.Breaks.Select(Vcmm.Spec.Invariants.Label))}{threads}");
+        }
+
+        here.Out.WriteLine(Line.Count(exhibits.Length, "exhibit"));
+        return ExitCode.Clean;
+    }
+}
