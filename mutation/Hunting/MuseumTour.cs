@@ -23,20 +23,11 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
     {
         var numbers = library.Mutants.Select(static (mutant, i) => (mutant.Name, Number: i + 1)).ToDictionary(static pair => pair.Name, static pair => pair.Number);
         var outcomes = new ExhibitOutcome[exhibits.Count];
-        // One lane for each processor; each takes the next exhibit that nobody has.
-        int next = -1;
-        Task[] lanes = [.. Enumerable.Range(0, plan.Lanes).Select(lane => Task.Run(
-            () =>
-            {
-                for (int i = Interlocked.Increment(ref next); i < exhibits.Count; i = Interlocked.Increment(ref next))
-                {
-                    outcomes[i] = HuntOf(exhibits[i], numbers[exhibits[i].Name], library, lane);
-                    lock (outcomes) told(outcomes[i]);
-                }
-            },
-            stop))];
-        // The first that fails is told, once all have ended.
-        Task.WhenAll(lanes).GetAwaiter().GetResult();
+        Lanes.Run(plan.Lanes, exhibits.Count, stop, (i, lane) =>
+        {
+            outcomes[i] = HuntOf(exhibits[i], numbers[exhibits[i].Name], library, lane);
+            lock (outcomes) told(outcomes[i]);
+        });
         return outcomes;
     }
 

@@ -1,6 +1,4 @@
 using System.Collections.Immutable;
-using System.Diagnostics;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
@@ -42,6 +40,9 @@ public sealed class LibrarySources
     /// <summary>All files.</summary>
     public IEnumerable<SyntaxTree> Trees => _trees.Values;
 
+    /// <summary>The library as it is.</summary>
+    public CSharpCompilation Compilation => field ??= CSharpCompilation.Create(AssemblyName, Trees, References, Options);
+
     /// <summary>Asks the build of a project how it compiles what; the project must have been restored and its references built.</summary>
     /// <param name="root">The root of the repository.</param>
     /// <param name="project">The project's file, from there.</param>
@@ -66,6 +67,9 @@ public sealed class LibrarySources
     /// <param name="file">Its path, from the root of the repository.</param>
     /// <exception cref="Harness.BadInputException">It is not compiled here.</exception>
     public string TextOf(string file) => TreeOf(file).ToString();
+
+    /// <summary>Whether somebody wrote the file; the build makes others.</summary>
+    internal bool IsWritten(SyntaxTree tree) => !PathOf(tree).Contains("/obj/", StringComparison.Ordinal);
 
     internal string PathOf(SyntaxTree tree) => Path.GetRelativePath(_root, tree.FilePath).Replace('\\', '/');
 

@@ -36,9 +36,10 @@ public static class MutantSchema
     /// <summary>Compiles the library with all mutants in it.</summary>
     /// <param name="sources">The library.</param>
     /// <param name="mutants">The mutants; the number of each is its place in the list, from 1.</param>
+    /// <param name="helpers">What mutants call: a file of its own; may be empty.</param>
     /// <exception cref="BadInputException">A mutant changes what is not in a body, or two stretches that overlap.</exception>
     /// <exception cref="InvalidOperationException">The library itself does not compile.</exception>
-    public static MutatedLibrary Compile(LibrarySources sources, IReadOnlyList<Mutant> mutants)
+    public static MutatedLibrary Compile(LibrarySources sources, IReadOnlyList<Mutant> mutants, string helpers = "")
     {
         Place[] places = [.. mutants.SelectMany((mutant, i) => PlacesOf(sources, mutant, i + 1))];
         var broken = new Dictionary<int, string>();
@@ -48,7 +49,8 @@ public static class MutantSchema
             ILookup<string, Place> byFile = places.Where(place => !broken.ContainsKey(place.Number)).ToLookup(static place => place.File);
             foreach (SyntaxTree tree in sources.Trees) files.Add(Rewrite(sources, tree, byFile[sources.PathOf(tree)]));
             CSharpCompilation compilation = CSharpCompilation.Create(
-                sources.AssemblyName, [.. files.Select(static file => file.Tree), CSharpSyntaxTree.ParseText(Switch, sources.ParseOptions)], sources.References, sources.Options);
+                sources.AssemblyName, [.. files.Select(static file => file.Tree), CSharpSyntaxTree.ParseText(Switch, sources.ParseOptions), CSharpSyntaxTree.ParseText(helpers, sources.ParseOptions)],
+                sources.References, sources.Options);
             using var image = new MemoryStream();
             Diagnostic[] errors = [.. compilation.Emit(image).Diagnostics.Where(static found => found.Severity == DiagnosticSeverity.Error)];
             if (errors.Length == 0) return new(image.ToArray(), mutants, broken.ToImmutableDictionary());

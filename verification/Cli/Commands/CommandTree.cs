@@ -23,6 +23,7 @@ internal static class CommandTree
             ModelCommand.Create(here),
             CoverageCommand.Create(here),
             MutateCommand.Create(here),
+            MutantsCommand.Create(here),
             MuseumCommand.Create(here),
             BenchCommand.Create(here),
         };

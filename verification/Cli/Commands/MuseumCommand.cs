@@ -11,14 +11,6 @@ namespace Verify.Commands;
 /// <summary><c>verify museum</c>: real bugs, planted one after the other, and who finds each.</summary>
 internal static class MuseumCommand
 {
-    private const string Library = "src/Vcmm/Vcmm.csproj";
-
-#if DEBUG
-    private const string Configuration = "Debug";
-#else
-    private const string Configuration = "Release";
-#endif
-
     /// <summary>The command.</summary>
     public static Command Create(Surroundings here)
     {
@@ -44,15 +36,15 @@ internal static class MuseumCommand
             };
             MuseumReport? report = parsed.GetValue(json) is { } file ? new MuseumReport(here, file) : null;
             report?.Check();
-            return parsed.GetValue(list) ? List(exhibits, here) : Hunt(root, exhibits, plan, report, here);
+            return parsed.GetValue(list) ? List(exhibits, here) : Hunt(exhibits, plan, report, here);
         });
         return command;
     }
 
-    private static int Hunt(string root, Exhibit[] exhibits, MuseumPlan plan, MuseumReport? report, Surroundings here)
+    private static int Hunt(Exhibit[] exhibits, MuseumPlan plan, MuseumReport? report, Surroundings here)
     {
         long begun = here.Time.GetTimestamp();
-        if (ScheduleHunt.MissingOf(here.ScheduleWorker) is { } missing) throw new EnvironmentException($"no schedule can be run here: {missing}");
+        MutantWorkshop workshop = MutantWorkshop.Open(here);
         CatalogueMessage there = ScheduleHunt.Catalogue(here.ScheduleWorker);
         string[] scenarios = [.. there.Scenarios.Concat(there.Scripts).Select(static entry => entry.Name)];
         foreach (Exhibit exhibit in exhibits)
@@ -61,11 +53,9 @@ internal static class MuseumCommand
                 throw new BadInputException($"exhibit {exhibit.Name}: Scenario says \"{unknown}\"; expected one of {string.Join(", ", scenarios)}");
         }
 
-        LibrarySources sources = LibrarySources.Read(root, Library, Configuration);
-        MutatedLibrary library = MutantSchema.Compile(sources, [.. exhibits.Select(exhibit => exhibit.ToMutant(sources.TextOf))]);
-        MutatedPrograms programs = MutatedPrograms.Make(AppContext.BaseDirectory, library, Path.Combine(root, "artifacts", "museum"), root, Configuration);
+        (MutatedLibrary library, Hunter hunter) = workshop.Build("museum", [.. exhibits.Select(exhibit => exhibit.ToMutant(workshop.Sources.TextOf))]);
         here.Out.WriteLine($"{Line.Count(exhibits.Length, "exhibit")} built in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
-        var tour = new MuseumTour(new Hunter(programs, here.Time), plan, here.Stop);
+        var tour = new MuseumTour(hunter, plan, here.Stop);
         IReadOnlyList<ExhibitOutcome> outcomes = tour.Run(library, exhibits, told => here.Out.WriteLine(MuseumTable.LineOf(told)));
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
         MuseumTable.Print(outcomes, plan, elapsed, here);

@@ -55,7 +55,7 @@ public static class ScheduleHunt
             {
                 if (time.GetElapsedTime(since) > Grace) break;
             }
-            else if (elapsed >= request.Budget || stop.IsCancellationRequested || tally.Problem is not null)
+            else if (elapsed >= request.Budget || stop.IsCancellationRequested || tally.Problem is not null || (request.StopsAtFailure && tally.Failures.Count != 0))
             {
                 closed = time.GetTimestamp();
                 workers.CloseInputs();

@@ -34,6 +34,9 @@ public sealed record ScheduleRequest(ulong Seed)
     /// <summary>Whether failures are told as they are: neither shrunk nor run again to be shown.</summary>
     public bool IsBrief { get; init; }
 
+    /// <summary>Whether the first failure ends it, whatever scenario it is of.</summary>
+    public bool StopsAtFailure { get; init; }
+
     /// <summary>The processor of the first worker; each other has the next one.</summary>
     public int FirstProcessor { get; init; }
 

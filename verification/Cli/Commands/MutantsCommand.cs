@@ -1,0 +1,79 @@
+using System.CommandLine;
+using Harness;
+using Harness.Schedules;
+using Mutation.Hunting;
+using Mutation.Operators;
+using Mutation.Schema;
+using Verify.Output;
+using Verify.Running;
+
+namespace Verify.Commands;
+
+/// <summary><c>verify mutants</c>: the mistakes of the trade, made wherever they can be made, and who finds each.</summary>
+internal static class MutantsCommand
+{
+    /// <summary>The command.</summary>
+    public static Command Create(Surroundings here)
+    {
+        Option<string[]> operators = new("--operator") { Description = "Make only this mistake; may be given several times.", HelpName = "NAME" };
+        Option<string?> files = new("--files") { Description = "Change only files whose path has this in it, such as Vtd/.", HelpName = "TEXT" };
+        Option<ulong> seed = RunCommand.Seed();
+        Option<double?> time = new("--time") { Description = "For how long sequences are generated for each mutant. [default: 6]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
+        Option<double?> schedules = new("--schedules") { Description = "For how long schedules are run of each that no sequence finds; 0: none. [default: 10]", HelpName = "SECONDS" };
+        Option<string?> json = new("--json") { Description = "Write a report in the schema of mutation testing to this file.", HelpName = "FILE" };
+        Option<bool> list = new("--list") { Description = "List the operators and how many mutants each makes, and hunt none." };
+        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, seed, time, schedules, json, list };
+        command.SetAction(parsed =>
+        {
+            MutationOperator[] chosen = Choose(parsed.GetValue(operators) ?? []);
+            if (parsed.GetValue(schedules) is < 0 or > 3600) throw new BadInputException($"--schedules: {parsed.GetValue(schedules)}; expected 0 to 3600");
+            var plan = new MutantPlan(parsed.GetValue(seed))
+            {
+                Sequences = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 6),
+                Schedules = TimeSpan.FromSeconds(parsed.GetValue(schedules) ?? 10),
+                Lanes = ScheduleRequest.WorkersHere,
+            };
+            MutantReport? report = parsed.GetValue(json) is { } file ? new MutantReport(here, file) : null;
+            report?.Check();
+            MutantWorkshop workshop = MutantWorkshop.Open(here);
+            Mutant[] mutants = [.. chosen.SelectMany(made => made.MutantsOf(workshop.Sources)).Where(mutant => parsed.GetValue(files) is not { } part || mutant.Edits[0].File.Contains(part, StringComparison.Ordinal))];
+            if (parsed.GetValue(list)) return List(chosen, mutants, here);
+            return mutants.Length != 0 ? Hunt(workshop, mutants, plan, report, here) : throw new BadInputException("--files: no mutant can be made there; verify mutants --list counts them");
+        });
+        return command;
+    }
+
+    private static int Hunt(MutantWorkshop workshop, Mutant[] mutants, MutantPlan plan, MutantReport? report, Surroundings here)
+    {
+        long begun = here.Time.GetTimestamp();
+        (MutatedLibrary library, Hunter hunter) = workshop.Build("mutants", mutants, AllOperators.Helpers);
+        TimeSpan built = here.Time.GetElapsedTime(begun);
+        here.Out.WriteLine($"{Line.Count(mutants.Length, "mutant")} in one assembly, built in {Line.Seconds(built)}; {Line.Count(library.Broken.Count)} of them cannot be compiled");
+        IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(library, told => here.Out.WriteLine(MutantTable.LineOf(told)));
+        TimeSpan elapsed = here.Time.GetElapsedTime(begun);
+        MutantTable.Print(outcomes, plan, elapsed - built, here);
+        report?.Write(outcomes, workshop.Sources.TextOf);
+        return outcomes.All(static outcome => outcome.Broken is not null || outcome.Killer is not null) ? ExitCode.Clean : ExitCode.Violation;
+    }
+
+    private static MutationOperator[] Choose(string[] names)
+    {
+        foreach (string name in names.Where(static name => AllOperators.All.All(known => known.Name != name)))
+            throw new BadInputException($"--operator: \"{name}\" is no operator; expected {RunPlan.OneOf(AllOperators.All.Select(static known => known.Name))}");
+        return names.Length == 0 ? [.. AllOperators.All] : [.. AllOperators.All.Where(known => names.Contains(known.Name))];
+    }
+
+    private static int List(MutationOperator[] chosen, Mutant[] mutants, Surroundings here)
+    {
+        foreach (MutationOperator made in chosen)
+        {
+            here.Out.WriteLine($"{made.Name}: {Line.Count(mutants.Count(mutant => mutant.Operator == made.Name), "mutant")}");
+            here.Out.WriteLine($"  {made.Changes}");
+            here.Out.WriteLine($"  as in: {made.StandsFor}");
+            here.Out.WriteLine($"  breaks {string.Join(", ", made.Breaks.Select(Vcmm.Spec.Invariants.Label))}");
+        }
+
+        here.Out.WriteLine(Line.Count(mutants.Length, "mutant"));
+        return ExitCode.Clean;
+    }
+}
