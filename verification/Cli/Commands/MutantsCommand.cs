@@ -21,8 +21,9 @@ internal static class MutantsCommand
         Option<double?> time = new("--time") { Description = "For how long sequences are generated for each mutant. [default: 6]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
         Option<double?> schedules = new("--schedules") { Description = "For how long schedules are run of each that no sequence finds; 0: none. [default: 10]", HelpName = "SECONDS" };
         Option<string?> json = new("--json") { Description = "Write a report in the schema of mutation testing to this file.", HelpName = "FILE" };
+        Option<string?> html = new("--html") { Description = "Write the report as one page for a browser to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the operators and how many mutants each makes, and hunt none." };
-        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, seed, time, schedules, json, list };
+        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, seed, time, schedules, json, html, list };
         command.SetAction(parsed =>
         {
             MutationOperator[] chosen = Choose(parsed.GetValue(operators) ?? []);
@@ -33,8 +34,8 @@ internal static class MutantsCommand
                 Schedules = TimeSpan.FromSeconds(parsed.GetValue(schedules) ?? 10),
                 Lanes = ScheduleRequest.WorkersHere,
             };
-            MutantReport? report = parsed.GetValue(json) is { } file ? new MutantReport(here, file) : null;
-            report?.Check();
+            var report = new MutantReport(here, parsed.GetValue(json), parsed.GetValue(html));
+            report.Check();
             MutantWorkshop workshop = MutantWorkshop.Open(here);
             Mutant[] mutants = [.. chosen.SelectMany(made => made.MutantsOf(workshop.Sources)).Where(mutant => parsed.GetValue(files) is not { } part || mutant.Edits[0].File.Contains(part, StringComparison.Ordinal))];
             if (parsed.GetValue(list)) return List(chosen, mutants, here);
@@ -43,7 +44,7 @@ internal static class MutantsCommand
         return command;
     }
 
-    private static int Hunt(MutantWorkshop workshop, Mutant[] mutants, MutantPlan plan, MutantReport? report, Surroundings here)
+    private static int Hunt(MutantWorkshop workshop, Mutant[] mutants, MutantPlan plan, MutantReport report, Surroundings here)
     {
         long begun = here.Time.GetTimestamp();
         (MutatedLibrary library, Hunter hunter) = workshop.Build("mutants", mutants, AllOperators.Helpers);
@@ -52,7 +53,7 @@ internal static class MutantsCommand
         IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(library, told => here.Out.WriteLine(MutantTable.LineOf(told)));
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
         MutantTable.Print(outcomes, plan, elapsed - built, here);
-        report?.Write(outcomes, workshop.Sources.TextOf);
+        report.Write(outcomes, workshop.Sources.TextOf);
         return outcomes.All(static outcome => outcome.Broken is not null || outcome.Killer is not null) ? ExitCode.Clean : ExitCode.Violation;
     }
 

@@ -25,7 +25,10 @@ internal abstract class JsonFile(Surroundings here, string file)
 
     /// <summary>Writes the file, whole or not at all.</summary>
     /// <exception cref="EnvironmentException">It cannot be written.</exception>
-    protected void WriteContent(object content) => OutputFile.Write(Option, file, JsonSerializer.Serialize(content, Json) + "\n", here);
+    protected void WriteContent(object content) => OutputFile.Write(Option, file, TextOf(content), here);
+
+    /// <summary>What such a file says.</summary>
+    internal static string TextOf(object content) => JsonSerializer.Serialize(content, Json) + "\n";
 
     /// <summary>A time in seconds, to a thousandth.</summary>
     protected static double Seconds(TimeSpan time) => Math.Round(time.TotalSeconds, 3);

@@ -1,19 +1,41 @@
 using Microsoft.CodeAnalysis.Text;
 using Mutation.Hunting;
+using Mutation.Report;
 using Vcmm.Spec;
 
 namespace Verify.Output;
 
-/// <summary>Mutants in the schema of mutation testing (mutation-testing-report-schema, version 2), which other tools show.</summary>
+/// <summary>
+/// Mutants in the schema of mutation testing (mutation-testing-report-schema, version 2), which other tools show. A check of an invariant by an engine is a test
+/// there: so one sees what each kills.
+/// </summary>
 /// <param name="here">Where relative paths begin.</param>
-/// <param name="file">The file, as the user gave it.</param>
-internal sealed class MutantReport(Surroundings here, string file) : JsonFile(here, file)
+/// <param name="json">The file of <c>--json</c>, as the user gave it; null: none.</param>
+/// <param name="html">The file of <c>--html</c>, likewise.</param>
+internal sealed class MutantReport(Surroundings here, string? json, string? html)
 {
-    /// <summary>Writes it.</summary>
+    private static readonly string[] Engines = ["sequences", "schedules"];
+
+    /// <summary>Looks whether the files can be written, before anything is run.</summary>
+    /// <exception cref="BadInputException">One cannot.</exception>
+    public void Check()
+    {
+        if (json is not null) OutputFile.Check("--json", json, here);
+        if (html is not null) OutputFile.Check("--html", html, here);
+    }
+
+    /// <summary>Writes them.</summary>
     /// <param name="outcomes">What became of each mutant.</param>
     /// <param name="textOf">The text of a file, by its path from the root of the repository.</param>
-    /// <exception cref="EnvironmentException">The file cannot be written.</exception>
-    public void Write(IReadOnlyList<MutantOutcome> outcomes, Func<string, string> textOf) => WriteContent(new
+    /// <exception cref="EnvironmentException">A file cannot be written.</exception>
+    public void Write(IReadOnlyList<MutantOutcome> outcomes, Func<string, string> textOf)
+    {
+        string text = JsonFile.TextOf(Content(outcomes, textOf));
+        if (json is not null) OutputFile.Write("--json", json, text, here);
+        if (html is not null) OutputFile.Write("--html", html, ReportPage.Make("the mistakes of the trade", text), here);
+    }
+
+    private static object Content(IReadOnlyList<MutantOutcome> outcomes, Func<string, string> textOf) => new
     {
         SchemaVersion = "2",
         Thresholds = new { High = 90, Low = 80 },
@@ -23,11 +45,16 @@ internal sealed class MutantReport(Surroundings here, string file) : JsonFile(he
             string source = textOf(group.Key);
             return new { Language = "cs", Source = source, Mutants = group.Select(outcome => Of(outcome, SourceText.From(source))) };
         }),
-    });
+        TestFiles = Engines.ToDictionary(static engine => engine, static engine => new
+        {
+            Tests = Enum.GetValues<Invariant>().Select(invariant => new { Id = TestOf(engine, invariant), Name = $"{engine}: {invariant.Label()}" }),
+        }),
+    };
 
     private static object Of(MutantOutcome outcome, SourceText source)
     {
         LinePositionSpan at = source.Lines.GetLinePositionSpan(outcome.Mutant.Edits[0].Span);
+        string[] killers = outcome.Killer is { Hunt.Named: { } named } killer ? [TestOf(killer.Engine, named)] : [];
         return new
         {
             Id = outcome.Mutant.Name,
@@ -42,10 +69,14 @@ internal sealed class MutantReport(Surroundings here, string file) : JsonFile(he
                 { Killer: not null } => "Timeout",
                 _ => "Survived",
             },
-            StatusReason = outcome.Broken ?? (outcome.Killer is { } killer ? $"{killer.Engine}: {killer.Hunt.Named?.Label() ?? killer.Hunt.Report}" : ""),
+            StatusReason = outcome.Broken ?? (outcome.Killer is { } found ? $"{found.Engine}: {found.Hunt.Named?.Label() ?? found.Hunt.Report}" : ""),
+            KilledBy = killers,
+            Duration = Math.Round(outcome.Hunts.Sum(static hunt => hunt.Hunt.Elapsed.TotalMilliseconds)),
         };
 
         // Lines and columns are counted from 1 there.
         static object Of(LinePosition position) => new { Line = position.Line + 1, Column = position.Character + 1 };
     }
+
+    private static string TestOf(string engine, Invariant invariant) => $"{engine}/{invariant.Id()}";
 }
