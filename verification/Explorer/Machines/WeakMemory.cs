@@ -62,6 +62,7 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
 
     private const int Capacity = 64;
     private const ulong WordBytes = sizeof(ulong);
+    private const ulong FrameBytes = 4096;
 
     // Tasks of a schedule that was ended are unwound all at once; see Attempt.
     private readonly object _gate = new();
@@ -102,8 +103,10 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     /// <summary>Reads the word at a multiple of eight.</summary>
     public ulong Load(MemorySide side, PhysAddr word)
     {
+        // Nothing is under way where no threads run.
+        if (!_isRunning) return Present(word);
         // Looking on is no reading: it finds what was written last and changes nothing.
-        if (!_isRunning || Controlled.IsQuiet) return Newest(word);
+        if (Controlled.IsQuiet) return Newest(word);
         string? self = side == MemorySide.Processor ? Attempt.Agent : null;
         Arrive(word, self);
         if (side == MemorySide.Walker && _walkers is not null) LetWriteBack(word);
@@ -174,7 +177,13 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
         lock (_gate)
         {
             string? self = side == MemorySide.Processor ? Attempt.Agent : null;
-            if (self is not null && _isRunning) Drain(BufferOf(self), int.MaxValue);
+            if (self is not null && !_isRunning)
+            {
+                WriteAtRest(address, source);
+                return;
+            }
+
+            if (self is not null) Drain(BufferOf(self), int.MaxValue);
             for (int i = 0; i < source.Length;)
             {
                 int offset = (int)((address.Value + (ulong)i) % WordBytes), count = Math.Min((int)WordBytes - offset, source.Length - i);
@@ -184,6 +193,23 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
                 if ((Present(word) & mask) != value || self is null) Apply(new(word, mask, value, ++_issued, null), self);
                 i += count;
             }
+        }
+    }
+
+    private void WriteAtRest(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        while (source.Length != 0 && !IsOver())
+        {
+            // A frame that stays as it is need not be made zero again.
+            int count = (int)Math.Min(FrameBytes - (address.Value % FrameBytes), (ulong)source.Length);
+            if (!pool.Holds(address, source[..count]))
+            {
+                pool.Touch(address);
+                pool.Port.Write(address, source[..count]);
+            }
+
+            address += (ulong)count;
+            source = source[count..];
         }
     }
 
