@@ -25,6 +25,13 @@ static void RunOn(int processor)
     if (OperatingSystem.IsLinux() || OperatingSystem.IsWindows()) Process.GetCurrentProcess().ProcessorAffinity = (nint)(1L << processor);
 }
 
+// A part of the build: the rewritten assemblies are not there yet.
+if (args is ["fit-gates", string folder, .. string[] names])
+{
+    GateFitter.Fit(folder, names);
+    return Clean;
+}
+
 Assembly[] underControl =
     [typeof(Platform.Ram).Assembly, typeof(Vcmm.VcmManager).Assembly, typeof(IommuSim.VtdTables).Assembly, typeof(Controlled).Assembly];
 if (Array.Find(underControl, assembly => !Controlled.IsRewritten(assembly)) is { } original)

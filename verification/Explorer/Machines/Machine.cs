@@ -135,9 +135,10 @@ public sealed partial class Machine
         foreach (Vcm vcm in _regions)
         {
             if (!vcm.TryGetTable(Port.Formats[0], out var table)) continue;
-            var expected = Ledger.MappingOf(vcm).OrderBy(page => page.Key).Select(page => $"{page.Key} {page.Value.Frame} {page.Value.Access}");
-            var found = VtdTables.Leaves(Pool.Port, table!.Root, Port.Formats[0].LevelCount, Iommu.Options).SelectMany(Pages)
-                .Select(page => $"{page.Page} {page.Target.Frame} {page.Target.Access}");
+            string[] expected = [.. Ledger.MappingOf(vcm).OrderBy(page => page.Key).Select(page => $"{page.Key} {page.Value.Frame} {page.Value.Access}")];
+            // Found once: to look through the tables takes longer than most schedules.
+            string[] found = [.. VtdTables.Leaves(Pool.Port, table!.Root, Port.Formats[0].LevelCount, Iommu.Options).SelectMany(Pages)
+                .Select(page => $"{page.Page} {page.Target.Frame} {page.Target.Access}")];
             string[] missing = [.. expected.Except(found)];
             string[] surplus = [.. found.Except(expected)];
             _attempt.Check(
@@ -182,7 +183,16 @@ public sealed partial class Machine
             yield return (leaf.First + offset, new(leaf.Address + offset, access));
     }
 
-    private bool IsTable(PhysAddr address) => Frames.IsLive(address) && !_data.Exists(segment => segment.Contains(address));
+    private bool IsTable(PhysAddr address)
+    {
+        if (!Frames.IsLive(address)) return false;
+        foreach (PhysRange segment in _data)
+        {
+            if (segment.Contains(address)) return false;
+        }
+
+        return true;
+    }
 
     private bool IsMappedInTable(Vcm vcm, Iova page)
     {

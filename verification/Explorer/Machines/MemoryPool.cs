@@ -37,6 +37,14 @@ public sealed class MemoryPool : IDisposable
         _dirty.Add(frame);
     }
 
+    /// <summary>Whether these bytes are there; at most those of a frame.</summary>
+    public bool Holds(PhysAddr address, ReadOnlySpan<byte> bytes)
+    {
+        Span<byte> present = stackalloc byte[bytes.Length];
+        Port.Read(address, present);
+        return present.SequenceEqual(bytes);
+    }
+
     /// <summary>Makes everything zero again.</summary>
     public void Reset()
     {

@@ -1,6 +1,7 @@
 using Explorer.Scheduling;
 using Microsoft.Coyote.Rewriting;
 using Platform;
+using static System.Buffers.Binary.BinaryPrimitives;
 
 namespace Explorer.Machines;
 
@@ -61,6 +62,7 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
 
     private const int Capacity = 64;
     private const ulong WordBytes = sizeof(ulong);
+    private const ulong FrameBytes = 4096;
 
     // Tasks of a schedule that was ended are unwound all at once; see Attempt.
     private readonly object _gate = new();
@@ -101,8 +103,10 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     /// <summary>Reads the word at a multiple of eight.</summary>
     public ulong Load(MemorySide side, PhysAddr word)
     {
+        // Nothing is under way where no threads run.
+        if (!_isRunning) return Present(word);
         // Looking on is no reading: it finds what was written last and changes nothing.
-        if (!_isRunning || Controlled.IsQuiet) return Newest(word);
+        if (Controlled.IsQuiet) return Newest(word);
         string? self = side == MemorySide.Processor ? Attempt.Agent : null;
         Arrive(word, self);
         if (side == MemorySide.Walker && _walkers is not null) LetWriteBack(word);
@@ -138,7 +142,7 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     /// <summary>Whether writing that would change anything for anybody, now or later.</summary>
     public bool WouldChange(PhysAddr word, ulong mask, ulong value)
     {
-        lock (_gate) return (Present(word) & mask) != value || _buffers.Exists(buffer => buffer.Has(word));
+        lock (_gate) return (Present(word) & mask) != value || IsUnderWay(word);
     }
 
     /// <summary>Writes if the bytes of <paramref name="mask"/> are <paramref name="comparand"/>; the word as it was found.</summary>
@@ -173,22 +177,52 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
         lock (_gate)
         {
             string? self = side == MemorySide.Processor ? Attempt.Agent : null;
-            if (self is not null && _isRunning) Drain(BufferOf(self), int.MaxValue);
+            if (self is not null && !_isRunning)
+            {
+                WriteAtRest(address, source);
+                return;
+            }
+
+            if (self is not null) Drain(BufferOf(self), int.MaxValue);
             for (int i = 0; i < source.Length;)
             {
                 int offset = (int)((address.Value + (ulong)i) % WordBytes), count = Math.Min((int)WordBytes - offset, source.Length - i);
-                ulong mask = 0, value = 0;
-                for (int at = 0; at < count; at++)
-                {
-                    mask |= 0xFFUL << (8 * (offset + at));
-                    value |= (ulong)source[i + at] << (8 * (offset + at));
-                }
+                (ulong mask, ulong value) = count == sizeof(ulong) ? (ulong.MaxValue, ReadUInt64LittleEndian(source[i..])) : Part(source.Slice(i, count), offset);
 
                 PhysAddr word = address + (ulong)(i - offset);
                 if ((Present(word) & mask) != value || self is null) Apply(new(word, mask, value, ++_issued, null), self);
                 i += count;
             }
         }
+    }
+
+    private void WriteAtRest(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        while (source.Length != 0 && !IsOver())
+        {
+            // A frame that stays as it is need not be made zero again.
+            int count = (int)Math.Min(FrameBytes - (address.Value % FrameBytes), (ulong)source.Length);
+            if (!pool.Holds(address, source[..count]))
+            {
+                pool.Touch(address);
+                pool.Port.Write(address, source[..count]);
+            }
+
+            address += (ulong)count;
+            source = source[count..];
+        }
+    }
+
+    private static (ulong Mask, ulong Value) Part(ReadOnlySpan<byte> bytes, int offset)
+    {
+        ulong mask = 0, value = 0;
+        for (int at = 0; at < bytes.Length; at++)
+        {
+            mask |= 0xFFUL << (8 * (offset + at));
+            value |= (ulong)bytes[at] << (8 * (offset + at));
+        }
+
+        return (mask, value);
     }
 
     /// <summary>The lines of the range are on their way to where walkers read; a fence makes sure of it.</summary>
@@ -248,7 +282,12 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
         while (true)
         {
             StoreBuffer[] others;
-            lock (_gate) others = [.. _buffers.Where(buffer => buffer.Agent != self && buffer.Has(word))];
+            lock (_gate)
+            {
+                if (!IsUnderWay(word)) return;
+                others = [.. _buffers.Where(buffer => buffer.Agent != self && buffer.Has(word))];
+            }
+
             if (others.Length == 0) return;
             int choice;
             if (self is null || !processorsSynchronize)
@@ -279,7 +318,7 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     private void Tell(PhysAddr word, ulong value)
     {
         if (Reached is null) return;
-        if (_buffers.Exists(buffer => buffer.Has(word))) Reached(ReadBehindBuffer);
+        if (IsUnderWay(word)) Reached(ReadBehindBuffer);
         if (value != Present(word)) Reached(ReadUnclean);
     }
 
@@ -288,10 +327,22 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
         lock (_gate)
         {
             ulong value = Present(word);
+            if (!IsUnderWay(word)) return value;
             foreach (PendingStore store in _buffers.SelectMany(buffer => buffer.Stores).Where(store => store.Word == word).OrderBy(store => store.Issued))
                 value = store.Into(value);
             return value;
         }
+    }
+
+    /// <summary>Whether some buffer has a store to the word: mostly none does.</summary>
+    private bool IsUnderWay(PhysAddr word)
+    {
+        foreach (StoreBuffer buffer in _buffers)
+        {
+            if (buffer.Has(word)) return true;
+        }
+
+        return false;
     }
 
     private static ulong Forward(StoreBuffer own, PhysAddr word, ulong value)
@@ -306,9 +357,14 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
 
     private StoreBuffer BufferOf(string agent)
     {
-        StoreBuffer? buffer = _buffers.Find(buffer => buffer.Agent == agent);
-        if (buffer is null) _buffers.Add(buffer = new(agent));
-        return buffer;
+        foreach (StoreBuffer buffer in _buffers)
+        {
+            if (buffer.Agent == agent) return buffer;
+        }
+
+        var added = new StoreBuffer(agent);
+        _buffers.Add(added);
+        return added;
     }
 
     private void Drain(StoreBuffer buffer, int count)
@@ -343,52 +399,20 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
         ulong old = Present(store.Word), now = store.Into(old);
         pool.Touch(store.Word);
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(bytes, now);
+        WriteUInt64LittleEndian(bytes, now);
         pool.Port.Write(store.Word, bytes);
         if (processor is null) _walkers?.Publish(store);
         else if (_isRunning) _walkers?.Add(store, processor, old, now);
-        string self = Attempt.Agent;
-        if (processor is not null) Attempt.Agent = processor;
-        store.Observer?.WordWritten(store.Word, now);
-        Attempt.Agent = self;
+        if (store.Observer is null) return;
+        string self = Attempt.ActAs(processor ?? Attempt.Agent);
+        store.Observer.WordWritten(store.Word, now);
+        Attempt.ActAs(self);
     }
 
     private ulong Present(PhysAddr word)
     {
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
         pool.Port.Read(word, bytes);
-        return System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(bytes);
-    }
-
-    /// <summary>What one processor has written and others need not see yet.</summary>
-    private sealed class StoreBuffer(string agent)
-    {
-        public string Agent => agent;
-
-        public List<PendingStore> Stores { get; } = [];
-
-        public List<PendingClean> Cleans { get; } = [];
-
-        public bool Has(PhysAddr word) => Stores.Exists(store => store.Word == word);
-
-        public PendingStore FirstTo(PhysAddr word) => Stores.Find(store => store.Word == word);
+        return ReadUInt64LittleEndian(bytes);
     }
 }
-
-/// <summary>A store that has not taken effect.</summary>
-/// <param name="Word">Where: a multiple of eight.</param>
-/// <param name="Mask">Which bytes of the word.</param>
-/// <param name="Value">Only bits of the mask are set.</param>
-/// <param name="Issued">Its number.</param>
-/// <param name="Observer">Told when it takes effect.</param>
-internal readonly record struct PendingStore(PhysAddr Word, ulong Mask, ulong Value, long Issued, IMemoryObserver? Observer)
-{
-    /// <summary>The word with it done.</summary>
-    public ulong Into(ulong word) => (word & ~Mask) | Value;
-}
-
-/// <summary>A cleaning that is not complete.</summary>
-/// <param name="Range">Of what.</param>
-/// <param name="Issued">The last store before it.</param>
-/// <param name="Now">The last store that had taken effect.</param>
-internal readonly record struct PendingClean(PhysRange Range, long Issued, long Now);

@@ -14,7 +14,8 @@ namespace Explorer.Oracles;
 [SkipRewriting("Keeping the books must not add steps to the schedule.")]
 public sealed class TrackedFrames(IFrameSource inner, Attempt attempt, Func<PhysRange, string?> whoReaches) : IFrameSource
 {
-    private readonly SortedDictionary<ulong, ulong> _live = [];
+    // Blocks lie apart, in ascending order: asked for each word that hardware reads.
+    private readonly List<(ulong First, ulong ByteCount)> _live = [];
 
     /// <inheritdoc/>
     public ulong TotalBytes => inner.TotalBytes;
@@ -23,7 +24,7 @@ public sealed class TrackedFrames(IFrameSource inner, Attempt attempt, Func<Phys
     public ulong FreeBytes => inner.FreeBytes;
 
     /// <summary>Whether the address lies in a block that is handed out.</summary>
-    public bool IsLive(PhysAddr address) => _live.Any(block => address.Value >= block.Key && address.Value - block.Key < block.Value);
+    public bool IsLive(PhysAddr address) => LastFrom(address.Value) is >= 0 and int at && address.Value - _live[at].First < _live[at].ByteCount;
 
     /// <inheritdoc/>
     public VcmmError TryAllocate(ulong byteCount, out PhysAddr block)
@@ -31,23 +32,39 @@ public sealed class TrackedFrames(IFrameSource inner, Attempt attempt, Func<Phys
         VcmmError error = inner.TryAllocate(byteCount, out block);
         if (error != VcmmError.None) return error;
         PhysRange range = PhysRange.FromLength(block, byteCount);
-        bool isFree = !_live.Any(live => PhysRange.FromLength(new(live.Key), live.Value).Overlaps(range));
+        int before = LastFrom(range.Last.Value);
+        bool isFree = before < 0 || !PhysRange.FromLength(new(_live[before].First), _live[before].ByteCount).Overlaps(range);
         attempt.Check(Invariant.Conservation, isFree, () => $"{range} was handed out twice", () => "a block is handed out once until it is freed");
-        _live[block.Value] = byteCount;
+        _live.Insert(before + 1, (block.Value, byteCount));
         return VcmmError.None;
     }
 
     /// <inheritdoc/>
     public VcmmError TryFree(PhysAddr block)
     {
-        if (_live.Remove(block.Value, out ulong byteCount))
+        int at = LastFrom(block.Value);
+        if (at >= 0 && _live[at].First == block.Value)
         {
-            string? who = whoReaches(PhysRange.FromLength(block, byteCount));
-            attempt.Check(
-                Invariant.FrameSafety, who is null,
-                () => $"{PhysRange.FromLength(block, byteCount)} was freed while {who}", () => "nothing reaches a frame that is freed");
+            PhysRange range = PhysRange.FromLength(block, _live[at].ByteCount);
+            _live.RemoveAt(at);
+            string? who = whoReaches(range);
+            attempt.Check(Invariant.FrameSafety, who is null, () => $"{range} was freed while {who}", () => "nothing reaches a frame that is freed");
         }
 
         return inner.TryFree(block);
+    }
+
+    /// <summary>The last block that begins at the address or below; -1: there is none.</summary>
+    private int LastFrom(ulong address)
+    {
+        int low = 0, high = _live.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (_live[middle].First <= address) low = middle + 1;
+            else high = middle;
+        }
+
+        return low - 1;
     }
 }

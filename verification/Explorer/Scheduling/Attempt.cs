@@ -69,6 +69,15 @@ public sealed class Attempt
         }
     }
 
+    /// <summary>What the calling thread does is another's for a while: it goes by <paramref name="agent"/>.</summary>
+    /// <returns>Who it was.</returns>
+    internal static string ActAs(string agent)
+    {
+        string self = Agent;
+        _agent = agent;
+        return self;
+    }
+
     /// <summary>
     /// Waits for the agents of the schedule before. One that ended early leaves them to be unwound, and what they still do then is in the next schedule's way.
     /// </summary>

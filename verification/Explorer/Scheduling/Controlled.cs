@@ -37,7 +37,7 @@ public static class Controlled
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
     public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null) =>
-        Run(Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, ChooserOf(plan));
+        Run(plan, Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, ChooserOf(plan));
 
     /// <summary>
     /// Runs <paramref name="body"/> in every schedule in which at most <paramref name="preemptions"/> times a task is interrupted that could
@@ -64,13 +64,14 @@ public static class Controlled
         ExplorationPlan plan, BoundedSearch search, Action<Attempt> body, Action<Attempt>? finished = null, Func<ScheduleFailure, bool>? goesOn = null)
     {
         bool Stop() => search.IsDone || (plan.Stop is not null && plan.Stop());
-        Configuration configuration = Configure(plan with { Strategy = Strategy.Random });
+        plan = plan with { Strategy = Strategy.Random };
+        Configuration configuration = Configure(plan);
         var result = new Exploration { Schedules = 0, Steps = 0, Uncontrolled = [], MostRunnable = 0, Failure = null };
         // What is left of a part when the search is done runs empty: so the parts are small at first.
         for (int part = 64; result.Schedules < plan.Schedules && !Stop(); part = Math.Min(2 * part, 4096))
         {
             int schedules = Math.Min(part, plan.Schedules - result.Schedules);
-            Exploration next = Run(configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search);
+            Exploration next = Run(plan, configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search);
             result = result.And(next);
             if (next.Failure is { } failure && (goesOn is null || !goesOn(failure))) break;
         }
@@ -97,6 +98,7 @@ public static class Controlled
 
         bool isComplete = false;
         Exploration result = Run(
+            plan,
             Configure(plan).WithTestingIterations(1).WithReproducibleTrace(trace), null,
             attempt =>
             {
@@ -164,8 +166,10 @@ public static class Controlled
     /// <summary>Whether the scheduler controls what the assembly does.</summary>
     public static bool IsRewritten(Assembly assembly) => assembly.GetCustomAttribute<RewritingSignatureAttribute>() is not null;
 
-    private static Exploration Run(Configuration configuration, Func<bool>? stop, Action<Attempt> body, Action<Attempt>? finished, IChooser? chooser)
+    private static Exploration Run(
+        ExplorationPlan plan, Configuration configuration, Func<bool>? stop, Action<Attempt> body, Action<Attempt>? finished, IChooser? chooser)
     {
+        Gates.SetFor(plan);
         var attempt = new Attempt();
         int schedules = 0;
         bool stopped = false;
@@ -197,6 +201,8 @@ public static class Controlled
         TestReport report = engine.TestReport;
         if (report.InternalErrors.Count != 0)
             throw new InvalidOperationException("the scheduler failed: " + string.Join("; ", report.InternalErrors));
+        if (Gates.TellsFields && !Gates.ToldField)
+            throw new UnsoundException("no plain field was a step: the assemblies are rewritten without them, or nothing has any");
         return new()
         {
             Schedules = schedules,

@@ -9,5 +9,19 @@ namespace Explorer.Scheduling;
 internal static class ControlledThreads
 {
     /// <summary>Whether the calling thread does only what the scheduler lets it do: it runs in the scheduler's own context.</summary>
-    public static bool IsCaller => SynchronizationContext.Current?.GetType().Assembly == typeof(Operation).Assembly;
+    public static bool IsCaller
+    {
+        get
+        {
+            Type? context = SynchronizationContext.Current?.GetType();
+            if (context is null) return false;
+            if (context == _known) return true;
+            if (context.Assembly != typeof(Operation).Assembly) return false;
+            _known = context;
+            return true;
+        }
+    }
+
+    // To ask a type for its assembly costs as much as all else here, and it is asked at each event.
+    private static Type? _known;
 }
