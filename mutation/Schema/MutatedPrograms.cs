@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Mutation.Schema;
 
 /// <summary>Copies of the verification programs with the mutated library in the place of the library: one as compiled, one rewritten for controlled schedules.</summary>
@@ -29,10 +27,7 @@ public sealed record MutatedPrograms(string Folder)
         Copy(programs, folder, library);
         string controlled = Path.Combine(folder, Controlled);
         Copy(Path.Combine(programs, Controlled), controlled, library);
-        string tool = Build.Ask(Path.Combine(root, "verification/Explorer/Explorer.csproj"), configuration, "-getProperty:PkgMicrosoft_Coyote_Tool").Trim();
-        string orders = Path.Combine(folder, "controlled.json");
-        File.WriteAllText(orders, JsonSerializer.Serialize(new { AssembliesPath = controlled, Assemblies = new[] { Library }, IsRewritingMemoryLocations = true, IsRewritingConcurrentCollections = true }));
-        Build.Run("dotnet", ["exec", "--roll-forward", "Major", Path.Combine(tool, "tools", "net8.0", "coyote.dll"), "rewrite", orders]);
+        Build.Ask(Path.Combine(root, "verification/Explorer/Explorer.csproj"), configuration, "-t:RewriteGiven", $"-p:GivenFolder={controlled}", $"-p:GivenAssembly={Library}");
         return made;
     }
 

@@ -54,8 +54,14 @@ public sealed class CpuOracle : IOracle
     {
         CpuCluster<Ram, NoSteps> cluster = look.Subject.Cpus!.Cluster;
         bool hasTags = cluster.Options.ProcessContextIds;
-        // Without tags all that is there is of the process that the core is in.
-        ObjectId? current = core.Cr3 is { } cr3 ? RegionOf(look, cr3.Root) : null;
+        // Two regions may share a root, where one adopted the other's table: a tag is one region's. Without tags all that is there is of the
+        // process that the core is in.
+        ObjectId? current = core.Cr3 switch
+        {
+            null => null,
+            { } cr3 when hasTags => regions.TryGetValue(cr3.Pcid, out ObjectId entered) ? entered : null,
+            { } cr3 => RegionOf(look, cr3.Root),
+        };
         foreach (TlbEntry entry in core.Tlb)
         {
             look.Counts.Check(Invariant.NoStaleAccess);

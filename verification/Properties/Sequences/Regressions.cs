@@ -55,6 +55,26 @@ public sealed class Regressions(ITestOutputHelper output)
         Assert.Equal("3 faults: d0 Read 0x2000 NotAttached, d0 Read 0x3000 NotAttached, d0 Read 0x4000 NotAttached", result.Lines[^1].Seen);
     }
 
+    /// <summary>
+    /// A core is in a process whose region adopted another's table, and owes the flush of that other's tag until it enters it: both have one root, and what is
+    /// cached under the tag that the core is not in is nothing that it walks.
+    /// </summary>
+    [Fact]
+    public void What_is_cached_under_another_tag_of_the_same_table_is_forgotten_in_time()
+    {
+        string[] steps =
+        [
+            "v0 = vcm 0xfedf0000-0xff5effff", "r0 = reserve-at v0 0xfee00000 2M rw", "a0 = associate v0 p0 first-stage", "activate a0", "m0 = allocate 2056K of 4K",
+            "v1 = adopt v0 first-stage", "a1 = associate v1 p1", "activate a1", "r1 = map v0 m0 rw align 4K", "unmap r1",
+        ];
+        using var bench = new SimulatorBench();
+        var topology = new Topology { Devices = 1, MemoryMiB = 8, Cores = 1, Processes = 2, TlbSets = 4, TlbWays = 2, Pcids = true, FirstStage = true };
+        RunResult result = new SequenceRunner(bench, SubjectParts.Own).Run(new(topology, [.. steps.Select(OperationText.Parse)]));
+        output.WriteLine(result.Report());
+        Assert.Null(result.Violation);
+        Assert.Equal(["ok"], result.Lines.Skip(9).Select(static line => line.Seen));
+    }
+
     /// <summary>The same, in scalable mode.</summary>
     public static TheoryData<string, string, string> Scalable => new()
     {
