@@ -42,8 +42,8 @@ public sealed class ScriptTests(ITestOutputHelper output)
     {
         Assert.InRange(ScriptLibrary.All.Count, 24, int.MaxValue);
         Type[] done = [.. ScriptLibrary.All.SelectMany(static scenario => scenario.Script!.Scenario.Threads).SelectMany(static thread => thread).Select(static step => step.Operation.GetType()).Distinct()];
-        // Of what belongs to a CPU, to devices that ask for pages or misbehave, and to what a history cannot tell of: the time, what devices used, faults.
-        string[] left = ["Adopt", "AdvanceTime", "AllocateContiguous", "CollectUse", "CoreAccess", "CreateVcm", "CrossingAccess", "DispatchFaults", "GoIdle", "SetFaultHook", "TranslateTo", "Wrap"];
+        // What is done before threads begin, and what a history cannot tell of: the time, what devices used, faults.
+        string[] left = ["Adopt", "AdvanceTime", "AllocateContiguous", "CollectUse", "CreateVcm", "DispatchFaults", "SetFaultHook", "TranslateTo", "Wrap"];
         Assert.Equal(left, typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Except(done).Select(static type => type.Name).Order(StringComparer.Ordinal));
     }
 
@@ -112,7 +112,9 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "step \"dispatch\": what it comes to")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have plain devices")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices behind the IOMMU")]
+    [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
+    [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": a table is adopted before")]
     public void What_is_no_script_is_refused_by_the_field(string field, string? value, string message)
     {
         JsonObject script = ScriptLibrary.All[0].Script!.ToJson();

@@ -40,7 +40,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         try
         {
             subject = new(machine, scenario.Topology, parts);
-            if (subject.Cpus is { } cpus) cpus.MostSpins = MostSpins;
+            if (subject.Cpus is SimulatedCpus cpus) cpus.MostSpins = MostSpins;
             HistoryJudge judge = new(subject, Counts) { Recorded = Recorded, Ordering = Ordering };
             if (judge.Begin(scenario, out World world) is { } violation) return violation;
             ImmutableArray<ImmutableArray<HistoryEntry>> history = RunThreads(subject, scenario.Threads);

@@ -31,6 +31,15 @@ public sealed record SubjectParts
     /// <summary>Given the machine's memory and the options of its cores; the cores.</summary>
     public Func<Ram, CpuOptions, SimulatedCpus> Cpus { get; init; } = static (memory, options) => new(memory, options);
 
+    /// <summary>Given the options of the cores; the cores, where they are not to be <see cref="Cpus"/>; null: they are.</summary>
+    public Func<CpuOptions, ICores>? ControlledCpus { get; init; }
+
+    /// <summary>Given the machine's memory; what the tables of processes are written through.</summary>
+    public Func<IPhysicalMemory, IPhysicalMemory> CpuMemory { get; init; } = static memory => memory;
+
+    /// <summary>Given how regions that have adopted a table are told of its changes; how they are.</summary>
+    public Func<Action<PhysAddr, IovaRange>, Action<PhysAddr, IovaRange>> Telling { get; init; } = static tell => tell;
+
     /// <summary>Given the CPU as a user of regions; what the manager uses as it.</summary>
     public Func<IIommu, IIommu> CpuIommu { get; init; } = static iommu => iommu;
 
@@ -92,7 +101,7 @@ public sealed partial class Subject
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         _counting = new(Driver);
-        IIommu iommu = parts.Iommu(new NotifyingIommu(_counting, Notify));
+        IIommu iommu = parts.Iommu(new NotifyingIommu(_counting, parts.Telling(Notify)));
         _flushQueue = new(new()
         {
             Capacity = topology.FlushCapacity,
