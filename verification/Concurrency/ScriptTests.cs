@@ -6,6 +6,7 @@ using Explorer.Scenarios;
 using Explorer.Scripts;
 using Harness;
 using Harness.Failures;
+using Harness.Scenarios;
 using Vcmm.Spec;
 using Xunit.Abstractions;
 
@@ -64,11 +65,28 @@ public sealed class ScriptTests(ITestOutputHelper output)
         {
             Script script = GeneratedScripts.Make(Seed, number);
             Assert.Equal(script.ToJson().ToString(), GeneratedScripts.Make(Seed, number).ToJson().ToString());
-            int devices = script.Agents.Count(static agent => agent.StartsWith("device", StringComparison.Ordinal));
+            int devices = Count("device"), cores = Count("core");
             Assert.InRange(devices, 1, 2);
-            Assert.InRange(script.Agents.Count - devices, 2, 4);
+            Assert.Equal(Math.Min(script.Scenario.Topology.Cores, 2), cores);
+            Assert.InRange(Count("cpu"), 2, 4);
+            Assert.Equal(script.Agents.Count, devices + cores + Count("cpu"));
+
+            int Count(string kind) => script.Agents.Count(agent => agent.StartsWith(kind, StringComparison.Ordinal));
             Assert.All(script.Scenario.Threads, static thread => Assert.InRange(thread.Length, 1, 6));
         }
+    }
+
+    [Fact]
+    public void Some_generated_scripts_have_what_most_machines_have_not()
+    {
+        Script[] scripts = [.. Enumerable.Range(0, 200).Select(static number => GeneratedScripts.Make(Seed, number))];
+        AssertShare(static script => script.Scenario.Topology.Cores != 0);
+        AssertShare(static script => !script.Scenario.Topology.CoherentWalk);
+        AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Ats));
+        AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
+        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is not null)));
+
+        void AssertShare(Func<Script, bool> has) => Assert.InRange(scripts.Count(has), scripts.Length / 50, scripts.Length / 4);
     }
 
     [Fact]
@@ -110,7 +128,8 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("sometimes", "[\"unback q0 beside unback r0\"]", "step \"unback q0\"")]
     [InlineData("sometimes", "[1]", "script.sometimes has something empty")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong before")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll ! hardware 1\"], [\"poll\"]] }", "step \"poll ! hardware 1\": hardware is never silent")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "step \"dispatch\": what it comes to")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices behind the IOMMU")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]

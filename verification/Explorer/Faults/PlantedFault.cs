@@ -117,6 +117,14 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             LeavesOut = LeftOut.CleanOfAbsent,
             Variant = 1,
         },
+        new("no-clean-of-narrowed", "entries that grant less than they did are not cleaned for walkers that do not snoop", "protect-unclean", Invariant.NoStaleAccess)
+        {
+            LeavesOut = LeftOut.CleanOfReadOnly,
+        },
+        new("keeps-what-it-took", "a call that is refused memory does not give back what it took before", "memory-refused", Invariant.Conservation)
+        {
+            KeepsWhatItTook = true,
+        },
         new("forget-narrowing", "entries that are changed to grant less are not invalidated", "protect-access", Invariant.NoStaleAccess)
         {
             Wrap = static iommu => new ForgetNarrowing(iommu),
@@ -137,6 +145,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>The CPU's port.</summary>
     public Func<ControlledMemory, CpuOptions, ControlledSteps, ControlledCpus> MakeCpus { get; init; } = static (memory, options, steps) => new(memory, options, steps);
+
+    /// <summary>Whether the library's frames are <see cref="Faults.KeepsWhatItTook"/>.</summary>
+    public bool KeepsWhatItTook { get; init; }
 
     /// <summary>Whether the driver leaves out the invalidations of the TLBs of devices.</summary>
     public bool LeavesDeviceTlbsOut { get; init; }

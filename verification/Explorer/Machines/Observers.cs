@@ -163,6 +163,9 @@ public static class States
     /// <summary>A wait descriptor had to let an access end first.</summary>
     public const string Drained = "wait held for an access in flight";
 
+    /// <summary>An allocation was made to fail.</summary>
+    public const string Refused = "an allocation was refused";
+
     /// <summary>A shootdown had to wait for an access of a core.</summary>
     public const string Interrupted = "a core was interrupted in an access";
 

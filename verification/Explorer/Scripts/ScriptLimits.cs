@@ -13,9 +13,14 @@ internal static class ScriptLimits
     public static void Check(Scenario scenario)
     {
         Topology topology = scenario.Topology;
-        if (topology.Devices.Any(static kind => kind is DeviceKind.Direct or DeviceKind.Paging) || !topology.CoherentWalk)
-            throw new BadInputException("topology: controlled schedules have devices behind the IOMMU that ask for no pages, and walks that are coherent");
-        foreach (Step step in scenario.Steps) Check(step);
+        if (topology.Devices.Any(static kind => kind is DeviceKind.Direct or DeviceKind.Paging))
+            throw new BadInputException("topology: controlled schedules have devices behind the IOMMU that ask for no pages");
+        foreach (Step step in scenario.Steps)
+        {
+            Check(step);
+            if (step.Mishap is not null) throw Refused(step, "nothing is made to go wrong before the threads begin");
+        }
+
         foreach (Step step in scenario.Threads.SelectMany(static thread => thread))
         {
             Check(step);
@@ -33,7 +38,7 @@ internal static class ScriptLimits
 
     private static void Check(Step step)
     {
-        if (step.Mishap is not null) throw Refused(step, "nothing is made to go wrong in controlled schedules");
+        if (step.Mishap is { Kind: MishapKind.Hardware }) throw Refused(step, "hardware is never silent in controlled schedules");
         if (step.Operation is CollectUse or SetFaultHook or DispatchFaults)
             throw Refused(step, "what it comes to depends on what devices do meanwhile, which no order of calls tells");
         if (step.Operation is Deactivate { Meanwhile: not null }) throw Refused(step, "what a device does meanwhile is a thread of its own");

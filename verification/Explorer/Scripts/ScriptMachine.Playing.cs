@@ -33,6 +33,8 @@ internal sealed partial class ScriptMachine
     public void SetAtWork(bool isAtWork)
     {
         _isAtWork = isAtWork;
+        if (isAtWork) _weak?.Begin();
+        else _weak?.End();
         if (Cpus is not null) Cpus.IsAtWork = isAtWork;
     }
 

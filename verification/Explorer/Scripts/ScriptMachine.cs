@@ -23,6 +23,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
     private readonly Attempt _attempt;
     private readonly AccessRaces _races;
     private readonly PlantedFault _fault;
+    private readonly WeakMemory? _weak;
     private readonly ScriptDevice[] _devices;
     private bool _isAtWork;
     private readonly KnownRegisters _known;
@@ -39,10 +40,12 @@ internal sealed partial class ScriptMachine : IVtdMachine
         _fault = fault;
         _races = new(attempt, IsQueue);
         Pool.Reset();
-        Iommu = new(new(Pool, new HardwareSide(attempt, isTable), null, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
-        Pump = new(Iommu);
+        if (!topology.CoherentWalk) _weak = Machine.CreateWeakMemory(Pool, MemoryModel.NonCoherentWalks, attempt, fault, IsQueue);
+        Memory = new UnseenMemory(Pool, _weak);
+        Iommu = new(new(Pool, new HardwareSide(attempt, isTable), _weak, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
+        Pump = new(Iommu) { Idle = _weak is null ? null : () => Machine.CheckQueue(attempt, Iommu) };
         Registers = _known = new(Iommu);
-        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side), kind, StreamId.Pci(0, FirstSlot + index, 0)))];
+        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0)))];
     }
 
     private bool IsQueue(PhysAddr word) => word.Value >> FrameLog2 == _known.Queue >> FrameLog2;
@@ -54,10 +57,10 @@ internal sealed partial class ScriptMachine : IVtdMachine
     public PhysRange Window => SimulatedVtd.MemoryRange;
 
     /// <summary>The memory as those see it who look on.</summary>
-    public IPhysicalMemory Memory { get; } = new UnseenMemory(Pool);
+    public IPhysicalMemory Memory { get; }
 
     /// <summary>The memory as the library and its driver have it.</summary>
-    public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt), races: _races) { StoresForExchanges = _fault.StoresForExchanges };
+    public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt), _weak, races: _races) { StoresForExchanges = _fault.StoresForExchanges };
 
     /// <summary>The memory as the driver has it.</summary>
     public IPhysicalMemory DriverMemory => _fault.LeavesDeviceTlbsOut ? new NoDeviceTlbs(LibraryMemory, IsQueue) : LibraryMemory;

@@ -92,7 +92,12 @@ internal sealed class ScriptRun
             _faulty = port as FaultyIommu;
             return port;
         },
-        Frames = frames => _frames = new(frames, _attempt, WhoReaches, _ledger.NoteTaken),
+        Frames = frames =>
+        {
+            _frames = new(frames, _attempt, WhoReaches, _ledger.NoteTaken);
+            return _fault.KeepsWhatItTook ? new KeepsWhatItTook(_frames) : _frames;
+        },
+        Caller = static () => Attempt.Agent,
         // The runtime's numbers of threads differ from run to run; a schedule must not.
         Ranges = space => hasRangeCache ? new CachedRangeAllocator(new RangeAllocator(space), slotCount: 2, static () => Attempt.Agent[^1]) : new RangeAllocator(space),
         Options = static options => options with { StripeCount = 2, Thread = static () => Attempt.Agent[^1] },
@@ -144,18 +149,22 @@ internal sealed class ScriptRun
                     GoIdle(idle);
                     break;
                 default:
-                    Do(number, step.Operation);
+                    Do(number, step);
                     break;
             }
         }
     }
 
-    private void Do(int thread, Operation operation)
+    private void Do(int thread, Step step)
     {
-        if (!operation.Uses.All(_subject.Has)) return;
+        if (!step.Operation.Uses.All(_subject.Has)) return;
         int begun = ++_clock;
-        Observation seen = _subject.Do(operation);
-        _history[thread].Add(new(operation, seen, begun, ++_clock));
+        _subject.Mishaps.Arm(step.Mishap);
+        Observation seen = _subject.Do(step.Operation);
+        bool memoryFails = _subject.Mishaps.MemoryFailed;
+        _subject.Mishaps.Arm(null);
+        if (memoryFails) _attempt.Reach(States.Refused);
+        _history[thread].Add(new(step.Operation, seen, begun, ++_clock) { MemoryFails = memoryFails });
     }
 
     private static Iova AddressOf(ulong address) => new((address & ~(World.PageBytes - 1)) + AccessOffset);

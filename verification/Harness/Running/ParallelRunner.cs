@@ -11,7 +11,14 @@ namespace Harness.Running;
 /// <param name="Seen">What it came to.</param>
 /// <param name="Begun">When it was called, counted in calls and returns.</param>
 /// <param name="Ended">When it returned.</param>
-public readonly record struct HistoryEntry(Operation Operation, Observation Seen, int Begun, int Ended);
+public readonly record struct HistoryEntry(Operation Operation, Observation Seen, int Begun, int Ended)
+{
+    /// <summary>Whether an allocation of it was made to fail.</summary>
+    public bool MemoryFails { get; init; }
+
+    /// <summary>What the library had to work with: where nothing was made to fail, as much memory as it wants.</summary>
+    public Surroundings Surroundings => new(ulong.MaxValue, MemoryFails);
+}
 
 /// <summary>
 /// Runs the threads of a scenario at once, on real threads, and asks whether what they saw has an order that the model

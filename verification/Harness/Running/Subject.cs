@@ -58,6 +58,9 @@ public sealed record SubjectParts
     /// <summary>Given the manager's options; what it gets.</summary>
     public Func<VcmManagerOptions, VcmManagerOptions> Options { get; init; } = static options => options;
 
+    /// <summary>Says who calls, where several call at once and each has mishaps of its own; null: one calls, or none has.</summary>
+    public Func<string>? Caller { get; init; }
+
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
 }
@@ -93,7 +96,7 @@ public sealed partial class Subject
         Machine = machine;
         Options = topology.ToOptions();
         _parts = parts;
-        Mishaps = new(machine.Registers);
+        Mishaps = new(machine.Registers, parts.Caller);
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
