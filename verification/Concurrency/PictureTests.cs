@@ -51,6 +51,17 @@ public sealed partial class PictureTests
         Assert.Contains(states, static state => state.Contains("IOTLB empty", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("core-left-out", "; TLB pa:0x", "; TLB empty")]
+    [InlineData("no-device-tlb", "; its TLB pa:0x")]
+    public void What_the_TLBs_of_cores_and_of_devices_hold_is_told(string fault, params string[] told)
+    {
+        // As found: a shrunk script need not have whoever caches it at work.
+        FoundFailure found = Found(fault);
+        string[] states = [.. FailureReport.PictureOf(FailureReport.Replay(FailureReport.ToFile(found))!).Rows.SelectMany(static row => row.States)];
+        Assert.All(told, text => Assert.Contains(states, state => state.Contains(text, StringComparison.Ordinal)));
+    }
+
     public static TheoryData<string> Faults => [.. PlantedFault.All.Select(static fault => fault.Name).Except(["idle-left-out"])];
 
     /// <summary>Looking on is no step: every planted fault is seen again as it was found, twice the same, and each of its events has a sight.</summary>
@@ -132,12 +143,14 @@ public sealed partial class PictureTests
 
     private static FoundFailure Replayed(string fault) => FailureReport.Replay(FailureReport.ToFile(Find(fault)))!;
 
-    private static FoundFailure Find(string name)
+    private static FoundFailure Find(string name) => Shrinker.Shrink(Found(name));
+
+    private static FoundFailure Found(string name)
     {
         PlantedFault fault = PlantedFault.Find(name)!;
         var campaign = new Campaign(ConcurrentScenario.Find(fault.Scenario)!, fault, new(1));
         for (int round = 0; round < 40 && campaign.Failure is null; round++) campaign.Run(round);
-        return Shrinker.Shrink(campaign.Failure!);
+        return campaign.Failure!;
     }
 
     [GeneratedRegex("^iova:0x[0-9a-f]+(?= for sid:0x8$)")]

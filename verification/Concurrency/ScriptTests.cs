@@ -6,6 +6,7 @@ using Explorer.Scenarios;
 using Explorer.Scripts;
 using Harness;
 using Harness.Failures;
+using Harness.Scenarios;
 using Vcmm.Spec;
 using Xunit.Abstractions;
 
@@ -42,8 +43,8 @@ public sealed class ScriptTests(ITestOutputHelper output)
     {
         Assert.InRange(ScriptLibrary.All.Count, 24, int.MaxValue);
         Type[] done = [.. ScriptLibrary.All.SelectMany(static scenario => scenario.Script!.Scenario.Threads).SelectMany(static thread => thread).Select(static step => step.Operation.GetType()).Distinct()];
-        // Of what belongs to a CPU, to devices that ask for pages or misbehave, and to what a history cannot tell of: the time, what devices used, faults.
-        string[] left = ["Adopt", "AdvanceTime", "AllocateContiguous", "CollectUse", "CoreAccess", "CreateVcm", "CrossingAccess", "DispatchFaults", "GoIdle", "SetFaultHook", "TranslateTo", "Wrap"];
+        // What is done before threads begin, and what a history cannot tell of: the time, what devices used, faults.
+        string[] left = ["Adopt", "AdvanceTime", "AllocateContiguous", "CollectUse", "CreateVcm", "DispatchFaults", "SetFaultHook", "TranslateTo", "Wrap"];
         Assert.Equal(left, typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Except(done).Select(static type => type.Name).Order(StringComparer.Ordinal));
     }
 
@@ -64,11 +65,28 @@ public sealed class ScriptTests(ITestOutputHelper output)
         {
             Script script = GeneratedScripts.Make(Seed, number);
             Assert.Equal(script.ToJson().ToString(), GeneratedScripts.Make(Seed, number).ToJson().ToString());
-            int devices = script.Agents.Count(static agent => agent.StartsWith("device", StringComparison.Ordinal));
+            int devices = Count("device"), cores = Count("core");
             Assert.InRange(devices, 1, 2);
-            Assert.InRange(script.Agents.Count - devices, 2, 4);
+            Assert.Equal(Math.Min(script.Scenario.Topology.Cores, 2), cores);
+            Assert.InRange(Count("cpu"), 2, 4);
+            Assert.Equal(script.Agents.Count, devices + cores + Count("cpu"));
+
+            int Count(string kind) => script.Agents.Count(agent => agent.StartsWith(kind, StringComparison.Ordinal));
             Assert.All(script.Scenario.Threads, static thread => Assert.InRange(thread.Length, 1, 6));
         }
+    }
+
+    [Fact]
+    public void Some_generated_scripts_have_what_most_machines_have_not()
+    {
+        Script[] scripts = [.. Enumerable.Range(0, 200).Select(static number => GeneratedScripts.Make(Seed, number))];
+        AssertShare(static script => script.Scenario.Topology.Cores != 0);
+        AssertShare(static script => !script.Scenario.Topology.CoherentWalk);
+        AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Ats));
+        AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
+        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is not null)));
+
+        void AssertShare(Func<Script, bool> has) => Assert.InRange(scripts.Count(has), scripts.Length / 50, scripts.Length / 4);
     }
 
     [Fact]
@@ -110,9 +128,12 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("sometimes", "[\"unback q0 beside unback r0\"]", "step \"unback q0\"")]
     [InlineData("sometimes", "[1]", "script.sometimes has something empty")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong before")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll ! hardware 1\"], [\"poll\"]] }", "step \"poll ! hardware 1\": hardware is never silent")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "step \"dispatch\": what it comes to")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have plain devices")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices behind the IOMMU")]
+    [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
+    [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": a table is adopted before")]
     public void What_is_no_script_is_refused_by_the_field(string field, string? value, string message)
     {
         JsonObject script = ScriptLibrary.All[0].Script!.ToJson();

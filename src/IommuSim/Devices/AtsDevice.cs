@@ -89,11 +89,14 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
     public StreamId Source => _tlb.Source;
 
     /// <summary>What its TLB holds, at one instant.</summary>
-    public IReadOnlyList<DeviceTlbEntry> Tlb =>
-    [
-        .. _iommu.LinesOf(_tlb).Select(static line => new DeviceTlbEntry(
-            line.Range, new(line.Target), line.Read, line.Write, line.Pasid)),
-    ];
+    public IReadOnlyList<DeviceTlbEntry> Tlb => [.. _iommu.LinesOf(_tlb).Select(ToEntry)];
+
+    /// <summary>What its TLB holds as it stands, for whoever looks on: a debugger, or the picture of a schedule.</summary>
+    /// <returns>The entries.</returns>
+    /// <remarks>
+    /// <b>Threads.</b> Any that runs while no other uses the device; it takes no lock and waits for nobody, which <see cref="Tlb"/> may.
+    /// </remarks>
+    public IReadOnlyList<DeviceTlbEntry> PeekTlb() => [.. _tlb.Lines.Select(ToEntry)];
 
     /// <summary>
     /// Enable, in the Page Request Control Register: software may clear it at any time. Meanwhile the device asks for no page, and
@@ -158,6 +161,8 @@ public sealed class AtsDevice<TMemory, TSteps> : IAtsPort
         DeviceAccess access = line.Write ? DeviceAccess.Write : DeviceAccess.Read;
         if (_iommu.BeginTranslated(_tlb, line.Range.First, access, prefix, out Passage passage, out _) == AtsOutcome.Goes) _iommu.EndAccess(passage.Slot);
     }
+
+    private static DeviceTlbEntry ToEntry(DeviceTlbLine line) => new(line.Range, new(line.Target), line.Read, line.Write, line.Pasid);
 
     private static Iova PageOf(Iova address) => new(address.Value & ~(PageBytes - 1));
 

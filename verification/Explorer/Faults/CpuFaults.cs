@@ -11,10 +11,11 @@ internal sealed class IdleCoresLeftOut(ControlledMemory memory, CpuOptions optio
     private readonly object _gate = new();
     private CoreSet _idle;
 
-    public override void Enter(int core)
+    public override bool Enter(int core, uint process)
     {
-        base.Enter(core);
+        bool isThere = base.Enter(core, process);
         lock (_gate) _idle = _idle.Without(core);
+        return isThere;
     }
 
     public override void GoIdle(int core)
@@ -25,10 +26,22 @@ internal sealed class IdleCoresLeftOut(ControlledMemory memory, CpuOptions optio
 
     public override VcmmError Shootdown(ReadOnlySpan<CpuFlush> flushes)
     {
+        Count();
         TlbFlush[] all = ToTlb(flushes);
         CoreSet targets;
         lock (_gate) targets = new(Cluster.AllCores.Bits & ~_idle.Bits);
         Wait(Cluster.Send(all, targets));
+        return VcmmError.None;
+    }
+}
+
+/// <summary>A shootdown leaves out the last core.</summary>
+internal sealed class LastCoreLeftOut(ControlledMemory memory, CpuOptions options, ControlledSteps steps) : ControlledCpus(memory, options, steps)
+{
+    public override VcmmError Shootdown(ReadOnlySpan<CpuFlush> flushes)
+    {
+        Count();
+        Wait(Cluster.Send(ToTlb(flushes), Cluster.AllCores.Without(CoreCount - 1)));
         return VcmmError.None;
     }
 }

@@ -17,4 +17,7 @@ public enum LeftOut
 
     /// <summary>The cleaning of entries that became absent.</summary>
     CleanOfAbsent,
+
+    /// <summary>The cleaning of entries that let devices only read.</summary>
+    CleanOfReadOnly,
 }

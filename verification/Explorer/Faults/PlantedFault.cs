@@ -1,3 +1,5 @@
+using Explorer.Machines;
+using IommuSim.Cpu;
 using Vcmm;
 using Vcmm.Spec;
 
@@ -52,7 +54,7 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         },
         new("idle-left-out", "a shootdown leaves out idle cores, and one that comes back says so too late", "shared-process", Invariant.NoStaleAccess)
         {
-            SkipsIdleCores = true,
+            MakeCpus = static (memory, options, steps) => new IdleCoresLeftOut(memory, options, steps),
             Variant = 0,
         },
         new("device-left-out", "an unmap of the process does not reach the devices that have its table", "shared-process", Invariant.FrameSafety)
@@ -63,6 +65,18 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         new("shoots-for-devices", "an unback for devices interrupts the cores, too", "shared-process", Invariant.OneSided)
         {
             Wrap = static iommu => new ShootsDownForDevices(iommu),
+        },
+        new("core-left-out", "a shootdown leaves out the last core", "process-cores", Invariant.NoStaleAccess)
+        {
+            MakeCpus = static (memory, options, steps) => new LastCoreLeftOut(memory, options, steps),
+        },
+        new("adopter-left-out", "regions that have a process's table are not told of what is taken from it", "process-adopted", Invariant.FrameSafety)
+        {
+            LeavesAdoptersOut = true,
+        },
+        new("no-device-tlb", "the TLBs of devices are left out of invalidations", "device-tlb", Invariant.FrameSafety)
+        {
+            LeavesDeviceTlbsOut = true,
         },
         new("invalidate-first-at-rest", "the invalidation comes before the entries are cleared, while no device is at work", "eager-unback", Invariant.NoStaleAccess)
         {
@@ -103,6 +117,14 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             LeavesOut = LeftOut.CleanOfAbsent,
             Variant = 1,
         },
+        new("no-clean-of-narrowed", "entries that grant less than they did are not cleaned for walkers that do not snoop", "protect-unclean", Invariant.NoStaleAccess)
+        {
+            LeavesOut = LeftOut.CleanOfReadOnly,
+        },
+        new("keeps-what-it-took", "a call that is refused memory does not give back what it took before", "memory-refused", Invariant.Conservation)
+        {
+            KeepsWhatItTook = true,
+        },
         new("forget-narrowing", "entries that are changed to grant less are not invalidated", "protect-access", Invariant.NoStaleAccess)
         {
             Wrap = static iommu => new ForgetNarrowing(iommu),
@@ -121,8 +143,14 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
     /// <summary>Whether the library's compare-exchange of a word of memory is a load and a store.</summary>
     public bool StoresForExchanges { get; init; }
 
-    /// <summary>Whether the CPU's port is <see cref="IdleCoresLeftOut"/>.</summary>
-    public bool SkipsIdleCores { get; init; }
+    /// <summary>The CPU's port.</summary>
+    public Func<ControlledMemory, CpuOptions, ControlledSteps, ControlledCpus> MakeCpus { get; init; } = static (memory, options, steps) => new(memory, options, steps);
+
+    /// <summary>Whether the library's frames are <see cref="Faults.KeepsWhatItTook"/>.</summary>
+    public bool KeepsWhatItTook { get; init; }
+
+    /// <summary>Whether the driver leaves out the invalidations of the TLBs of devices.</summary>
+    public bool LeavesDeviceTlbsOut { get; init; }
 
     /// <summary>Whether regions that have a process's table are not told of its changes.</summary>
     public bool LeavesAdoptersOut { get; init; }

@@ -1,4 +1,5 @@
 using Explorer.Scheduling;
+using Harness.Running;
 using IommuSim.Cpu;
 using Platform;
 using Vcmm;
@@ -12,10 +13,12 @@ namespace Explorer.Machines;
 /// An interrupt to a core that executes nothing is taken on the sender's thread. So whoever waits for a shootdown waits for accesses that
 /// are under way, and each end of an access is an event: no schedule waits in a loop.
 /// </remarks>
-public class ControlledCpus : ICpuPort
+public class ControlledCpus : ICores
 {
-    private const uint Process = 0;
+    private const uint MostTags = 1 << 12;
     private readonly CpuOptions _options;
+    private readonly Dictionary<uint, (Pcid Tag, PhysAddr Root)> _loaded = [];
+    private readonly Dictionary<string, long> _shootdowns = [];
     private long _accessesEnded;
 
     /// <summary>The cores.</summary>
@@ -32,11 +35,14 @@ public class ControlledCpus : ICpuPort
     /// <summary>The cores.</summary>
     public CpuCluster<ControlledMemory, ControlledSteps> Cluster { get; }
 
-    /// <summary>Under which the cores cache the process's translations; null before it has a table.</summary>
-    public Pcid? Tag { get; private set; }
+    /// <inheritdoc/>
+    public CpuOptions Options => _options;
 
-    /// <summary>The root of the process's table; null while it has none.</summary>
-    public PhysAddr? Root { get; private set; }
+    /// <inheritdoc/>
+    public CpuStatistics Statistics => Cluster.Statistics;
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<uint, (Pcid Tag, PhysAddr Root)> Loaded => _loaded;
 
     /// <summary>Whether a shootdown had to wait for an access that was under way.</summary>
     public bool WaitedForAccess { get; private set; }
@@ -48,10 +54,10 @@ public class ControlledCpus : ICpuPort
     public TableFormat Format { get; }
 
     /// <inheritdoc/>
-    public uint AddressSpaceCount => 1;
+    public uint AddressSpaceCount { get; set; } = 1;
 
     /// <inheritdoc/>
-    public uint TagCount => 1 << 12;
+    public uint TagCount => _options.ProcessContextIds ? MostTags : 0;
 
     /// <inheritdoc/>
     public uint HardwareVersion => 1;
@@ -60,44 +66,98 @@ public class ControlledCpus : ICpuPort
     public VcmmError LoadRoot(StreamId addressSpace, DomainId tag, PhysAddr root)
     {
         Cluster.Load(addressSpace.Value, root, TagOf(tag));
-        Tag = TagOf(tag);
-        Root = root;
+        _loaded[addressSpace.Value] = (TagOf(tag), root);
         return VcmmError.None;
     }
 
     /// <inheritdoc/>
     public VcmmError UnloadRoot(StreamId addressSpace, DomainId tag)
     {
+        Count();
         Wait(Cluster.Unload(addressSpace.Value));
-        Root = null;
+        _loaded.Remove(addressSpace.Value);
         return VcmmError.None;
     }
 
     /// <inheritdoc/>
     public virtual VcmmError Shootdown(ReadOnlySpan<CpuFlush> flushes)
     {
+        Count();
         Wait(Cluster.Send(ToTlb(flushes), Cluster.AllCores));
         return VcmmError.None;
     }
 
-    /// <summary>A core runs in the process from now on.</summary>
-    public virtual void Enter(int core)
-    {
-        if (!Cluster.Enter(core, Process)) throw new InvalidOperationException("the process has no table");
-    }
+    /// <summary>How often an agent made cores forget.</summary>
+    public long ShootdownsOf(string agent) => _shootdowns.GetValueOrDefault(agent);
 
-    /// <summary>A core has nothing to do in the process.</summary>
+    /// <inheritdoc/>
+    public virtual bool Enter(int core, uint process) => Cluster.Enter(core, process);
+
+    /// <inheritdoc/>
     public virtual void GoIdle(int core) => Cluster.GoIdle(core);
 
-    /// <summary>Eight bytes are read or written on a core, by the process.</summary>
-    public CpuResult Access(int core, Iova address, Access kind)
+    /// <inheritdoc/>
+    public CpuResult Load(int core, Iova address, Span<byte> destination, bool fetches)
     {
         CpuCore<ControlledMemory, ControlledSteps> executing = Cluster.Cores[core];
-        Span<byte> bytes = stackalloc byte[8];
-        CpuResult result = kind == Vcmm.Access.Read ? executing.Read(address, bytes) : executing.Write(address, bytes);
+        CpuResult result = fetches ? executing.Fetch(address, destination) : executing.Read(address, destination);
         _accessesEnded++;
         return result;
     }
+
+    /// <inheritdoc/>
+    public CpuResult Store(int core, Iova address, ReadOnlySpan<byte> source)
+    {
+        CpuResult result = Cluster.Cores[core].Write(address, source);
+        _accessesEnded++;
+        return result;
+    }
+
+    /// <summary>Eight bytes are read, written or fetched on a core, by the process that it is in.</summary>
+    public CpuResult Access(int core, Iova address, Access kind)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        return kind == Vcmm.Access.Write ? Store(core, address, bytes) : Load(core, address, bytes, kind == Vcmm.Access.Execute);
+    }
+
+    /// <summary>Whether threads run: then whoever looks through <see cref="ICores"/> must not wait for a core, and is told of none.</summary>
+    public bool IsAtWork { get; set; }
+
+    /// <inheritdoc/>
+    public IEnumerable<CoreState> Look() => IsAtWork ? [] : Cluster.Cores.Select(static core => new CoreState(core.Number, core.Cr3, core.Tlb, core.PagingStructures));
+
+    /// <inheritdoc/>
+    public bool OwesFlush(int core, Pcid tag) => Cluster.OwesFlush(core, tag);
+
+    /// <summary>What cores may still use of a block: not what they forget before they do; null: nothing.</summary>
+    public string? WhoReaches(PhysRange block)
+    {
+        foreach (CpuCore<ControlledMemory, ControlledSteps> core in Cluster.Cores)
+        {
+            // Asked first: to ask may mean to wait for a core that is coming back, which forgets meanwhile.
+            (Pcid Tag, PhysAddr Root)[] owed = [.. _loaded.Values.ToArray().Where(table => Cluster.OwesFlush(core.Number, table.Tag))];
+            (PhysAddr Root, Pcid Pcid)? cr3 = core.Cr3;
+            // Without tags what is cached is of the process that the core is in.
+            bool Owes(Pcid tag) => owed.Any(table => _options.ProcessContextIds ? table.Tag == tag : table.Root == cr3?.Root);
+            foreach (TlbEntry entry in core.Tlb)
+            {
+                if (PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block) && !Owes(entry.Pcid))
+                    return $"the TLB of core {core.Number} has {entry.Range} there";
+            }
+
+            foreach (PagingStructureEntry entry in core.PagingStructures)
+            {
+                // A core may walk, at any time, what is cached under the tag in its CR3.
+                if (block.Contains(entry.Table) && (cr3?.Pcid == entry.Pcid || !Owes(entry.Pcid)))
+                    return $"a paging-structure cache of core {core.Number} has the table of {entry.Range} there";
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The calling agent makes cores forget.</summary>
+    protected void Count() => _shootdowns[Attempt.Agent] = ShootdownsOf(Attempt.Agent) + 1;
 
     /// <summary>As the cores are told.</summary>
     protected static TlbFlush[] ToTlb(ReadOnlySpan<CpuFlush> flushes)

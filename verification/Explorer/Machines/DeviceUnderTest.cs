@@ -36,19 +36,45 @@ public sealed class Accessor
     public void Access(Iova address, Access kind)
     {
         var page = new Iova(address.Value & ~(Ledger.PageBytes - 1));
-        _attempt.Watcher?.Accesses(Id, page);
         _attempt.Note(EventKind.Call, text: $"{kind} {page}");
-        DeviceAccessWindow window = _ledger.Open(Id, page, kind);
+        Make(address, kind, Begin(page, kind), null);
+    }
+
+    /// <summary>Moves bytes of two pages, and holds the outcome in each to the ledger. One access at a time.</summary>
+    /// <param name="boundary">Where the second page begins.</param>
+    /// <param name="byteCount">How many bytes there are, half of them in each page.</param>
+    /// <param name="kind">Read or write.</param>
+    public void AccessAcross(Iova boundary, ulong byteCount, Access kind)
+    {
+        _attempt.Note(EventKind.Call, text: $"{kind} across {boundary}");
+        DeviceAccessWindow first = Begin(new(boundary.Value - Ledger.PageBytes), kind);
+        Make(new(boundary.Value - byteCount / 2), kind, first, Begin(boundary, kind));
+    }
+
+    private DeviceAccessWindow Begin(Iova page, Access kind)
+    {
+        _attempt.Watcher?.Accesses(Id, page);
+        return _ledger.Open(Id, page, kind);
+    }
+
+    private void Make(Iova address, Access kind, DeviceAccessWindow window, DeviceAccessWindow? next)
+    {
         _side.Window = window;
+        _side.Next = next;
         _side.Moved = false;
         string? blocked = _transfer(address, kind);
+        // Where it was blocked it had come to.
+        DeviceAccessWindow last = _side.Window;
+        bool isWhole = _side.Moved && _side.Next is null;
         _side.Window = null;
         _ledger.Close(window);
+        if (next is not null) _ledger.Close(next);
         _attempt.Reach(blocked is null ? States.Moved : States.Blocked);
-        _attempt.Note(EventKind.Return, text: $"{kind} {page} = {(blocked is null ? "done" : $"blocked, {blocked}")}");
+        string said = next is null ? $"{kind} {window.Page}" : $"{kind} across {next.Page}";
+        _attempt.Note(EventKind.Return, text: $"{said} = {(blocked is null ? "done" : $"blocked, {blocked}")}");
         _attempt.Check(
-            Invariant.TablesAreTruth, blocked is null ? _side.Moved : window.MayBeBlocked,
-            () => $"{Id} was blocked ({blocked}) from a {kind} at {page}", () => "mapped all the while, so let through");
+            Invariant.TablesAreTruth, blocked is null ? isWhole : last.MayBeBlocked,
+            () => $"{Id} was blocked ({blocked}) from a {kind} at {last.Page}", () => "mapped all the while, so let through");
     }
 }
 

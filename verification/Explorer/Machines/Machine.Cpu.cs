@@ -18,6 +18,8 @@ public sealed partial class Machine
     // For the ledger, where no requester id can be.
     private const uint FirstCoreId = 0x1_0000;
 
+    private const uint Process = 0;
+
     private readonly List<AtsDevice<ControlledMemory, ControlledSteps>> _tlbs = [];
     private readonly List<(PhysAddr Root, Vcm Region)> _adopters = [];
     private CoreSides? _coreSides;
@@ -41,11 +43,10 @@ public sealed partial class Machine
         _coreSides = new(_attempt, IsTable);
         ControlledMemory memory = Memory(_coreSides, MemorySide.Device);
         var steps = new ControlledSteps(_attempt);
-        // Both types by name: a bare new would take the first.
-        _cpus = _fault.SkipsIdleCores ? new IdleCoresLeftOut(memory, options, steps) : new ControlledCpus(memory, options, steps);
+        _cpus = _fault.MakeCpus(memory, options, steps);
         _mmu = new(_cpus, Memory(new LibrarySide(_attempt), MemorySide.Processor));
         if (Port is ShootsDownForDevices faulty) faulty.Mmu = _mmu;
-        return Manager.AddDevice(new NotifyingIommu(_mmu, Notify), new(0));
+        return Manager.AddDevice(new NotifyingIommu(_mmu, Notify), new(Process));
     }
 
     /// <summary>What runs on a core, in process 0.</summary>
@@ -62,7 +63,7 @@ public sealed partial class Machine
             return result.Ok ? null : $"{result.Outcome} {result.Code}";
         }
 
-        _states?.AddCore(id, () => (_cpus!.Root, _cpus.Format.LevelCount));
+        _states?.AddCore(id, _cpus!, core, Process);
         return new(_attempt, Ledger, side, id, Move);
     }
 
@@ -76,7 +77,7 @@ public sealed partial class Machine
         var side = new DeviceSide(_attempt, Ledger, id, Frames.IsLive, page => IsMappedInTable(region, page));
         var device = new AtsDevice<ControlledMemory, ControlledSteps>(Iommu, Memory(side, MemorySide.Device), id, new() { TlbEntries = 2, PageRequests = false });
         _tlbs.Add(device);
-        _states?.AddDevice(id, id, pasid);
+        _states?.AddDevice(id, id, pasid, device.PeekTlb);
         var prefix = new PasidPrefix(new(pasid.Value));
         string? Move(Iova address, Access kind)
         {
@@ -115,24 +116,6 @@ public sealed partial class Machine
             }
         }
 
-        foreach (CpuCore<ControlledMemory, ControlledSteps> core in _cpus?.Cluster.Cores ?? [])
-        {
-            // There is one process. Asked first: to ask may mean to wait for a core that is coming back, which forgets meanwhile.
-            Pcid? owed = _cpus!.Tag is { } used && _cpus.Cluster.OwesFlush(core.Number, used) ? used : null;
-            foreach (TlbEntry entry in core.Tlb)
-            {
-                if (entry.Pcid != owed && PhysRange.FromLength(entry.Address, entry.Range.ByteCount).Overlaps(block))
-                    return $"the TLB of core {core.Number} has {entry.Range} there";
-            }
-
-            foreach (PagingStructureEntry entry in core.PagingStructures)
-            {
-                // A core may walk, at any time, what is cached under the tag in its CR3.
-                if ((core.Cr3?.Pcid == entry.Pcid || entry.Pcid != owed) && block.Contains(entry.Table))
-                    return $"a paging-structure cache of core {core.Number} has the table of {entry.Range} there";
-            }
-        }
-
-        return null;
+        return _cpus?.WhoReaches(block);
     }
 }

@@ -1,5 +1,6 @@
 using Explorer.Faults;
 using Explorer.Scheduling;
+using IommuSim;
 using Platform;
 using Vcmm.Spec;
 
@@ -12,6 +13,9 @@ public sealed partial class Machine
     private const uint QueueAddressRegister = 0x90;
     private const int FrameLog2 = 12;
 
+    // VT-d specification, "Second-Stage Paging Entries": bits 0 and 1.
+    private const ulong Read = 1, ReadAndWrite = 3;
+
     private readonly ulong _queue;
 
     private ControlledMemory Memory(IMemoryObserver observer, MemorySide side) => new(Pool, observer, _weak, side, _races)
@@ -19,20 +23,22 @@ public sealed partial class Machine
         StoresForExchanges = side == MemorySide.Processor && _fault.StoresForExchanges,
     };
 
-    private WeakMemory CreateWeakMemory(MemoryModel model) => new(Pool, model, processorsSynchronize: true)
+    /// <summary>Memory in which writes lag, with what the fault leaves out of ordering them.</summary>
+    internal static WeakMemory CreateWeakMemory(MemoryPool pool, MemoryModel model, Attempt attempt, PlantedFault fault, Func<PhysAddr, bool> isQueue) => new(pool, model, processorsSynchronize: true)
     {
-        Reached = _attempt.Reach,
-        IsOver = () => _attempt.IsOver,
-        LeavesOutFence = _fault.LeavesOut switch
+        Reached = attempt.Reach,
+        IsOver = () => attempt.IsOver,
+        LeavesOutFence = fault.LeavesOut switch
         {
-            LeftOut.DoorbellFence => IsQueue,
-            LeftOut.TableFence => address => !IsQueue(address),
+            LeftOut.DoorbellFence => isQueue,
+            LeftOut.TableFence => address => !isQueue(address),
             _ => null,
         },
-        LeavesOutClean = _fault.LeavesOut switch
+        LeavesOutClean = fault.LeavesOut switch
         {
-            LeftOut.TableClean => (range, _) => !IsQueue(range.First),
-            LeftOut.CleanOfAbsent => (range, word) => !IsQueue(range.First) && word == 0,
+            LeftOut.TableClean => (range, _) => !isQueue(range.First),
+            LeftOut.CleanOfAbsent => (range, word) => !isQueue(range.First) && word == 0,
+            LeftOut.CleanOfReadOnly => (range, word) => !isQueue(range.First) && (word & ReadAndWrite) == Read,
             _ => null,
         },
     };
@@ -41,11 +47,14 @@ public sealed partial class Machine
     private bool IsQueue(PhysAddr address) => address.Value >> FrameLog2 == _queue >> FrameLog2;
 
     /// <summary>No scenario has a driver that queues what the hardware cannot take. If it stops, it took what was not written yet.</summary>
-    private void CheckQueue()
+    private void CheckQueue() => CheckQueue(_attempt, Iommu);
+
+    /// <inheritdoc cref="CheckQueue()"/>
+    internal static void CheckQueue(Attempt attempt, VtdIommu<ControlledMemory, ControlledSteps> iommu)
     {
         long errors;
-        using (Controlled.Quietly()) errors = Iommu.Statistics.QueueErrors;
-        _attempt.Check(
+        using (Controlled.Quietly()) errors = iommu.Statistics.QueueErrors;
+        attempt.Check(
             Invariant.Progress, errors == 0,
             () => "the IOMMU stopped at a descriptor that it cannot take",
             () => "the tail is written when the descriptors before it can be seen");

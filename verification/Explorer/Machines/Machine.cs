@@ -44,7 +44,7 @@ public sealed partial class Machine
         _freeAtStart = Frames.FreeBytes;
         _races = new(attempt, IsQueue);
         var steps = new ControlledSteps(attempt);
-        if (model != MemoryModel.Sequential) _weak = CreateWeakMemory(model);
+        if (model != MemoryModel.Sequential) _weak = CreateWeakMemory(Pool, model, attempt, fault, IsQueue);
         options = options with { Commands = CommandMode.Manual, CoherentWalk = options.CoherentWalk || model == MemoryModel.StoreBuffers };
         Iommu = new(Memory(new HardwareSide(attempt, IsTable), MemorySide.Walker), options, steps);
         _pump = new(Iommu) { Idle = _weak is null ? null : CheckQueue };

@@ -48,7 +48,40 @@ internal sealed class CoreSides(Attempt attempt, Func<PhysAddr, bool> isTable) :
 
     public void WordWritten(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryWrite, address.Value, value);
 
-    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory) => _sides[Attempt.Agent].BytesMoved(address, byteCount, toMemory);
+    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
+    {
+        // Before and after the schedule nobody is held to anything.
+        if (_sides.TryGetValue(Attempt.Agent, out DeviceSide? side)) side.BytesMoved(address, byteCount, toMemory);
+        else if (Attempt.Agent != Attempt.SetUpAgent) throw new InvalidOperationException($"{Attempt.Agent} moves bytes on a core that it does not play");
+    }
+}
+
+/// <summary>Memory as one device reaches it, whoever of those that play it is at work.</summary>
+[SkipRewriting("Checking must not add steps to the schedule.")]
+internal sealed class DeviceSides : IMemoryObserver
+{
+    private readonly Dictionary<string, DeviceSide> _sides = [];
+
+    /// <summary>The access that waits for a page: whoever answers the device goes on with it.</summary>
+    public DeviceSide? Waiting { get; set; }
+
+    /// <summary>What the calling thread does from now on is done by the device in one address space.</summary>
+    public void Play(DeviceSide side) => _sides[Attempt.Agent] = side;
+
+    public void WordRead(PhysAddr address, ulong value)
+    {
+    }
+
+    public void WordWritten(PhysAddr address, ulong value)
+    {
+    }
+
+    public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
+    {
+        // Before and after the schedule nobody is held to anything.
+        if (_sides.TryGetValue(Attempt.Agent, out DeviceSide? side) || (side = Waiting) is not null) side.BytesMoved(address, byteCount, toMemory);
+        else if (Attempt.Agent != Attempt.SetUpAgent) throw new InvalidOperationException($"{Attempt.Agent} moves bytes of a device that it does not play");
+    }
 }
 
 /// <summary>Memory as the IOMMU uses it: it must not walk through a page that is no longer a table.</summary>
@@ -82,6 +115,9 @@ internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device
     /// <summary>The access under way.</summary>
     public DeviceAccessWindow? Window { get; set; }
 
+    /// <summary>Where it goes on when its bytes in the first page have moved; null: nowhere.</summary>
+    public DeviceAccessWindow? Next { get; set; }
+
     /// <summary>Whether bytes moved in it.</summary>
     public bool Moved { get; set; }
 
@@ -100,6 +136,7 @@ internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device
         Iova page = window.Page;
         IReadOnlyList<Target?> possible = ledger.Possible(device, page);
         Moved = true;
+        if (Next is not null) (Window, Next) = (Next, null);
         attempt.Note(EventKind.Device, page.Value, frame.Value, toMemory ? "writes" : "reads");
         if (!isMappedInTable(page)) attempt.Reach(States.StaleHit);
 
@@ -132,6 +169,15 @@ public static class States
 
     /// <summary>A wait descriptor had to let an access end first.</summary>
     public const string Drained = "wait held for an access in flight";
+
+    /// <summary>An allocation was made to fail.</summary>
+    public const string Refused = "an allocation was refused";
+
+    /// <summary>A shootdown had to wait for an access of a core.</summary>
+    public const string Interrupted = "a core was interrupted in an access";
+
+    /// <summary>A core that was idle was not interrupted.</summary>
+    public const string LeftAlone = "a core that was idle was left alone, and forgot when it came back";
 
     /// <summary>A walk in flight was overtaken by an invalidation and did not fill a cache.</summary>
     public const string DiscardedFill = "walk overtaken by an invalidation";

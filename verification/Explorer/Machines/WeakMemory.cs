@@ -160,12 +160,14 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
     }
 
     /// <summary>Reads bytes.</summary>
-    public void Read(MemorySide side, PhysAddr address, Span<byte> destination)
+    public void Read(MemorySide side, PhysAddr address, Span<byte> destination) => Read(address, destination, word => Load(side, word));
+
+    private static void Read(PhysAddr address, Span<byte> destination, Func<PhysAddr, ulong> load)
     {
         for (int i = 0; i < destination.Length;)
         {
             int offset = (int)((address.Value + (ulong)i) % WordBytes), count = Math.Min((int)WordBytes - offset, destination.Length - i);
-            ulong value = Load(side, address + (ulong)(i - offset));
+            ulong value = load(address + (ulong)(i - offset));
             for (int at = 0; at < count; at++) destination[i + at] = unchecked((byte)(value >> (8 * (offset + at))));
             i += count;
         }
@@ -223,6 +225,27 @@ public sealed class WeakMemory(MemoryPool pool, MemoryModel model, bool processo
         }
 
         return (mask, value);
+    }
+
+    /// <summary>Bytes as all of them will be in the end, for who looks on.</summary>
+    public void Peek(PhysAddr address, Span<byte> destination)
+    {
+        lock (_gate)
+        {
+            if (_buffers.Count != 0 && _buffers.Exists(static buffer => buffer.Stores.Count != 0)) Read(address, destination, Newest);
+            else pool.Port.Read(address, destination);
+        }
+    }
+
+    /// <summary>Writes whole words at once, and nothing that was written there before comes after: for who puts marks on memory that was handed out.</summary>
+    public void Overwrite(PhysAddr address, ReadOnlySpan<byte> source)
+    {
+        PhysRange range = PhysRange.FromLength(address, (ulong)source.Length);
+        lock (_gate)
+        {
+            foreach (StoreBuffer buffer in _buffers) buffer.Stores.RemoveAll(store => range.Contains(store.Word));
+            Write(MemorySide.Device, address, source);
+        }
     }
 
     /// <summary>The lines of the range are on their way to where walkers read; a fence makes sure of it.</summary>

@@ -1,6 +1,8 @@
+using Explorer.Machines;
 using Explorer.Scheduling;
 using Harness.Running;
 using IommuSim;
+using IommuSim.Cpu;
 using Microsoft.Coyote.Rewriting;
 using Platform;
 
@@ -24,27 +26,38 @@ internal sealed class PageStates(
 
     private readonly Dictionary<StreamId, Func<(DecodedTranslation? Translation, string? Why)>> _ways = [];
     private readonly Dictionary<StreamId, DecodedTranslation> _latest = [];
-    private readonly HashSet<StreamId> _cores = [];
+    private readonly Dictionary<StreamId, Func<IReadOnlyList<DeviceTlbEntry>>> _tlbs = [];
+    private readonly Dictionary<StreamId, Pasid?> _pasids = [];
+    private readonly Dictionary<StreamId, (ControlledCpus Cpus, int Core, uint Process)> _cores = [];
+    private readonly Dictionary<uint, Pcid> _tags = [];
     private readonly Dictionary<(StreamId, Iova), PhysAddr> _frames = [];
 
     /// <summary>A device, in one address space.</summary>
     /// <param name="id">As the ledger knows it.</param>
     /// <param name="source">Its requester id.</param>
     /// <param name="pasid">The PASID of its requests; null: they have none.</param>
-    public void AddDevice(StreamId id, StreamId source, Pasid? pasid) => _ways[id] = () =>
+    /// <param name="tlb">What its own TLB holds, as it stands; null: it has none.</param>
+    public void AddDevice(StreamId id, StreamId source, Pasid? pasid, Func<IReadOnlyList<DeviceTlbEntry>>? tlb = null)
     {
-        VtdFaultReason fault = VtdTables.FindTranslation(new PortMemory(memory), rootTable, source, pasid, out DecodedTranslation translation, options);
-        return fault == VtdFaultReason.None ? (translation, null) : (null, $"no table: {fault}");
-    };
+        _pasids[id] = pasid;
+        if (tlb is not null) _tlbs[id] = tlb;
+        _ways[id] = () =>
+        {
+            VtdFaultReason fault = VtdTables.FindTranslation(new PortMemory(memory), rootTable, source, pasid, out DecodedTranslation translation, options);
+            return fault == VtdFaultReason.None ? (translation, null) : (null, $"no table: {fault}");
+        };
+    }
 
-    /// <summary>A core, of whose TLB nothing is told.</summary>
+    /// <summary>A core, in one process.</summary>
     /// <param name="id">As the ledger knows it.</param>
-    /// <param name="root">The root of what it walks, or null, and how many levels that has.</param>
-    public void AddCore(StreamId id, Func<(PhysAddr? Root, int Levels)> root)
+    /// <param name="cpus">The cores.</param>
+    /// <param name="core">Which.</param>
+    /// <param name="process">The process.</param>
+    public void AddCore(StreamId id, ControlledCpus cpus, int core, uint process)
     {
-        _cores.Add(id);
-        _ways[id] = () => root() is ({ } there, var levels)
-            ? (new DecodedTranslation(TranslationStage.FirstStage, there, levels, default, null, false, false, false), null)
+        _cores[id] = (cpus, core, process);
+        _ways[id] = () => cpus.Loaded.TryGetValue(process, out (Pcid Tag, PhysAddr Root) table)
+            ? (new DecodedTranslation(TranslationStage.FirstStage, table.Root, cpus.Format.LevelCount, default, null, false, false, false), null)
             : (null, "no table");
     }
 
@@ -57,10 +70,14 @@ internal sealed class PageStates(
         if (translation is { } now) _latest[id] = now;
         PhysAddr? mapped = null;
         string entry = translation is { } way ? Walk(way, page, out mapped) : why!;
-        PhysAddr? cached = null;
-        string? tlb = !_cores.Contains(id) && _latest.TryGetValue(id, out DecodedTranslation known) ? LookUp(known, page, out cached) : null;
-        if ((cached ?? mapped) is { } frame) _frames[(id, page)] = frame;
-        PhysAddr[] frames = [.. new[] { mapped, cached }.OfType<PhysAddr>().Distinct()];
+        PhysAddr? cached = null, own = null;
+        string? tlb = null;
+        if (_cores.TryGetValue(id, out (ControlledCpus Cpus, int Core, uint Process) core)) tlb = LookUp(core.Cpus, core.Core, core.Process, page, out cached);
+        else if (_latest.TryGetValue(id, out DecodedTranslation known)) tlb = LookUp(known, page, out cached);
+        if (_tlbs.TryGetValue(id, out Func<IReadOnlyList<DeviceTlbEntry>>? device))
+            tlb = (tlb is null ? "" : tlb + "; ") + LookUp(device(), _pasids[id], page, out own);
+        if ((own ?? cached ?? mapped) is { } frame) _frames[(id, page)] = frame;
+        PhysAddr[] frames = [.. new[] { mapped, cached, own }.OfType<PhysAddr>().Distinct()];
         // The frame that the page had is what matters once nothing names it any more.
         if (frames.Length == 0 && _frames.TryGetValue((id, page), out PhysAddr had)) frames = [had];
         return new(entry, tlb, frames.Length == 0 ? null : string.Join("; ", frames.Select(each => $"{each} {ownerOf(each)}")));
@@ -101,5 +118,30 @@ internal sealed class PageStates(
         }
 
         return "IOTLB empty";
+    }
+
+    private static string LookUp(IReadOnlyList<DeviceTlbEntry> tlb, Pasid? pasid, Iova page, out PhysAddr? frame)
+    {
+        frame = null;
+        foreach (DeviceTlbEntry line in tlb)
+        {
+            if (line.Pasid == pasid && line.Range.Contains(page)) frame = line.Address + (page.Value - line.Range.First.Value);
+        }
+
+        return $"its TLB {frame?.ToString() ?? "empty"}";
+    }
+
+    /// <summary>What a core's TLB has under the tag that the process has, or had last.</summary>
+    private string LookUp(ControlledCpus cpus, int core, uint process, Iova page, out PhysAddr? frame)
+    {
+        frame = null;
+        if (cpus.Loaded.TryGetValue(process, out (Pcid Tag, PhysAddr Root) table)) _tags[process] = cpus.Options.ProcessContextIds ? table.Tag : default;
+        if (!_tags.TryGetValue(process, out Pcid tag)) return "TLB empty";
+        foreach (TlbEntry line in cpus.Cluster.Cores[core].PeekTlb())
+        {
+            if (line.Pcid == tag && line.Range.Contains(page)) frame = line.Address + (page.Value - line.Range.First.Value);
+        }
+
+        return $"TLB {frame?.ToString() ?? "empty"}";
     }
 }

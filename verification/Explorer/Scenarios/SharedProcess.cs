@@ -16,8 +16,7 @@ namespace Explorer.Scenarios;
 internal static class SharedProcess
 {
     private const int Accesses = 2;
-    private const string Interrupted = "a core was interrupted in an access";
-    private const string LeftAlone = "a core that was idle was left alone, and forgot when it came back";
+    private const uint Process = 0;
     private const string SameFrame = "the next owner got the same frame";
 
     private static readonly VtdOptions Unit = VtdOptions.Scalable with
@@ -29,7 +28,7 @@ internal static class SharedProcess
 
     public static ConcurrentScenario Scenario { get; } = new(
         "shared-process", "unmap of a process against two cores and a device that has its table",
-        [States.StaleHit, States.Moved, States.Blocked, States.Drained, Interrupted, LeftAlone, SameFrame], Prepare) { Variants = 2 };
+        [States.StaleHit, States.Moved, States.Blocked, States.Drained, States.Interrupted, States.LeftAlone, SameFrame], Prepare) { Variants = 2 };
 
     private static Prepared Prepare(Attempt attempt, PlantedFault fault, int variant)
     {
@@ -50,8 +49,8 @@ internal static class SharedProcess
         software.Back(neighbour, other);
         software.Back(buffer, memory);
         running.Activate();
-        machine.Cpus.Enter(0);
-        machine.Cpus.Enter(1);
+        machine.Cpus.Enter(0, Process);
+        machine.Cpus.Enter(1, Process);
 
         Vcm shared = machine.Adopt(process);
         var pasid = new Pasid(1);
@@ -96,7 +95,7 @@ internal static class SharedProcess
         });
         machine.AddThread("core 1", () =>
         {
-            machine.Cpus.Enter(1);
+            machine.Cpus.Enter(1, Process);
             for (int i = 0; i < Accesses; i++) core1.Access(start, Access.Read);
         });
         machine.AddThread("device", () =>
@@ -108,8 +107,8 @@ internal static class SharedProcess
         void Finish()
         {
             CpuStatistics counts = machine.Cpus.Cluster.Statistics;
-            if (machine.Cpus.WaitedForAccess) attempt.Reach(Interrupted);
-            if (counts.Deferrals != 0 && counts.SwitchFlushes != 0) attempt.Reach(LeftAlone);
+            if (machine.Cpus.WaitedForAccess) attempt.Reach(States.Interrupted);
+            if (counts.Deferrals != 0 && counts.SwitchFlushes != 0) attempt.Reach(States.LeftAlone);
             long spent = machine.Shootdowns - before;
             attempt.Check(
                 Invariant.OneSided, spent == unmaps, () => $"{spent} shootdowns", () => $"{unmaps}: one for each unmap of the process, none for regions of devices");

@@ -41,16 +41,7 @@ public sealed record Script(string Name, string Summary, Scenario Scenario, Immu
         if (surplus is not null) throw new BadInputException($"script.{surplus} is unknown; expected {string.Join(", ", Fields)}");
         string summary = fields["summary"] is JsonValue value && value.TryGetValue(out string? text) ? text : throw new BadInputException("script.summary is not there; expected a sentence");
         Scenario scenario = Scenario.FromJson(inner);
-        Topology topology = scenario.Topology;
-        if (topology.Devices.Any(static kind => kind != DeviceKind.Plain) || topology.Cores != 0 || !topology.CoherentWalk)
-            throw new BadInputException("topology: controlled schedules have plain devices, no cores, and walks that are coherent");
-        foreach (Step step in scenario.Steps.Concat(scenario.Threads.SelectMany(static thread => thread)))
-        {
-            if (step.Mishap is not null) throw new BadInputException($"step \"{step}\": nothing is made to go wrong in controlled schedules");
-            if (step.Operation is Adopt or CollectUse or SetFaultHook or DispatchFaults or DeviceAccess { IsPrivileged: true })
-                throw new BadInputException($"step \"{step}\": what it comes to depends on what devices do meanwhile, which no order of calls tells");
-        }
-
+        ScriptLimits.Check(scenario);
         if (scenario.Threads.Length < 2) throw new BadInputException("script.scenario.threads has fewer than two; expected some that run beside each other");
         ImmutableArray<ScriptState> states = [.. (fields["sometimes"] as JsonArray ?? []).Select(static one => ScriptState.Parse(one is JsonValue line && line.TryGetValue(out string? given) ? given : ""))];
         return new(name, summary, scenario, states);
@@ -64,9 +55,17 @@ public sealed record Script(string Name, string Summary, Scenario Scenario, Immu
         ["scenario"] = Scenario.ToJson(),
     };
 
+    /// <summary>Whether an operation is what devices and cores do, and no call of the library.</summary>
+    public static bool IsAccess(Operation operation) => operation is DeviceAccess or CrossingAccess or CoreAccess or GoIdle;
+
     private static string[] LanesOf(Scenario scenario)
     {
         int cpus = 0, devices = 0;
-        return [.. scenario.Threads.Select(thread => thread.All(static step => step.Operation is DeviceAccess) ? $"device {devices++}" : $"cpu {cpus++}")];
+        return
+        [
+            .. scenario.Threads.Select(thread => thread.All(static step => step.Operation is DeviceAccess or CrossingAccess) ? $"device {devices++}"
+                : thread.All(static step => step.Operation is CoreAccess or GoIdle) ? $"core {ScriptLimits.CoresOf(thread).First().Number}"
+                : $"cpu {cpus++}"),
+        ];
     }
 }

@@ -83,14 +83,14 @@ internal static class ScriptCuts
         for (int thread = 0; thread < scenario.Threads.Length; thread++)
         {
             Step first = scenario.Threads[thread][0];
-            if (first.Operation is DeviceAccess) continue;
+            if (Script.IsAccess(first.Operation)) continue;
             ImmutableArray<ImmutableArray<Step>> threads = scenario.Threads[thread].Length > 1 ? scenario.Threads.SetItem(thread, scenario.Threads[thread].RemoveAt(0)) : scenario.Threads.RemoveAt(thread);
             if (threads.Length >= FewestThreads) yield return scenario with { Steps = scenario.Steps.Add(first), Threads = threads };
         }
     }
 
     /// <summary>Which device a thread is; null: it is none.</summary>
-    private static ObjectId? DeviceOf(ImmutableArray<Step> thread) => thread.All(static step => step.Operation is DeviceAccess) ? ((DeviceAccess)thread[0].Operation).Device : null;
+    private static ObjectId? DeviceOf(ImmutableArray<Step> thread) => thread.All(static step => Script.IsAccess(step.Operation)) ? thread[0].Operation.Uses.First() : null;
 
     /// <summary>Of each operation of a thread, at which event it began; -1: it did not.</summary>
     private static int[] CallsOf(Script script, int thread, IReadOnlyList<ScheduleEvent> events)
@@ -112,9 +112,15 @@ internal static class ScriptCuts
     }
 
     /// <summary>As the event of the call says it.</summary>
-    private static string CallOf(Operation operation) => operation is DeviceAccess access
-        ? $"{(Vcmm.Access)access.Kind} {new Iova(access.Address & ~(World.PageBytes - 1))}"
-        : OperationText.Write(operation);
+    private static string CallOf(Operation operation) => operation switch
+    {
+        DeviceAccess access => CallOf(access.Kind, access.Address),
+        CoreAccess access => CallOf(access.Kind, access.Address),
+        CrossingAccess across => $"{(Vcmm.Access)across.Kind} across {new Iova(across.Boundary)}",
+        _ => OperationText.Write(operation),
+    };
+
+    private static string CallOf(Permissions kind, ulong address) => $"{(Vcmm.Access)kind} {new Iova(address & ~(World.PageBytes - 1))}";
 
     private static Scenario? Without(Scenario scenario, Func<int, bool> goes)
     {

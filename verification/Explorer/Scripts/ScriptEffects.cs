@@ -22,12 +22,16 @@ namespace Explorer.Scripts;
 [SkipRewriting("Keeping the books must not add steps to the schedule.")]
 internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject)
 {
+    private const uint FirstCore = 0x1_0000, Privileged = 0x8000_0000;
+
     private readonly Dictionary<ObjectId, (ObjectId Vcm, IovaRange Range)> _reservations = [];
     private readonly Dictionary<ObjectId, ObjectId> _bounds = [];
     private readonly Dictionary<ObjectId, PhysRange[]> _memories = [];
     private readonly Dictionary<ObjectId, Associate> _associations = [];
     private readonly Dictionary<ObjectId, AddressRange> _regions = [];
     private readonly HashSet<ObjectId> _deferred = [];
+    private readonly Dictionary<ObjectId, ObjectId> _owners = [];
+    private readonly HashSet<ObjectId> _processes = [];
     private readonly List<(ObjectId Reservation, ObjectId Vcm, IovaRange Range)> _taken = [];
     private readonly List<PhysRange> _data = [];
 
@@ -36,6 +40,31 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
 
     /// <summary>The address space of a device, as the ledger knows it: where no requester id can be, for requests with a PASID.</summary>
     public static StreamId SpaceOf(StreamId device, uint? pasid) => pasid is { } given ? new(0x10_0000 + (given << 16) + device.Value) : device;
+
+    /// <summary>The address space of a device in which an access is made, as the ledger knows it.</summary>
+    /// <param name="device">The device's requester id.</param>
+    /// <param name="access">The access. Under the id of nobody, or with a privilege that no device has, it may reach nothing.</param>
+    public static StreamId SpaceOf(StreamId device, DeviceAccess access) =>
+        access.IsStray ? ScriptDevice.Nobody : access.IsPrivileged ? new(Privileged + SpaceOf(device, access.Pasid).Value) : SpaceOf(device, access.Pasid);
+
+    /// <summary>A core in a process, as the ledger knows it: where no requester id can be.</summary>
+    public static StreamId SpaceOf(int core, int process) => new(FirstCore + ((uint)process << 8) + (uint)core);
+
+    /// <summary>Whether an operation works on regions for devices alone, so that it may cost no core anything. Where unbacks wait, those of others may be flushed by it.</summary>
+    public bool IsForDevicesAlone(Operation operation) => _deferred.Count == 0 && operation.Uses.All(id => id.Kind switch
+    {
+        ObjectKind.Process => false,
+        ObjectKind.Vcm => !HasProcess(id),
+        ObjectKind.Bound => _bounds.TryGetValue(id, out ObjectId vcm) && !HasProcess(vcm),
+        ObjectKind.Reservation => Find(id) is { } found && !HasProcess(found.Vcm),
+        ObjectKind.Association => _associations.TryGetValue(id, out Associate? joined) && !HasProcess(joined.Vcm),
+        _ => true,
+    });
+
+    private bool HasProcess(ObjectId vcm) => _processes.Contains(OwnerOf(vcm));
+
+    /// <summary>The region whose backings the tables of a region have.</summary>
+    private ObjectId OwnerOf(ObjectId vcm) => _owners.TryGetValue(vcm, out ObjectId owner) ? owner : vcm;
 
     /// <summary>An operation begins.</summary>
     /// <returns>Told what was seen of it when it has returned; null: devices see nothing of it.</returns>
@@ -48,6 +77,10 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
             if (o.IsDeferred) _deferred.Add(o.Vcm);
         },
         CloneVcm o => seen => Cloned(o, seen),
+        Adopt o => seen =>
+        {
+            if (seen.Outcome == Outcome.None) _owners[o.Vcm] = OwnerOf(o.Source);
+        },
         CreateBound o => seen => _bounds[o.Bound] = o.Vcm,
         Reserve o => seen => Reserved(o.Reservation, o.In, o.Attributes, seen),
         ReserveAt o => seen => Reserved(o.Reservation, o.In, o.Attributes, seen),
@@ -66,7 +99,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         Bind o => Anywhere(o.Reservation, o.Vcm, o.Attributes, [], o.Memory),
         Unmap o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null),
         Unbind o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null) + Free(o.Memory),
-        Associate o => seen => _associations[o.Association] = o,
+        Associate o => Join(o),
         Activate o => Switch(o.Association, true),
         Deactivate o => Switch(o.Association, false),
         Flush => Flushing(),
@@ -75,7 +108,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
 
     private static PhysRange[] Segments(IEnumerable<AddressRange> ranges) => [.. ranges.Select(static range => new PhysRange(new(range.First), new(range.Last)))];
 
-    private static Access AccessOf(Attributes attributes) => attributes.SupervisorOnly ? Access.None : (Access)attributes.Permissions & (Access.Read | Access.Write);
+    private static Access AccessOf(Attributes attributes) => attributes.SupervisorOnly ? Access.None : (Access)attributes.Permissions & (Access.Read | Access.Write | Access.Execute);
 
     private Vcm Region(ObjectId vcm) => subject().Region(vcm);
 
@@ -215,10 +248,21 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     private Action<Observation>? Switch(ObjectId association, bool active)
     {
         if (!_associations.TryGetValue(association, out Associate? joined)) return null;
-        StreamId space = SpaceOf(subject().Machine.Devices[joined.Device.Number].Id, joined.Pasid);
-        Vcm vcm = Region(joined.Vcm);
-        ledger.BeginAssociation(space, vcm, active);
-        return seen => ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
+        StreamId[] spaces = joined.Device.Kind == ObjectKind.Process
+            ? [.. Enumerable.Range(0, subject().Cpus!.CoreCount).Select(core => SpaceOf(core, joined.Device.Number))]
+            : [SpaceOf(subject().Machine.Devices[joined.Device.Number].Id, joined.Pasid)];
+        Vcm vcm = Region(OwnerOf(joined.Vcm));
+        foreach (StreamId space in spaces) ledger.BeginAssociation(space, vcm, active);
+        return seen =>
+        {
+            foreach (StreamId space in spaces) ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
+        };
+    }
+
+    private Action<Observation> Join(Associate associate)
+    {
+        if (associate.Device.Kind == ObjectKind.Process) _processes.Add(OwnerOf(associate.Vcm));
+        return _ => _associations[associate.Association] = associate;
     }
 
     private Action<Observation> Flushing()

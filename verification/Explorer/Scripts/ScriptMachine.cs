@@ -15,14 +15,17 @@ namespace Explorer.Scripts;
 /// The simulator as the machine of a script: the library's words of memory and the IOMMU's steps are steps of the schedule, and what looks on from outside sees
 /// memory and the root pointer without making any.
 /// </summary>
-internal sealed class ScriptMachine : IVtdMachine
+internal sealed partial class ScriptMachine : IVtdMachine
 {
     private const int FirstSlot = 4;
     private const int FrameLog2 = 12;
     private static readonly MemoryPool Pool = new(SimulatedVtd.MemoryRange);
     private readonly Attempt _attempt;
     private readonly AccessRaces _races;
-    private readonly bool _storesForExchanges;
+    private readonly PlantedFault _fault;
+    private readonly WeakMemory? _weak;
+    private readonly ScriptDevice[] _devices;
+    private bool _isAtWork;
     private readonly KnownRegisters _known;
 
     /// <summary>A machine with all memory zero.</summary>
@@ -33,13 +36,16 @@ internal sealed class ScriptMachine : IVtdMachine
     public ScriptMachine(Attempt attempt, Topology topology, Func<PhysAddr, bool> isTable, PlantedFault fault)
     {
         _attempt = attempt;
-        _storesForExchanges = fault.StoresForExchanges;
+        _coreSides = new(attempt, isTable);
+        _fault = fault;
         _races = new(attempt, IsQueue);
         Pool.Reset();
-        Iommu = new(new(Pool, new HardwareSide(attempt, isTable), null, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
-        Pump = new(Iommu);
+        if (!topology.CoherentWalk) _weak = Machine.CreateWeakMemory(Pool, MemoryModel.NonCoherentWalks, attempt, fault, IsQueue);
+        Memory = new UnseenMemory(Pool, _weak);
+        Iommu = new(new(Pool, new HardwareSide(attempt, isTable), _weak, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
+        Pump = new(Iommu) { Idle = _weak is null ? null : () => Machine.CheckQueue(attempt, Iommu) };
         Registers = _known = new(Iommu);
-        Devices = [.. topology.Devices.Select((_, index) => new Unwatched(new(Iommu, new(Pool, new Nobody()), StreamId.Pci(0, FirstSlot + index, 0))))];
+        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0)))];
     }
 
     private bool IsQueue(PhysAddr word) => word.Value >> FrameLog2 == _known.Queue >> FrameLog2;
@@ -51,16 +57,23 @@ internal sealed class ScriptMachine : IVtdMachine
     public PhysRange Window => SimulatedVtd.MemoryRange;
 
     /// <summary>The memory as those see it who look on.</summary>
-    public IPhysicalMemory Memory { get; } = new UnseenMemory(Pool);
+    public IPhysicalMemory Memory { get; }
 
     /// <summary>The memory as the library and its driver have it.</summary>
-    public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt), races: _races) { StoresForExchanges = _storesForExchanges };
+    public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt), _weak, races: _races) { StoresForExchanges = _fault.StoresForExchanges };
+
+    /// <summary>The memory as the driver has it.</summary>
+    public IPhysicalMemory DriverMemory => _fault.LeavesDeviceTlbsOut ? new NoDeviceTlbs(LibraryMemory, IsQueue) : LibraryMemory;
 
     /// <inheritdoc/>
     public IMmio Registers { get; }
 
     /// <summary>The devices, for before and after the schedule.</summary>
-    public IReadOnlyList<IDmaDevice> Devices { get; }
+    public IReadOnlyList<IDmaDevice> Devices => _devices;
+
+    /// <inheritdoc/>
+    /// <remarks>While threads run nothing: the harness asks while it holds a lock of its own. <see cref="WhoElseReaches"/> is asked then.</remarks>
+    public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => _isAtWork ? [] : _devices[device].Ats?.Tlb ?? [];
 
     /// <summary>The IOMMU.</summary>
     public VtdIommu<ControlledMemory, ControlledSteps> Iommu { get; }
@@ -73,57 +86,9 @@ internal sealed class ScriptMachine : IVtdMachine
     public PageStates CreateStates(Func<PhysAddr, string> ownerOf) =>
         new(Memory, Iommu.Options, new(Registers.Read64(KnownRegisters.RootTableAddress)), Iommu.PeekIotlb, ownerOf);
 
-    /// <summary>What a device does in the schedule, in one address space, on one thread.</summary>
-    /// <param name="ledger">What it is held to.</param>
-    /// <param name="space">The address space, as the ledger knows it.</param>
-    /// <param name="device">The device's number.</param>
-    /// <param name="pasid">The PASID of its requests; null: they have none.</param>
-    /// <param name="isLive">Whether a frame is handed out.</param>
-    /// <param name="isMapped">Whether a page is mapped in a table that the device may have.</param>
-    public Accessor Play(Ledger ledger, StreamId space, int device, uint? pasid, Func<PhysAddr, bool> isLive, Func<Iova, bool> isMapped)
-    {
-        var side = new DeviceSide(_attempt, ledger, space, isLive, isMapped);
-        var master = new BusMaster<ControlledMemory, ControlledSteps>(Iommu, new(Pool, side), Devices[device].Id);
-        PasidPrefix? prefix = pasid is { } given ? new(new(given)) : null;
-        string? Move(Iova address, Access kind)
-        {
-            Span<byte> bytes = stackalloc byte[8];
-            DmaResult result = kind == Access.Read ? master.Read(address, bytes, prefix) : master.Write(address, bytes, prefix);
-            return result.Ok ? null : $"{result.Reason}";
-        }
-
-        return new(_attempt, ledger, side, space, Move);
-    }
-
     /// <inheritdoc/>
     public void Dispose()
     {
-    }
-
-    private sealed class Unwatched(BusMaster<ControlledMemory, ControlledSteps> master) : IDmaDevice
-    {
-        public StreamId Id => master.Source;
-
-        public bool Read(Iova address, Span<byte> destination, Pasid? pasid) => master.Read(address, destination, Prefix(pasid)).Ok;
-
-        public bool Write(Iova address, ReadOnlySpan<byte> source, Pasid? pasid) => master.Write(address, source, Prefix(pasid)).Ok;
-
-        private static PasidPrefix? Prefix(Pasid? pasid) => pasid is { } given ? new(new(given.Value)) : null;
-    }
-
-    private sealed class Nobody : IMemoryObserver
-    {
-        public void WordRead(PhysAddr address, ulong value)
-        {
-        }
-
-        public void WordWritten(PhysAddr address, ulong value)
-        {
-        }
-
-        public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
-        {
-        }
     }
 
     /// <summary>The registers; where the root table is can be asked without the unit's lock, so by whoever must not wait for it.</summary>

@@ -26,6 +26,7 @@ internal sealed class ScriptRun
 {
     // Devices move bytes beside the marks, which stay for those who look at the end.
     private const ulong AccessOffset = 0x10;
+    private const int WordBytes = 8;
     private const int Fetches = 5;
 
     private readonly Attempt _attempt;
@@ -55,6 +56,7 @@ internal sealed class ScriptRun
         _effects = new(attempt, _ledger, () => subject!);
         subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
         {
+            Expected = Reached,
             InUse = () => _effects.Data.Select(static segment => new AddressRange(segment.First.Value, segment.Last.Value)),
             Copied = _ => _effects.Data.SelectMany(static segment => Enumerable.Range(0, (int)(segment.ByteCount / World.PageBytes)).Select(page => segment.First.Value + (ulong)page * World.PageBytes)).ToHashSet(),
         };
@@ -74,7 +76,15 @@ internal sealed class ScriptRun
     private SubjectParts Parts(bool hasRangeCache) => new()
     {
         Wait = _machine.Pump,
-        DriverMemory = _ => _machine.LibraryMemory,
+        DriverMemory = _ => _machine.DriverMemory,
+        CpuMemory = _ => _machine.LibraryMemory,
+        ControlledCpus = options => _machine.AddCpus(options, _script.Scenario.Topology.Processes),
+        CpuIommu = mmu =>
+        {
+            if (_faulty is ShootsDownForDevices faulty) faulty.Mmu = mmu;
+            return mmu;
+        },
+        Telling = tell => _fault.LeavesAdoptersOut ? static (_, _) => { } : tell,
         Memory = _ => _machine.LibraryMemory,
         Iommu = iommu =>
         {
@@ -82,7 +92,12 @@ internal sealed class ScriptRun
             _faulty = port as FaultyIommu;
             return port;
         },
-        Frames = frames => _frames = new(frames, _attempt, WhoReaches, _ledger.NoteTaken),
+        Frames = frames =>
+        {
+            _frames = new(frames, _attempt, WhoReaches, _ledger.NoteTaken);
+            return _fault.KeepsWhatItTook ? new KeepsWhatItTook(_frames) : _frames;
+        },
+        Caller = static () => Attempt.Agent,
         // The runtime's numbers of threads differ from run to run; a schedule must not.
         Ranges = space => hasRangeCache ? new CachedRangeAllocator(new RangeAllocator(space), slotCount: 2, static () => Attempt.Agent[^1]) : new RangeAllocator(space),
         Options = static options => options with { StripeCount = 2, Thread = static () => Attempt.Agent[^1] },
@@ -92,6 +107,7 @@ internal sealed class ScriptRun
     private void Run()
     {
         _faulty?.Start();
+        _machine.SetAtWork(true);
         Task pump = _machine.Pump.Start();
         List<Task> tasks = [.. _script.Agents.Select((name, number) => Task.Run(() =>
         {
@@ -103,38 +119,78 @@ internal sealed class ScriptRun
         _faulty?.Stop();
         _machine.Pump.Stop();
         pump.Wait();
+        _machine.SetAtWork(false);
         // Whoever waits may have run a task himself.
         Attempt.Agent = Attempt.SetUpAgent;
         if (_machine.Iommu.Statistics.WaitsHeld != 0) _attempt.Reach(States.Drained);
         if (_machine.Iommu.Statistics.DiscardedFills != 0) _attempt.Reach(States.DiscardedFill);
+        if (_machine.Cpus is not { } cpus) return;
+        if (cpus.WaitedForAccess) _attempt.Reach(States.Interrupted);
+        if (cpus.Statistics is { Deferrals: not 0, SwitchFlushes: not 0 }) _attempt.Reach(States.LeftAlone);
     }
 
     private void RunThread(int number)
     {
-        var accessors = new Dictionary<StreamId, Accessor>();
+        var accessors = new Dictionary<(StreamId, ulong), Accessor>();
         foreach (Step step in _script.Scenario.Threads[number])
         {
-            if (step.Operation is DeviceAccess access) Access(accessors, access);
-            else Do(number, step.Operation);
+            switch (step.Operation)
+            {
+                case DeviceAccess access:
+                    Of(accessors, access, WordBytes).Access(AddressOf(access.Address), (Access)access.Kind);
+                    break;
+                case CrossingAccess across:
+                    Of(accessors, across.Second, 2 * WordBytes).AccessAcross(new(across.Boundary), 2 * WordBytes, (Access)across.Kind);
+                    break;
+                case CoreAccess access:
+                    Of(accessors, access).Access(AddressOf(access.Address), (Access)access.Kind);
+                    break;
+                case GoIdle idle:
+                    GoIdle(idle);
+                    break;
+                default:
+                    Do(number, step);
+                    break;
+            }
         }
     }
 
-    private void Do(int thread, Operation operation)
+    private void Do(int thread, Step step)
     {
-        if (!operation.Uses.All(_subject.Has)) return;
+        if (!step.Operation.Uses.All(_subject.Has)) return;
         int begun = ++_clock;
-        Observation seen = _subject.Do(operation);
-        _history[thread].Add(new(operation, seen, begun, ++_clock));
+        _subject.Mishaps.Arm(step.Mishap);
+        Observation seen = _subject.Do(step.Operation);
+        bool memoryFails = _subject.Mishaps.MemoryFailed;
+        _subject.Mishaps.Arm(null);
+        if (memoryFails) _attempt.Reach(States.Refused);
+        _history[thread].Add(new(step.Operation, seen, begun, ++_clock) { MemoryFails = memoryFails });
     }
 
-    private void Access(Dictionary<StreamId, Accessor> accessors, DeviceAccess access)
+    private static Iova AddressOf(ulong address) => new((address & ~(World.PageBytes - 1)) + AccessOffset);
+
+    private Accessor Of(Dictionary<(StreamId, ulong), Accessor> accessors, DeviceAccess access, int byteCount)
     {
-        int device = access.Device.Number;
-        StreamId space = ScriptEffects.SpaceOf(_machine.Devices[device].Id, access.Pasid);
-        if (!accessors.TryGetValue(space, out Accessor? accessor))
-            accessors[space] = accessor = _machine.Play(_ledger, space, device, access.Pasid, _frames!.IsLive, page => IsMapped(space, page));
-        ulong page = access.Address & ~(World.PageBytes - 1);
-        accessor.Access(new(page + AccessOffset), (Access)access.Kind);
+        StreamId space = ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access);
+        if (!accessors.TryGetValue((space, (ulong)byteCount), out Accessor? accessor))
+            accessors[(space, (ulong)byteCount)] = accessor = _machine.Play(_ledger, space, access, byteCount, _frames!.IsLive, page => IsMapped(space, page));
+        return accessor;
+    }
+
+    private Accessor Of(Dictionary<(StreamId, ulong), Accessor> accessors, CoreAccess access)
+    {
+        StreamId space = ScriptEffects.SpaceOf(access.Core.Number, access.Process.Number);
+        if (!accessors.TryGetValue((space, WordBytes), out Accessor? accessor))
+            accessors[(space, WordBytes)] = accessor = _machine.PlayCore(_ledger, space, access.Core.Number, (uint)access.Process.Number, _frames!.IsLive, page => IsMapped(space, page));
+        return accessor;
+    }
+
+    private void GoIdle(GoIdle idle)
+    {
+        string text = OperationText.Write(idle);
+        _attempt.Note(EventKind.Call, text: text);
+        _machine.Cpus!.GoIdle(idle.Core.Number);
+        _attempt.Note(EventKind.Return, text: $"{text} = {Outcome.None}");
     }
 
     private void RunAhead()
@@ -144,18 +200,39 @@ internal sealed class ScriptRun
         new EagerHardware(_attempt, _machine.Iommu, device, [.. _script.Pages.Select(static page => new Iova(page))]).Run(Fetches);
     }
 
+    /// <summary>Where an access ends that is made while nothing else is.</summary>
+    private ulong? Reached(DeviceAccess access)
+    {
+        StreamId space = access.Device.Kind == ObjectKind.Process
+            ? ScriptEffects.SpaceOf(0, access.Device.Number)
+            : ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access);
+        ulong within = access.Address % World.PageBytes;
+        return _ledger.Possible(space, new(access.Address - within)) is [{ } target] ? target.Frame.Value + within : null;
+    }
+
     /// <summary>Every operation, whoever does it, is noted, and told to the ledger before it begins and when it has returned.</summary>
     private Observation Watch(Operation operation, Func<Operation, Observation> run)
     {
-        if (operation is DeviceAccess) return run(operation);
+        if (Script.IsAccess(operation)) return run(operation);
         string text = OperationText.Write(operation);
+        bool isForDevices = _effects.IsForDevicesAlone(operation);
+        long before = Shootdowns;
         Action<Observation>? end = _effects.Begin(operation);
         _attempt.Note(EventKind.Call, text: text);
         Observation seen = run(operation);
         end?.Invoke(seen);
         _attempt.Note(EventKind.Return, text: $"{text} = {seen}");
+        if (_machine.Cpus is not null && isForDevices)
+        {
+            _attempt.Check(
+                Invariant.OneSided, Shootdowns == before,
+                () => $"{text} cost {Shootdowns - before} shootdowns", () => "none: no process is associated with what it works on");
+        }
+
         return seen;
     }
+
+    private long Shootdowns => _machine.Cpus?.ShootdownsOf(Attempt.Agent) ?? 0;
 
     private void Finish()
     {
@@ -187,11 +264,12 @@ internal sealed class ScriptRun
     private PageStates CreateStates()
     {
         PageStates states = _machine.CreateStates(OwnerOf);
-        foreach (StreamId device in _machine.Devices.Select(static device => device.Id)) states.AddDevice(device, device, null);
-        foreach (DeviceAccess access in _script.Scenario.Threads.SelectMany(static thread => thread).Select(static step => step.Operation).OfType<DeviceAccess>())
+        for (int device = 0; device < _machine.Devices.Count; device++) _machine.Show(states, _machine.Devices[device].Id, device, null);
+        foreach (Operation operation in _script.Scenario.Threads.SelectMany(static thread => thread).Select(static step => step.Operation))
         {
-            StreamId device = _machine.Devices[access.Device.Number].Id;
-            states.AddDevice(ScriptEffects.SpaceOf(device, access.Pasid), device, access.Pasid is { } pasid ? new Pasid(pasid) : null);
+            if ((operation as DeviceAccess ?? (operation as CrossingAccess)?.Second) is { } access)
+                _machine.Show(states, ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access), access.Device.Number, access);
+            else if (operation is CoreAccess core) states.AddCore(ScriptEffects.SpaceOf(core.Core.Number, core.Process.Number), _machine.Cpus!, core.Core.Number, (uint)core.Process.Number);
         }
 
         return states;
@@ -224,7 +302,7 @@ internal sealed class ScriptRun
                 if (block.Contains(entry.Root)) return $"the PASID cache has it as the table of {entry.Source} and {entry.Pasid}";
             }
 
-            return null;
+            return _machine.WhoElseReaches(block);
         }
     }
 }

@@ -68,6 +68,7 @@ internal static class ScriptSimplifications
     {
         ReserveAt o => o.First,
         DeviceAccess o => o.Address,
+        CoreAccess o => o.Address,
         FindReservation o => o.Address,
         Translate o => o.Address,
         TranslateTo o => o.Address,
@@ -78,6 +79,7 @@ internal static class ScriptSimplifications
     {
         ReserveAt o => o with { First = address },
         DeviceAccess o => o with { Address = address },
+        CoreAccess o => o with { Address = address },
         FindReservation o => o with { Address = address },
         Translate o => o with { Address = address },
         TranslateTo o => o with { Address = address },

@@ -39,6 +39,8 @@ public readonly record struct ScriptSize(int Threads, int Operations, int Steps,
         Translate o => Place(o.Address),
         TranslateTo o => Place(o.Address),
         DeviceAccess o => Place(o.Address),
+        CrossingAccess o => Place(o.Boundary),
+        CoreAccess o => Place(o.Address),
         _ => 0,
     };
 

@@ -5,9 +5,9 @@ using Platform;
 
 namespace Explorer.Scripts;
 
-/// <summary>Memory for those who look on: none of what they do is a step of the schedule.</summary>
+/// <summary>Memory for those who look on: none of what they do is a step of the schedule. What lags behind for others they see at once.</summary>
 [SkipRewriting("Looking on must not add steps to the schedule.")]
-internal sealed class UnseenMemory(MemoryPool pool) : IPhysicalMemory
+internal sealed class UnseenMemory(MemoryPool pool, WeakMemory? weak = null) : IPhysicalMemory
 {
     public bool Contains(PhysRange range) => pool.Port.Contains(range);
 
@@ -22,14 +22,14 @@ internal sealed class UnseenMemory(MemoryPool pool) : IPhysicalMemory
     {
         // As bytes: a word would be a step.
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
-        pool.Port.Read(address, bytes);
+        Read(address, bytes);
         return BinaryPrimitives.ReadUInt64LittleEndian(bytes);
     }
 
     public uint Read32(PhysAddr address)
     {
         Span<byte> bytes = stackalloc byte[sizeof(uint)];
-        pool.Port.Read(address, bytes);
+        Read(address, bytes);
         return BinaryPrimitives.ReadUInt32LittleEndian(bytes);
     }
 
@@ -61,13 +61,18 @@ internal sealed class UnseenMemory(MemoryPool pool) : IPhysicalMemory
         return found;
     }
 
-    public void Read(PhysAddr address, Span<byte> destination) => pool.Port.Read(address, destination);
+    public void Read(PhysAddr address, Span<byte> destination)
+    {
+        if (weak is null) pool.Port.Read(address, destination);
+        else weak.Peek(address, destination);
+    }
 
     public void Write(PhysAddr address, ReadOnlySpan<byte> source)
     {
         for (ulong offset = 0; offset < (ulong)source.Length; offset += 4096) pool.Touch(address + offset);
         pool.Touch(address + (ulong)(source.Length - 1));
-        pool.Port.Write(address, source);
+        if (weak is null) pool.Port.Write(address, source);
+        else weak.Overwrite(address, source);
     }
 
     public void Clean(PhysRange range)

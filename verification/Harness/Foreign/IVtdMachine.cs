@@ -20,6 +20,9 @@ public interface IVtdMachine : IDisposable
 
     /// <summary>The devices, each with a requester id of its own.</summary>
     IReadOnlyList<IDmaDevice> Devices { get; }
+
+    /// <summary>What the TLB of a device holds; nothing where it has none, or cannot be looked into.</summary>
+    IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => [];
 }
 
 /// <summary>A device that can use a requester id that no device has.</summary>

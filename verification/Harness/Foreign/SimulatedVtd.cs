@@ -71,7 +71,7 @@ public sealed class SimulatedVtd : IVtdMachine
         if (_ownsRam) _ram.Dispose();
     }
 
-    /// <summary>What the TLB of a device holds; nothing where it has none.</summary>
+    /// <inheritdoc/>
     public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Devices[device] is Ats ats ? ats.Tlb : [];
 
     /// <summary>The first word of a range, of whole words, that the unit reads otherwise than software has it; null: there is none.</summary>

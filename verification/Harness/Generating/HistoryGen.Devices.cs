@@ -14,14 +14,19 @@ public sealed partial class HistoryGen
     // Of the first region: what its reservations have, and a page that none has.
     private const uint PagesAccessed = 5;
 
-    /// <summary>2 to 4 threads of 1 to 6 operations each, and one or two threads of accesses that devices make; no cores.</summary>
+    /// <summary>2 to 4 threads of 1 to 6 operations each, one or two threads of accesses that devices make, and where there are cores two that are at work.</summary>
     public Gen<Scenario> WithDevices() => new ControlledGen();
 
     private sealed class ControlledGen : Gen<Scenario>
     {
         public override Scenario Generate(PCG pcg, Size? min, out Size size)
         {
+            // From a stream of its own, so that scenarios on the usual machine are the same whatever others there are.
+            var others = new PCG(pcg.Stream, pcg.Seed ^ MachineStream);
+            Machine machine = DrawMachine(others);
+            bool refuses = others.Next(8) == 0;
             HistoryWorld world = pcg.Next(2) == 0 ? Plain : Worlds[pcg.Next((uint)Worlds.Length)];
+            if (machine == Machine.WithCores) world = Cpu;
             int made = FirstMade;
             var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
             int count = 2 + (int)pcg.Next(MostThreads - 1);
@@ -32,10 +37,10 @@ public sealed partial class HistoryGen
                 for (int i = 0; i < length; i++)
                 {
                     Operation next = HistoryGen.Next(pcg, ref made);
-                    steps.Add(new(pcg.Next(3) == 0 && world.Next(pcg, steps, FirstOther + thread * MostOperations + i) is { } other ? other : next));
+                    steps.Add(new(pcg.Next(3) == 0 && world.Next(pcg, steps, FirstOther + thread * MostOperations + i) is { } other and not (CoreAccess or GoIdle) ? other : next));
                 }
 
-                threads.Add(steps.ToImmutable());
+                threads.Add(refuses ? Refuse(steps.ToImmutable(), others) : steps.ToImmutable());
             }
 
             uint devices = 1 + pcg.Next(MostDevices);
@@ -52,10 +57,11 @@ public sealed partial class HistoryGen
                 threads.Add(accesses.ToImmutable());
             }
 
+            for (int core = 0; machine == Machine.WithCores && core < CoresAtWork; core++) threads.Add(DrawCore(others, core));
             size = new((ulong)threads.Sum(thread => thread.Length));
             // Something is backed when they begin, in half of them.
             string[] before = pcg.Next(2) == 0 || world == Deferred ? [] : ["back r0 m0"];
-            return new(world.Topology, [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
+            return new(Change(world.Topology, machine, others), [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
         }
     }
 }

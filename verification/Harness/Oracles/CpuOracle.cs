@@ -1,5 +1,4 @@
 using Harness.Running;
-using IommuSim;
 using IommuSim.Cpu;
 using Platform;
 using Vcmm.Spec;
@@ -24,7 +23,7 @@ public sealed class CpuOracle : IOracle
             if (CheckProcess(look, process, loaded, regions) is { } wrong) return wrong;
         }
 
-        foreach (CpuCore<Ram, NoSteps> core in cpus.Cluster.Cores)
+        foreach (CoreState core in cpus.Look())
         {
             if (CheckCore(look, core, regions) is { } wrong) return wrong;
         }
@@ -50,10 +49,10 @@ public sealed class CpuOracle : IOracle
         return null;
     }
 
-    private static Violation? CheckCore(Look look, CpuCore<Ram, NoSteps> core, Dictionary<Pcid, ObjectId> regions)
+    private static Violation? CheckCore(Look look, CoreState core, Dictionary<Pcid, ObjectId> regions)
     {
-        CpuCluster<Ram, NoSteps> cluster = look.Subject.Cpus!.Cluster;
-        bool hasTags = cluster.Options.ProcessContextIds;
+        ICores cores = look.Subject.Cpus!;
+        bool hasTags = cores.Options.ProcessContextIds;
         // Two regions may share a root, where one adopted the other's table: a tag is one region's. Without tags all that is there is of the
         // process that the core is in.
         ObjectId? current = core.Cr3 switch
@@ -94,7 +93,7 @@ public sealed class CpuOracle : IOracle
 
         ObjectId? FindRegion(Pcid pcid) => !hasTags ? current : regions.TryGetValue(pcid, out ObjectId vcm) ? vcm : null;
 
-        bool Owes(ObjectId vcm) => regions.Any(pair => pair.Value == vcm && cluster.OwesFlush(core.Number, pair.Key));
+        bool Owes(ObjectId vcm) => regions.Any(pair => pair.Value == vcm && cores.OwesFlush(core.Number, pair.Key));
     }
 
     private static ObjectId? RegionOf(Look look, PhysAddr root)

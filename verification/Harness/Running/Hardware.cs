@@ -105,7 +105,7 @@ public static class Hardware
             reach.AddRange(table.Leaves.Select(leaf => (PhysRange.FromLength(leaf.Address, leaf.ByteCount), $"p{process} has it mapped")));
         }
 
-        foreach (CpuCore<Ram, NoSteps> core in cpus.Cluster.Cores)
+        foreach (CoreState core in cpus.Look())
         {
             (PhysAddr Root, Pcid Pcid)? cr3 = core.Cr3;
             if (cr3 is { } current) reach.Add((PhysRange.FromLength(current.Root, World.PageBytes), $"CR3 of c{core.Number} points at it"));
@@ -121,7 +121,7 @@ public static class Hardware
             }
 
             // Without tags what is cached is of the process that the core is in.
-            bool Owes(Pcid pcid) => cpus.Loaded.Values.Any(table => (cpus.Cluster.Options.ProcessContextIds ? table.Tag == pcid : table.Root == cr3?.Root) && cpus.Cluster.OwesFlush(core.Number, table.Tag));
+            bool Owes(Pcid pcid) => cpus.Loaded.Values.Any(table => (cpus.Options.ProcessContextIds ? table.Tag == pcid : table.Root == cr3?.Root) && cpus.OwesFlush(core.Number, table.Tag));
         }
     }
 }

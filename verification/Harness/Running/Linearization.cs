@@ -16,8 +16,6 @@ public sealed record LawfulOrder(ImmutableArray<(World Before, HistoryEntry Entr
 /// </remarks>
 public sealed class Linearization
 {
-    private static readonly Surroundings Plenty = new(ulong.MaxValue);
-
     private readonly ImmutableArray<ImmutableArray<HistoryEntry>> _history;
     private readonly HashSet<string> _tried = [];
     private readonly CanonicalForm _form;
@@ -114,7 +112,7 @@ public sealed class Linearization
             if (next[thread] >= _history[thread].Length || _history[thread][next[thread]] is not { Operation: not CoreAccess } call) continue;
             if (call.Begun > access.Ended || !call.Operation.Uses.All(world.Knows)) continue;
             next[thread]++;
-            bool isSeen = After(world, call).Any(ahead => ahead.Judge(access.Operation, access.Seen, Plenty).IsAccepted || Foresees(ahead, access, next));
+            bool isSeen = After(world, call).Any(ahead => ahead.Judge(access.Operation, access.Seen, access.Surroundings).IsAccepted || Foresees(ahead, access, next));
             next[thread]--;
             if (isSeen) return true;
         }
@@ -128,12 +126,12 @@ public sealed class Linearization
     /// </summary>
     private static IEnumerable<World> After(World world, HistoryEntry entry)
     {
-        Verdict<World> due = world.Judge(entry.Operation, entry.Seen, Plenty);
+        Verdict<World> due = world.Judge(entry.Operation, entry.Seen, entry.Surroundings);
         if (!due.IsAccepted) yield break;
         yield return due.Next;
         for (int left = due.Next.Quarantine.Count - 1; left >= 0; left--)
         {
-            Verdict<World> early = world.Judge(entry.Operation, entry.Seen with { Quarantined = left }, Plenty);
+            Verdict<World> early = world.Judge(entry.Operation, entry.Seen with { Quarantined = left }, entry.Surroundings);
             if (early.IsAccepted) yield return early.Next;
         }
     }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Harness.Operations;
 using Platform;
 using Vcmm.Vtd;
@@ -5,36 +6,48 @@ using Vcmm.Vtd;
 namespace Harness.Running;
 
 /// <summary>Makes things go wrong between the library and its machine, while a step with a mishap runs.</summary>
-public sealed class Mishaps(IMmio registers) : IMmio, IWaitPolicy
+/// <param name="registers">The machine's registers.</param>
+/// <param name="caller">Says who calls, where several call at once and each has mishaps of its own; null: one calls.</param>
+public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmio, IWaitPolicy
 {
     private const uint QueueTail = 0x88;
 
     // Hardware that answers at all answers before the first poll: both machines consume the queue in the write to its tail.
     private const int MostPolls = 16;
 
-    private Mishap? _armed;
-    private int _count;
+    private readonly Armed _one = new();
+    private readonly Dictionary<string, Armed> _callers = [];
 
     /// <summary>Whether an allocation was refused since <see cref="Arm"/>.</summary>
-    public bool MemoryFailed { get; private set; }
+    public bool MemoryFailed => Now.MemoryFailed;
 
     /// <summary>Whether a write of the queue's tail was lost since <see cref="Arm"/>.</summary>
-    public bool HardwareFailed { get; private set; }
+    public bool HardwareFailed => Now.HardwareFailed;
+
+    private Armed Now
+    {
+        get
+        {
+            if (caller is null) return _one;
+            lock (_callers) return CollectionsMarshal.GetValueRefOrAddDefault(_callers, caller(), out _) ??= new();
+        }
+    }
 
     /// <summary>A step begins.</summary>
     public void Arm(Mishap? mishap)
     {
-        _armed = mishap;
-        _count = 0;
-        MemoryFailed = false;
-        HardwareFailed = false;
+        Armed now = Now;
+        now.Mishap = mishap;
+        now.Count = 0;
+        now.MemoryFailed = false;
+        now.HardwareFailed = false;
     }
 
     /// <summary>Whether the allocation that is asked for is to be refused.</summary>
     public bool TakesMemoryAway()
     {
         if (!Strikes(MishapKind.Memory)) return false;
-        MemoryFailed = true;
+        Now.MemoryFailed = true;
         return true;
     }
 
@@ -50,7 +63,7 @@ public sealed class Mishaps(IMmio registers) : IMmio, IWaitPolicy
     /// <inheritdoc/>
     public void Write64(uint offset, ulong value)
     {
-        if (offset == QueueTail && Strikes(MishapKind.Hardware)) HardwareFailed = true;
+        if (offset == QueueTail && Strikes(MishapKind.Hardware)) Now.HardwareFailed = true;
         else registers.Write64(offset, value);
     }
 
@@ -60,5 +73,20 @@ public sealed class Mishaps(IMmio registers) : IMmio, IWaitPolicy
     /// <inheritdoc/>
     public bool KeepWaiting(long begun, int attempt) => attempt < MostPolls;
 
-    private bool Strikes(MishapKind kind) => _armed is { } mishap && mishap.Kind == kind && ++_count == mishap.Number;
+    private bool Strikes(MishapKind kind)
+    {
+        Armed now = Now;
+        return now.Mishap is { } mishap && mishap.Kind == kind && ++now.Count == mishap.Number;
+    }
+
+    private sealed class Armed
+    {
+        public Mishap? Mishap { get; set; }
+
+        public int Count { get; set; }
+
+        public bool MemoryFailed { get; set; }
+
+        public bool HardwareFailed { get; set; }
+    }
 }

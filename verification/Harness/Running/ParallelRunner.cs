@@ -11,7 +11,14 @@ namespace Harness.Running;
 /// <param name="Seen">What it came to.</param>
 /// <param name="Begun">When it was called, counted in calls and returns.</param>
 /// <param name="Ended">When it returned.</param>
-public readonly record struct HistoryEntry(Operation Operation, Observation Seen, int Begun, int Ended);
+public readonly record struct HistoryEntry(Operation Operation, Observation Seen, int Begun, int Ended)
+{
+    /// <summary>Whether an allocation of it was made to fail.</summary>
+    public bool MemoryFails { get; init; }
+
+    /// <summary>What the library had to work with: where nothing was made to fail, as much memory as it wants.</summary>
+    public Surroundings Surroundings => new(ulong.MaxValue, MemoryFails);
+}
 
 /// <summary>
 /// Runs the threads of a scenario at once, on real threads, and asks whether what they saw has an order that the model
@@ -40,7 +47,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
         try
         {
             subject = new(machine, scenario.Topology, parts);
-            if (subject.Cpus is { } cpus) cpus.MostSpins = MostSpins;
+            if (subject.Cpus is SimulatedCpus cpus) cpus.MostSpins = MostSpins;
             HistoryJudge judge = new(subject, Counts) { Recorded = Recorded, Ordering = Ordering };
             if (judge.Begin(scenario, out World world) is { } violation) return violation;
             ImmutableArray<ImmutableArray<HistoryEntry>> history = RunThreads(subject, scenario.Threads);

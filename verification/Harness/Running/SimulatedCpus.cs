@@ -11,7 +11,7 @@ namespace Harness.Running;
 /// <remarks><b>Threads.</b> As <see cref="ICpuPort"/>; for one core's <see cref="Enter"/> as for what it executes.</remarks>
 /// <param name="memory">Where tables and data are.</param>
 /// <param name="options">The cores.</param>
-public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
+public class SimulatedCpus(Ram memory, CpuOptions options) : ICores
 {
     // Without tags a tag is a name only; the library counts them from 1.
     private const uint MostTags = 1 << 12;
@@ -23,7 +23,13 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
     /// <summary>The cores.</summary>
     public CpuCluster<Ram, NoSteps> Cluster { get; } = new(memory, options);
 
-    /// <summary>The tables that processes have now, and their tags.</summary>
+    /// <inheritdoc/>
+    public CpuOptions Options => options;
+
+    /// <inheritdoc/>
+    public CpuStatistics Statistics => Cluster.Statistics;
+
+    /// <inheritdoc/>
     public IReadOnlyDictionary<uint, (Pcid Tag, PhysAddr Root)> Loaded
     {
         get
@@ -76,12 +82,24 @@ public class SimulatedCpus(Ram memory, CpuOptions options) : ICpuPort
     /// <inheritdoc/>
     public virtual VcmmError Shootdown(ReadOnlySpan<CpuFlush> flushes) => Shootdown(flushes, Cluster.AllCores);
 
-    /// <summary>A core enters a process, unless it is in it.</summary>
-    /// <returns>False if the process has no table.</returns>
+    /// <inheritdoc/>
     public virtual bool Enter(int core, uint process) => Cluster.Enter(core, process);
 
-    /// <summary>A core has nothing to do.</summary>
+    /// <inheritdoc/>
     public virtual void GoIdle(int core) => Cluster.GoIdle(core);
+
+    /// <inheritdoc/>
+    public CpuResult Load(int core, Iova address, Span<byte> destination, bool fetches) =>
+        fetches ? Cluster.Cores[core].Fetch(address, destination) : Cluster.Cores[core].Read(address, destination);
+
+    /// <inheritdoc/>
+    public CpuResult Store(int core, Iova address, ReadOnlySpan<byte> source) => Cluster.Cores[core].Write(address, source);
+
+    /// <inheritdoc/>
+    public IEnumerable<CoreState> Look() => Cluster.Cores.Select(static core => new CoreState(core.Number, core.Cr3, core.Tlb, core.PagingStructures));
+
+    /// <inheritdoc/>
+    public bool OwesFlush(int core, Pcid tag) => Cluster.OwesFlush(core, tag);
 
     /// <summary>Makes some cores forget, and waits for them.</summary>
     protected VcmmError Shootdown(ReadOnlySpan<CpuFlush> flushes, CoreSet targets)

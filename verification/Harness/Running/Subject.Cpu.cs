@@ -18,7 +18,7 @@ public sealed partial class Subject
     private CpuMmu<X86FirstStage, PortMemory>? _cpu;
 
     /// <summary>The cores; null: the machine has none.</summary>
-    public SimulatedCpus? Cpus { get; private set; }
+    public ICores? Cpus { get; private set; }
 
     /// <summary>What the CPU was made to do for its mappings so far.</summary>
     public CpuCost CpuCost
@@ -26,7 +26,7 @@ public sealed partial class Subject
         get
         {
             if (Cpus is null) return default;
-            CpuStatistics counts = Cpus.Cluster.Statistics;
+            CpuStatistics counts = Cpus.Statistics;
             // Whatever made cores forget, and not only what the library says that it did.
             return new(counts.Shootdowns, counts.Interrupts + counts.Broadcasts, _cpu!.Counters.EntryWrites);
         }
@@ -54,12 +54,14 @@ public sealed partial class Subject
     private void StartCpu(Topology topology)
     {
         if (topology.Cores == 0) return;
-        if (Machine.Memory is not Ram ram) throw new BadInputException($"topology.cores is {topology.Cores}; only the simulator has cores");
-        Cpus = _parts.Cpus(ram, topology.ToCpuOptions());
-        _cpu = new(Cpus, new(Machine.Memory));
-        IIommu iommu = _parts.CpuIommu(new NotifyingIommu(_cpu, Notify));
+        Cpus = _parts.ControlledCpus is { } controlled ? controlled(topology.ToCpuOptions()) : _parts.Cpus(MemoryOfCores(topology), topology.ToCpuOptions());
+        _cpu = new(Cpus, new(_parts.CpuMemory(Machine.Memory)));
+        IIommu iommu = _parts.CpuIommu(new NotifyingIommu(_cpu, _parts.Telling(Notify)));
         _processes = [.. Enumerable.Range(0, topology.Processes).Select(number => _manager.AddDevice(iommu, new((uint)number)))];
     }
+
+    private Ram MemoryOfCores(Topology topology) =>
+        Machine.Memory is Ram ram ? ram : throw new BadInputException($"topology.cores is {topology.Cores}; only the simulator has cores");
 
     private Device DeviceOf(ObjectId id) => id.Kind == ObjectKind.Process ? _processes[id.Number] : _devices[id.Number];
 
@@ -82,15 +84,14 @@ public sealed partial class Subject
             return new(Outcome.Fault);
         }
 
-        CpuCore<Ram, NoSteps> core = Cpus.Cluster.Cores[access.Core.Number];
         if (access.Kind != Permissions.Write)
         {
             Span<byte> word = stackalloc byte[sizeof(ulong)];
-            CpuResult read = access.Kind == Permissions.Read ? core.Read(new(access.Address), word) : core.Fetch(new(access.Address), word);
+            CpuResult read = Cpus.Load(access.Core.Number, new(access.Address), word, fetches: access.Kind == Permissions.Execute);
             return read.Ok ? new(Outcome.None) { Reached = Stamps.WhereRead(word) } : new(Outcome.Fault);
         }
 
-        bool wasDone = core.Write(new(access.Address), Stamps.Token).Ok;
+        bool wasDone = Cpus.Store(access.Core.Number, new(access.Address), Stamps.Token).Ok;
         if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
         ulong? expected = Expected?.Invoke(new DeviceAccess(access.Process, access.Address, access.Kind));
         if (expected is { } at && Stamps.TakeToken(at)) return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = at };

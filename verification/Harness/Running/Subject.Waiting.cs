@@ -19,7 +19,7 @@ public sealed partial class Subject
     private int _nextOfHooks = Scenarios.Scenario.FirstMemoryOfHooks;
 
     /// <summary>What the TLB of a device holds; nothing where it has none, or cannot be looked into.</summary>
-    public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => (Machine as SimulatedVtd)?.TlbOf(device) ?? [];
+    public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Machine.TlbOf(device);
 
     private Observation Begin(IPagingDevice device, DeviceAccess access)
     {

@@ -31,6 +31,15 @@ public sealed record SubjectParts
     /// <summary>Given the machine's memory and the options of its cores; the cores.</summary>
     public Func<Ram, CpuOptions, SimulatedCpus> Cpus { get; init; } = static (memory, options) => new(memory, options);
 
+    /// <summary>Given the options of the cores; the cores, where they are not to be <see cref="Cpus"/>; null: they are.</summary>
+    public Func<CpuOptions, ICores>? ControlledCpus { get; init; }
+
+    /// <summary>Given the machine's memory; what the tables of processes are written through.</summary>
+    public Func<IPhysicalMemory, IPhysicalMemory> CpuMemory { get; init; } = static memory => memory;
+
+    /// <summary>Given how regions that have adopted a table are told of its changes; how they are.</summary>
+    public Func<Action<PhysAddr, IovaRange>, Action<PhysAddr, IovaRange>> Telling { get; init; } = static tell => tell;
+
     /// <summary>Given the CPU as a user of regions; what the manager uses as it.</summary>
     public Func<IIommu, IIommu> CpuIommu { get; init; } = static iommu => iommu;
 
@@ -48,6 +57,9 @@ public sealed record SubjectParts
 
     /// <summary>Given the manager's options; what it gets.</summary>
     public Func<VcmManagerOptions, VcmManagerOptions> Options { get; init; } = static options => options;
+
+    /// <summary>Says who calls, where several call at once and each has mishaps of its own; null: one calls, or none has.</summary>
+    public Func<string>? Caller { get; init; }
 
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
@@ -84,7 +96,7 @@ public sealed partial class Subject
         Machine = machine;
         Options = topology.ToOptions();
         _parts = parts;
-        Mishaps = new(machine.Registers);
+        Mishaps = new(machine.Registers, parts.Caller);
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
@@ -92,7 +104,7 @@ public sealed partial class Subject
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
         _counting = new(Driver);
-        IIommu iommu = parts.Iommu(new NotifyingIommu(_counting, Notify));
+        IIommu iommu = parts.Iommu(new NotifyingIommu(_counting, parts.Telling(Notify)));
         _flushQueue = new(new()
         {
             Capacity = topology.FlushCapacity,
