@@ -5,18 +5,18 @@ namespace Mutation.Hunting;
 /// <param name="Seeds">How many hunts there are for each exhibit.</param>
 public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
 {
+    /// <summary>Stands for all strategies in turn.</summary>
+    public const string Portfolio = "portfolio";
+
     /// <summary>For how long sequences are generated in a hunt.</summary>
     public TimeSpan Budget { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How many schedules of each scenario are run in a hunt.</summary>
     public long Schedules { get; init; } = 10_000;
 
-    /// <summary>The strategies that choose, one column for each; an empty name is the portfolio of all.</summary>
+    /// <summary>The strategies that choose schedules, compared with each other; <see cref="Portfolio"/> stands for all in turn.</summary>
     public IReadOnlyList<string> Strategies { get; init; } = [Portfolio];
 
     /// <summary>How many hunts run beside each other.</summary>
     public int Lanes { get; init; } = 1;
-
-    /// <summary>Stands for all strategies in turn.</summary>
-    public const string Portfolio = "portfolio";
 }
