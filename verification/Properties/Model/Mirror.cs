@@ -28,6 +28,8 @@ internal static class Mirror
         },
         Reached = seen.Reached is { } reached ? Of(reached, scope) : null,
         ReachedNext = seen.ReachedNext is { } next ? Of(next, scope) : null,
+        Meanwhile = [.. seen.Meanwhile.Select(access => access with { Reached = access.Reached is { } there ? Of(there, scope) : null })],
+        Ended = [.. seen.Ended.Select(ended => ended with { Reached = ended.Reached is { } there ? Of(there, scope) : null })],
         Faults = [.. seen.Faults.Select(fault => fault with { Hook = Of(fault.Hook, scope), Device = Of(fault.Device, scope) })],
     };
 
