@@ -24,6 +24,9 @@ public sealed record Hunt(HuntEnd End, long Tries, TimeSpan Elapsed)
     /// <summary>Which invariant a check named; null if none did.</summary>
     public Invariant? Named { get; init; }
 
+    /// <summary>Which test failed, by its full name; null unless the engine runs tests.</summary>
+    public string? Test { get; init; }
+
     /// <summary>How large the counterexample is, in words.</summary>
     public string Size { get; init; } = "";
 

@@ -52,12 +52,15 @@ public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken
 
 /// <summary>What became of a mutant.</summary>
 /// <param name="Mutant">The mutant.</param>
-/// <param name="Hunts">What each engine came to, in order; the last one found it, or none did.</param>
+/// <param name="Hunts">What each engine came to that was run, in order.</param>
 public sealed record MutantOutcome(Mutant Mutant, IReadOnlyList<(string Engine, Hunt Hunt)> Hunts)
 {
     /// <summary>Why it does not compile; null if it does.</summary>
     public string? Broken { get; init; }
 
-    /// <summary>The engine that found it, or broke of it, and how; null if none did.</summary>
-    public (string Engine, Hunt Hunt)? Killer => Hunts is [.., var last] && last.Hunt.End != HuntEnd.NotFound ? last : null;
+    /// <summary>The engines that found it, or broke of it, and how.</summary>
+    public IEnumerable<(string Engine, Hunt Hunt)> Killers => Hunts.Where(static run => run.Hunt.End != HuntEnd.NotFound);
+
+    /// <summary>The first of them; null if there is none.</summary>
+    public (string Engine, Hunt Hunt)? Killer => Hunts.Any(static run => run.Hunt.End != HuntEnd.NotFound) ? Killers.First() : null;
 }

@@ -54,7 +54,7 @@ internal sealed class MutantReport(Surroundings here, string? json, string? html
     private static object Of(MutantOutcome outcome, SourceText source)
     {
         LinePositionSpan at = source.Lines.GetLinePositionSpan(outcome.Mutant.Edits[0].Span);
-        string[] killers = outcome.Killer is { Hunt.Named: { } named } killer ? [TestOf(killer.Engine, named)] : [];
+        string[] killers = [.. outcome.Killers.Where(static killer => killer.Hunt.Named is not null).Select(static killer => TestOf(killer.Engine, killer.Hunt.Named!.Value))];
         return new
         {
             Id = outcome.Mutant.Name,
