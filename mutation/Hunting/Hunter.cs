@@ -80,11 +80,12 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
     }
 
     /// <summary>Looks which of the project's own tests reach which mutants.</summary>
+    /// <param name="engines">The engines that will hunt.</param>
     /// <param name="lanes">How many classes of tests run beside each other.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="InvalidOperationException">There are no programs of the tests, or they cannot be run.</exception>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public TestMap LookAtTests(int lanes, CancellationToken stop) => new TestSurvey(Runs, time).Run(lanes, stop);
+    public TestMap LookAtTests(IReadOnlyList<string> engines, int lanes, CancellationToken stop) => new TestSurvey(Runs, time).Run(engines, lanes, stop);
 
     /// <summary>The project's own tests of one engine, until one fails.</summary>
     /// <param name="number">The mutant.</param>
@@ -97,18 +98,18 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
         long begun = time.GetTimestamp();
         ImmutableArray<TestBatch> batches = order.Of(number, engine);
         if (batches.IsEmpty) return new(HuntEnd.NotFound, 0, TimeSpan.Zero) { IsReached = false };
-        TestRun run = Runs.Hunt(number, batches, stop);
+        (TestRun run, ImmutableHashSet<int> reaches) = Runs.Hunt(number, batches, stop);
         TimeSpan elapsed = time.GetElapsedTime(begun);
         switch (run)
         {
             case { Failed: { } failed }:
                 TestClass type = batches.First(batch => batch.Class.Name == failed.Class).Class;
                 if (type.Methods.FirstOrDefault(method => method.Name == failed.Method) is { } method) order.Found(type, method);
-                return new(HuntEnd.Found, run.Count, elapsed) { Test = failed.Name, Report = failed.Message };
+                return new(HuntEnd.Found, run.Count, elapsed) { Test = failed.Name, Report = failed.Message ?? "" };
             case { Problem: { } problem }:
                 return new(HuntEnd.Broke, run.Count, elapsed) { Report = problem };
             default:
-                return new(HuntEnd.NotFound, run.Count, elapsed);
+                return new(HuntEnd.NotFound, run.Count, elapsed) { IsReached = reaches.Contains(number) };
         }
     }
 

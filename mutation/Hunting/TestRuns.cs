@@ -17,11 +17,12 @@ internal sealed class TestRuns(TestPrograms programs, int mutantCount)
     private static readonly TimeSpan ForFirst = TimeSpan.FromMinutes(5);
 
     /// <summary>All classes that have a test which may hunt.</summary>
+    /// <param name="assemblies">Of these assemblies.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="InvalidOperationException">The tests cannot be run.</exception>
-    public ImmutableArray<(string Assembly, string Class)> List(CancellationToken stop)
+    public ImmutableArray<(string Assembly, string Class)> List(IReadOnlyList<string> assemblies, CancellationToken stop)
     {
-        TestRun run = Run("list", 0, TestPrograms.Assemblies, ForFirst, stop).Run;
+        TestRun run = Run("list", 0, assemblies, ForFirst, stop).Run;
         return run.Problem is null ? run.Classes : throw new InvalidOperationException($"the tests cannot be run: {run.Problem}");
     }
 
@@ -31,9 +32,10 @@ internal sealed class TestRuns(TestPrograms programs, int mutantCount)
         Run("measure", 0, [Line(assembly, type, ForFirst, [])], ForFirst + Patience, stop);
 
     /// <summary>Runs tests until one fails.</summary>
-    public TestRun Hunt(int number, ImmutableArray<TestBatch> batches, CancellationToken stop) => Run(
+    /// <returns>What became of them, and which mutants they reached.</returns>
+    public (TestRun Run, ImmutableHashSet<int> Reaches) Hunt(int number, ImmutableArray<TestBatch> batches, CancellationToken stop) => Run(
         "hunt", number, [.. batches.Select(static batch => Line(batch.Class.Assembly, batch.Class.Name, batch.Budget, batch.Methods.Select(static method => method.Name)))],
-        batches.Aggregate(Patience, static (sum, batch) => sum + batch.Budget), stop).Run;
+        batches.Aggregate(Patience, static (sum, batch) => sum + batch.Budget), stop);
 
     private static string Line(string assembly, string type, TimeSpan budget, IEnumerable<string> methods) =>
         string.Join('\t', assembly, type, budget.TotalSeconds.ToString(CultureInfo.InvariantCulture), string.Join(' ', methods));

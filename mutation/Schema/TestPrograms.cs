@@ -48,11 +48,25 @@ public sealed record TestPrograms(string Folder)
     /// <param name="configuration">Debug or Release.</param>
     public static TestPrograms Make(MutatedLibrary library, string folder, string root, string configuration)
     {
-        foreach (string project in Assemblies) MutatedPrograms.Copy(BuiltOf(root, configuration, project), folder, library);
+        foreach (string project in Assemblies)
+        {
+            string built = BuiltOf(root, configuration, project);
+            MutatedPrograms.Copy(built, folder, library);
+            // What tests start is as it was built: among it the worker with the library as it is.
+            foreach (string below in Directory.GetDirectories(built)) CopyAsIs(below, Path.Combine(folder, Path.GetFileName(below)));
+        }
+
         string runner = BuiltOf(root, configuration, "TestRunner");
         // No list of dependencies goes with it: so all that is in the folder can be loaded, and it is there already.
         foreach (string file in (string[])[$"{RunnerName}.dll", $"{RunnerName}.runtimeconfig.json"]) File.Copy(Path.Combine(runner, file), Path.Combine(folder, file), overwrite: true);
         return new(folder);
+    }
+
+    private static void CopyAsIs(string from, string to)
+    {
+        Directory.CreateDirectory(to);
+        foreach (string file in Directory.GetFiles(from)) File.Copy(file, Path.Combine(to, Path.GetFileName(file)), overwrite: true);
+        foreach (string below in Directory.GetDirectories(from)) CopyAsIs(below, Path.Combine(to, Path.GetFileName(below)));
     }
 
     private static string BuiltOf(string root, string configuration, string project) =>

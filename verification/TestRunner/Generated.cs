@@ -1,3 +1,4 @@
+using Harness.Generating;
 using Xunit.Abstractions;
 
 namespace TestRunner;
@@ -6,7 +7,7 @@ namespace TestRunner;
 internal static class Generated
 {
     /// <summary>How often samples were drawn in this process.</summary>
-    public static long Count => 0;
+    public static long Count => Seeded.CheckCount;
 
     /// <summary>Whether that test does: it is a property of FsCheck, or it drew samples.</summary>
     /// <param name="test">The test.</param>
