@@ -85,7 +85,16 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="InvalidOperationException">There are no programs of the tests, or they cannot be run.</exception>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public TestMap LookAtTests(IReadOnlyList<string> engines, int lanes, CancellationToken stop) => new TestSurvey(Runs, time).Run(engines, lanes, stop);
+    public TestMap LookAtTests(IReadOnlyList<string> engines, int lanes, CancellationToken stop)
+    {
+        string[] assemblies = [.. engines.Select(static engine => engine == Engines.Conformance ? TestPrograms.Conformance : TestPrograms.Properties).Distinct()];
+        var store = new TestMapStore(Path.Combine(Path.GetDirectoryName(programs.Folder)!, "reach"));
+        string name = TestMapStore.NameOf(Tested, assemblies);
+        if (store.Find(name) is { } known) return known with { IsKnown = true };
+        TestMap map = new TestSurvey(Runs, time).Run(assemblies, lanes, stop);
+        store.Keep(name, map);
+        return map;
+    }
 
     /// <summary>The project's own tests of one engine, until one fails.</summary>
     /// <param name="number">The mutant.</param>
@@ -113,5 +122,7 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
         }
     }
 
-    private TestRuns Runs => new(programs.Tests ?? throw new InvalidOperationException("no programs of the tests were made"), programs.MutantCount);
+    private TestPrograms Tested => programs.Tests ?? throw new InvalidOperationException("no programs of the tests were made");
+
+    private TestRuns Runs => new(Tested, programs.MutantCount);
 }

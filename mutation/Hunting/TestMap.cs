@@ -21,6 +21,9 @@ public sealed record TestClass(string Assembly, string Name, ImmutableArray<Test
 /// <param name="Elapsed">How long that took.</param>
 public sealed record TestMap(ImmutableArray<TestClass> Classes, int ClassCount, TimeSpan Elapsed)
 {
+    /// <summary>Whether it was known from an earlier run over the same tests and the same mutants.</summary>
+    public bool IsKnown { get; init; }
+
     /// <summary>What fails with no mutant active, and why: it would find every mutant, so it hunts none.</summary>
     public ImmutableArray<string> LeftOut { get; init; } = [];
 }

@@ -9,15 +9,15 @@ namespace Mutation.Hunting;
 internal sealed class TestSurvey(TestRuns runs, TimeProvider time)
 {
     /// <summary>Looks at all.</summary>
-    /// <param name="engines">The engines that will hunt.</param>
+    /// <param name="assemblies">The assemblies with tests that will hunt.</param>
     /// <param name="lanes">How many classes run beside each other.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="InvalidOperationException">The tests cannot be run.</exception>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public TestMap Run(IReadOnlyList<string> engines, int lanes, CancellationToken stop)
+    public TestMap Run(IReadOnlyList<string> assemblies, int lanes, CancellationToken stop)
     {
         long begun = time.GetTimestamp();
-        ImmutableArray<(string Assembly, string Class)> classes = runs.List([.. engines.Select(static engine => engine == Engines.Conformance ? TestPrograms.Conformance : TestPrograms.Properties).Distinct()], stop);
+        ImmutableArray<(string Assembly, string Class)> classes = runs.List(assemblies, stop);
         var found = new (TestClass? Class, ImmutableArray<string> LeftOut)[classes.Length];
         Lanes.Run(lanes, classes.Length, stop, (i, _) => found[i] = LookAt(classes[i].Assembly, classes[i].Class, stop));
         return new([.. found.Select(static one => one.Class).OfType<TestClass>()], classes.Length, time.GetElapsedTime(begun)) { LeftOut = [.. found.SelectMany(static one => one.LeftOut)] };

@@ -21,6 +21,9 @@ internal sealed class ClassRunner(Told told, bool stops)
     // QEMU may not be there; schedules have an engine of their own; the rooms' rules are about the library as it is built; what is slow checks the checks.
     private static readonly string[] LeftOut = ["Qemu", "Schedules", "House", "Slow"];
 
+    // Tests of the suite itself: the command line, the model and its searches, what is counted of coverage, the mutants.
+    private static readonly string[] OfTheSuite = ["Properties.Cli.", "Properties.Coverage.", "Properties.Model.", "Properties.Mutating."];
+
     private readonly Dictionary<string, (ITestFrameworkDiscoverer Finds, ITestFrameworkExecutor Runs)> _assemblies = [];
 
     /// <summary>Tells all classes of an assembly in which there is a test to run.</summary>
@@ -71,7 +74,10 @@ internal sealed class ClassRunner(Told told, bool stops)
             found.Tests.Where(test => IsToRun(test) && (batch.Methods.Count == 0 || batch.Methods.Contains(test.TestMethod.Method.Name))), sink, new Options());
     }
 
-    private static bool IsToRun(ITestCase test) => !test.Traits.TryGetValue("Category", out List<string>? categories) || !categories.Exists(static category => LeftOut.Contains(category));
+    private static bool IsToRun(ITestCase test) =>
+        !Array.Exists(OfTheSuite, room => test.TestMethod.TestClass.Class.Name.StartsWith(room, StringComparison.Ordinal)) && !IsLeftOut(test);
+
+    private static bool IsLeftOut(ITestCase test) => test.Traits.TryGetValue("Category", out List<string>? categories) && categories.Exists(static category => LeftOut.Contains(category));
 
     private static (ITestFrameworkDiscoverer Finds, ITestFrameworkExecutor Runs) FrameworkOf(string assembly)
     {

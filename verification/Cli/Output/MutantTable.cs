@@ -16,7 +16,7 @@ internal static class MutantTable
     /// <param name="here">Where to.</param>
     public static void PrintSurvey(TestMap map, string what, Surroundings here)
     {
-        here.Out.WriteLine($"{Line.Count(map.Classes.Length)} of {Line.Count(map.ClassCount)} classes of tests reach {what}; each ran once with none active, in {Line.Seconds(map.Elapsed)}");
+        here.Out.WriteLine($"{Line.Count(map.Classes.Length)} of {Line.Count(map.ClassCount)} classes of tests reach {what}; {(map.IsKnown ? "that is known from an earlier run" : $"each ran once with none active, in {Line.Seconds(map.Elapsed)}")}");
         foreach (string test in map.LeftOut) here.Out.WriteLine($"left out, for it fails with none active: {Line.Of(test)}");
     }
 
