@@ -33,7 +33,7 @@ public sealed class TestHuntLaws
         using var stop = new CancellationTokenSource();
         using var terminal = new Terminal();
         int exit = terminal.Run(
-            $"mutants --operator drop-invalidation --files Vcm. --engine sequences --time 3 --json {terminal.Folder}/mutants.json",
+            $"mutants --operator drop-invalidation --engine sequences --time 3 --json {terminal.Folder}/mutants.json",
             here => InCheckout(here) with { Out = new StoppingWriter(here.Out, " by sequences in ", stop), Stop = stop.Token });
         Assert.Equal(ExitCode.Environment, exit);
         Assert.Equal("verify: stopped before it was done", terminal.OneErrorLine());
