@@ -103,6 +103,7 @@ public sealed class ModelSearchLaws
     }
 
     [Fact]
+    [Trait("Category", "Broad")]
     public void A_scope_that_does_not_fit_says_what_it_took_and_what_it_would_take()
     {
         ModelReport report = Search(new Scope(), new SearchLimits { Bytes = 3 << 20 });
@@ -140,6 +141,7 @@ public sealed class ModelSearchLaws
     /// <summary>A model with a fault in it, the invariant that is broken by it, and in how many operations.</summary>
     [Theory]
     [MemberData(nameof(PlantedModels.All), MemberType = typeof(PlantedModels))]
+    [Trait("Category", "Broad")]
     public void A_fault_in_the_model_is_found_by_its_invariant(string name, Invariant broken, int length)
     {
         PlantedModel planted = PlantedModels.Named(name);
