@@ -67,9 +67,11 @@ internal sealed class MutantReport(Surroundings here, string? json, string? html
                 { Broken: not null } => "CompileError",
                 { Killer.Hunt.End: HuntEnd.Found } => "Killed",
                 { Killer: not null } => "Timeout",
+                { IsPending: true } => "Pending",
+                { IsUnreached: true } => "NoCoverage",
                 _ => "Survived",
             },
-            StatusReason = outcome.Broken ?? (outcome.Killer is { } found ? $"{found.Engine}: {found.Hunt.Named?.Label() ?? found.Hunt.Report}" : ""),
+            StatusReason = outcome.Broken ?? (outcome.Killer is { } found ? $"{found.Engine}: {found.Hunt.Test ?? found.Hunt.Named?.Label() ?? found.Hunt.Report}" : ""),
             KilledBy = killers,
             Duration = Math.Round(outcome.Hunts.Sum(static hunt => hunt.Hunt.Elapsed.TotalMilliseconds)),
         };

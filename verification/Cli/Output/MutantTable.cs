@@ -10,33 +10,45 @@ internal static class MutantTable
     /// <summary>A mutant whose hunts are over, on one line.</summary>
     public static string LineOf(MutantOutcome outcome) => $"{outcome.Mutant.Name}: {Fate(outcome)}";
 
+    /// <summary>Tells which tests will hunt.</summary>
+    /// <param name="map">The tests.</param>
+    /// <param name="what">What they hunt.</param>
+    /// <param name="here">Where to.</param>
+    public static void PrintSurvey(TestMap map, string what, Surroundings here)
+    {
+        here.Out.WriteLine($"{Line.Count(map.Classes.Length)} of {Line.Count(map.ClassCount)} classes of tests reach {what}; each ran once with none active, in {Line.Seconds(map.Elapsed)}");
+        foreach (string test in map.LeftOut) here.Out.WriteLine($"left out, for it fails with none active: {Line.Of(test)}");
+    }
+
     /// <summary>Prints a row for each operator, those that nobody found, and the verdict.</summary>
     public static void Print(IReadOnlyList<MutantOutcome> outcomes, MutantPlan plan, TimeSpan elapsed, Surroundings here)
     {
         Table table = new Table().Border(TableBorder.Square);
         table.AddColumn("operator");
-        foreach (string column in (string[])["mutants", "by sequences", "by schedules", "broke", "survived", "not compiled"]) table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (string column in (string[])["mutants", .. plan.Engines.Select(static engine => $"by {engine}"), "broke", "survived", "no coverage", "not compiled"]) table.AddColumn(new TableColumn(column).RightAligned());
         table.AddColumn("named");
-        foreach (IGrouping<string, MutantOutcome> made in outcomes.GroupBy(static outcome => outcome.Mutant.Operator)) table.AddRow(RowOf(made.Key, [.. made]));
-        table.AddRow(RowOf("all", [.. outcomes]));
+        foreach (IGrouping<string, MutantOutcome> made in outcomes.GroupBy(static outcome => outcome.Mutant.Operator)) table.AddRow(RowOf(made.Key, [.. made], plan));
+        table.AddRow(RowOf("all", [.. outcomes], plan));
         RunTable.ConsoleOf(here).Write(table);
-        MutantOutcome[] lost = [.. outcomes.Where(static outcome => outcome.Broken is null && outcome.Killer is null)];
-        foreach (MutantOutcome outcome in lost) here.Out.WriteLine($"survived: {outcome.Mutant.Name}  {outcome.Mutant.Summary}  =>  {Line.Of(outcome.Mutant.Edits[0].NewText)}");
-        int hunted = outcomes.Count(static outcome => outcome.Broken is null);
+        MutantOutcome[] lost = [.. outcomes.Where(static outcome => outcome.IsSurvivor)];
+        foreach (MutantOutcome outcome in lost) here.Out.WriteLine($"{(outcome.IsUnreached ? "not reached" : "survived")}: {outcome.Mutant.Name}  {outcome.Mutant.Summary}  =>  {Line.Of(outcome.Mutant.Edits[0].NewText)}");
+        int hunted = outcomes.Count(static outcome => outcome.Broken is null && !outcome.IsPending);
+        if (outcomes.Count(static outcome => outcome.IsPending) is > 0 and var pending) here.Out.WriteLine($"{Line.Count(pending, "mutant")} not hunted to the end: the user stopped before");
         double perMinute = elapsed > TimeSpan.Zero ? hunted / elapsed.TotalMinutes : 0;
         here.Out.WriteLine($"{hunted - lost.Length} of {hunted} found, in {Line.Seconds(elapsed)} ({Line.Rate(perMinute)} a minute), seed {plan.Seed}");
     }
 
-    private static string[] RowOf(string name, MutantOutcome[] made)
+    private static string[] RowOf(string name, MutantOutcome[] made, MutantPlan plan)
     {
-        string By(string engine) => Line.Count(made.Count(outcome => outcome.Killer is { Hunt.End: HuntEnd.Found } killer && killer.Engine == engine));
+        string By(string engine) => Line.Count(made.Count(outcome => outcome.Killers.Any(killer => killer.Engine == engine && killer.Hunt.End == HuntEnd.Found)));
         IEnumerable<string> named = made.Select(static outcome => outcome.Killer?.Hunt.Named).OfType<Invariant>().GroupBy(static invariant => invariant)
             .OrderByDescending(static group => group.Count()).ThenBy(static group => group.Key).Select(static group => $"{group.Key.Id()} {group.Count()}");
         return
         [
-            name, Line.Count(made.Length), By("sequences"), By("schedules"),
+            name, Line.Count(made.Length), .. plan.Engines.Select(By),
             Line.Count(made.Count(static outcome => outcome.Killer is { Hunt.End: HuntEnd.Broke })),
-            Line.Count(made.Count(static outcome => outcome.Broken is null && outcome.Killer is null)),
+            Line.Count(made.Count(static outcome => outcome.IsSurvivor && !outcome.IsUnreached)),
+            Line.Count(made.Count(static outcome => outcome.IsUnreached)),
             Line.Count(made.Count(static outcome => outcome.Broken is not null)), string.Join(", ", named),
         ];
     }
@@ -44,8 +56,10 @@ internal static class MutantTable
     private static string Fate(MutantOutcome outcome) => outcome switch
     {
         { Broken: { } why } => $"cannot be compiled: {Line.Of(why)}",
-        { Killer: { Hunt: { End: HuntEnd.Found } hunt } killer } => $"{hunt.Named!.Value.Label()} by {killer.Engine} in {Line.Count(hunt.Tries)}",
+        { Killer: { Hunt: { End: HuntEnd.Found } hunt } killer } => $"{hunt.Test ?? hunt.Named!.Value.Label()} by {killer.Engine} in {Line.Count(hunt.Tries)}",
         { Killer: { } killer } => $"{killer.Engine} broke: {Line.Of(killer.Hunt.Report)}",
+        { IsPending: true } => "pending",
+        { IsUnreached: true } => "survived, and nothing reached it",
         _ => "survived",
     };
 }
