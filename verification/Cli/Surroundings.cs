@@ -52,6 +52,9 @@ internal sealed record Surroundings
     /// <summary>Runs another program.</summary>
     public RunTool Tool { get; init; } = Tools.Run;
 
+    /// <summary>Asks another program.</summary>
+    public AskTool Ask { get; init; } = Tools.Ask;
+
     /// <summary>Set when the user wants to stop.</summary>
     public CancellationToken Stop { get; init; }
 

@@ -7,6 +7,9 @@ namespace Verify;
 /// <returns>Its exit code.</returns>
 internal delegate int RunTool(string program, IReadOnlyList<string> arguments, string directory, CancellationToken stop);
 
+/// <summary>Runs a program to its end and returns its exit code and what it said on standard output. What it complains of is for nobody.</summary>
+internal delegate (int Exit, string Said) AskTool(string program, IReadOnlyList<string> arguments, string directory);
+
 /// <summary>The real programs.</summary>
 internal static class Tools
 {
@@ -20,6 +23,18 @@ internal static class Tools
         process.WaitForExit();
         stop.ThrowIfCancellationRequested();
         return process.ExitCode;
+    }
+
+    /// <inheritdoc cref="AskTool"/>
+    /// <exception cref="EnvironmentException">The program is not installed.</exception>
+    public static (int Exit, string Said) Ask(string program, IReadOnlyList<string> arguments, string directory)
+    {
+        using Process process = Start(new ProcessStartInfo(program, arguments) { WorkingDirectory = directory, RedirectStandardOutput = true, RedirectStandardError = true });
+        process.ErrorDataReceived += static (_, _) => { };
+        process.BeginErrorReadLine();
+        string said = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, said);
     }
 
     private static Process Start(ProcessStartInfo what)

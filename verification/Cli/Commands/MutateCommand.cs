@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Harness;
 using Verify.Output;
 using Verify.Running;
 
@@ -10,7 +11,12 @@ internal static class MutateCommand
     /// <summary>Stryker's own exit code for a score below its threshold.</summary>
     private const int StrykerBelowThreshold = 2;
 
-    private static readonly Dictionary<string, string> Projects = new() { ["vcmm"] = "Vcmm.csproj", ["iommusim"] = "IommuSim.csproj" };
+    private static readonly Dictionary<string, Mutated> Projects = new()
+    {
+        ["vcmm"] = new("Vcmm.csproj", "src/Vcmm"),
+        ["iommusim"] = new("IommuSim.csproj", "src/IommuSim"),
+        ["spec"] = new("Vcmm.Spec.csproj", "spec"),
+    };
 
     /// <summary>The command.</summary>
     public static Command Create(Surroundings here)
@@ -31,30 +37,50 @@ internal static class MutateCommand
             Description = "Change only files that this pattern matches, such as **/Vtd/*.cs; may be given several times.",
             HelpName = "GLOB",
         };
-        var command = new Command("mutate", "Change the code in one place at a time and see whether a test fails.") { projects, files };
-        command.SetAction(parsed => Mutate(parsed.GetValue(projects) ?? [], parsed.GetValue(files) ?? [], here));
+        Option<string?> since = new("--since")
+        {
+            Description = "Change only members that are not as they were at this revision.",
+            HelpName = "REV",
+        };
+        var command = new Command("mutate", "Change the code in one place at a time and see whether a test fails.") { projects, files, since };
+        command.SetAction(parsed =>
+        {
+            string[] patterns = parsed.GetValue(files) ?? [];
+            string? revision = parsed.GetValue(since);
+            if (revision is not null && patterns.Length != 0) throw new BadInputException("--since and --files each say what is changed; expected one of them");
+            string root = Repository.RootOf(here.Directory);
+            ChangedCode? changed = revision is null ? null : ChangedCode.Since(revision, root, here.Ask);
+            return Mutate(parsed.GetValue(projects) ?? [], project => changed is null ? patterns : changed.PatternsIn(project.Folder), changed is not null, root, here);
+        });
         return command;
     }
 
-    private static int Mutate(string[] projects, string[] files, Surroundings here)
+    private static int Mutate(string[] names, Func<Mutated, IReadOnlyList<string>> patternsOf, bool isDifference, string root, Surroundings here)
     {
-        string root = Repository.RootOf(here.Directory);
         int restored = here.Tool("dotnet", ["tool", "restore"], root, here.Stop);
         if (restored != 0) throw new EnvironmentException($"dotnet tool restore failed with exit code {restored}");
         bool isBelow = false;
-        foreach (string project in projects.Length == 0 ? [.. Projects.Keys] : projects) isBelow |= IsBelowThreshold(project, files, root, here);
+        foreach (string name in names.Length == 0 ? [.. Projects.Keys] : names)
+        {
+            IReadOnlyList<string> patterns = patternsOf(Projects[name]);
+            // Without a pattern Stryker would change everything.
+            if (isDifference && patterns.Count == 0) here.Out.WriteLine($"{name}: no member has changed");
+            else isBelow |= IsBelowThreshold(name, patterns, root, here);
+        }
+
         return isBelow ? ExitCode.Violation : ExitCode.Clean;
     }
 
     /// <summary>One run of Stryker for each project: over several at once it mutates the harness too, and learns nothing about coverage.</summary>
-    private static bool IsBelowThreshold(string project, string[] files, string root, Surroundings here)
+    private static bool IsBelowThreshold(string name, IReadOnlyList<string> patterns, string root, Surroundings here)
     {
         string[] before = MutationScore.ReportFolders(root);
-        int exit = here.Tool("dotnet", ["stryker", "--project", Projects[project], .. files.SelectMany(glob => new[] { "--mutate", glob })], root, here.Stop);
+        long begun = here.Time.GetTimestamp();
+        int exit = here.Tool("dotnet", ["stryker", "--project", Projects[name].File, .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
         string folder = MutationScore.ReportFolders(root).Except(before).LastOrDefault()
             ?? throw new EnvironmentException($"dotnet stryker ended with exit code {exit} and left no report");
         MutationScore score = MutationScore.Read(folder);
-        here.Out.WriteLine($"{project}: {score}");
+        here.Out.WriteLine($"{name}: {score}; in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         here.Out.WriteLine($"reports: {Path.GetRelativePath(here.Directory, folder)}");
         return exit switch
         {
@@ -63,4 +89,9 @@ internal static class MutateCommand
             _ => throw new EnvironmentException($"dotnet stryker ended with exit code {exit}"),
         };
     }
+
+    /// <summary>A project whose code is changed.</summary>
+    /// <param name="File">As Stryker knows it.</param>
+    /// <param name="Folder">Where its code is, from the root.</param>
+    private sealed record Mutated(string File, string Folder);
 }

@@ -7,6 +7,7 @@ namespace Conformance.Promela;
 /// The protocol of unmapping as a model that shares nothing with the others, searched by SPIN over all interleavings: the right order
 /// is right, and each wrong order that it names has a counterexample.
 /// </summary>
+[Trait("Category", "Broad")]
 public sealed partial class UnmapModelTests
 {
     private const string Macro = "WRONG";

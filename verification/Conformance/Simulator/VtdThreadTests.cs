@@ -6,6 +6,7 @@ using static Conformance.Simulator.RawVtd;
 namespace Conformance.Simulator;
 
 /// <summary>Real threads: devices, software and the queue at once.</summary>
+[Trait("Category", "Threads")]
 public sealed class VtdThreadTests(ITestOutputHelper output)
 {
     private const ulong Dead = 0xDEAD_DEAD_DEAD_DEAD;

@@ -9,6 +9,7 @@ namespace Conformance.Traces;
 public sealed class Alone;
 
 [Collection(nameof(EndlessTraceTests))]
+[Trait("Category", "Broad")]
 public sealed class EndlessTraceTests(ITestOutputHelper output)
 {
     [Fact]

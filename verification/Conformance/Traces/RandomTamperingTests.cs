@@ -6,6 +6,7 @@ using Xunit.Abstractions;
 namespace Conformance.Traces;
 
 /// <summary>One line changed at random: the judge and a page-by-page oracle that shares nothing with it agree on the line.</summary>
+[Trait("Category", "Broad")]
 public sealed partial class RandomTamperingTests(ITestOutputHelper output)
 {
     private const int Seed = 20_100_701;

@@ -57,6 +57,7 @@ public sealed class FaultReasonLaws
     public void What_no_row_raises_is_raised_here(VtdFaultReason reason) => Assert.Equal((byte)reason, Others[reason]());
 
     [Fact]
+    [Trait("Category", "Broad")]
     public void Every_fault_reason_of_the_scalable_mode_is_raised_by_a_row_or_here()
     {
         HashSet<byte> byRows = [];

@@ -111,6 +111,7 @@ public sealed class VtdConformance(ITestOutputHelper output)
 
     /// <summary>0xD is for translation requests, which no device of QEMU makes.</summary>
     [Fact]
+    [Trait("Category", "Broad")]
     public void Rows_meet_every_fault_reason_of_the_legacy_mode_that_QEMU_can_raise()
     {
         var met = new SortedSet<byte>();

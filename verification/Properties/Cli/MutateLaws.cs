@@ -14,8 +14,9 @@ public sealed class MutateLaws
     private readonly List<string> _calls = [];
 
     [Theory]
-    [InlineData("", "--project Vcmm.csproj", "--project IommuSim.csproj")]
+    [InlineData("", "--project Vcmm.csproj", "--project IommuSim.csproj", "--project Vcmm.Spec.csproj")]
     [InlineData(" --project vcmm", "--project Vcmm.csproj")]
+    [InlineData(" --project spec", "--project Vcmm.Spec.csproj")]
     [InlineData(" --project iommusim --project vcmm --project vcmm", "--project IommuSim.csproj", "--project Vcmm.csproj")]
     [InlineData(" --project vcmm --files **/Vtd/*.cs --files **/Vcm.cs", "--project Vcmm.csproj --mutate **/Vtd/*.cs --mutate **/Vcm.cs")]
     public void Stryker_runs_at_the_root_once_for_each_project_asked_for(string options, params string[] calls)
@@ -26,13 +27,13 @@ public sealed class MutateLaws
     }
 
     [Fact]
-    public void The_score_shows_time_outs_apart_and_where_the_reports_are()
+    public void The_score_shows_time_outs_apart_how_long_it_took_and_where_the_reports_are()
     {
         using var terminal = Repository();
         terminal.Write("StrykerOutput/2024-12-31/reports/mutation-report.json", "{}");
         Run(terminal, "mutate --project vcmm", 0, Report);
         Assert.Equal(
-            "vcmm: mutation score 66.7% (50.0% without time-outs): 3 killed, 1 timed out, 1 survived, 1 not covered\nreports: ../../StrykerOutput/2025-01-01/reports\n",
+            "vcmm: mutation score 66.7% (50.0% without time-outs): 3 killed, 1 timed out, 1 survived, 1 not covered; in 61.5 s\nreports: ../../StrykerOutput/2025-01-01/reports\n",
             terminal.Out);
     }
 
@@ -109,6 +110,7 @@ public sealed class MutateLaws
         {
             _calls.Add($"{folder}: {program} {string.Join(' ', arguments)}");
             if (arguments[0] == "tool") return 0;
+            terminal.Clock.Advance(TimeSpan.FromSeconds(61.5));
             if (report is not null) terminal.Write($"StrykerOutput/2025-01-0{_calls.Count - 1}/reports/mutation-report.json", report);
             return exit;
         },

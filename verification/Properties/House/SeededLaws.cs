@@ -4,6 +4,7 @@ using Harness.Generating;
 namespace Properties.House;
 
 /// <summary>Generated values are the same in each run, and what fails of one is told with the seed that draws it.</summary>
+[Trait("Category", "House")]
 public sealed class SeededLaws
 {
     private static readonly Gen<int> Numbers = Gen.Int[0, 9_999];

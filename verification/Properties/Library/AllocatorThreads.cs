@@ -5,6 +5,7 @@ using Vcmm.Allocation;
 namespace Properties.Library;
 
 /// <summary>Two threads on one allocator: nothing is handed out twice, nor refused while it is free. What is right passes in every order.</summary>
+[Trait("Category", "Threads")]
 public sealed class AllocatorThreads
 {
     private const ulong Page = 4096;

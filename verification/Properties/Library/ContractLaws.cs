@@ -6,6 +6,7 @@ using Vcmm.Tables;
 namespace Properties.Library;
 
 /// <summary>Refusals, handles, sharing, and what running out of memory leaves behind.</summary>
+[Collection(QuickFirst.Last + nameof(ContractLaws))]
 public sealed class ContractLaws : IDisposable
 {
     private const ulong Page = SmallSystem.Page;

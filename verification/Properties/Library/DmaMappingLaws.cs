@@ -320,6 +320,7 @@ public sealed class DmaMappingLaws : IDisposable
     }
 
     [Fact]
+    [Trait("Category", "Threads")]
     public void Of_two_threads_that_unmap_one_buffer_one_does()
     {
         var queue = new FlushQueue(new() { Time = _clock });

@@ -261,6 +261,7 @@ public sealed class FlushQueueLaws : IDisposable
     }
 
     [Fact]
+    [Trait("Category", "Threads")]
     public void Two_threads_lose_nothing_and_release_nothing_early()
     {
         var queue = new FlushQueue(new() { Capacity = 8, FlushAtCount = 4, FlushAtAge = TimeSpan.FromDays(1), Time = _clock });

@@ -11,6 +11,7 @@ using Vcmm.Tables;
 namespace Properties.Library;
 
 /// <summary>An address space without a VCM against a dictionary of pages: I2, I4, I6, I11.</summary>
+[Collection(QuickFirst.Last + nameof(IommuDomainLaws))]
 public sealed class IommuDomainLaws : IDisposable
 {
     private const ulong Page = 4096;
@@ -362,6 +363,7 @@ public sealed class IommuDomainLaws : IDisposable
     }
 
     [Fact]
+    [Trait("Category", "Threads")]
     public void Threads_that_want_the_same_pages_take_turns_and_lose_none()
     {
         var quiet = new QuietIommu(new RecordingIommu(_ram.Port));

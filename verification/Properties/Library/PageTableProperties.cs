@@ -8,6 +8,7 @@ using Vcmm.Tables;
 namespace Properties.Library;
 
 /// <summary>The table engine against a dictionary of pages, over VT-d's format and over an odd one.</summary>
+[Collection(QuickFirst.Last + nameof(PageTableProperties))]
 public sealed class PageTableProperties
 {
     [Fact]

@@ -7,6 +7,7 @@ using Vcmm.Allocation;
 namespace Properties.Library;
 
 /// <summary>The range allocator against a row of flags, at both ends of the 64-bit space and in between.</summary>
+[Collection(QuickFirst.Last + nameof(RangeAllocatorProperties))]
 public sealed class RangeAllocatorProperties
 {
     private const ulong PageBytes = 4096;

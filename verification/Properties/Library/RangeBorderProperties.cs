@@ -8,6 +8,7 @@ namespace Properties.Library;
 /// The range allocator against a list of what is free, in spaces that lie across the borders of its bitmaps and of the nodes above them:
 /// words of 64 pages, leaves of 16 MiB, branches of 64 of those below, and the ends of the 64-bit space.
 /// </summary>
+[Collection(QuickFirst.Last + nameof(RangeBorderProperties))]
 public sealed class RangeBorderProperties
 {
     private const ulong Page = 4096;

@@ -9,6 +9,7 @@ using Vcmm.Vtd;
 namespace Properties.Library;
 
 /// <summary>The VT-d driver on the simulator: what the hardware is told, what happens when it does not answer, what is left behind.</summary>
+[Collection(QuickFirst.Last + nameof(VtdDriverLaws))]
 public sealed class VtdDriverLaws
 {
     private const ulong Page = VtdSystem.Page;

@@ -9,6 +9,7 @@ using Xunit.Abstractions;
 namespace Properties.Model;
 
 /// <summary>All that can be done with the library in a small world.</summary>
+[Trait("Category", "Broad")]
 public sealed class LibrarySearchLaws(ITestOutputHelper output)
 {
     private static readonly Scope Least = new() { Vcms = 1, Formats = 1, Devices = 1, Granules = 1, Frames = 1, Bounds = 0, Owners = 1, Quarantine = 0, Faults = 0 };

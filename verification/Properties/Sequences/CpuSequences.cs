@@ -11,6 +11,7 @@ using Xunit.Abstractions;
 namespace Properties.Sequences;
 
 /// <summary>Regions with processes: by steps that are written down, and by those of the generated sequences that have a CPU.</summary>
+[Collection(QuickFirst.Last + nameof(CpuSequences))]
 public sealed class CpuSequences(ITestOutputHelper output)
 {
     private const ulong Seed = 1;

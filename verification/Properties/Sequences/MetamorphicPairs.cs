@@ -10,6 +10,7 @@ using Vcmm.Tables;
 namespace Properties.Sequences;
 
 /// <summary>Two ways of doing the same thing end in the same tables.</summary>
+[Collection(QuickFirst.Last + nameof(MetamorphicPairs))]
 public sealed class MetamorphicPairs
 {
     private const ulong Page = VtdSystem.Page;

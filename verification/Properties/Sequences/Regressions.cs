@@ -6,6 +6,7 @@ using Xunit.Abstractions;
 namespace Properties.Sequences;
 
 /// <summary>Scenarios that once broke, and those that no generated one contains; each line is what it is about.</summary>
+[Collection(QuickFirst.Last + nameof(Regressions))]
 public sealed class Regressions(ITestOutputHelper output)
 {
     /// <summary>Steps, and the step whose answer matters.</summary>

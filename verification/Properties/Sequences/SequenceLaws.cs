@@ -7,6 +7,7 @@ using Harness.Shrinking;
 namespace Properties.Sequences;
 
 /// <summary>Generated sequences on the library over the simulator.</summary>
+[Collection(QuickFirst.Last + nameof(SequenceLaws))]
 public sealed class SequenceLaws
 {
     private static readonly ScenarioGen Scenarios = new(ScenarioShape.Any);

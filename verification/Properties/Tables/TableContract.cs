@@ -409,6 +409,7 @@ public abstract class TableContract<TFormat>
     }
 }
 
+[Collection(QuickFirst.Last + nameof(VtdSecondStageTables))]
 public sealed class VtdSecondStageTables : TableContract<VtdSecondStage>
 {
     protected override TableFormat[] Formats => [new(VtdSecondStage.Encoding, 5, 0b0010), new(VtdSecondStage.Encoding, 4, 0b1110)];
@@ -420,6 +421,7 @@ public sealed class VtdSecondStageTables : TableContract<VtdSecondStage>
     protected override ulong[] Windows => [0, (1UL << 48) - (16UL << 19)];
 }
 
+[Collection(QuickFirst.Last + nameof(X86FirstStageTables))]
 public sealed class X86FirstStageTables : TableContract<X86FirstStage>
 {
     protected override TableFormat[] Formats => [new(X86FirstStage.Encoding, 4, 0b0010), new(X86FirstStage.Encoding, 5, 0b0110)];

@@ -8,6 +8,7 @@ namespace Properties.Library.Regions;
 /// Whatever fails, and whenever: a refused call has changed nothing, it succeeds once nothing fails, and in the end every frame
 /// comes back (I6). Devices never get more than what stands (I4, I7).
 /// </summary>
+[Collection(QuickFirst.Last + nameof(FailureLaws))]
 public sealed class FailureLaws : IDisposable
 {
     private const ulong Page = FailureBench.Page;

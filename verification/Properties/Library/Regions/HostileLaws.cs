@@ -10,6 +10,7 @@ namespace Properties.Library.Regions;
 /// answer, is an <see cref="ArgumentNullException"/>. A method that is new takes part by itself; a parameter of a new type needs values
 /// in <see cref="HostileWorld"/>.
 /// </summary>
+[Collection(QuickFirst.Last + nameof(HostileLaws))]
 public sealed class HostileLaws : IDisposable
 {
     private const BindingFlags Declared = BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly;

@@ -108,6 +108,7 @@ public sealed class OracleLaws : IDisposable
 
     /// <summary>A clone that is made while another thread moves a backing from one reservation to another has it in one of them.</summary>
     [Fact]
+    [Trait("Category", "Threads")]
     public void A_clone_is_one_moment_of_its_region()
     {
         var manager = new VcmManager(new FrameAllocator(_ram.Range));

@@ -10,6 +10,7 @@ using Vcmm.Tables;
 namespace Properties.Library.Regions;
 
 /// <summary>The CPU as one more association, on simulated cores: what they walk, cache and are interrupted for is the hardware's, not a stand-in's.</summary>
+[Collection(QuickFirst.Last + nameof(SimulatedCpuLaws))]
 public sealed class SimulatedCpuLaws : IDisposable
 {
     private const ulong Page = VcmManager.PageBytes;
@@ -146,6 +147,7 @@ public sealed class SimulatedCpuLaws : IDisposable
     [Theory]
     [InlineData(ShootdownMethod.Interrupt)]
     [InlineData(ShootdownMethod.Broadcast)]
+    [Trait("Category", "Threads")]
     public void A_core_that_runs_meanwhile_never_reads_what_others_have(ShootdownMethod method)
     {
         const int rounds = 300;

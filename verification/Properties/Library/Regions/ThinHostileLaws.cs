@@ -9,6 +9,7 @@ namespace Properties.Library.Regions;
 /// The sister of <see cref="HostileLaws"/> for the parts that need no manager: whatever number, address, range or handle is handed in, the
 /// call succeeds, or it refuses and nothing has changed. What each row calls is in <see cref="ThinHostileRows"/>.
 /// </summary>
+[Collection(QuickFirst.Last + nameof(ThinHostileLaws))]
 public sealed class ThinHostileLaws : IDisposable
 {
     private readonly RamBlock _ram = new(PhysRange.FromLength(new(1UL << 20), 2UL << 20));

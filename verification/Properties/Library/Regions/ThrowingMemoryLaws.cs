@@ -10,6 +10,7 @@ namespace Properties.Library.Regions;
 /// Memory that throws while a region's tables are written: nothing that a table says is freed, no lock is left held, and the region can
 /// be used and ended (I5, I6, I12). A table page may be lost, no other frame is.
 /// </summary>
+[Collection(QuickFirst.Last + nameof(ThrowingMemoryLaws))]
 public sealed class ThrowingMemoryLaws
 {
     private const ulong Page = VcmManager.PageBytes;
