@@ -27,6 +27,9 @@ public sealed record Hunt(HuntEnd End, long Tries, TimeSpan Elapsed)
     /// <summary>Which test failed, by its full name; null unless the engine runs tests.</summary>
     public string? Test { get; init; }
 
+    /// <summary>How often something muted was found, where nothing else was.</summary>
+    public long Muted { get; init; }
+
     /// <summary>How large the counterexample is, in words.</summary>
     public string Size { get; init; } = "";
 

@@ -37,7 +37,7 @@ internal sealed class ScriptRun
     private readonly ScriptEffects _effects;
     private readonly Subject _subject;
     private readonly HistoryJudge _judge;
-    private readonly RunCounts _counts = new();
+    private readonly RunCounts _counts;
     private readonly World _start;
     private readonly ImmutableArray<HistoryEntry>.Builder[] _history;
     private ScriptFrames? _frames;
@@ -60,6 +60,7 @@ internal sealed class ScriptRun
             InUse = () => _effects.Data.Select(static segment => new AddressRange(segment.First.Value, segment.Last.Value)),
             Copied = _ => _effects.Data.SelectMany(static segment => Enumerable.Range(0, (int)(segment.ByteCount / World.PageBytes)).Select(page => segment.First.Value + (ulong)page * World.PageBytes)).ToHashSet(),
         };
+        _counts = new() { Muted = attempt.Muted };
         _judge = new(_subject, _counts);
         Report(_judge.Begin(script.Scenario, out _start));
         if (attempt.Watcher is { } watcher) watcher.Begin(CreateStates());
@@ -244,6 +245,7 @@ internal sealed class ScriptRun
 
         HistoryViolation? violation = _judge.Judge(_start, history) ?? _judge.TakeDown();
         foreach ((Invariant invariant, long times) in _counts.Checks) _attempt.Passed(invariant, times);
+        foreach ((Invariant invariant, long times) in _counts.MutedBreaches) _attempt.Mute(invariant, times);
         Report(violation);
     }
 
