@@ -52,6 +52,23 @@ public static class Invariants
     /// <summary>The id alone: <c>I4</c>.</summary>
     public static string Id(this Invariant invariant) => $"I{(int)invariant}";
 
+    /// <summary>Reads an id.</summary>
+    /// <param name="id"><c>I1</c> to <c>I14</c>.</param>
+    /// <param name="invariant">The invariant.</param>
+    /// <returns>Whether it is one.</returns>
+    public static bool TryParse(string id, out Invariant invariant)
+    {
+        foreach (Invariant candidate in Enum.GetValues<Invariant>())
+        {
+            if (candidate.Id() != id) continue;
+            invariant = candidate;
+            return true;
+        }
+
+        invariant = default;
+        return false;
+    }
+
     /// <summary>Id and name: <c>I4 NoStaleAccess</c>.</summary>
     public static string Label(this Invariant invariant) => $"{invariant.Id()} {invariant}";
 }

@@ -29,10 +29,11 @@ internal sealed class Refusals
     /// <returns>Null: it was done, and nothing speaks against that.</returns>
     public Verdict<World>? Decide(World world, Outcome seen)
     {
-        if (seen == Outcome.None) return _first is null ? null : Verdict<World>.RefuseLazily(_first.Guards, new Sentence(this, seen));
+        if (seen == Outcome.None) return _first is null || world.Overlooked.Contains(_first.Guards) ? null : Verdict<World>.RefuseLazily(_first.Guards, new Sentence(this, seen));
         if (IsLawful(seen)) return Verdict<World>.Accept(world);
         // Hardware that was not made to fail is usable.
-        return Verdict<World>.RefuseLazily(seen == Outcome.HardwareFailure ? Invariant.Progress : Invariant.Linearizable, new Sentence(this, seen));
+        Invariant broken = seen == Outcome.HardwareFailure ? Invariant.Progress : Invariant.Linearizable;
+        return world.Overlooked.Contains(broken) ? Verdict<World>.Accept(world) : Verdict<World>.RefuseLazily(broken, new Sentence(this, seen));
     }
 
     private bool IsLawful(Outcome seen) =>

@@ -102,7 +102,7 @@ public sealed partial record World
             : seen.Outcome == Outcome.None && TableModelsOf(translate.Vcm).Any(table => seen.Translation == table.Says(meaning));
         return isRight
             ? Accept(this)
-            : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to mean {seen}; it means {expected?.ToString() ?? "nothing"}");
+            : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to mean {seen}; it means {expected?.ToString() ?? "nothing"}", this);
     }
 
     private Verdict<World> Judge(TranslateTo translate, Observation seen)
@@ -113,7 +113,7 @@ public sealed partial record World
         bool isRight = seen.Outcome == (meaning is null ? Outcome.Fault : expected is null ? Outcome.NotFound : Outcome.None) && (expected is null || seen.Address == expected);
         return isRight
             ? Accept(this)
-            : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to be {seen} in {translate.Other}; it means {meaning?.ToString() ?? "nothing"}, which is at {(expected is { } address ? $"0x{address:x}" : "no address")} there");
+            : Refuse(Invariant.TablesAreTruth, $"0x{translate.Address:x} was said to be {seen} in {translate.Other}; it means {meaning?.ToString() ?? "nothing"}, which is at {(expected is { } address ? $"0x{address:x}" : "no address")} there", this);
     }
 
     private Verdict<World> Judge(DeviceAccess access, Observation seen)
@@ -134,16 +134,16 @@ public sealed partial record World
         if (seen.Reached is not { } reached)
         {
             if (!isGranted && seen.Outcome is Outcome.Fault or Outcome.Waits)
-                return Refuse(Invariant.FaultExact, $"{what} and it came to {seen.Outcome}; {(seen.Outcome == Outcome.Waits ? "it cannot wait there" : "it asks for the page, and waits")}");
+                return Refuse(Invariant.FaultExact, $"{what} and it came to {seen.Outcome}; {(seen.Outcome == Outcome.Waits ? "it cannot wait there" : "it asks for the page, and waits")}", next);
             return isGranted
-                ? Refuse(Invariant.TablesAreTruth, $"{what} and {(seen.Outcome == Outcome.Waits ? "waits" : "was blocked")}; it is mapped to {meaning}")
-                : Refuse(Invariant.Isolation, $"{what} and was let through to no memory that it could tell; nothing is mapped there for it");
+                ? Refuse(Invariant.TablesAreTruth, $"{what} and {(seen.Outcome == Outcome.Waits ? "waits" : "was blocked")}; it is mapped to {meaning}", next)
+                : Refuse(Invariant.Isolation, $"{what} and was let through to no memory that it could tell; nothing is mapped there for it", next);
         }
 
         string permitted = meaning is null ? "nothing is mapped there for it" : $"it is mapped to {meaning}";
         // Whoever is let in with a privilege that no device has.
-        if (access.IsPrivileged && meaning?.Target == reached) return Refuse(Invariant.Permission, $"{what} and reached 0x{reached:x}; {permitted}, and no device has supervisor privilege");
-        return Refuse(Name(access, reached, meaning), $"{what} and reached 0x{reached:x}; {permitted}");
+        if (access.IsPrivileged && meaning?.Target == reached) return Refuse(Invariant.Permission, $"{what} and reached 0x{reached:x}; {permitted}, and no device has supervisor privilege", next.Noted(access, isDone: true));
+        return Refuse(Name(access, reached, meaning), $"{what} and reached 0x{reached:x}; {permitted}", next.Noted(access, isDone: true));
     }
 
     /// <summary>Which invariant an access breaks that reached what it must not.</summary>

@@ -26,11 +26,13 @@ public sealed partial record World
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Decide(this, seen.Outcome);
         if (decided is { } verdict) return verdict;
-        if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen, isElsewhere: place is not null) is { } wrong) return RefuseGiven(map.Vcm, seen, wrong);
+        if (WhyNotGiven(map.Vcm, memory.ByteCount, map.Alignment, seen, isElsewhere: place is not null) is { } wrong) return RefuseGiven(map.Vcm, seen, wrong, seen.Ranges is [var elsewhere] ? Mapped(elsewhere) : null);
         AddressRange given = seen.Ranges[0];
         return place is null || place == given
-            ? Accept(With(map.Reservation, Made(map.Vcm, given, map.Attributes).With(part)))
-            : Refuse(Invariant.TablesAreTruth, $"it gave {given}; the memory is at {place}, and the region is one-to-one");
+            ? Accept(Mapped(given))
+            : Refuse(Invariant.TablesAreTruth, $"it gave {given}; the memory is at {place}, and the region is one-to-one", Mapped(given));
+
+        World Mapped(AddressRange range) => With(map.Reservation, Made(map.Vcm, range, map.Attributes).With(part));
     }
 
     private Verdict<World> Judge(Unmap unmap, Observation seen, Surroundings surroundings)
@@ -62,12 +64,13 @@ public sealed partial record World
             ? WhyNotPiece(bind.ByteCount, PageBytes, seen.Ranges[1..])
             : WhyNotChunks(bind.ByteCount, bind.ChunkSizes, bind.Scattered, seen.Ranges[1..]);
         wrong ??= WhyNotFrom(bind.From, seen.Ranges[1..]);
-        if (wrong is not null) return Refuse(Invariant.Conservation, wrong);
+        World next = With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
+            .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Attributes).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount)));
+        if (wrong is not null) return Refuse(Invariant.Conservation, wrong, next);
         Observation placed = seen with { Ranges = seen.Ranges[..1] };
-        if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, placed, isOneToOne) is { } elsewhere) return RefuseGiven(bind.Vcm, placed, elsewhere);
-        if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one");
-        return Accept(With(bind.Memory, new MemoryState(bind.ByteCount, seen.Ranges[1..]))
-            .With(bind.Reservation, Made(bind.Vcm, seen.Ranges[0], bind.Attributes).With(new BackedPart(0, bind.Memory, 0, bind.ByteCount))));
+        if (WhyNotGiven(bind.Vcm, bind.ByteCount, PageBytes, placed, isOneToOne) is { } elsewhere) return RefuseGiven(bind.Vcm, placed, elsewhere, next);
+        if (isOneToOne && seen.Ranges[0] != seen.Ranges[1]) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; the region is one-to-one", next);
+        return Accept(next);
     }
 
     /// <summary>Why there is no place for it that is free both in a one-to-one region and in memory.</summary>

@@ -31,7 +31,7 @@ public sealed partial record World
             .Decide(this, seen.Outcome)
             ?? JudgeMoves(copy, seen);
         bool isRefused = seen.Outcome != Outcome.None && verdict.IsAccepted;
-        return isRefused && !seen.Moves.IsEmpty ? Refuse(Invariant.Conservation, $"it was refused and changed {string.Join(", ", seen.Moves)}; a refused call changes nothing") : verdict;
+        return isRefused && !seen.Moves.IsEmpty ? Refuse(Invariant.Conservation, $"it was refused and changed {string.Join(", ", seen.Moves)}; a refused call changes nothing", this) : verdict;
     }
 
     /// <summary>
@@ -50,9 +50,9 @@ public sealed partial record World
             foreach (ulong to in Words([move.To]))
             {
                 changed.Add(to);
-                if (!lawful.Contains(to)) return Refuse(Invariant.Isolation, $"it changed 0x{to:x}; that is not behind the destination");
+                if (!lawful.Contains(to)) return Refuse(Invariant.Isolation, $"it changed 0x{to:x}; that is not behind the destination", this);
                 if (from is not { } found || !lawful[to].Contains(found))
-                    return Refuse(Invariant.Conservation, $"0x{to:x} holds what stood at {(from is { } place ? $"0x{place:x}" : "no place that is known")}; it must hold what stood at {Text(lawful[to])}");
+                    return Refuse(Invariant.Conservation, $"0x{to:x} holds what stood at {(from is { } place ? $"0x{place:x}" : "no place that is known")}; it must hold what stood at {Text(lawful[to])}", this);
                 from += WordBytes;
             }
         }
@@ -60,7 +60,7 @@ public sealed partial record World
         foreach (IGrouping<ulong, ulong> word in lawful)
         {
             if (!changed.Contains(word.Key) && !word.Contains(word.Key))
-                return Refuse(Invariant.Conservation, $"0x{word.Key:x} did not change; it must hold what stood at {Text(word)}");
+                return Refuse(Invariant.Conservation, $"0x{word.Key:x} did not change; it must hold what stood at {Text(word)}", this);
         }
 
         return Accept(this);

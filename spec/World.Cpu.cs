@@ -62,7 +62,7 @@ public sealed partial record World
     /// <param name="cost">What it has cost.</param>
     public Verdict<World> JudgeCost(Operation operation, CpuCost cost) => cost == default || MayCostCpu(operation)
         ? Accept(this)
-        : Refuse(Invariant.OneSided, $"it cost the CPU {cost}; no process is associated with what it works on, so that it costs nothing");
+        : Refuse(Invariant.OneSided, $"it cost the CPU {cost}; no process is associated with what it works on, so that it costs nothing", this);
 
     /// <summary>Whether a process has the table of the region, or had it and devices have it still: it is counted as the CPU's for as long as it is there.</summary>
     private bool HasProcess(ObjectId vcm, bool orHad = false)

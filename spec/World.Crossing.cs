@@ -15,7 +15,7 @@ public sealed partial record World
         Verdict<World> verdict = Judge(access.First, new Observation(stoppedAtOnce ? Outcome.Fault : Outcome.None) { Reached = seen.Reached });
         if (!verdict.IsAccepted || (stoppedAtOnce && seen.ReachedNext is null)) return verdict;
         return stoppedAtOnce
-            ? Refuse(Invariant.FaultExact, $"{access.Device} was refused at 0x{access.First.Address:x} and reached 0x{seen.ReachedNext:x} in the page after it; it stops where it is refused")
+            ? Refuse(Invariant.FaultExact, $"{access.Device} was refused at 0x{access.First.Address:x} and reached 0x{seen.ReachedNext:x} in the page after it; it stops where it is refused", verdict.Next)
             : verdict.Next.Judge(access.Second, new Observation(seen.Outcome) { Reached = seen.ReachedNext });
     }
 }

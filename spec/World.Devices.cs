@@ -55,14 +55,14 @@ public sealed partial record World
         {
             return seen.Outcome == Outcome.None && seen.Reached == meaning.Target
                 ? Accept(this)
-                : Refuse(Invariant.TablesAreTruth, $"{what} and {(seen.Reached is { } other ? $"reached 0x{other:x}" : "reached nothing that it could tell")}; it is mapped to {meaning}");
+                : Refuse(Invariant.TablesAreTruth, $"{what} and {(seen.Reached is { } other ? $"reached 0x{other:x}" : "reached nothing that it could tell")}; it is mapped to {meaning}", this);
         }
 
         // What is there may be nobody's data, of which nothing can be told.
-        if (seen.Reached is { } reached && reached != access.Address) return Refuse(Invariant.Isolation, $"{what} and reached 0x{reached:x}");
+        if (seen.Reached is { } reached && reached != access.Address) return Refuse(Invariant.Isolation, $"{what} and reached 0x{reached:x}", this);
         bool isMemory = Iommu.Memory.Contains(access.Address);
         return (seen.Outcome == Outcome.None) == isMemory
             ? Accept(this)
-            : Refuse(Invariant.Isolation, $"{what} and it came to {seen.Outcome}; there is {(isMemory ? "" : "no ")}memory, and nobody between");
+            : Refuse(Invariant.Isolation, $"{what} and it came to {seen.Outcome}; there is {(isMemory ? "" : "no ")}memory, and nobody between", this);
     }
 }

@@ -111,18 +111,21 @@ public sealed partial record World
         }
 
         int given = counts.Max;
-        if (given != told.Length) return Refuse(Invariant.FaultExact, $"it gave {told[given]}; no such access was blocked since, or its device has no hook");
+        if (given != told.Length) return Refuse(Invariant.FaultExact, $"it gave {told[given]}; no such access was blocked since, or its device has no hook", Untold(seen));
         int least = (mustBeAll ? Faults.Count(static fault => fault.IsCertain) : given) + Waiting.Count(static waiting => !waiting.MayBeOver), most = Faults.Count + Waiting.Count;
         return seen.FaultCount >= least && seen.FaultCount <= most
             ? (this with { Faults = [] }).JudgeTold(seen, surroundings.HardwareFails)
-            : Refuse(Invariant.FaultExact, $"it counted {seen.FaultCount} faults; {least} to {most} accesses were blocked or wait");
+            : Refuse(Invariant.FaultExact, $"it counted {seen.FaultCount} faults; {least} to {most} accesses were blocked or wait", Untold(seen));
     }
 
     /// <summary>Whether a fault tells of an access. What stops a request for the page does not say whether that was to read or to write.</summary>
     private bool Tells(GivenFault fault, PendingFault pending) => fault.Tells(pending)
         || (fault.Access == Permissions.None && !pending.IsCertain && ModelOf(pending.Device).AsksForPages && (fault with { Access = pending.Access }).Tells(pending));
 
-    private static Verdict<World> RefuseTold(PendingFault pending, GivenFault? given, Observation seen) => given is { } fault && fault.IsOf(pending)
-        ? Refuse(Invariant.FaultExact, $"it gave {fault}; the access was blocked for another cause: {pending.Causes}")
-        : Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {pending.Device} {pending.Access} 0x{pending.Page:x} was blocked and is not there, and nothing was lost");
+    /// <summary>The world in which nobody is owed what was blocked; null: what waits, or what a hook has done, is not known either.</summary>
+    private World? Untold(Observation seen) => Waiting.IsEmpty && seen.Acts.IsEmpty ? WithoutFaults() : null;
+
+    private Verdict<World> RefuseTold(PendingFault pending, GivenFault? given, Observation seen) => given is { } fault && fault.IsOf(pending)
+        ? Refuse(Invariant.FaultExact, $"it gave {fault}; the access was blocked for another cause: {pending.Causes}", Untold(seen))
+        : Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {pending.Device} {pending.Access} 0x{pending.Page:x} was blocked and is not there, and nothing was lost", Untold(seen));
 }

@@ -110,12 +110,12 @@ public sealed partial record World
         int most = seen.Outcome == Outcome.None ? MostWaiting(before, operation, surroundings) : Quarantine.Count;
         int left = seen.Quarantined ?? most;
         if (left > Quarantine.Count) return Refuse(Invariant.Conservation, $"{left} unbacks wait for a flush; only {Quarantine.Count} were put there");
-        if (left > most) return Refuse(Invariant.Conservation, $"{left} unbacks wait for a flush; it is due, so {most} may");
         World next = left != Quarantine.Count
             ? this with { Quarantine = Quarantine.RemoveRange(0, Quarantine.Count - left), FlushFailedAt = null }
             : surroundings.HardwareFails && left != 0 ? this with { FlushFailedAt = Now } : this;
+        if (left > most && Refuse(Invariant.Conservation, $"{left} unbacks wait for a flush; it is due, so {most} may", next) is { IsAccepted: false } late) return late;
         return operation is AllocateMemory or AllocateContiguous or Bind && seen.Outcome == Outcome.None && next.FindHeldBack(seen.Ranges) is var (chunk, memory)
-            ? Refuse(Invariant.FrameSafety, $"it gave {chunk}; that is {memory}'s, which was freed and waits for a flush")
+            ? Refuse(Invariant.FrameSafety, $"it gave {chunk}; that is {memory}'s, which was freed and waits for a flush", next)
             : Accept(next);
     }
 

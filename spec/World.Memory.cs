@@ -10,7 +10,7 @@ public sealed partial record World
         Allocatable(new(), allocate.ByteCount, allocate.ChunkSizes, allocate.From, surroundings)
             .Decide(this, seen.Outcome)
             ?? ((WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotChunks(allocate.ByteCount, allocate.ChunkSizes, allocate.Scattered, seen.Ranges)) is { } wrong
-                ? Refuse(Invariant.Conservation, wrong)
+                ? Refuse(Invariant.Conservation, wrong, With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges)))
                 : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
 
     private Verdict<World> Judge(AllocateContiguous allocate, Observation seen, Surroundings surroundings) =>
@@ -22,7 +22,7 @@ public sealed partial record World
             .May(Outcome.NoMemory, surroundings.MemoryFails || Math.Max(allocate.ByteCount, allocate.Alignment) > PageBytes)
             .Decide(this, seen.Outcome)
             ?? ((WhyNotFrom(allocate.From, seen.Ranges) ?? WhyNotPiece(allocate.ByteCount, allocate.Alignment, seen.Ranges)) is { } wrong
-                ? Refuse(Invariant.Conservation, wrong)
+                ? Refuse(Invariant.Conservation, wrong, With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges)))
                 : Accept(With(allocate.Memory, new MemoryState(allocate.ByteCount, seen.Ranges))));
 
     private Refusals Allocatable(Refusals refusals, ulong byteCount, ulong chunkSizes, BankRequest from, Surroundings surroundings)
@@ -106,7 +106,7 @@ public sealed partial record World
         Outcome outcome = !isInside ? Outcome.Invalid : expected.Length == 0 ? Outcome.NotFound : Outcome.None;
         return seen.Outcome == outcome && seen.Places.Order().SequenceEqual(expected)
             ? Accept(this)
-            : Refuse(Invariant.TablesAreTruth, $"it gave {seen}; it is mapped at [{string.Join(", ", expected)}]");
+            : Refuse(Invariant.TablesAreTruth, $"it gave {seen}; it is mapped at [{string.Join(", ", expected)}]", this);
     }
 
     /// <summary>Every place where a physical address is mapped.</summary>

@@ -55,7 +55,7 @@ public sealed partial record World
                 create.Vcm, create.ByteCount, create.Alignment)
             .Decide(this, seen.Outcome)
             ?? (WhyNotGiven(create.Vcm, create.ByteCount, create.Alignment, seen) is { } wrong
-                ? RefuseGiven(create.Vcm, seen, wrong)
+                ? RefuseGiven(create.Vcm, seen, wrong, seen.Ranges is [var given] ? this with { Bounds = Bounds.Add(create.Bound, new(create.Vcm, given)) } : null)
                 : Accept(this with { Bounds = Bounds.Add(create.Bound, new(create.Vcm, seen.Ranges[0])) }));
 
     private Verdict<World> Judge(FreeBound free, Observation seen)
@@ -72,7 +72,7 @@ public sealed partial record World
         Placeable(Reservable(new(), reserve.In, reserve.ByteCount, reserve.Attributes), reserve.In, reserve.ByteCount, reserve.Alignment)
             .Decide(this, seen.Outcome)
             ?? (WhyNotGiven(reserve.In, reserve.ByteCount, reserve.Alignment, seen) is { } wrong
-                ? RefuseGiven(reserve.In, seen, wrong)
+                ? RefuseGiven(reserve.In, seen, wrong, seen.Ranges is [var given] ? With(reserve.Reservation, Made(reserve.In, given, reserve.Attributes)) : null)
                 : Accept(With(reserve.Reservation, Made(reserve.In, seen.Ranges[0], reserve.Attributes))));
 
     private Verdict<World> Judge(ReserveAt reserve, Observation seen)
@@ -87,7 +87,7 @@ public sealed partial record World
             .Decide(this, seen.Outcome)
             ?? (seen.Ranges is [var given] && given == range
                 ? Accept(With(reserve.Reservation, Made(reserve.In, range, reserve.Attributes)))
-                : Refuse(Invariant.NoOverlap, $"it gave {seen}; {range} was asked for"));
+                : Refuse(Invariant.NoOverlap, $"it gave {seen}; {range} was asked for", seen.Ranges is [var other] ? With(reserve.Reservation, Made(reserve.In, other, reserve.Attributes)) : null));
     }
 
     private Verdict<World> Judge(Unreserve unreserve, Observation seen)
@@ -126,7 +126,7 @@ public sealed partial record World
     {
         ReservationState? expected = ReservationsOf(find.Vcm).FirstOrDefault(reservation => reservation.Range.Contains(find.Address));
         bool isRight = expected is null ? seen.Outcome == Outcome.NotFound : seen.Outcome == Outcome.None && seen.Ranges is [var range] && range == expected.Range;
-        return isRight ? Accept(this) : Refuse(Invariant.NoOverlap, $"it gave {seen}; at 0x{find.Address:x} is {expected?.Range.ToString() ?? "no reservation"}");
+        return isRight ? Accept(this) : Refuse(Invariant.NoOverlap, $"it gave {seen}; at 0x{find.Address:x} is {expected?.Range.ToString() ?? "no reservation"}", this);
     }
 
     private Verdict<World> Judge(ListReservations list, Observation seen)
@@ -134,7 +134,7 @@ public sealed partial record World
         AddressRange[] expected = [.. ReservationsOf(list.Vcm).Select(reservation => reservation.Range)];
         return seen.Outcome == Outcome.None && seen.Ranges.SequenceEqual(expected)
             ? Accept(this)
-            : Refuse(Invariant.NoOverlap, $"it gave [{string.Join(", ", seen.Ranges)}]; there are [{string.Join(", ", expected)}]");
+            : Refuse(Invariant.NoOverlap, $"it gave [{string.Join(", ", seen.Ranges)}]; there are [{string.Join(", ", expected)}]", this);
     }
 
     /// <summary>The bounds of a region that have not ended, in the order of their addresses.</summary>
@@ -185,8 +185,8 @@ public sealed partial record World
     }
 
     /// <summary>A range that was given and must not be: one that waits for a flush, devices may still see what was there.</summary>
-    private Verdict<World> RefuseGiven(ObjectId space, Observation seen, FormattableString wrong) =>
-        Refuse(HeldBack(space).Any(held => seen.Ranges.Any(held.Overlaps)) ? Invariant.NoStaleAccess : Invariant.NoOverlap, wrong);
+    private Verdict<World> RefuseGiven(ObjectId space, Observation seen, FormattableString wrong, World? next) =>
+        Refuse(HeldBack(space).Any(held => seen.Ranges.Any(held.Overlaps)) ? Invariant.NoStaleAccess : Invariant.NoOverlap, wrong, next);
 
     private ReservationState Made(ObjectId space, AddressRange range, Attributes attributes) =>
         new(VcmOf(space), range, attributes) { Bound = space.Kind == ObjectKind.Bound ? space : null };
@@ -270,5 +270,7 @@ public sealed partial record World
 
     private static Verdict<World> Accept(World next) => Verdict<World>.Accept(next);
 
-    private static Verdict<World> Refuse(Invariant broken, FormattableString sentence) => Verdict<World>.RefuseLazily(broken, sentence);
+    /// <summary>Not permitted, unless that invariant is overlooked and it is known what follows.</summary>
+    private Verdict<World> Refuse(Invariant broken, FormattableString sentence, World? next = null) =>
+        next is not null && Overlooked.Contains(broken) ? Accept(next) : Verdict<World>.RefuseLazily(broken, sentence);
 }

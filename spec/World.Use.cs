@@ -44,19 +44,15 @@ public sealed partial record World
         NotedUse use = reservation.UseOf(collect.Use);
         RangeSet told = RangeSet.Of(seen.Ranges);
         string done = collect.Use == Use.Written ? "written" : "accessed";
-        if (!told.Ranges.SequenceEqual(seen.Ranges)) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; ranges ascend and do not touch");
-        if (use.Certain.Within(part).FirstNotIn(told) is { } missing) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{missing:x} was {done}");
-        if (told.FirstNotIn(use.Possible) is { } wrong && !MayHaveFetchedAhead(reservation.Vcm)) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{wrong:x} was not {done}");
-        if (!collect.Clears)
-        {
-            return told.FirstNotIn(RangeSet.Empty.With(part)) is { } outside
-                ? Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{outside:x} is not in {part}, and nothing was to be cleared")
-                : Accept(this);
-        }
-
         // What was told beside the part need not be cleared in every table.
         RangeSet certain = told.Ranges.Aggregate(use.Certain.Without(part), static (rest, range) => rest.Without(range));
-        return Accept(With(collect.Reservation, reservation.With(collect.Use, new(certain, use.Possible.Without(part)))));
+        World next = collect.Clears ? With(collect.Reservation, reservation.With(collect.Use, new(certain, use.Possible.Without(part)))) : this;
+        if (!told.Ranges.SequenceEqual(seen.Ranges)) return Refuse(Invariant.TablesAreTruth, $"it gave {seen}; ranges ascend and do not touch", next);
+        if (use.Certain.Within(part).FirstNotIn(told) is { } missing) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{missing:x} was {done}", next);
+        if (told.FirstNotIn(use.Possible) is { } wrong && !MayHaveFetchedAhead(reservation.Vcm)) return Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{wrong:x} was not {done}", next);
+        return !collect.Clears && told.FirstNotIn(RangeSet.Empty.With(part)) is { } outside
+            ? Refuse(Invariant.TablesAreTruth, $"it gave [{told}]; 0x{outside:x} is not in {part}, and nothing was to be cleared", next)
+            : Accept(next);
     }
 
     /// <summary>Whether devices with TLBs of their own have used the region: they ask for translations when they like, and what they could have done counts as done.</summary>

@@ -97,6 +97,9 @@ public sealed partial record World
     /// <summary>What devices could see once: with it a violation is named, nothing is permitted by it.</summary>
     public ImmutableList<FormerMapping> Former { get; internal init; } = [];
 
+    /// <summary>Invariants whose breaches are let pass where it is known what follows, to see what else tells of them. None, but where the judging itself is examined.</summary>
+    public InvariantSet Overlooked { get; init; }
+
     /// <summary>A world with devices <c>d0</c> … and nothing else.</summary>
     /// <param name="iommu">The hardware.</param>
     /// <param name="deviceCount">How many devices.</param>
@@ -105,7 +108,7 @@ public sealed partial record World
         new(iommu) { Devices = [.. Enumerable.Range(0, deviceCount).Select(number => new ObjectId(ObjectKind.Device, number))], Setup = setup ?? new() };
 
     /// <summary>A world with the same hardware and setup, in which nothing has been done.</summary>
-    public World WithoutObjects() => new(Iommu) { Setup = Setup, Devices = Devices, Cpu = Cpu };
+    public World WithoutObjects() => new(Iommu) { Setup = Setup, Devices = Devices, Cpu = Cpu, Overlooked = Overlooked };
 
     /// <summary>The world when everybody has been told of what was blocked, or the hardware has lost it. What waits goes on to wait.</summary>
     public World WithoutFaults() => this with { Faults = [] };

@@ -30,6 +30,9 @@ public sealed record Hunt(HuntEnd End, long Tries, TimeSpan Elapsed)
     /// <summary>Whether a member was called that the mutant changes: what no engine reaches, none can find.</summary>
     public bool IsReached { get; init; } = true;
 
+    /// <summary>How often something muted was found, where nothing else was.</summary>
+    public long Muted { get; init; }
+
     /// <summary>How large the counterexample is, in words.</summary>
     public string Size { get; init; } = "";
 

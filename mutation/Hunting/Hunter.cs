@@ -22,7 +22,19 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
     /// <param name="budget">For how long.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public Hunt Sequences(int number, ulong seed, TimeSpan budget, CancellationToken stop)
+    public Hunt Sequences(int number, ulong seed, TimeSpan budget, CancellationToken stop) =>
+        Stage(number, "sequences", seed, budget, null, InvariantSet.None, stop);
+
+    /// <summary>A stage of <c>verify run</c>.</summary>
+    /// <param name="number">The mutant; 0 for the library as it is.</param>
+    /// <param name="stage">The stage.</param>
+    /// <param name="seed">Where every random choice comes from.</param>
+    /// <param name="budget">For how long.</param>
+    /// <param name="count">For how many sequences, cases or units at most; null: as many as there is time for.</param>
+    /// <param name="muted">Invariants of which no violation is told.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <exception cref="OperationCanceledException">The user stopped it.</exception>
+    public Hunt Stage(int number, string stage, ulong seed, TimeSpan budget, long? count, InvariantSet muted, CancellationToken stop)
     {
         long begun = time.GetTimestamp();
         string folder = Directory.CreateTempSubdirectory("vcmm-hunt-").FullName;
@@ -31,20 +43,51 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
             Reached reached = Reached.Nothing(folder, programs.MutantCount);
             string json = Path.Combine(folder, "run.json");
             string seconds = budget.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-            (int? exit, string error) = Child.Run(
-                programs.Verify, reached.EnvironmentOf(number), budget + ForShrinking, stop, "run", "--stage", "sequences", "--seed", $"{seed}", "--time", seconds, "--json", json, "--failures", folder);
+            List<string> arguments = ["run", "--stage", stage, "--seed", $"{seed}", "--time", seconds, "--json", json, "--failures", folder];
+            if (count is { } most) arguments.AddRange(["--count", $"{most}"]);
+            foreach (Invariant invariant in muted.Members) arguments.AddRange(["--mute", invariant.Id()]);
+            (int? exit, string error) = Child.Run(programs.Verify, reached.EnvironmentOf(number), budget + ForShrinking, stop, arguments);
             TimeSpan elapsed = time.GetElapsedTime(begun);
             if (exit is not (0 or 1) || !File.Exists(json)) return new(HuntEnd.Broke, 0, elapsed) { Report = exit is null ? "it did not end" : $"it ended with {exit}: {error.Trim()}" };
-            JsonNode stage = JsonNode.Parse(File.ReadAllText(json))!["stages"]![0]!;
-            long tries = (long)stage["ran"]![0]!["count"]!;
-            if (stage["failures"] is not JsonArray { Count: > 0 } failures) return new(HuntEnd.NotFound, tries, elapsed) { IsReached = reached.Has(number) };
+            JsonNode report = JsonNode.Parse(File.ReadAllText(json))!["stages"]![0]!;
+            long tries = (long)report["ran"]![0]!["count"]!;
+            if (report["failures"] is not JsonArray { Count: > 0 } failures) return new(HuntEnd.NotFound, tries, elapsed) { IsReached = reached.Has(number), Muted = Sum(report["muted"]!.AsArray()) };
             FailureFile file = FailureFile.Parse(File.ReadAllText(Path.Combine(folder, Path.GetFileName((string)failures[0]!["file"]!))));
             return new(HuntEnd.Found, tries, elapsed)
             {
                 Named = file.Invariant,
-                Size = $"{Harness.Scenarios.Scenario.FromJson(file.Scenario).Steps.Length} operations",
+                Size = stage == "sequences" ? $"{Harness.Scenarios.Scenario.FromJson(file.Scenario).Steps.Length} operations" : "",
                 Report = (string?)failures[0]!["report"] ?? "",
             };
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static long Sum(JsonArray muted) => muted.Sum(static one => (long)one!["count"]!);
+
+    /// <summary>All sequences of a small world, one after the other.</summary>
+    /// <param name="number">The mutant; 0 for the library as it is.</param>
+    /// <param name="depth">Up to so many operations.</param>
+    /// <param name="budget">For how long at most.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <exception cref="OperationCanceledException">The user stopped it.</exception>
+    public Hunt Exhaust(int number, long depth, TimeSpan budget, CancellationToken stop)
+    {
+        long begun = time.GetTimestamp();
+        string folder = Directory.CreateTempSubdirectory("vcmm-hunt-").FullName;
+        try
+        {
+            string seconds = budget.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
+            Reached reached = Reached.Nothing(folder, programs.MutantCount);
+            string failures = Directory.CreateDirectory(Path.Combine(folder, "failures")).FullName;
+            (int? exit, string error) = Child.Run(programs.Verify, reached.EnvironmentOf(number), budget + ForShrinking, stop, "model", "--library", "--depth", $"{depth}", "--time", seconds, "--failures", failures);
+            TimeSpan elapsed = time.GetElapsedTime(begun);
+            if (exit == 0) return new(HuntEnd.NotFound, depth, elapsed) { IsReached = reached.Has(number) };
+            if (exit != 1 || Directory.GetFiles(failures) is not [var found, ..]) return new(HuntEnd.Broke, 0, elapsed) { Report = exit is null ? "it did not end" : $"it ended with {exit}: {error.Trim()}" };
+            return new(HuntEnd.Found, depth, elapsed) { Named = FailureFile.Parse(File.ReadAllText(found)).Invariant };
         }
         finally
         {
@@ -71,7 +114,7 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
                 return new(HuntEnd.Found, found.Schedule, elapsed) { Named = found.Failure.Invariant, Size = found.Size, Report = found.Failure.Report };
             return tally.Problem is { } problem
                 ? new(HuntEnd.Broke, tally.Schedules, elapsed) { Report = problem }
-                : new(HuntEnd.NotFound, tally.Schedules, elapsed) { IsReached = reached.Has(number) };
+                : new(HuntEnd.NotFound, tally.Schedules, elapsed) { IsReached = reached.Has(number), Muted = tally.Muted.Values.Sum() };
         }
         finally
         {

@@ -25,6 +25,7 @@ internal static class CommandTree
             MutateCommand.Create(here),
             MutantsCommand.Create(here),
             MuseumCommand.Create(here),
+            SelfCheckCommand.Create(here),
             BenchCommand.Create(here),
         };
         root.Directives.Clear();

@@ -30,13 +30,14 @@ internal static class ExploreCommand
         Option<string[]> strategies = new("--strategy") { Description = "Choose by this strategy alone; several take turns.", HelpName = "NAME" };
         Option<int?> preemptions = new("--preemptions") { Description = "Run every schedule in which at most so many times an agent is interrupted that could have gone on.", HelpName = "NUMBER" };
         Option<string> fault = new("--fault") { Description = "Plant this fault, to see it found.", HelpName = "NAME", DefaultValueFactory = static _ => "none" };
+        Option<string[]> mute = MuteOption.Create();
         Option<int> workers = new("--workers") { Description = "How many worker processes explore beside each other.", HelpName = "NUMBER", DefaultValueFactory = static _ => ScheduleRequest.WorkersHere };
         Option<string> failures = RunCommand.Failures();
         Option<string?> json = new("--json") { Description = "Write what was explored and found to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List scenarios, strategies and faults that can be planted, and run nothing." };
         var command = new Command("explore", "Hunt concurrency bugs: run scenarios under a scheduler that decides every step, in schedule after schedule.")
         {
-            time, schedules, seed, scenario, strategies, preemptions, fault, workers, failures, json, list,
+            time, schedules, seed, scenario, strategies, preemptions, fault, mute, workers, failures, json, list,
         };
         command.SetAction(parsed =>
         {
@@ -53,6 +54,7 @@ internal static class ExploreCommand
                 Scenario = parsed.GetRequiredValue(scenario),
                 Fault = parsed.GetRequiredValue(fault),
                 Strategies = named,
+                Muted = MuteOption.Parse(parsed.GetValue(mute)),
                 Preemptions = interruptions,
                 Workers = beside,
                 Schedules = most,

@@ -4,6 +4,7 @@ using System.Globalization;
 using Harness;
 using Harness.Scenarios;
 using Harness.Stages;
+using Vcmm.Spec;
 using Verify.Output;
 using Verify.Running;
 
@@ -30,20 +31,29 @@ internal static class RunCommand
         Option<string[]> names = new("--stage") { Description = "Run only this stage; may be given several times.", HelpName = "NAME" };
         Option<string> failures = Failures();
         Option<string?> topology = new("--topology") { Description = "Run generated scenarios on the machine in this file alone.", HelpName = "FILE" };
-        Option<bool> strict = new("--strict") { Description = "Run nothing and exit with 3 if a stage lacks what it needs." };
+        Option<int?> count = new("--count") { Description = "End each stage after so many sequences, schedules, cases or units, though there is time left.", HelpName = "NUMBER" };
+        Option<string[]> mute = MuteOption.Create();
+        Option<bool> strict = new("--strict") { Description = "Run nothing and exit with 3 if a stage lacks what it needs. Not with --mute: what tells less than all is no strict run." };
         var command = new Command("run", "Run the stages: generate, explore, hold recorded and foreign behaviour to the specification.")
         {
-            time, seed, json, names, topology, failures, strict,
+            time, seed, json, names, topology, failures, count, mute, strict,
         };
         command.SetAction(parsed =>
         {
+            long? most = ModelCommand.AtLeast(1, count, parsed.GetValue(count));
+            InvariantSet muted = MuteOption.Parse(parsed.GetValue(mute));
+            if (!muted.IsEmpty && parsed.GetValue(strict)) throw new BadInputException($"{MuteOption.Name}: not with --strict, since a run that does not tell of {muted} is not strict; expected one of the two");
             var store = new FailureStore(here, parsed.GetRequiredValue(failures));
             JsonReport? report = parsed.GetValue(json) is { } file ? new JsonReport(here, file) : null;
             store.Check();
             report?.Check();
             IReadOnlyList<IStage> stages = parsed.GetValue(topology) is { } machine ? On(machine, parsed.GetValue(names) ?? [], here) : here.Stages;
             RunPlan plan = RunPlan.Of(
-                stages, parsed.GetValue(names) ?? [], parsed.GetValue(strict), parsed.GetValue(seed), TimeSpan.FromSeconds(parsed.GetValue(time)));
+                stages, parsed.GetValue(names) ?? [], parsed.GetValue(strict), parsed.GetValue(seed), TimeSpan.FromSeconds(parsed.GetValue(time))) with
+            {
+                Most = most,
+                Muted = muted,
+            };
             return Run(plan, store, report, here, parsed.GetValue<bool>(CommandTree.Verbose));
         });
         return command;
@@ -83,7 +93,8 @@ internal static class RunCommand
     private static int Run(RunPlan plan, FailureStore store, JsonReport? report, Surroundings here, bool verbose)
     {
         string names = string.Join(", ", plan.Stages.Where(stage => stage.Missing is null).Select(stage => stage.Stage.Name));
-        here.Out.WriteLine($"{Line.Seconds(plan.Budget)} of {names}, seed {plan.Seed}");
+        string most = plan.Most is { } count ? $", {Line.Count(count)} at most" : "";
+        here.Out.WriteLine($"{Line.Seconds(plan.Budget)} of {names}{most}, seed {plan.Seed}{RunTable.MutedText(plan.Muted)}");
         here.Out.Flush();
         RunOutcome outcome = Display.While(plan, here, display => new Runner(here.Time, here.Stop, new Saving(display, store)).Run(plan));
         RunTable.Print(outcome, store, here);

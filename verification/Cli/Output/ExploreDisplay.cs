@@ -18,7 +18,7 @@ internal sealed class ExploreDisplay
         _request = request;
         _here = here;
         string fault = request.Fault == "none" ? "" : $", planted {Line.Of(request.Fault)}";
-        here.Out.WriteLine($"{Limits(request)} of {Line.Of(request.Scenario)}{fault}, {Line.Count(request.Workers, "worker")}, seed {request.Seed}");
+        here.Out.WriteLine($"{Limits(request)} of {Line.Of(request.Scenario)}{fault}, {Line.Count(request.Workers, "worker")}, seed {request.Seed}{RunTable.MutedText(request.Muted)}");
         here.Out.Flush();
     }
 

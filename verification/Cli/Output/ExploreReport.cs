@@ -22,6 +22,7 @@ internal sealed class ExploreReport(Surroundings here, string file) : JsonFile(h
         outcome.Request.Preemptions,
         outcome.Request.Workers,
         outcome.Request.Fault,
+        Muted = outcome.Request.Muted.Members.Select(muted => new { Invariant = muted.Id(), Name = muted.ToString(), Count = outcome.Tally.Muted.GetValueOrDefault(muted) }),
         ElapsedSeconds = Seconds(outcome.Elapsed),
         outcome.Stopped,
         outcome.ExitCode,

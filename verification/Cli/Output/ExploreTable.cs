@@ -60,7 +60,7 @@ internal static class ExploreTable
         string rate = JsonReport.PerSecond(tally.Schedules, outcome.Elapsed) is { } perSecond ? $" ({Line.Rate(perSecond)} a second)" : "";
         string stopped = outcome.Stopped ? $", stopped by the user before {ExploreDisplay.Limits(outcome.Request)} were over" : "";
         return $"{how}: {Line.Count(tally.Schedules, "schedule")} in {Line.Seconds(outcome.Elapsed)}{rate}, {Line.Count(tally.Behaviours, "behaviour")}, "
-            + $"{Line.Count(outcome.CheckCount, "check")}, seed {outcome.Request.Seed}{stopped}";
+            + $"{Line.Count(outcome.CheckCount, "check")}, seed {outcome.Request.Seed}{stopped}{RunTable.MutedText(outcome.Request.Muted, tally.Muted)}";
     }
 
     private static Table TableOf(ScheduleTally tally)

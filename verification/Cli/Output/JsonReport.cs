@@ -20,6 +20,8 @@ internal sealed class JsonReport(Surroundings here, string file) : JsonFile(here
         outcome.Plan.Seed,
         BudgetSeconds = Seconds(outcome.Plan.Budget),
         ElapsedSeconds = Seconds(outcome.Elapsed),
+        outcome.Plan.Most,
+        Muted = outcome.Plan.Muted.Members.Select(Invariants.Id),
         outcome.Stopped,
         outcome.ExitCode,
         Checks = outcome.CheckCount,
@@ -37,6 +39,8 @@ internal sealed class JsonReport(Surroundings here, string file) : JsonFile(here
         Ran = (stage.Report?.Ran ?? []).Select(ran => new { ran.What, ran.Count, PerSecond = PerSecond(ran.Count, stage.Report!.Elapsed) }),
         Checks = (stage.Report?.Checks ?? new Dictionary<Invariant, long>()).OrderBy(check => check.Key)
             .Select(check => new { Invariant = check.Key.Id(), Name = check.Key.ToString(), Count = check.Value }),
+        Muted = (stage.Report?.Muted ?? new Dictionary<Invariant, long>()).OrderBy(muted => muted.Key)
+            .Select(muted => new { Invariant = muted.Key.Id(), Name = muted.Key.ToString(), Count = muted.Value }),
         Failures = stage.Failures.Select(failure => new
         {
             Invariant = failure.Invariant.Id(),

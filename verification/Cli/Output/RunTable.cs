@@ -47,6 +47,16 @@ internal static class RunTable
         if (!failure.Report.EndsWith('\n')) output.Write('\n');
     }
 
+    /// <summary>That invariants are muted, to be put behind something; empty if none is.</summary>
+    public static string MutedText(InvariantSet muted) => muted.IsEmpty ? "" : $"; muted: {muted}";
+
+    /// <summary>The same, with how often each was found broken.</summary>
+    public static string MutedText(InvariantSet muted, IEnumerable<KeyValuePair<Invariant, long>> breaches)
+    {
+        ILookup<Invariant, long> counts = breaches.ToLookup(static pair => pair.Key, static pair => pair.Value);
+        return muted.IsEmpty ? "" : $"; muted: {string.Join(", ", muted.Members.Select(invariant => $"{invariant.Id()} (found {Line.Count(counts[invariant].Sum(), "time")})"))}";
+    }
+
     /// <summary>How the run went, on one line.</summary>
     public static string Verdict(RunOutcome outcome)
     {
@@ -57,7 +67,8 @@ internal static class RunTable
             _ => outcome.CheckCount == 0 ? "nothing was checked" : "not done",
         };
         string stopped = outcome.Stopped ? $", stopped by the user before {Line.Seconds(outcome.Plan.Budget)} were over" : "";
-        return $"{how}: {Line.Count(outcome.CheckCount, "check")} in {Line.Seconds(outcome.Elapsed)}, seed {outcome.Plan.Seed}{stopped}";
+        return $"{how}: {Line.Count(outcome.CheckCount, "check")} in {Line.Seconds(outcome.Elapsed)}, seed {outcome.Plan.Seed}{stopped}"
+            + MutedText(outcome.Plan.Muted, outcome.Stages.SelectMany(static stage => stage.Report?.Muted ?? new Dictionary<Invariant, long>()));
     }
 
     private static Table TableOf(RunOutcome outcome)

@@ -1,5 +1,6 @@
 using Harness;
 using Harness.Stages;
+using Vcmm.Spec;
 
 namespace Verify.Running;
 
@@ -14,6 +15,12 @@ internal sealed record PlannedStage(IStage Stage, string? Missing);
 /// <param name="Budget">For all of them together.</param>
 internal sealed record RunPlan(IReadOnlyList<PlannedStage> Stages, ulong Seed, TimeSpan Budget)
 {
+    /// <summary>How many sequences, schedules, cases or units each stage may have; null: as many as there is time for.</summary>
+    public long? Most { get; init; }
+
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
+
     /// <summary>Chooses among the stages that exist.</summary>
     /// <param name="all">The stages that exist.</param>
     /// <param name="names">Those to run; none means all.</param>

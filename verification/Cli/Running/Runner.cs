@@ -37,7 +37,7 @@ internal sealed class Runner(TimeProvider time, CancellationToken stop, IRunObse
             {
                 TimeSpan share = Share(plan.Budget - time.GetElapsedTime(begin), left, least);
                 left--;
-                outcome = RunOne(planned.Stage, plan.Seed, share);
+                outcome = RunOne(planned.Stage, plan, share);
             }
 
             outcomes.Add(outcome);
@@ -62,13 +62,13 @@ internal sealed class Runner(TimeProvider time, CancellationToken stop, IRunObse
         return share < least ? least : share;
     }
 
-    private StageOutcome RunOne(IStage stage, ulong seed, TimeSpan budget)
+    private StageOutcome RunOne(IStage stage, RunPlan plan, TimeSpan budget)
     {
         observer.Started(stage.Name, budget);
         using var overrun = new CancellationTokenSource(budget + Overrun, time);
         using var enough = CancellationTokenSource.CreateLinkedTokenSource(stop, overrun.Token);
         var ended = new TaskCompletionSource<StageOutcome>(TaskCreationOptions.RunContinuationsAsynchronously);
-        var context = new StageContext(seed, budget, time, progress => Pass(stage.Name, progress), enough.Token);
+        var context = new StageContext(plan.Seed, budget, time, progress => Pass(stage.Name, progress), enough.Token) { Most = plan.Most, Muted = plan.Muted };
         var thread = new Thread(() => ended.TrySetResult(Call(stage, context))) { IsBackground = true, Name = stage.Name };
 
         // A stage that will not stop is left behind: its thread ends with the process.

@@ -72,6 +72,15 @@ public sealed class DifferentialTests(ITestOutputHelper output)
         Assert.Null(new DifferentialStage().Replay(file));
     }
 
+    [QemuFact]
+    public void A_muted_invariant_is_counted_and_not_told()
+    {
+        (Invariant broken, Func<VtdOptions, VtdOptions> make) = Units["a smaller address mask"];
+        StageReport report = new DifferentialStage { Otherwise = make }.Run(Context() with { Muted = InvariantSet.Of(broken) }, 90, new());
+        Assert.DoesNotContain(report.Failures, failure => failure.Invariant == broken);
+        Assert.InRange(report.Muted[broken], 1, long.MaxValue);
+    }
+
     /// <summary>Where QEMU has first-stage tables: as the tables of the other stage, they are judged with what was invalidated.</summary>
     [QemuFact]
     public void Software_that_does_not_invalidate_first_stage_tables_is_found()

@@ -17,11 +17,14 @@ public sealed record CampaignPlan(ulong Seed)
     /// <summary>Schedules in a round.</summary>
     public int SchedulesPerRound { get; init; } = 50;
 
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
+
     /// <summary>Asked before each schedule; true ends the round.</summary>
     public Func<bool>? Stop { get; init; }
 
     /// <summary>The plan of one round of one scenario.</summary>
-    public ExplorationPlan Round(ConcurrentScenario scenario, int round, Strategy strategy) => new(strategy, SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop };
+    public ExplorationPlan Round(ConcurrentScenario scenario, int round, Strategy strategy) => new(strategy, SeedOf(scenario.Name, round), SchedulesPerRound) { Stop = Stop, Muted = Muted };
 
     // SplitMix64 over the seed, the name and the number: rounds that run in several workers share nothing but the seed.
     private uint SeedOf(string name, int round)
@@ -96,7 +99,7 @@ public sealed class Campaign(ConcurrentScenario scenario, PlantedFault fault, Ca
     /// <exception cref="UnsoundException">As for <see cref="Run"/>.</exception>
     public RoundResult Exhaust(BoundedSearch search, int limit)
     {
-        var exploration = new ExplorationPlan(Strategy.Random, 0, limit) { Stop = plan.Stop };
+        var exploration = new ExplorationPlan(Strategy.Random, 0, limit) { Stop = plan.Stop, Muted = plan.Muted };
         return Count(exploration, (body, finished) => Controlled.Exhaust(exploration, search, body, finished));
     }
 
@@ -133,6 +136,7 @@ public sealed record RoundResult(ExplorationPlan Plan, CampaignTotals Totals, IR
 public sealed class CampaignTotals
 {
     private readonly Dictionary<Invariant, long> _checks = [];
+    private readonly SortedDictionary<Invariant, long> _muted = [];
     private readonly Dictionary<string, long> _reached = [];
 
     /// <summary>Schedules that ran.</summary>
@@ -147,6 +151,9 @@ public sealed class CampaignTotals
     /// <summary>How often each invariant was checked.</summary>
     public IReadOnlyDictionary<Invariant, long> Checks => _checks;
 
+    /// <summary>How often each muted invariant was found broken.</summary>
+    public IReadOnlyDictionary<Invariant, long> Muted => _muted;
+
     /// <summary>In how many schedules each interesting state was reached.</summary>
     public IReadOnlyDictionary<string, long> Reached => _reached;
 
@@ -158,6 +165,7 @@ public sealed class CampaignTotals
         {
             long count = attempt.Checks[(int)invariant];
             if (count != 0) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
+            Mute(invariant, attempt.MutedBreaches[(int)invariant]);
         }
     }
 
@@ -167,6 +175,12 @@ public sealed class CampaignTotals
         Schedules += exploration.Schedules;
         Steps += exploration.Steps;
         MostRunnable = Math.Max(MostRunnable, exploration.MostRunnable);
+        foreach (Invariant invariant in exploration.MutedEnds) Mute(invariant, 1);
+    }
+
+    private void Mute(Invariant invariant, long times)
+    {
+        if (times != 0) _muted[invariant] = _muted.GetValueOrDefault(invariant) + times;
     }
 
     /// <summary>What others counted.</summary>
@@ -175,6 +189,7 @@ public sealed class CampaignTotals
         Schedules += others.Schedules;
         Steps += others.Steps;
         MostRunnable = Math.Max(MostRunnable, others.MostRunnable);
+        foreach ((Invariant invariant, long count) in others._muted) Mute(invariant, count);
         foreach ((Invariant invariant, long count) in others._checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
         foreach ((string state, long count) in others._reached) _reached[state] = _reached.GetValueOrDefault(state) + count;
     }

@@ -42,7 +42,7 @@ internal sealed class ScheduleShrinker(FoundFailure found, Func<bool>? stop)
         for (int interruptions = 0; left > 0 && !IsTooMuch(); interruptions++)
         {
             bool isFound = false;
-            var plan = new ExplorationPlan(Strategy.Random, 0, left) { Stop = IsTooMuch };
+            var plan = new ExplorationPlan(Strategy.Random, 0, left) { Stop = IsTooMuch, Muted = _found.Plan.Muted };
             (bool isComplete, Exploration result) = Controlled.Exhaust(plan, interruptions, Run, attempt => events += attempt.Events.Count, failure =>
             {
                 isFound |= IsSame(failure);
@@ -68,6 +68,7 @@ internal sealed class ScheduleShrinker(FoundFailure found, Func<bool>? stop)
                 var plan = new ExplorationPlan(strategy, unchecked(_found.Plan.Seed + 7919 * round) & int.MaxValue, Math.Min(SchedulesPerTry, left))
                 {
                     Bound = bound,
+                    Muted = _found.Plan.Muted,
                     Stop = stop,
                 };
                 Exploration result = Controlled.Explore(plan, Run);

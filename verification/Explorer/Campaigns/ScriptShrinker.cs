@@ -132,6 +132,7 @@ internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<boo
             {
                 Bound = Strategies[which].Bound,
                 Stop = stop,
+                Muted = _found.Plan.Muted,
             };
             Exploration result = Controlled.Explore(plan, attempt => running.Scenario.Run(attempt, running.Fault));
             run += Math.Max(1, result.Schedules);

@@ -63,6 +63,7 @@ public static class FailureReport
         Expected = found.Failure.Violation.Expected,
         Scenario = ToJson(found),
         Schedule = found.Failure.Trace,
+        Muted = FailureFile.ToField(found.Plan.Muted),
     };
 
     /// <summary>Runs the schedule in a file, and looks on.</summary>
@@ -83,6 +84,7 @@ public static class FailureReport
         var plan = new ExplorationPlan(Names.Strategy(Text(fields, "strategy"), "scenario.strategy"), (uint)Number(fields, "seed", int.MaxValue), 1)
         {
             Bound = (int)Number(fields, "bound", 1000),
+            Muted = file.MutedSet,
         };
         var accesses = new AccessWatcher();
         if (Run(accesses) is not { } failure) return null;

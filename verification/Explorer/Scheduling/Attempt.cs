@@ -30,6 +30,14 @@ public sealed class Attempt
     private readonly Dictionary<string, int> _reached = [];
     private readonly long[] _checks = new long[1 + (int)Invariant.BreakBeforeMake];
 
+    private readonly long[] _muted = new long[1 + (int)Invariant.BreakBeforeMake];
+
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
+
+    /// <summary>How often each of those was found broken, by its number.</summary>
+    public IReadOnlyList<long> MutedBreaches => _muted;
+
     /// <summary>What happened, in order.</summary>
     public IReadOnlyList<ScheduleEvent> Events => _events;
 
@@ -140,11 +148,20 @@ public sealed class Attempt
     /// <summary>Counts a check that the scheduler makes itself: it ends the schedule if the invariant does not hold.</summary>
     public void Passed(Invariant invariant, long times = 1) => _checks[(int)invariant] += times;
 
-    /// <summary>Counts a check, and ends the schedule if it does not hold.</summary>
+    /// <summary>Counts what others have found broken, and is muted.</summary>
+    public void Mute(Invariant invariant, long times = 1) => _muted[(int)invariant] += times;
+
+    /// <summary>Counts a check, and ends the schedule if it does not hold; what is muted is counted, and the schedule goes on.</summary>
     public void Check(Invariant invariant, bool holds, Func<string> observed, Func<string> expected)
     {
         _checks[(int)invariant]++;
         if (holds) return;
+        if (Muted.Contains(invariant))
+        {
+            Mute(invariant);
+            return;
+        }
+
         Violation ??= new(invariant, observed(), expected());
         Note(EventKind.Violation, text: Violation.ToString());
         Controlled.Fail(Violation.ToString());

@@ -27,6 +27,8 @@ public static class Controlled
     /// <summary>After so many steps a fair strategy chooses at random. A schedule of most scenarios has more.</summary>
     private const uint StepsBeforeFair = 100;
 
+    private const uint SeedStep = 7919;
+
     private const uint NeverMilliseconds = 24 * 60 * 60 * 1000;
 
     // One task runs at a time, so a plain field will do.
@@ -36,8 +38,17 @@ public static class Controlled
     /// <param name="plan">How.</param>
     /// <param name="body">One run; makes everything it uses anew.</param>
     /// <param name="finished">Given what each schedule recorded.</param>
-    public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null) =>
-        Run(plan, Configure(plan).WithTestingIterations((uint)plan.Schedules), plan.Stop, body, finished, ChooserOf(plan));
+    public static Exploration Explore(ExplorationPlan plan, Action<Attempt> body, Action<Attempt>? finished = null)
+    {
+        Exploration all = Part(plan);
+        // The scheduler ends where nobody can go on. If that is muted the schedules that are left follow, with a seed of their own.
+        for (uint part = 1; all.Failure is null && all.MutedEnds.Count == part && all.Schedules < plan.Schedules && plan.Stop?.Invoke() != true; part++)
+            all = all.And(Part(plan with { Seed = unchecked(plan.Seed + SeedStep * part) & int.MaxValue, Schedules = plan.Schedules - all.Schedules }));
+        return all;
+
+        Exploration Part(ExplorationPlan part) =>
+            Run(part, Configure(part).WithTestingIterations((uint)part.Schedules), part.Stop, body, finished, ChooserOf(part)).WithMuted(part.Muted);
+    }
 
     /// <summary>
     /// Runs <paramref name="body"/> in every schedule in which at most <paramref name="preemptions"/> times a task is interrupted that could
@@ -71,7 +82,7 @@ public static class Controlled
         for (int part = 64; result.Schedules < plan.Schedules && !Stop(); part = Math.Min(2 * part, 4096))
         {
             int schedules = Math.Min(part, plan.Schedules - result.Schedules);
-            Exploration next = Run(plan, configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search);
+            Exploration next = Run(plan, configuration.WithTestingIterations((uint)schedules), Stop, body, finished, search).WithMuted(plan.Muted);
             result = result.And(next);
             if (next.Failure is { } failure && (goesOn is null || !goesOn(failure))) break;
         }
@@ -170,7 +181,7 @@ public static class Controlled
         ExplorationPlan plan, Configuration configuration, Func<bool>? stop, Action<Attempt> body, Action<Attempt>? finished, IChooser? chooser)
     {
         Gates.SetFor(plan);
-        var attempt = new Attempt();
+        var attempt = new Attempt { Muted = plan.Muted };
         int schedules = 0;
         bool stopped = false;
         // The engine's own stop would leave a schedule running behind our back; the few that are left run empty instead.
@@ -183,7 +194,7 @@ public static class Controlled
         {
             stopped = stopped || (stop is not null && stop());
             Attempt.AwaitAgents();
-            attempt = new();
+            attempt = new() { Muted = plan.Muted };
             _quietScopes = 0;
             if (!stopped) chooser?.Begin();
         });

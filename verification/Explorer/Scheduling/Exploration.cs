@@ -1,3 +1,5 @@
+using Vcmm.Spec;
+
 namespace Explorer.Scheduling;
 
 /// <summary>What to explore with.</summary>
@@ -17,6 +19,9 @@ public sealed record ExplorationPlan(Strategy Strategy, uint Seed, int Schedules
 
     /// <summary>A schedule with more steps than this is a failure: somebody waits in a loop for ever.</summary>
     public int MaxSteps { get; init; } = 20_000;
+
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
 
     /// <summary>Asked before each schedule; true ends the exploration.</summary>
     public Func<bool>? Stop { get; init; }
@@ -42,6 +47,14 @@ public sealed record Exploration
     /// <summary>The failure at which the exploration ended, or null.</summary>
     public required ScheduleFailure? Failure { get; init; }
 
+    /// <summary>What is muted and ended a schedule, since nobody could go on.</summary>
+    public IReadOnlyList<Invariant> MutedEnds { get; init; } = [];
+
+    /// <summary>The same if what ended it is muted: then that is no failure.</summary>
+    internal Exploration WithMuted(InvariantSet muted) => Failure is { } failure && muted.Contains(failure.Violation.Invariant)
+        ? this with { Failure = null, MutedEnds = [.. MutedEnds, failure.Violation.Invariant] }
+        : this;
+
     /// <summary>This one and one that came after it.</summary>
     internal Exploration And(Exploration next) => new()
     {
@@ -50,6 +63,7 @@ public sealed record Exploration
         Uncontrolled = [.. Uncontrolled.Union(next.Uncontrolled).Order(StringComparer.Ordinal)],
         MostRunnable = Math.Max(MostRunnable, next.MostRunnable),
         Failure = Failure ?? next.Failure,
+        MutedEnds = [.. MutedEnds, .. next.MutedEnds],
     };
 }
 

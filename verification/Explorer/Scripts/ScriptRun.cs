@@ -38,7 +38,7 @@ internal sealed class ScriptRun
     private readonly ScriptEffects _effects;
     private readonly Subject _subject;
     private readonly HistoryJudge _judge;
-    private readonly RunCounts _counts = new();
+    private readonly RunCounts _counts;
     private readonly World _start;
     private readonly ImmutableArray<HistoryEntry>.Builder[] _history;
     private readonly ImmutableArray<HistoryEntry>.Builder _accesses = ImmutableArray.CreateBuilder<HistoryEntry>();
@@ -65,6 +65,7 @@ internal sealed class ScriptRun
             Copied = _ => _effects.Data.SelectMany(static segment => Enumerable.Range(0, (int)(segment.ByteCount / World.PageBytes)).Select(page => segment.First.Value + (ulong)page * World.PageBytes)).ToHashSet(),
         };
         _machine.Pump.IsUnheard = () => _subject.Mishaps.IsUnheard;
+        _counts = new() { Muted = attempt.Muted };
         _judge = new(_subject, _counts);
         Report(_judge.Begin(script.Scenario, out _start));
         if (attempt.Watcher is { } watcher) watcher.Begin(CreateStates());
@@ -271,6 +272,7 @@ internal sealed class ScriptRun
         if (_script.Dispatches) DispatchLast();
         HistoryViolation? violation = _judge.Judge(_start, history) ?? _judge.TakeDown();
         foreach ((Invariant invariant, long times) in _counts.Checks) _attempt.Passed(invariant, times);
+        foreach ((Invariant invariant, long times) in _counts.MutedBreaches) _attempt.Mute(invariant, times);
         Report(violation);
     }
 

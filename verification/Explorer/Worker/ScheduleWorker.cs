@@ -27,7 +27,7 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     /// </summary>
     public void Explore(WorkerOptions options)
     {
-        var plan = new CampaignPlan(options.Seed) { SchedulesPerRound = options.SchedulesPerRound, Stop = stop };
+        var plan = new CampaignPlan(options.Seed) { SchedulesPerRound = options.SchedulesPerRound, Stop = stop, Muted = options.Muted };
         if (options.Strategies.Count != 0) plan = plan with { Strategies = options.Strategies };
         // A generated scenario does not come again, and its campaign goes with it.
         var campaigns = new ConditionalWeakTable<ConcurrentScenario, Campaign>();
@@ -54,7 +54,7 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
     /// <param name="preemptions">How many interruptions.</param>
     public void Exhaust(WorkerOptions options, int preemptions)
     {
-        var plan = new CampaignPlan(options.Seed) { Stop = stop };
+        var plan = new CampaignPlan(options.Seed) { Stop = stop, Muted = options.Muted };
         long left = options.Schedules == 0 ? long.MaxValue : options.Schedules;
         ConcurrentScenario[] scenarios = [.. options.Scenarios.Of(options.Seed, 0).Select(static turn => turn.Scenario)];
         for (int i = options.FirstRound; i < scenarios.Length; i += options.RoundStep)
@@ -117,7 +117,7 @@ internal sealed class ScheduleWorker(Action<WorkerMessage> say, Func<bool> stop)
 
     private void Tell(Campaign campaign, int round, string strategy, RoundResult result) => say(new RoundMessage(
         campaign.Scenario.Name, round, strategy, result.Plan.Seed, result.Totals.Schedules, result.Totals.Steps, result.Totals.Checks,
-        result.Totals.Reached, result.NewBehaviours));
+        result.Totals.Reached, result.NewBehaviours) { Muted = result.Totals.Muted });
 
     private static string Read(string path)
     {

@@ -4,6 +4,7 @@ using Explorer.Reporting;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
 using Harness;
+using Vcmm.Spec;
 
 namespace Explorer.Worker;
 
@@ -12,7 +13,7 @@ internal sealed record WorkerOptions
 {
     /// <summary>Shown when a command line cannot be understood.</summary>
     public const string Usage =
-        "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] (several take turns) "
+        "explore [--seed N] [--scenario all|code|scripts|generated|NAME] [--fault none|NAME] [--strategy portfolio|NAME] (several take turns) [--mute I1 … I14] (several) "
         + "[--preemptions N (every schedule with as many, and no strategy)] [--schedules N (0: until standard input closes)] [--schedules-per-round N] [--rounds N (0: until standard input closes)] [--first-round N] [--round-step N] [--processor N] [--shrink yes|no], replay FILE [--all] [--page], or list";
 
     public ulong Seed { get; private set; } = 1;
@@ -23,6 +24,9 @@ internal sealed record WorkerOptions
 
     /// <summary>Which to take turns with; none: the campaign's own choice.</summary>
     public IReadOnlyList<Strategy> Strategies { get; private set; } = [];
+
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; private set; }
 
     /// <summary>How often a thread that could go on is interrupted in the schedules, which are then all run; null: strategies choose.</summary>
     public int? Preemptions { get; private set; }
@@ -71,6 +75,9 @@ internal sealed record WorkerOptions
                 break;
             case "--strategy":
                 Strategies = value == "portfolio" ? [] : [.. Strategies, Names.Strategy(value, name)];
+                break;
+            case "--mute":
+                Muted = Invariants.TryParse(value, out Invariant muted) ? InvariantSet.Of([.. Muted.Members, muted]) : throw new BadInputException($"{name} is \"{value}\"; expected I1 to I14");
                 break;
             case "--preemptions":
                 Preemptions = Number(name, value, 0, 1_000);

@@ -344,6 +344,9 @@ internal sealed class CaseRunner(DifferentialBench bench, FuzzCase fuzzed)
 
     private static string Say(List<Expected> may) => $"it {string.Join(", or ", may)}";
 
-    private void Differ(Invariant invariant, string observed, string wanted, int? step = null) =>
-        _result.Difference ??= new(invariant, step ?? _step, observed, wanted);
+    private void Differ(Invariant invariant, string observed, string wanted, int? step = null)
+    {
+        if (bench.Muted.Contains(invariant)) _result.Muted[invariant] = _result.Muted.GetValueOrDefault(invariant) + 1;
+        else _result.Difference ??= new(invariant, step ?? _step, observed, wanted);
+    }
 }

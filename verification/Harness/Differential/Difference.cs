@@ -53,8 +53,12 @@ internal sealed class CaseResult
         Commands += one.Commands;
         QueueErrors += one.QueueErrors;
         foreach ((string name, int count) in one.Explained) Explained[name] = Explained.GetValueOrDefault(name) + count;
+        foreach ((Invariant invariant, long count) in one.Muted) Muted[invariant] = Muted.GetValueOrDefault(invariant) + count;
         foreach ((byte reason, int count) in one.Reasons) Reasons[reason] = Reasons.GetValueOrDefault(reason) + count;
     }
+
+    /// <summary>Differences under invariants that are muted.</summary>
+    public Dictionary<Invariant, long> Muted { get; } = [];
 
     public void Explain(string name) => Explained[name] = Explained.GetValueOrDefault(name) + 1;
 }

@@ -1,6 +1,7 @@
 using Harness.Foreign;
 using IommuSim;
 using Platform;
+using Vcmm.Spec;
 
 namespace Harness.Differential;
 
@@ -29,6 +30,9 @@ internal sealed class DifferentialBench : IDisposable
     }
 
     public Ram Memory => _ram.Port;
+
+    /// <summary>Invariants under which no difference is told.</summary>
+    public InvariantSet Muted { get; init; }
 
     public SimulatedSide Simulator { get; private set; } = null!;
 

@@ -47,6 +47,17 @@ public sealed record FailureFile
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Schedule { get; init; }
 
+    /// <summary>Invariants that were muted when it was found; null: none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<Invariant>? Muted { get; init; }
+
+    /// <summary>The same; it is replayed with these muted.</summary>
+    [JsonIgnore]
+    public InvariantSet MutedSet => InvariantSet.Of(Muted ?? []);
+
+    /// <summary>What <see cref="Muted"/> says.</summary>
+    public static IReadOnlyList<Invariant>? ToField(InvariantSet muted) => muted.IsEmpty ? null : [.. muted.Members];
+
     /// <summary>Reads a file's text.</summary>
     /// <exception cref="BadInputException">It is not a failure file.</exception>
     public static FailureFile Parse(string text)
@@ -63,6 +74,7 @@ public sealed record FailureFile
 
         if (file.Format != Magic) throw new BadInputException($"not a failure file: format is \"{file.Format}\"; expected \"{Magic}\"");
         if (!Enum.IsDefined(file.Invariant)) throw new BadInputException($"invariant {(int)file.Invariant} does not exist; expected 1 to 14 or a name");
+        if (file.Muted?.Any(static muted => !Enum.IsDefined(muted)) == true) throw new BadInputException("muted names an invariant that does not exist; expected 1 to 14 or names");
         return file;
     }
 

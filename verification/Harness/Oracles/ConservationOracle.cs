@@ -8,7 +8,7 @@ namespace Harness.Oracles;
 public sealed class ConservationOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
         look.Counts.Check(Invariant.Conservation);
         var owners = new Dictionary<PhysAddr, string>();
@@ -38,17 +38,16 @@ public sealed class ConservationOracle : IOracle
             foreach (PhysAddr page in look.World.TablesOf(vcm).SelectMany(kind => look.TableOf(vcm, kind)?.Pages ?? []))
             {
                 if (!owners.TryAdd(page, $"a table of {vcm}"))
-                    return new(Invariant.FrameSafety, $"{page} is a table of {vcm} and belongs to {owners[page]}", "a frame has one use");
+                    yield return new(Invariant.FrameSafety, $"{page} is a table of {vcm} and belongs to {owners[page]}", "a frame has one use");
             }
         }
 
         foreach (PhysRange block in look.Subject.Frames.Live)
         {
-            if (!owners.Remove(block.First)) return new(Invariant.Conservation, $"{block} is handed out and nothing uses it", "frames are not lost");
+            if (!owners.Remove(block.First)) yield return new(Invariant.Conservation, $"{block} is handed out and nothing uses it", "frames are not lost");
         }
 
         foreach ((PhysAddr block, string owner) in owners)
-            return new(Invariant.FrameSafety, $"{block} is used by {owner} and is not handed out", "a frame in use is handed out");
-        return null;
+            yield return new(Invariant.FrameSafety, $"{block} is used by {owner} and is not handed out", "a frame in use is handed out");
     }
 }

@@ -13,22 +13,20 @@ namespace Harness.Oracles;
 public sealed class CpuOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
-        if (look.Subject.Cpus is not { } cpus) return null;
+        if (look.Subject.Cpus is not { } cpus) yield break;
         IReadOnlyDictionary<uint, (Pcid Tag, PhysAddr Root)> loaded = cpus.Loaded;
         var regions = new Dictionary<Pcid, ObjectId>();
         foreach (ObjectId process in look.World.Processes)
         {
-            if (CheckProcess(look, process, loaded, regions) is { } wrong) return wrong;
+            if (CheckProcess(look, process, loaded, regions) is { } wrong) yield return wrong;
         }
 
         foreach (CoreState core in cpus.Look())
         {
-            if (CheckCore(look, core, regions) is { } wrong) return wrong;
+            foreach (Violation wrong in CheckCore(look, core, regions)) yield return wrong;
         }
-
-        return null;
     }
 
     private static Violation? CheckProcess(Look look, ObjectId process, IReadOnlyDictionary<uint, (Pcid Tag, PhysAddr Root)> loaded, Dictionary<Pcid, ObjectId> regions)
@@ -49,7 +47,7 @@ public sealed class CpuOracle : IOracle
         return null;
     }
 
-    private static Violation? CheckCore(Look look, CoreState core, Dictionary<Pcid, ObjectId> regions)
+    private static IEnumerable<Violation> CheckCore(Look look, CoreState core, Dictionary<Pcid, ObjectId> regions)
     {
         ICores cores = look.Subject.Cpus!;
         bool hasTags = cores.Options.ProcessContextIds;
@@ -65,7 +63,12 @@ public sealed class CpuOracle : IOracle
         {
             look.Counts.Check(Invariant.NoStaleAccess);
             string observed = $"the TLB of c{core.Number} holds {entry.Range} -> {entry.Address} under {entry.Pcid}";
-            if (FindRegion(entry.Pcid) is not { } vcm) return new(Invariant.Isolation, observed, "nothing is held for a process without a table");
+            if (FindRegion(entry.Pcid) is not { } vcm)
+            {
+                yield return new(Invariant.Isolation, observed, "nothing is held for a process without a table");
+                continue;
+            }
+
             if (Owes(vcm))
             {
                 look.Counts.Reach("a core kept what it is to forget later");
@@ -75,21 +78,24 @@ public sealed class CpuOracle : IOracle
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value), new(entry.Address.Value, entry.User, entry.Write && entry.User, entry.Execute && entry.User));
             if (NoStaleAccessOracle.FirstStale(look, vcm, cached) is { } address)
-                return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
+                yield return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
         }
 
         foreach (PagingStructureEntry entry in core.PagingStructures)
         {
             look.Counts.Check(Invariant.FrameSafety);
             string observed = $"a paging-structure cache of c{core.Number} points at {entry.Table} for {entry.Range} under {entry.Pcid}";
-            if (FindRegion(entry.Pcid) is not { } vcm) return new(Invariant.FrameSafety, observed, "nothing is held for a process without a table");
+            if (FindRegion(entry.Pcid) is not { } vcm)
+            {
+                yield return new(Invariant.FrameSafety, observed, "nothing is held for a process without a table");
+                continue;
+            }
+
             // A core may walk, at any time, what is cached under the tag in its CR3.
             if (current != vcm && Owes(vcm)) continue;
             if (look.Subject.QuarantinedTables.Pages.Contains(entry.Table)) continue;
-            if (look.TableOf(look.World.OwnerOf(vcm), TableKind.FirstStage)?.Pages.Contains(entry.Table) != true) return new(Invariant.FrameSafety, observed, $"one of the tables of {vcm}");
+            if (look.TableOf(look.World.OwnerOf(vcm), TableKind.FirstStage)?.Pages.Contains(entry.Table) != true) yield return new(Invariant.FrameSafety, observed, $"one of the tables of {vcm}");
         }
-
-        return null;
 
         ObjectId? FindRegion(Pcid pcid) => !hasTags ? current : regions.TryGetValue(pcid, out ObjectId vcm) ? vcm : null;
 

@@ -11,7 +11,7 @@ namespace Harness.Oracles;
 public sealed class DeviceTlbOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
         for (int number = 0; number < look.World.Devices.Length; number++)
         {
@@ -20,13 +20,12 @@ public sealed class DeviceTlbOracle : IOracle
             {
                 look.Counts.Check(Invariant.NoStaleAccess);
                 string observed = $"the TLB of {device} holds {entry.Range} -> {entry.Address}{(entry.Pasid is { } pasid ? $" for {pasid}" : "")}";
-                if (look.World.ActiveVcmOf(device, entry.Pasid?.Value) is not { } vcm) return new(Invariant.Isolation, observed, "nothing is held for an address space that has ended");
-                if (FirstStale(look, vcm, entry) is { } address)
-                    return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
+                if (look.World.ActiveVcmOf(device, entry.Pasid?.Value) is not { } vcm)
+                    yield return new(Invariant.Isolation, observed, "nothing is held for an address space that has ended");
+                else if (FirstStale(look, vcm, entry) is { } address)
+                    yield return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
             }
         }
-
-        return null;
     }
 
     /// <summary>The first address of the entry that gives the device more than it has, or had and waits for a flush; null: there is none.</summary>

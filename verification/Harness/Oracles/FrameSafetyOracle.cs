@@ -11,28 +11,31 @@ namespace Harness.Oracles;
 public sealed class FrameSafetyOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
-        if (look.Subject.Insides is not { } insides) return null;
+        if (look.Subject.Insides is not { } insides) yield break;
         foreach (WalkCacheEntry entry in insides.WalkCache)
         {
             if (entry.Fault != VtdFaultReason.None) continue;
             look.Counts.Check(Invariant.FrameSafety);
             string observed = $"the walk cache points at {entry.Table} for {entry.Range} under {entry.Domain}";
-            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
-            if (look.Subject.QuarantinedTables.Pages.Contains(entry.Table)) continue;
-            if (look.TableBelow(use.Root)?.Pages.Contains(entry.Table) != true) return new(Invariant.FrameSafety, observed, $"one of the tables of {use.Vcm}");
+            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) yield return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
+            else if (look.Subject.QuarantinedTables.Pages.Contains(entry.Table)) continue;
+            else if (look.TableBelow(use.Root)?.Pages.Contains(entry.Table) != true) yield return new(Invariant.FrameSafety, observed, $"one of the tables of {use.Vcm}");
         }
 
         foreach (PasidCacheEntry entry in insides.PasidCache)
         {
             look.Counts.Check(Invariant.FrameSafety);
             string observed = $"the PASID cache leads {entry.Source} with {entry.Pasid} to {entry.Root} under {entry.Domain}";
-            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
-            if (!use.Pasids.Contains(entry.Pasid.Value)) return new(Invariant.Isolation, observed, $"nothing is held for a PASID that no device has in {use.Vcm}");
-            if (use.Root != entry.Root) return new(Invariant.FrameSafety, observed, $"the table of {use.Vcm} is at {use.Root}");
-        }
+            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use))
+            {
+                yield return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+                continue;
+            }
 
-        return null;
+            if (!use.Pasids.Contains(entry.Pasid.Value)) yield return new(Invariant.Isolation, observed, $"nothing is held for a PASID that no device has in {use.Vcm}");
+            if (use.Root != entry.Root) yield return new(Invariant.FrameSafety, observed, $"the table of {use.Vcm} is at {use.Root}");
+        }
     }
 }

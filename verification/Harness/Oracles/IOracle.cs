@@ -6,6 +6,6 @@ namespace Harness.Oracles;
 public interface IOracle
 {
     /// <summary>Looks.</summary>
-    /// <returns>What is wrong; null: nothing.</returns>
-    Violation? Check(Look look);
+    /// <returns>What is wrong, one after the other. Whoever takes the first looks no further.</returns>
+    IEnumerable<Violation> Check(Look look);
 }

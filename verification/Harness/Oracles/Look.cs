@@ -121,13 +121,13 @@ public sealed class Look
     /// <summary>How many oracles have found nothing.</summary>
     public int Passed { get; private set; }
 
-    /// <summary>Asks every oracle, until one finds something.</summary>
+    /// <summary>Asks every oracle, until one finds something that is to be told.</summary>
     public Violation? FirstViolation()
     {
-        if (Subject.Frames.Violation is { } violation) return violation;
+        if (Counts.FirstToTell(Subject.Frames.Violations) is { } violation) return violation;
         foreach (IOracle oracle in Oracles)
         {
-            if (oracle.Check(this) is { } found) return found;
+            if (Counts.FirstToTell(oracle.Check(this)) is { } found) return found;
             Passed++;
         }
 

@@ -9,7 +9,7 @@ namespace Harness.Oracles;
 public sealed class NoOverlapOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
         foreach ((ObjectId id, VcmState state) in look.World.Vcms)
         {
@@ -19,10 +19,8 @@ public sealed class NoOverlapOracle : IOracle
             Violation? wrong =
                 Differ(id, "reservations", region.Reservations.Select(Lies), look.World.ReservationsOf(id).Select(reservation => Lies(look.World, reservation)))
                 ?? Differ(id, "bounds", region.Bounds.Select(bound => Range(bound.Range)), look.World.BoundsOf(id).Select(bound => bound.Range));
-            if (wrong is not null) return wrong;
+            if (wrong is not null) yield return wrong;
         }
-
-        return null;
     }
 
     private static Violation? Differ<T>(ObjectId vcm, string what, IEnumerable<T> found, IEnumerable<T> expected)

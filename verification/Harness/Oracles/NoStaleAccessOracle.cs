@@ -8,31 +8,34 @@ namespace Harness.Oracles;
 public sealed class NoStaleAccessOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
-        if (look.Subject.Insides is not { } insides) return null;
+        if (look.Subject.Insides is not { } insides) yield break;
         foreach (IotlbEntry entry in insides.Iotlb)
         {
             if (entry.Fault != VtdFaultReason.None)
             {
-                if (CheckAbsent(look, entry) is { } stale) return stale;
+                if (CheckAbsent(look, entry) is { } stale) yield return stale;
                 continue;
             }
 
             look.Counts.Check(Invariant.NoStaleAccess);
             string observed = $"the IOTLB holds {entry.Range} -> {entry.Address} under {entry.Domain}";
-            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+            if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use))
+            {
+                yield return new(Invariant.Isolation, observed, "nothing is held for a domain without devices");
+                continue;
+            }
+
             ObjectId vcm = use.Vcm;
-            if (entry.Pasid is { } pasid && !use.Pasids.Contains(pasid.Value)) return new(Invariant.Isolation, $"{observed} and {pasid}", $"nothing is held for a PASID that no device has in {vcm}");
+            if (entry.Pasid is { } pasid && !use.Pasids.Contains(pasid.Value)) yield return new(Invariant.Isolation, $"{observed} and {pasid}", $"nothing is held for a PASID that no device has in {vcm}");
             bool isFirstStage = entry.Stage == TranslationStage.FirstStage;
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value),
                 new(entry.Address.Value, entry.Read, entry.Write, entry.Execute && isFirstStage, !entry.User));
             if (FirstStale(look, vcm, cached) is { } address)
-                return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
+                yield return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
         }
-
-        return null;
     }
 
     /// <summary>The first address of what is cached that neither means that nor waits for a flush; null: there is none.</summary>

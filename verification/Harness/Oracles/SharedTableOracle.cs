@@ -13,7 +13,7 @@ namespace Harness.Oracles;
 public sealed class SharedTableOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
         var domains = new Dictionary<VtdDomainId, (ObjectId Vcm, TableKind Kind, ObjectId Device)>();
         for (int number = 0; number < look.World.Devices.Length; number++)
@@ -24,36 +24,37 @@ public sealed class SharedTableOracle : IOracle
             foreach (AssociationState association in look.World.Associations.Values)
             {
                 if (association.IsActive && association.Device == device && association.Kind != TableKind.Identity && !spaces.Exists(space => space.Pasid == association.Pasid))
-                    return new(Invariant.SharedTable, $"{Name(device, association.Pasid)} has no usable entry", $"it is active in {association.Vcm}");
+                    yield return new(Invariant.SharedTable, $"{Name(device, association.Pasid)} has no usable entry", $"it is active in {association.Vcm}");
             }
 
             foreach (DecodedSpace space in spaces)
             {
-                if (CheckSpace(look, device, space, domains) is { } wrong) return wrong;
+                foreach (Violation wrong in CheckSpace(look, device, space, domains)) yield return wrong;
             }
         }
-
-        return null;
     }
 
-    private static Violation? CheckSpace(Look look, ObjectId device, DecodedSpace space, Dictionary<VtdDomainId, (ObjectId Vcm, TableKind Kind, ObjectId Device)> domains)
+    private static IEnumerable<Violation> CheckSpace(Look look, ObjectId device, DecodedSpace space, Dictionary<VtdDomainId, (ObjectId Vcm, TableKind Kind, ObjectId Device)> domains)
     {
         string name = Name(device, space.Pasid);
         DecodedTranslation entry = space.Translation;
-        if (!look.World.ModelOf(device).IsTranslated) return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} has no IOMMU");
+        if (!look.World.ModelOf(device).IsTranslated) yield return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} has no IOMMU");
         if (look.World.ActiveAssociationOf(device, space.Pasid) is not { } association)
-            return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} is not active: no entry leads to a table");
+        {
+            yield return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} is not active: no entry leads to a table");
+            yield break;
+        }
+
         look.Counts.Check(Invariant.SharedTable);
         (ObjectId vcm, TableKind kind) = (association.Vcm, association.Kind);
         look.Subject.Region(look.World.OwnerOf(vcm)).TryGetTable(look.Subject.FormatOf(kind), out IPageTable? table);
         if (entry.Root != table!.Root || entry.Stage != TableKinds.StageOf(kind) || entry.Levels != table.Format.LevelCount)
-            return new(Invariant.SharedTable, $"{name} walks the {entry.Stage} table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s {OperationText.Write(kind)} table at {table.Root}, {table.Format.LevelCount} levels");
+            yield return new(Invariant.SharedTable, $"{name} walks the {entry.Stage} table at {entry.Root}, {entry.Levels} levels", $"{vcm}'s {OperationText.Write(kind)} table at {table.Root}, {table.Format.LevelCount} levels");
         if (domains.TryGetValue(entry.Domain, out (ObjectId Vcm, TableKind Kind, ObjectId Device) other) && (other.Vcm, other.Kind) != (vcm, kind))
-            return new(Invariant.Isolation, $"{vcm} and {other.Vcm} share {entry.Domain}", "a domain id is one table's: caches are tagged with it");
+            yield return new(Invariant.Isolation, $"{vcm} and {other.Vcm} share {entry.Domain}", "a domain id is one table's: caches are tagged with it");
         if (!domains.TryAdd(entry.Domain, (vcm, kind, device))) look.Counts.Reach(other.Device == device ? "two PASIDs share a table" : "two devices share a table");
-        return domains.Any(pair => (pair.Value.Vcm, pair.Value.Kind) == (vcm, kind) && pair.Key != entry.Domain)
-            ? new(Invariant.SharedTable, $"the {OperationText.Write(kind)} table of {vcm} has more than one domain id", "one for each table and IOMMU")
-            : null;
+        if (domains.Any(pair => (pair.Value.Vcm, pair.Value.Kind) == (vcm, kind) && pair.Key != entry.Domain))
+            yield return new(Invariant.SharedTable, $"the {OperationText.Write(kind)} table of {vcm} has more than one domain id", "one for each table and IOMMU");
     }
 
     private static string Name(ObjectId device, uint? pasid) => pasid is { } value ? $"{device} with PASID {value}" : device.ToString();

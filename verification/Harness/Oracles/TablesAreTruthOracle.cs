@@ -16,7 +16,7 @@ namespace Harness.Oracles;
 public sealed class TablesAreTruthOracle : IOracle
 {
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
         foreach (ObjectId vcm in look.RegionsWithTable)
         {
@@ -30,7 +30,12 @@ public sealed class TablesAreTruthOracle : IOracle
                 wrong ??= found;
             }
 
-            if (wrong is not null) return right == 0 ? wrong : wrong with { Invariant = Invariant.SharedTable };
+            if (wrong is not null)
+            {
+                yield return right == 0 ? wrong : wrong with { Invariant = Invariant.SharedTable };
+                continue;
+            }
+
             if (tables == 1) continue;
             look.Counts.Check(Invariant.SharedTable);
             look.Counts.Reach("a region had tables of several formats");
@@ -38,10 +43,8 @@ public sealed class TablesAreTruthOracle : IOracle
 
         foreach ((ObjectId id, ReservationState reservation) in look.World.Reservations)
         {
-            if (!reservation.IsEnded && CheckIndex(look, id, reservation) is { } wrong) return wrong;
+            if (!reservation.IsEnded && CheckIndex(look, id, reservation) is { } wrong) yield return wrong;
         }
-
-        return null;
     }
 
     private static Violation? CheckTable(Look look, ObjectId vcm, TableKind kind)

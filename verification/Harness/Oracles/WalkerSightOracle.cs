@@ -14,17 +14,15 @@ public sealed class WalkerSightOracle : IOracle
     private const ulong Frame = ~0xFFFUL;
 
     /// <inheritdoc/>
-    public Violation? Check(Look look)
+    public IEnumerable<Violation> Check(Look look)
     {
-        if (look.Subject.Machine is not SimulatedVtd { IsCoherent: false } machine) return null;
+        if (look.Subject.Machine is not SimulatedVtd { IsCoherent: false } machine) yield break;
         foreach ((PhysRange block, string what) in Walked(look))
         {
             look.Counts.Check(Invariant.TablesAreTruth);
             if (machine.FindUnseen(block) is not var (at, written, read)) continue;
-            return new(Invariant.TablesAreTruth, $"the IOMMU reads 0x{read:x} at {at} in {what}, where 0x{written:x} was written and not cleaned", "walks are not coherent: what can be walked is cleaned before the call returns");
+            yield return new(Invariant.TablesAreTruth, $"the IOMMU reads 0x{read:x} at {at} in {what}, where 0x{written:x} was written and not cleaned", "walks are not coherent: what can be walked is cleaned before the call returns");
         }
-
-        return null;
     }
 
     /// <summary>What hardware can walk now, by the driver's own writes: from the root table on.</summary>

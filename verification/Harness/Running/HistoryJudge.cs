@@ -39,11 +39,20 @@ public sealed class HistoryJudge(Subject subject, RunCounts counts)
         foreach (Step step in scenario.Steps)
         {
             if (!step.Operation.Uses.All(world.Knows) || !world.IsDefined(step.Operation)) continue;
-            Verdict<World> verdict = world.Judge(step.Operation, subject.Do(step.Operation), Plenty);
-            if (!verdict.IsAccepted) return Violation.Of(step.ToString(), verdict);
-            world = verdict.Next;
+            if (Take(ref world, step.Operation, subject.Do(step.Operation)) is { } violation) return violation;
         }
 
+        // In a history it is not known which operation is to blame: so what is muted is overlooked from here on.
+        world = world with { Overlooked = Counts.Muted };
+        return null;
+    }
+
+    /// <summary>What is known to be done alone, judged.</summary>
+    private Violation? Take(ref World world, Operation operation, Observation seen)
+    {
+        Verdict<World> verdict = world.Judge(operation, seen, Plenty);
+        if (!verdict.IsAccepted) return Counts.Tell(Violation.Of(OperationText.Write(operation), verdict));
+        world = verdict.Next;
         return null;
     }
 
@@ -70,20 +79,19 @@ public sealed class HistoryJudge(Subject subject, RunCounts counts)
     /// <returns>The violation; null: none.</returns>
     public Violation? TakeDown()
     {
-        World world = End!;
+        // What is there nobody knows if no order is lawful, and that is muted.
+        if (End is not { } world) return Counts.FirstToTell(subject.Frames.Violations);
         subject.NameAll(world);
         foreach (Operation operation in TearDown.Of(world))
         {
-            Verdict<World> verdict = world.Judge(operation, subject.Do(operation) with { Quarantined = subject.QuarantineCount }, Plenty);
-            if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(operation), verdict);
-            world = verdict.Next;
+            if (Take(ref world, operation, subject.Do(operation) with { Quarantined = subject.QuarantineCount }) is { } violation) return violation;
         }
 
         subject.Driver.Stop();
         Counts.Check(Invariant.Conservation);
-        if (subject.Frames.Violation is { } found) return found;
+        if (Counts.FirstToTell(subject.Frames.Violations) is { } found) return found;
         ulong lost = subject.Frames.TotalBytes - subject.Frames.FreeBytes;
-        return lost == 0 ? null : new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0");
+        return lost == 0 ? null : Counts.Tell(new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0"));
     }
 
     private Violation? FirstLawful(World start, ImmutableArray<ImmutableArray<HistoryEntry>> history, Flush? flush, Observation? flushed)
@@ -98,9 +106,7 @@ public sealed class HistoryJudge(Subject subject, RunCounts counts)
             World last = order.End;
             if (flush is not null)
             {
-                Verdict<World> verdict = last.Judge(flush, flushed!, Plenty);
-                if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(flush), verdict);
-                last = verdict.Next;
+                if (Take(ref last, flush, flushed!) is { } late) return late;
             }
 
             long before = Counts.AllChecks;
@@ -124,6 +130,6 @@ public sealed class HistoryJudge(Subject subject, RunCounts counts)
             Counts.Reach("operations overlapped");
         if (orders != 0) return left;
         string seen = string.Join("; ", history.Select((thread, i) => $"thread {i}: {string.Join(", ", thread.Select(entry => $"{OperationText.Write(entry.Operation)} = {entry.Seen}"))}"));
-        return new(Invariant.Linearizable, seen, "a history that has an order which the model accepts");
+        return Counts.Tell(new(Invariant.Linearizable, seen, "a history that has an order which the model accepts"));
     }
 }

@@ -33,7 +33,7 @@ public sealed class ParallelRunner(IBench bench, SubjectParts parts)
     private const int MostSpins = 1_000_000_000;
 
     /// <summary>What has run so far.</summary>
-    public RunCounts Counts { get; } = new();
+    public RunCounts Counts { get; } = new() { Muted = parts.Muted };
 
     /// <summary>Told of each history, before it is searched: the world in which it began, and what each thread did.</summary>
     public Action<World, ImmutableArray<ImmutableArray<HistoryEntry>>>? Recorded { get; init; }

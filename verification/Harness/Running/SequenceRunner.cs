@@ -51,17 +51,19 @@ public sealed class SequenceRunner
     private Subject _subject = null!;
     private World _world = null!;
     private bool _hardwareHasFailed;
+    private bool _isLost;
 
     /// <summary>Runs scenarios of the library, or of parts that stand in, on a bench's machines.</summary>
     public SequenceRunner(IBench bench, SubjectParts parts)
     {
         _bench = bench;
         _parts = parts;
+        Counts = new() { Muted = parts.Muted };
         _interesting = new(Counts);
     }
 
     /// <summary>What has run so far.</summary>
-    public RunCounts Counts { get; } = new();
+    public RunCounts Counts { get; }
 
     /// <summary>Told, after each operation, whatever the model is told of it: the world before, and what was seen.</summary>
     public Action<World, Operation, Observation, Surroundings>? Judging { get; init; }
@@ -74,7 +76,7 @@ public sealed class SequenceRunner
     {
         _lines.Clear();
         _probes.Clear();
-        _hardwareHasFailed = false;
+        _hardwareHasFailed = _isLost = false;
         _subject = null!;
         IVtdMachine machine = _bench.Open(scenario.Topology);
         Violation? violation = null;
@@ -91,11 +93,12 @@ public sealed class SequenceRunner
             {
                 steps++;
                 violation = Do(step);
-                if (violation is not null) break;
+                if (violation is not null || _isLost) break;
             }
 
-            violation ??= TakeDown();
-            isClean = violation is null;
+            if (!_isLost) violation ??= TakeDown();
+            if (_isLost) Counts.Lost++;
+            isClean = violation is null && !_isLost;
         }
         finally
         {
@@ -131,7 +134,8 @@ public sealed class SequenceRunner
         catch (Exception e) when (e is not BadInputException and not QemuException)
         {
             _lines.Add((text, $"threw {e.GetType().Name}"));
-            return new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code");
+            _isLost = true;
+            return Counts.Tell(new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code"));
         }
 
         if (_subject.QuarantineCount is var waiting && (waiting != 0 || !_world.Quarantine.IsEmpty)) seen = seen with { Quarantined = waiting };
@@ -142,6 +146,7 @@ public sealed class SequenceRunner
         _lines.Add((text, seen.ToString()));
         Count(operation, seen, surroundings);
         if (Judge(operation, seen, surroundings) is { } violation) return violation;
+        if (_isLost) return null;
         if (JudgeCost(before, operation, ledger.Close(_subject)) is { } costly) return costly;
         _interesting.Note(before, _world, operation, seen, interest);
         if (operation is DeviceAccess made) _interesting.Note(_world, made, seen);
@@ -182,8 +187,19 @@ public sealed class SequenceRunner
         Counts.Check(InvariantOf(operation));
         Judging?.Invoke(_world, operation, seen, surroundings);
         Verdict<World> verdict = _world.Judge(operation, seen, surroundings);
-        if (!verdict.IsAccepted) return Violation.Of(OperationText.Write(operation), verdict);
+        if (!verdict.IsAccepted) return Overlook(operation, seen, surroundings, Violation.Of(OperationText.Write(operation), verdict));
         _world = verdict.Next;
+        return null;
+    }
+
+    /// <summary>Where what was refused is muted the model goes on as if it was right, if it can say how; if it cannot, the sequence ends there.</summary>
+    private Violation? Overlook(Operation operation, Observation seen, Surroundings surroundings, Violation refused)
+    {
+        if (Counts.Tell(refused) is { } told) return told;
+        Verdict<World> verdict = (_world with { Overlooked = Counts.Muted }).Judge(operation, seen, surroundings);
+        if (verdict.IsAccepted) _world = verdict.Next with { Overlooked = InvariantSet.None };
+        else if (Counts.Tell(Violation.Of(OperationText.Write(operation), verdict)) is { } other) return other;
+        else _isLost = true;
         return null;
     }
 
@@ -205,6 +221,7 @@ public sealed class SequenceRunner
                 Counts.Check(Invariant.NoStaleAccess);
                 if (Judge(access, seen, default) is not { } violation)
                 {
+                    if (_isLost) return null;
                     if (access is DeviceAccess byDevice)
                     {
                         _interesting.Note(_world, byDevice, seen);
@@ -240,7 +257,7 @@ public sealed class SequenceRunner
         else if (cost.Shootdowns != 0) Counts.Reach("cores were made to forget");
 
         Verdict<World> verdict = before.JudgeCost(operation, cost);
-        return verdict.IsAccepted ? null : Violation.Of(OperationText.Write(operation), verdict);
+        return verdict.IsAccepted ? null : Counts.Tell(Violation.Of(OperationText.Write(operation), verdict));
     }
 
     /// <summary>I11: how often an operation has made the IOMMU forget. What had failed may be told again.</summary>
@@ -251,7 +268,7 @@ public sealed class SequenceRunner
         if (told.Waits != 0) Counts.Reach("the IOMMU was told to forget, and not more often than needed");
         return told.Waits <= most.Waits && told.Commands <= most.Commands
             ? null
-            : new(Invariant.Frugal, $"{OperationText.Write(operation)} told the IOMMU {told.Waits} times to forget, {told.Commands} ranges", $"at most {most.Waits} times, {most.Commands} ranges");
+            : Counts.Tell(new(Invariant.Frugal, $"{OperationText.Write(operation)} told the IOMMU {told.Waits} times to forget, {told.Commands} ranges", $"at most {most.Waits} times, {most.Commands} ranges"));
     }
 
     private void NoteProbes(Operation operation)
@@ -323,21 +340,23 @@ public sealed class SequenceRunner
     private Violation? TakeDown()
     {
         Counts.Check(Invariant.Isolation);
-        if (_subject.Stamps.FindStrayWrite() is { } stray) return new(Invariant.Isolation, $"a write that was blocked changed memory at 0x{stray:x}", "a blocked write changes nothing");
+        if (_subject.Stamps.FindStrayWrite() is { } stray && Counts.Tell(new(Invariant.Isolation, $"a write that was blocked changed memory at 0x{stray:x}", "a blocked write changes nothing")) is { } strayed)
+            return strayed;
 
         foreach (Operation operation in TearDown.Of(_world))
         {
             if (Do(new(operation)) is { } violation) return violation;
+            if (_isLost) return null;
         }
 
         _subject.Driver.Stop();
         Counts.Check(Invariant.Conservation);
-        if (_subject.Frames.Violation is { } found) return found;
+        if (Counts.FirstToTell(_subject.Frames.Violations) is { } found) return found;
         ulong lost = _subject.Frames.TotalBytes - _subject.Frames.FreeBytes;
         if (_subject.Insides is { } insides && insides.Statistics.IotlbHits != 0) Counts.Reach("the IOTLB answered");
         Fetched = _subject.Eager?.Fetched ?? 0;
         if (Fetched != 0) Counts.Reach("translations were fetched ahead");
-        return lost == 0 ? null : new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0");
+        return lost == 0 ? null : Counts.Tell(new(Invariant.Conservation, $"{lost} bytes are still handed out after all was taken down", "0"));
     }
 
     private static Invariant InvariantOf(Operation operation) => operation switch

@@ -61,6 +61,9 @@ public sealed record SubjectParts
     /// <summary>Says who calls, where several call at once and each has mishaps of its own; null: one calls, or none has.</summary>
     public Func<string>? Caller { get; init; }
 
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
+
     /// <summary>Given each operation and how to do one; does it.</summary>
     public Func<Operation, Func<Operation, Observation>, Observation> Around { get; init; } = static (operation, run) => run(operation);
 }

@@ -26,8 +26,8 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
     /// <inheritdoc/>
     public ulong FreeBytes => inner.FreeBytes;
 
-    /// <summary>The first violation.</summary>
-    public Violation? Violation { get; private set; }
+    /// <summary>The first violation, and the first of each other invariant after it.</summary>
+    public IReadOnlyList<Violation> Violations { get; private set; } = [];
 
     /// <summary>How often a freed block was checked.</summary>
     public long Frees { get; private set; }
@@ -141,12 +141,22 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
         {
             Frees++;
             if (!_live.Remove(block.Value, out ulong byteCount))
-                Violation ??= new(Invariant.Conservation, $"{block} was freed and is not handed out", "a block is freed once");
+                Keep(new(Invariant.Conservation, $"{block} was freed and is not handed out", "a block is freed once"));
             else if (WhoReaches(PhysRange.FromLength(block, byteCount)) is { } who)
-                Violation ??= new(Invariant.FrameSafety, $"{PhysRange.FromLength(block, byteCount)} was freed while {who}", "nothing reaches a block that is freed");
+                Keep(new(Invariant.FrameSafety, $"{PhysRange.FromLength(block, byteCount)} was freed while {who}", "nothing reaches a block that is freed"));
         }
 
         return inner.TryFree(block);
+    }
+
+    private void Keep(Violation found)
+    {
+        foreach (Violation kept in Violations)
+        {
+            if (kept.Invariant == found.Invariant) return;
+        }
+
+        Violations = [.. Violations, found];
     }
 
     private void Note(PhysRange range)
@@ -154,7 +164,7 @@ public sealed class WatchedFrames(IBankedFrameSource inner, Mishaps mishaps, Fun
         lock (_gate)
         {
             if (Neighbour(range) is { } taken)
-                Violation ??= new(Invariant.Conservation, $"{range} was handed out while {taken.First} was", "a block is handed out once until it is freed");
+                Keep(new(Invariant.Conservation, $"{range} was handed out while {taken.First} was", "a block is handed out once until it is freed"));
 
             _live[range.First.Value] = range.ByteCount;
             _touched.Add(range);

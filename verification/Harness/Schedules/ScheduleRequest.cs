@@ -1,3 +1,5 @@
+using Vcmm.Spec;
+
 namespace Harness.Schedules;
 
 /// <summary>What workers are asked to explore.</summary>
@@ -31,6 +33,9 @@ public sealed record ScheduleRequest(ulong Seed)
     /// <summary>Until when; null: until nothing is left to do.</summary>
     public TimeSpan? Budget { get; init; }
 
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
+
     /// <summary>Whether failures are told as they are: neither shrunk nor run again to be shown.</summary>
     public bool IsBrief { get; init; }
 
@@ -58,6 +63,7 @@ public sealed record ScheduleRequest(ulong Seed)
         ];
         if (IsBrief) arguments.AddRange(["--shrink", "no"]);
         foreach (string strategy in Strategies) arguments.AddRange(["--strategy", strategy]);
+        foreach (Invariant muted in Muted.Members) arguments.AddRange(["--mute", muted.Id()]);
         if (Preemptions is { } preemptions) arguments.AddRange(["--preemptions", $"{preemptions}"]);
         if (Schedules is { } all)
         {

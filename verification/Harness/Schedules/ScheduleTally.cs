@@ -8,6 +8,7 @@ namespace Harness.Schedules;
 public sealed class ScheduleTally
 {
     private readonly Dictionary<Invariant, long> _checks = [];
+    private readonly SortedDictionary<Invariant, long> _muted = [];
     private readonly SortedDictionary<string, ScenarioTally> _scenarios = new(StringComparer.Ordinal);
     private string _latest = "starting";
 
@@ -22,6 +23,9 @@ public sealed class ScheduleTally
 
     /// <summary>How often each invariant was checked.</summary>
     public IReadOnlyDictionary<Invariant, long> Checks => _checks;
+
+    /// <summary>How often each muted invariant was found broken.</summary>
+    public IReadOnlyDictionary<Invariant, long> Muted => _muted;
 
     /// <summary>What each scenario came to, by name; generated ones are one.</summary>
     public IReadOnlyCollection<ScenarioTally> Scenarios => _scenarios.Values;
@@ -48,6 +52,7 @@ public sealed class ScheduleTally
                 Steps += round.Steps;
                 Of(round.Scenario).Add(round);
                 _latest = $"{round.Scenario}, {round.Strategy}";
+                foreach ((Invariant invariant, long count) in round.Muted) _muted[invariant] = _muted.GetValueOrDefault(invariant) + count;
                 foreach ((Invariant invariant, long count) in round.Checks) _checks[invariant] = _checks.GetValueOrDefault(invariant) + count;
                 break;
             case ExhaustedMessage exhausted:

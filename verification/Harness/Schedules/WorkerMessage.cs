@@ -54,7 +54,11 @@ public abstract record WorkerMessage
 /// <param name="Behaviours">A number for each way to behave that no round of this worker before had come to.</param>
 public sealed record RoundMessage(
     string Scenario, int Round, string Strategy, long Seed, long Schedules, long Steps,
-    IReadOnlyDictionary<Invariant, long> Checks, IReadOnlyDictionary<string, long> Reached, IReadOnlyList<ulong> Behaviours) : WorkerMessage;
+    IReadOnlyDictionary<Invariant, long> Checks, IReadOnlyDictionary<string, long> Reached, IReadOnlyList<ulong> Behaviours) : WorkerMessage
+{
+    /// <summary>How often each muted invariant was found broken.</summary>
+    public IReadOnlyDictionary<Invariant, long> Muted { get; init; } = new Dictionary<Invariant, long>();
+}
 
 /// <summary>A schedule breaks something.</summary>
 /// <param name="Scenario">The scenario's name.</param>

@@ -33,16 +33,16 @@ public sealed class DifferentialStage : IStage, IReplayer
     public StageReport Run(StageContext context)
     {
         var total = new CaseResult();
-        return Run(context, uint.MaxValue, total);
+        return Run(context, (uint)Math.Min(context.Most ?? uint.MaxValue, uint.MaxValue), total);
     }
 
     /// <summary>The same for so many cases at most.</summary>
     internal StageReport Run(StageContext context, uint count, CaseResult total)
     {
         long start = context.Time.GetTimestamp();
-        using var legacy = new DifferentialBench(isScalable: false, Otherwise);
-        using var scalable = new DifferentialBench(isScalable: true, Otherwise);
-        using var firstStage = new DifferentialBench(isScalable: true, Otherwise, hasFirstStage: true);
+        using var legacy = new DifferentialBench(isScalable: false, Otherwise) { Muted = context.Muted };
+        using var scalable = new DifferentialBench(isScalable: true, Otherwise) { Muted = context.Muted };
+        using var firstStage = new DifferentialBench(isScalable: true, Otherwise, hasFirstStage: true) { Muted = context.Muted };
         var failures = new List<StageFailure>();
         uint index = 0;
         for (; index < count && failures.Count == 0 && !context.Stop.IsCancellationRequested; index++)
@@ -56,7 +56,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             total.Add(result);
             if (result.Difference is null) continue;
             (FuzzCase smallest, CaseResult shown) = new CaseShrinker(candidate => new CaseRunner(bench, candidate).Run(true), context.Stop).Shrink(fuzzed, result);
-            failures.Add(Describe(smallest, shown, $"found in case {index} of seed {context.Seed}: {result.Difference.Observed}")!);
+            failures.Add(Describe(smallest, shown, context.Muted, $"found in case {index} of seed {context.Seed}: {result.Difference.Observed}")!);
         }
 
         return new()
@@ -72,6 +72,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             {
                 [Invariant.NoStaleAccess] = total.Unsettled, [Invariant.Isolation] = total.Transfers, [Invariant.Progress] = total.Commands, [Invariant.FaultExact] = total.Faults,
             },
+            Muted = total.Muted,
             Failures = failures,
         };
     }
@@ -88,11 +89,11 @@ public sealed class DifferentialStage : IStage, IReplayer
     {
         FuzzCase fuzzed = FuzzCase.FromJson(file.Scenario);
         if (fuzzed.HasFirstStage && !QemuVtd.KnowsFirstStage) throw new BadInputException($"scenario.mode is \"{fuzzed.Mode}\", which QEMU {QemuVtd.Version} has not");
-        using var bench = new DifferentialBench(fuzzed.IsScalable, Otherwise, fuzzed.HasFirstStage);
-        return Describe(fuzzed, new CaseRunner(bench, fuzzed).Run(true));
+        using var bench = new DifferentialBench(fuzzed.IsScalable, Otherwise, fuzzed.HasFirstStage) { Muted = file.MutedSet };
+        return Describe(fuzzed, new CaseRunner(bench, fuzzed).Run(true), file.MutedSet);
     }
 
-    private StageFailure? Describe(FuzzCase fuzzed, CaseResult result, string? origin = null)
+    private StageFailure? Describe(FuzzCase fuzzed, CaseResult result, InvariantSet muted, string? origin = null)
     {
         if (result.Difference is not { } difference) return null;
         var file = new FailureFile
@@ -103,6 +104,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             Observed = difference.Observed,
             Expected = difference.Wanted,
             Scenario = fuzzed.ToJson(),
+            Muted = FailureFile.ToField(muted),
         };
         return new(difference.Invariant, $"{(origin is null ? "" : $"{origin}; shrunk: ")}{difference.Observed}; expected: {difference.Wanted}", Report(fuzzed, difference), file.ToString());
     }

@@ -35,7 +35,7 @@ public sealed class ForeignStage : IStage, IReplayer
         using var bench = new QemuBench();
         long scalable = 0;
         return SequenceLoop.Run(
-            Name, context, Next, variesMachine: false, new(bench, _parts),
+            Name, context, Next, variesMachine: false, new(bench, _parts with { Muted = context.Muted }),
             () => [("sequences in scalable mode", scalable), ("DMA transfers", bench.Counts.Transfers), ("qtest commands", bench.Counts.Commands)]);
 
         Scenario Next(ulong seed, uint index)
@@ -55,6 +55,6 @@ public sealed class ForeignStage : IStage, IReplayer
     {
         Scenario scenario = SequenceLoop.Read(file);
         using var bench = new QemuBench();
-        return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts).Run(scenario));
+        return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts with { Muted = file.MutedSet }).Run(scenario), file.MutedSet);
     }
 }

@@ -21,7 +21,14 @@ public interface IStage
 /// <param name="Time">The clock by which the budget is measured.</param>
 /// <param name="Progress">Told from time to time how far the stage is; called on the stage's thread.</param>
 /// <param name="Stop">Set when the user wants to stop; the stage then returns within a second with what it has.</param>
-public sealed record StageContext(ulong Seed, TimeSpan Budget, TimeProvider Time, Action<StageProgress> Progress, CancellationToken Stop);
+public sealed record StageContext(ulong Seed, TimeSpan Budget, TimeProvider Time, Action<StageProgress> Progress, CancellationToken Stop)
+{
+    /// <summary>How many sequences, schedules, cases or units it may have; null: as many as there is time for.</summary>
+    public long? Most { get; init; }
+
+    /// <summary>Invariants of which no violation is told.</summary>
+    public InvariantSet Muted { get; init; }
+}
 
 /// <summary>How far a stage is.</summary>
 /// <param name="Fraction">0 … 1.</param>
@@ -42,6 +49,9 @@ public sealed record StageReport
 
     /// <summary>How often each invariant was checked.</summary>
     public required IReadOnlyDictionary<Invariant, long> Checks { get; init; }
+
+    /// <summary>How often each muted invariant was found broken.</summary>
+    public IReadOnlyDictionary<Invariant, long> Muted { get; init; } = new Dictionary<Invariant, long>();
 
     /// <summary>What failed; empty if nothing did.</summary>
     public required IReadOnlyList<StageFailure> Failures { get; init; }

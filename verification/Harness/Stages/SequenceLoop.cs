@@ -2,6 +2,7 @@ using Harness.Failures;
 using Harness.Running;
 using Harness.Scenarios;
 using Harness.Shrinking;
+using Vcmm.Spec;
 
 namespace Harness.Stages;
 
@@ -18,21 +19,23 @@ internal static class SequenceLoop
         while (failures.Count == 0 && !context.Stop.IsCancellationRequested)
         {
             TimeSpan elapsed = context.Time.GetElapsedTime(start);
-            if (elapsed >= context.Budget) break;
+            if (elapsed >= context.Budget || index >= context.Most) break;
             if (index % 16 == 0) context.Progress(new(elapsed / context.Budget, $"{index} sequences"));
             RunResult result = runner.Run(scenarios(context.Seed, index++));
             if (result.Violation is null) continue;
             RunResult shrunk = new ScenarioShrinker(runner.Run, variesMachine).Shrink(result, context.Stop);
-            failures.Add(Describe(stage, shrunk)!);
+            failures.Add(Describe(stage, shrunk, context.Muted)!);
         }
 
         RunCounts counts = runner.Counts;
+        IEnumerable<(string, long)> ends = counts.Lost == 0 ? [] : [("sequences that ended at what is muted", counts.Lost)];
         return new()
         {
             Name = stage,
             Elapsed = context.Time.GetElapsedTime(start),
-            Ran = [("sequences", index), ("operations", counts.Operations), ("device accesses", counts.DeviceAccesses), .. more()],
+            Ran = [("sequences", index), ("operations", counts.Operations), ("device accesses", counts.DeviceAccesses), .. more(), .. ends],
             Checks = counts.Checks,
+            Muted = counts.MutedBreaches,
             Failures = failures,
         };
     }
@@ -47,7 +50,7 @@ internal static class SequenceLoop
     }
 
     /// <summary>The failure of a run; null if nothing failed.</summary>
-    public static StageFailure? Describe(string stage, RunResult result)
+    public static StageFailure? Describe(string stage, RunResult result, InvariantSet muted = default)
     {
         if (result.Violation is not { } violation) return null;
         var file = new FailureFile
@@ -58,6 +61,7 @@ internal static class SequenceLoop
             Observed = violation.Observed,
             Expected = violation.Expected,
             Scenario = result.Scenario.ToJson(),
+            Muted = FailureFile.ToField(muted),
         };
         return new(violation.Invariant, $"observed: {violation.Observed}; expected: {violation.Expected}", result.Report(), file.ToString());
     }

@@ -49,7 +49,7 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     public StageReport Run(StageContext context)
     {
         using var bench = new SimulatorBench();
-        return SequenceLoop.Run(Name, context, Generate, variesMachine: _topology is null, new(bench, _parts) { Judging = (before, operation, seen, _) => Judging?.Invoke(before, operation, seen) }, static () => []);
+        return SequenceLoop.Run(Name, context, Generate, variesMachine: _topology is null, new(bench, _parts with { Muted = context.Muted }) { Judging = (before, operation, seen, _) => Judging?.Invoke(before, operation, seen) }, static () => []);
     }
 
     private Scenario Generate(ulong seed, uint index)
@@ -63,6 +63,6 @@ public sealed class SequenceStage : ITopologyStage, IReplayer
     {
         Scenario scenario = SequenceLoop.Read(file);
         using var bench = new SimulatorBench();
-        return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts).Run(scenario));
+        return SequenceLoop.Describe(Name, new SequenceRunner(bench, _parts with { Muted = file.MutedSet }).Run(scenario), file.MutedSet);
     }
 }

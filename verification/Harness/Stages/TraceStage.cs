@@ -19,6 +19,7 @@ public sealed class TraceStage : IStage
         long traces = 0;
         long events = 0;
         var checks = new Dictionary<Invariant, long>();
+        var muted = new Dictionary<Invariant, long>();
         var failures = new List<StageFailure>();
         foreach (string name in Captures.Names)
         {
@@ -27,7 +28,7 @@ public sealed class TraceStage : IStage
             try
             {
                 using Stream capture = Captures.Open(name);
-                outcome = TraceCheck.Run(capture, mode: null, context.Stop);
+                outcome = TraceCheck.Run(capture, mode: null, context.Stop, context.Muted);
             }
             catch (OperationCanceledException)
             {
@@ -38,6 +39,7 @@ public sealed class TraceStage : IStage
             events += outcome.Report.Events;
             foreach ((Invariant invariant, long count) in outcome.Report.Checks)
                 checks[invariant] = checks.GetValueOrDefault(invariant) + count;
+            foreach ((Invariant invariant, long count) in outcome.Report.Muted) muted[invariant] = muted.GetValueOrDefault(invariant) + count;
             if (outcome.Refusal is { } refusal)
                 failures.Add(new(refusal.Invariant, $"{name}: {refusal.Summary}", $"{name}\n{outcome}", null));
         }
@@ -49,6 +51,7 @@ public sealed class TraceStage : IStage
             Elapsed = context.Time.GetElapsedTime(start),
             Ran = [("traces", traces), ("events", events)],
             Checks = checks,
+            Muted = muted,
             Failures = failures,
         };
     }

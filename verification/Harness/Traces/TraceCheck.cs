@@ -1,4 +1,5 @@
 using System.Text;
+using Vcmm.Spec;
 
 namespace Harness.Traces;
 
@@ -32,11 +33,15 @@ public static class TraceCheck
     }
 
     /// <summary>The same for a stream, which is read once, in constant memory, and stays open.</summary>
+    /// <param name="stream">What to read.</param>
+    /// <param name="mode">The driver's mode; null to see it from the trace.</param>
+    /// <param name="stop">Set to give up.</param>
+    /// <param name="muted">Invariants under which no line is refused.</param>
     /// <inheritdoc cref="Run(string, TraceMode?, CancellationToken)"/>
-    public static TraceOutcome Run(Stream stream, TraceMode? mode = null, CancellationToken stop = default)
+    public static TraceOutcome Run(Stream stream, TraceMode? mode = null, CancellationToken stop = default, InvariantSet muted = default)
     {
         using var input = new TraceInput(stream);
-        var judge = new TraceJudge(mode);
+        var judge = new TraceJudge(mode, muted);
         long? announced = null;
         try
         {
@@ -102,6 +107,7 @@ public static class TraceCheck
         StalePages = judge.Model.StalePageCount(),
         Skipped = judge.Counts.Skipped.Counts,
         Checks = judge.Model.Checks,
+        Muted = judge.Muted,
     };
 }
 

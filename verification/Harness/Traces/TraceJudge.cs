@@ -7,7 +7,9 @@ namespace Harness.Traces;
 /// Three rules. The model's own (<see cref="TranslationViews"/>) for each <c>map</c> and <c>unmap</c>. A decision to flush is
 /// carried out by a descriptor of the same lane before the lane goes on. In strict mode the same holds for each unmapped range.
 /// </remarks>
-internal sealed class TraceJudge(TraceMode? mode)
+/// <param name="mode">The driver's mode; null to see it from the trace.</param>
+/// <param name="muted">Invariants under which nothing is refused.</param>
+internal sealed class TraceJudge(TraceMode? mode, InvariantSet muted = default)
 {
     private const int ShownEvents = 8;
 
@@ -15,12 +17,16 @@ internal sealed class TraceJudge(TraceMode? mode)
     private readonly Lanes _lanes = new();
     private readonly PageHistory _history = new();
     private readonly HashSet<UnitDomain> _tagged = [];
+    private readonly SortedDictionary<Invariant, long> _muted = [];
     private bool _sawBoot;
 
     /// <summary>Whether a decision is traced before its descriptor or after it; the first pair shows it.</summary>
     private bool? _decidesFirst;
 
     private int _lanesWithDirect;
+
+    /// <summary>How often each muted invariant was broken.</summary>
+    public IReadOnlyDictionary<Invariant, long> Muted => _muted;
 
     /// <summary>What is counted while judging.</summary>
     public TraceCounts Counts { get; } = new();
@@ -318,6 +324,12 @@ internal sealed class TraceJudge(TraceMode? mode)
     private void Refuse(Breach? breach)
     {
         if (breach is null || Refusal is not null) return;
+        if (muted.Contains(breach.Invariant))
+        {
+            _muted[breach.Invariant] = _muted.GetValueOrDefault(breach.Invariant) + 1;
+            return;
+        }
+
         var events = _history.Of(breach.Page, ShownEvents).ToList();
         if (_model.OriginOf(breach.Page) is { } origin && events.TrueForAll(shown => shown.Line != origin.Line)) events.Insert(0, origin);
         Refusal = new(breach.Line, breach.Invariant, breach.Sentence, breach.Page, [.. events.Select(shown => shown.ToString())]);

@@ -59,6 +59,9 @@ public sealed record TraceReport
     /// <summary>Lines that were not judged, by event.</summary>
     public required IReadOnlyDictionary<string, long> Skipped { get; init; }
 
+    /// <summary>How often each muted invariant was broken.</summary>
+    public IReadOnlyDictionary<Invariant, long> Muted { get; init; } = new Dictionary<Invariant, long>();
+
     /// <summary>How often each invariant was checked.</summary>
     public required IReadOnlyDictionary<Invariant, long> Checks { get; init; }
 

@@ -8,7 +8,7 @@ namespace Properties.Cli;
 public sealed class UsageLaws
 {
     [Theory]
-    [InlineData("", "no command is given; expected one of run, explore, replay, trace, model, coverage, mutate, mutants, museum, bench, --verbose (see verify --help)")]
+    [InlineData("", "no command is given; expected one of run, explore, replay, trace, model, coverage, mutate, mutants, museum, selfcheck, bench, --verbose (see verify --help)")]
     [InlineData("walk", "\"walk\" is not known to verify; expected one of run, ")]
     [InlineData("run --sed 1", "\"--sed\" is not known to verify run; expected one of --time, --seed, ")]
     [InlineData("run now", "\"now\" is not known to verify run; expected one of --time, ")]
