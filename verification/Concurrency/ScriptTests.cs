@@ -133,13 +133,13 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("sometimes", "[1]", "script.sometimes has something empty")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong before")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"read d0 0x0\"], \"threads\": [[\"dirty r0 at 0 for 4K\"], [\"poll\"]] }", "step \"read d0 0x0\": what was used before the threads begin")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"v0 = vcm 0x0-0xffff\", \"r0 = reserve-at v0 0x0 4K rw\", \"read d0 0x0\"], \"threads\": [[\"dirty r0 at 0 for 4K\"], [\"poll\"]] }", "step \"read d0 0x0\": what was used before the threads begin")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"dispatch\"]] }", "script.scenario.threads has several that dispatch faults")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "topology: where faults are dispatched")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices behind the IOMMU")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices behind the IOMMU that ask for no pages")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": the table is there before")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"a0 = associate v0 d0\", \"activate a0\"], \"threads\": [[\"v1 = adopt v0\"], [\"deactivate a0\"]] }", "step \"v1 = adopt v0\": the table is there before")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"v0 = vcm 0x0-0xffff\", \"a0 = associate v0 d0\", \"activate a0\"], \"threads\": [[\"v1 = adopt v0\"], [\"deactivate a0\"]] }", "step \"v1 = adopt v0\": the table is there before")]
     public void What_is_no_script_is_refused_by_the_field(string field, string? value, string message)
     {
         JsonObject script = ScriptLibrary.All[0].Script!.ToJson();
