@@ -3,7 +3,7 @@ using System.Reflection;
 
 namespace Mutation.Report;
 
-/// <summary>A report in the schema of mutation testing as one page for a browser, which loads nothing.</summary>
+/// <summary>A report in the schema of mutation testing as one page for a browser. It loads nothing, and its policy forbids it.</summary>
 public static class ReportPage
 {
     private const string Script = "report/mutation-test-elements.js";
@@ -43,6 +43,7 @@ public static class ReportPage
             <html lang="en">
             <head>
             <meta charset="utf-8">
+            <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
             <title>{{Text(title)}}</title>
             <link rel="icon" href="data:,">
             <style>{{Style}}</style>

@@ -79,6 +79,7 @@ public sealed class ReportLaws
         Assert.Equal(3, page.Split("</script>").Length - 1);
         Assert.Contains("<title>a &lt;b&gt;</title>", page, StringComparison.Ordinal);
         Assert.DoesNotContain("src=\"http", page, StringComparison.Ordinal);
+        Assert.Contains("default-src 'none'", page, StringComparison.Ordinal);
     }
 
     private static JsonNode Written() => JsonNode.Parse(OutcomeReport.Of("verify mutants", Outcomes, static _ => Source).ToString())!;
