@@ -240,9 +240,21 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         if (_deferred.Contains(clone.Source)) _deferred.Add(clone.Vcm);
         ledger.NoteClone(Region(clone.Source), made, page =>
         {
-            using (Controlled.Quietly())
-                return made.TryTranslate(page, out Vcmm.Tables.Translation found) == VcmmError.None ? new PhysAddr(found.Address.Value & ~(World.PageBytes - 1)) : null;
+            using (Controlled.Quietly()) return FrameBehind(made, page);
         });
+    }
+
+    /// <summary>The frame that backs a page, whether or not a table maps it: a region that no device is associated with has no table.</summary>
+    private static PhysAddr? FrameBehind(Vcm vcm, Iova page)
+    {
+        if (!vcm.TryFindReservation(page, out Reservation reservation)) return null;
+        ulong offset = page.Value - reservation.Range.First.Value;
+        foreach (Vcmm.BackedPart part in reservation.BackedParts)
+        {
+            if (offset >= part.Offset && offset - part.Offset < part.ByteCount) return part.Memory.AddressAt(part.MemoryOffset + (offset - part.Offset));
+        }
+
+        return null;
     }
 
     private Action<Observation>? Switch(ObjectId association, bool active)

@@ -52,6 +52,15 @@ public sealed class HouseRules
         Assert.Empty(Read(room, MemberReferences).Intersect(["Thread.Sleep", "Task.Delay", "DateTime.get_Now", "DateTime.get_UtcNow", "Random.get_Shared"]));
     }
 
+    /// <summary>Values come from <see cref="Harness.Generating.Seeded"/>, since what CsCheck draws by itself is other in each run; and random numbers have a seed.</summary>
+    [Fact]
+    public void Values_are_drawn_from_seeds()
+    {
+        string[] banned = ["Check.Sample", "Random.get_Shared"];
+        Assert.Empty(Read(typeof(HouseRules).Assembly.Location, MemberReferences).Intersect(banned));
+        Assert.Equal(["Check.Sample"], Read(typeof(Harness.Generating.Seeded).Assembly.Location, MemberReferences).Intersect(banned));
+    }
+
     /// <summary>What each call of the contract is in the model, overloads told apart by their parameters; null: the reason stands beside it.</summary>
     internal static readonly Dictionary<string, Type?> Contract = new()
     {

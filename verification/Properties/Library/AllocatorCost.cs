@@ -5,8 +5,10 @@ using Vcmm.Allocation;
 
 namespace Properties.Library;
 
-/// <summary>What allocators cost in memory.</summary>
+/// <summary>What allocators cost in memory. Nothing runs beside it: what allocates for long is counted only where no collection comes.</summary>
 [Trait("Category", "Slow")]
+[CollectionDefinition(nameof(AllocatorCost), DisableParallelization = true)]
+[Collection(nameof(AllocatorCost))]
 public sealed class AllocatorCost
 {
     private const ulong Page = 4096;

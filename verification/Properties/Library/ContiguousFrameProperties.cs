@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness.Generating;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -23,7 +24,7 @@ public sealed class ContiguousFrameProperties
 
     [Fact]
     public void Memory_is_refused_only_where_no_place_fits_and_no_frame_is_lost() =>
-        Gen.Select(Gen.ULong[2, 40], Gen.Int[16, 64], Steps).Sample(Run, seed: "0N0XIzNsQ0O2", iter: 4000, threads: 1);
+        Gen.Select(Gen.ULong[2, 40], Gen.Int[16, 64], Steps).ForAll(4000, Run);
 
     [Theory]
     [InlineData(0UL, 4096UL)]

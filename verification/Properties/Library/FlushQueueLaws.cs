@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness.Generating;
 using Harness;
 using Platform;
 using Properties.Cli;
@@ -37,15 +38,15 @@ public sealed class FlushQueueLaws : IDisposable
     public void Nothing_is_released_before_every_iommu_has_forgotten_all_of_it()
     {
         int released = 0, failures = 0, merged = 0;
-        Gen.Select(Gen.Int[1, 12], Gen.Int[1, 12], Steps.Array[1, 80]).Sample(
+        Gen.Select(Gen.Int[1, 12], Gen.Int[1, 12], Steps.Array[1, 80]).ForAll(
+            1000,
             (capacity, count, steps) =>
             {
                 (int Released, int Failures, int Merged) seen = Run(capacity, Math.Min(capacity, count), steps);
                 released += seen.Released;
                 failures += seen.Failures;
                 merged += seen.Merged;
-            },
-            seed: "0N0XIzNsQ0O2", iter: 1000, threads: 1);
+            });
         Assert.True(released > 5000 && failures > 500 && merged > 200, $"{released} releases, {failures} failures, {merged} flushes of several entries");
     }
 

@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness.Generating;
 using Harness;
 using IommuSim;
 using Platform;
@@ -51,13 +52,13 @@ public sealed class IommuDomainLaws : IDisposable
     public void Any_calls_do_what_a_dictionary_of_pages_does()
     {
         var seen = new Dictionary<string, int>();
-        Steps.Array[1, 40].Sample(
+        Steps.Array[1, 40].ForAll(
+            250,
             steps =>
             {
                 using var world = new IommuDomainLaws();
                 world.Run(steps, seen);
-            },
-            seed: "0N0XIzNsQ0O2", iter: 250, threads: 1);
+            });
         foreach (string outcome in (string[])["Map None", "Map Busy", "Map NoMemory", "Unmap None", "Unmap NotFound", "Unmap HardwareFailure", "Unmap NoMemory", "Protect None", "Protect HardwareFailure", "Sync None", "Sync HardwareFailure"])
             Assert.True(seen.GetValueOrDefault(outcome) >= 5, $"{outcome} came {seen.GetValueOrDefault(outcome)} times: {string.Join(", ", seen)}");
     }

@@ -78,6 +78,48 @@ public sealed class RefusalLaws : IDisposable
         memory.Free();
     }
 
+    /// <summary>What no format could write into an entry as it is meant.</summary>
+    [Theory]
+    [InlineData(Access.None, CachePolicy.WriteBackWriteAllocate)]
+    [InlineData((Access)8, CachePolicy.WriteBackWriteAllocate)]
+    [InlineData(Access.Read | (Access)8, CachePolicy.WriteBackWriteAllocate)]
+    [InlineData(Access.Read, CachePolicy.NotCached + 1)]
+    [InlineData(Access.Read, (CachePolicy)byte.MaxValue)]
+    public void Attributes_without_a_name_are_refused_by_every_call(Access access, CachePolicy cache)
+    {
+        MappingAttributes attributes = new(access, Cache: cache), named = new(Access.Read, Cache: CachePolicy.NotCached);
+        Vcm vcm = _system.CreateVcm();
+        _system.Activate(vcm, _system.AddIommu());
+        Assert.Equal(VcmmError.None, vcm.TryCreateBound(Large, Large, out Bound? bound));
+        Reservation reservation = vcm.Reserve(Page, named);
+        PhysicalAllocation memory = _system.Manager.Allocate(Page);
+        ulong free = _system.Frames.FreeBytes;
+        VcmmError[] refusals =
+        [
+            vcm.TryReserve(Page, attributes, Page, out _), vcm.TryReserveAt(new(8 * Page), Page, attributes, out _),
+            bound!.TryReserve(Page, attributes, Page, out _), bound.TryReserveAt(bound.Range.First, Page, attributes, out _),
+            vcm.TryMap(memory, attributes, Page, out _), vcm.TryBind(Page, attributes, MemoryOptions.Default, out _), reservation.TrySetAttributes(attributes),
+        ];
+        Assert.All(refusals, static refusal => Assert.Equal(VcmmError.Invalid, refusal));
+        Assert.Equal(reservation, Assert.Single(vcm.Reservations));
+        Assert.Equal((named, free), (reservation.Attributes, _system.Frames.FreeBytes));
+    }
+
+    /// <summary>Where no leaf reaches over the end of what is unmapped, none must be cut, and unmapping cannot fail for want of memory.</summary>
+    [Fact]
+    public void Unmapping_whole_leaves_takes_no_memory()
+    {
+        Vcm vcm = _system.CreateVcm();
+        _system.Activate(vcm, _system.AddIommu());
+        Reservation reservation = vcm.Reserve(4 * Page);
+        reservation.Back(_system.Manager.Allocate(4 * Page, ChunkSizes.Size4K));
+        _system.Frames.AllocationsBeforeFailure = 0;
+        Assert.Equal(VcmmError.None, reservation.TryUnback(Page, Page));
+        Assert.Equal(VcmmError.None, reservation.TryUnback(3 * Page, Page));
+        Assert.Equal(VcmmError.None, reservation.TryUnback());
+        Assert.Equal(0, _system.Frames.AllocationsBeforeFailure);
+    }
+
     [Fact]
     public void A_handle_says_what_it_is_a_handle_of()
     {

@@ -145,28 +145,24 @@ public sealed class CpuSequences(ITestOutputHelper output)
     {
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
-        Scenarios.Sample(
+        Scenarios.ForAll(
+            150,
             scenario =>
             {
                 RunResult result = runner.Run(scenario);
                 if (result.Violation is null) return;
                 Assert.Fail(new ScenarioShrinker(runner.Run).Shrink(result, CancellationToken.None).Report());
-            },
-            seed: "0N0XIzNsQ0O2",
-            iter: 150,
-            threads: 1);
+            });
     }
 
     [Fact]
-    public void A_scenario_is_read_as_it_was_written() => Scenarios.Sample(
+    public void A_scenario_is_read_as_it_was_written() => Scenarios.ForAll(
+        300,
         static scenario =>
         {
             foreach (Step step in scenario.Steps) Assert.Equal(step, OperationText.Parse(step.ToString()));
             Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!));
-        },
-        seed: "0N0XIzNsQ0O2",
-        iter: 300,
-        threads: 1);
+        });
 
     /// <summary>A region whose addresses lie where an IOMMU does not translate, and wait for a flush: the flush comes, and a device may join.</summary>
     [Fact]

@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness.Generating;
 using IommuSim;
 using Platform;
 using Properties.Library;
@@ -26,10 +27,11 @@ public sealed class MetamorphicPairs
 
     [Fact]
     public void The_order_of_backing_does_not_matter() =>
-        Layouts.Sample(static layout => Same(layout, static reservations => BackAll(reservations), static reservations => BackAll(reservations.Reverse())), seed: Seed, iter: 60, threads: 1);
+        Layouts.ForAll(60, static layout => Same(layout, static reservations => BackAll(reservations), static reservations => BackAll(reservations.Reverse())));
 
     [Fact]
-    public void Backing_again_is_backing_once() => Layouts.Sample(
+    public void Backing_again_is_backing_once() => Layouts.ForAll(
+        60,
         static layout => Same(layout, static reservations => BackAll(reservations), static reservations =>
         {
             BackAll(reservations);
@@ -38,13 +40,11 @@ public sealed class MetamorphicPairs
                 reservation.Unback();
                 reservation.Back(memory);
             }
-        }),
-        seed: Seed,
-        iter: 60,
-        threads: 1);
+        }));
 
     [Fact]
-    public void Backed_first_or_attached_first_is_the_same() => Layouts.Sample(
+    public void Backed_first_or_attached_first_is_the_same() => Layouts.ForAll(
+        60,
         static layout =>
         {
             using var first = new VtdSystem();
@@ -56,13 +56,11 @@ public sealed class MetamorphicPairs
             BackAll(Reserve(second, late, layout));
             late.Associate(second.Manager.AddDevice(second.Driver, new(0x20))).Activate();
             Assert.Equal(Shape(early, first), Shape(late, second));
-        },
-        seed: Seed,
-        iter: 60,
-        threads: 1);
+        });
 
     [Fact]
-    public void Leaf_sizes_do_not_change_what_an_address_means() => Layouts.Sample(
+    public void Leaf_sizes_do_not_change_what_an_address_means() => Layouts.ForAll(
+        30,
         static layout =>
         {
             using var large = new VtdSystem();
@@ -82,10 +80,7 @@ public sealed class MetamorphicPairs
                     Assert.Equal(OffsetInMemory(large, one), OffsetInMemory(small, two));
                 }
             }
-        },
-        seed: Seed,
-        iter: 30,
-        threads: 1);
+        });
 
     private static void Same(
         Part[] layout, Action<IEnumerable<(Reservation, PhysicalAllocation)>> one, Action<IEnumerable<(Reservation, PhysicalAllocation)>> other)

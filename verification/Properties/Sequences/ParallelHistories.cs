@@ -20,15 +20,13 @@ public sealed class ParallelHistories(ITestOutputHelper output)
     {
         using var bench = new SimulatorBench();
         var runner = new ParallelRunner(bench, SubjectParts.Own);
-        Histories.Sample(
+        Histories.ForAll(
+            1_200,
             scenario =>
             {
                 Violation? violation = runner.Run(scenario);
                 Assert.True(violation is null, $"{violation}\n{scenario.ToJson()}");
-            },
-            seed: "0N0XIzNsQ0O2",
-            iter: 1_200,
-            threads: 1);
+            });
         foreach ((string state, long times) in runner.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
         Assert.InRange(runner.Counts.Operations, 1000, long.MaxValue);
         string[] sometimes = ["operations overlapped", "Flush done", "PollFlush done", "Bind done", "Unbind done", "Associate done", "Activate done", "SetAttributes refused: Invalid", "ReserveAt refused: NoSpace", "CoreAccess done", "CoreAccess refused: Fault", "GoIdle done"];

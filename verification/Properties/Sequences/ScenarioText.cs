@@ -14,33 +14,27 @@ public sealed class ScenarioText
     private static readonly ScenarioGen Scenarios = new(ScenarioShape.Any with { MishapsPerMille = 300 });
 
     [Fact]
-    public void A_scenario_is_read_as_it_was_written() => Scenarios.Sample(
+    public void A_scenario_is_read_as_it_was_written() => Scenarios.ForAll(
+        500,
         static scenario =>
         {
             foreach (Step step in scenario.Steps) Assert.Equal(step, OperationText.Parse(step.ToString()));
             Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!));
-        },
-        seed: "0N0XIzNsQ0O2",
-        iter: 500,
-        threads: 1);
+        });
 
     [Fact]
-    public void A_scenario_of_threads_is_read_as_it_was_written() => new HistoryGen().Sample(
-        static scenario => Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!)),
-        seed: "0N0XIzNsQ0O2",
-        iter: 200,
-        threads: 1);
+    public void A_scenario_of_threads_is_read_as_it_was_written() => new HistoryGen().ForAll(
+        200,
+        static scenario => Assert.Equal(scenario, Scenario.FromJson(JsonNode.Parse(scenario.ToJson().ToJsonString())!)));
 
     [Fact]
-    public void A_size_is_read_as_it_was_written() => Gen.ULong.Sample(
+    public void A_size_is_read_as_it_was_written() => Gen.ULong.ForAll(
+        1000,
         static size =>
         {
             var reserve = (Vcmm.Spec.Reserve)OperationText.Parse($"r0 = reserve v0 {OperationText.Size(size)} rw align 4K").Operation;
             Assert.Equal(size, reserve.ByteCount);
-        },
-        seed: "0N0XIzNsQ0O2",
-        iter: 1000,
-        threads: 1);
+        });
 
     [Theory]
     [InlineData("", "ends where an operation")]

@@ -16,15 +16,13 @@ public sealed class SequenceLaws
     {
         using var bench = new SimulatorBench();
         var runner = new SequenceRunner(bench, SubjectParts.Own);
-        Scenarios.Sample(
+        Scenarios.ForAll(
+            300,
             scenario =>
             {
                 RunResult result = runner.Run(scenario);
                 if (result.Violation is null) return;
                 Assert.Fail(new ScenarioShrinker(runner.Run).Shrink(result, CancellationToken.None).Report());
-            },
-            seed: "0N0XIzNsQ0O2",
-            iter: 300,
-            threads: 1);
+            });
     }
 }

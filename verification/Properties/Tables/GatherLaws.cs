@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness.Generating;
 using Platform;
 using Vcmm.Tables;
 
@@ -9,7 +10,8 @@ public sealed class GatherLaws
 {
     [Fact]
     public void Everything_that_was_added_is_covered_and_no_more_while_there_is_room() =>
-        Gen.Select(Gen.Int[0, 60], Gen.Int[1, 6]).Array[1, 14].Sample(
+        Gen.Select(Gen.Int[0, 60], Gen.Int[1, 6]).Array[1, 14].ForAll(
+            3000,
             added =>
             {
                 var gather = new InvalidationGather();
@@ -33,10 +35,7 @@ public sealed class GatherLaws
 
                 for (int i = 0; i < covered.Length; i++) Assert.True(covered[i] || !expected[i], $"{i} is lost");
                 if (!joined) Assert.Equal(expected, covered);
-            },
-            seed: "0N0XIzNsQ0O2",
-            iter: 3000,
-            threads: 1);
+            });
 
     [Fact]
     public void When_there_are_too_many_the_two_closest_become_one()

@@ -1,4 +1,5 @@
 using CsCheck;
+using Harness.Generating;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -41,17 +42,15 @@ public abstract class TableContract<TFormat>
     public void A_table_says_exactly_what_a_dictionary_says() =>
         Gen.Select(Gen.Int[0, 10], Gen.Int[0, SlotCount - 1], Gen.Int[1, 2 * SlotCount], Gen.Int[0, 9], Gen.Int[0, 1 << 20], Gen.Int[0, 3])
             .Array[1, 20]
-            .Sample(
+            .ForAll(
+                60,
                 calls =>
                 {
                     foreach (TableFormat format in Formats)
                     {
                         foreach (ulong window in Windows) Run(format, window, [.. calls.Select(Call)]);
                     }
-                },
-                seed: "0N0XIzNsQ0O2",
-                iter: 60,
-                threads: 1);
+                });
 
     /// <summary>The random calls are worth something only if they come to what is rare.</summary>
     [Fact]
