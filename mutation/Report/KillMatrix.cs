@@ -9,18 +9,21 @@ public sealed class KillMatrix
     /// <summary>Stands among the invariants for a test, which names none.</summary>
     public const string Test = "test";
 
+    // Folders with a project in each of their folders.
+    private static readonly string[] Rooms = ["src", "verification", "bench", "examples"];
+
     private readonly Row[] _rows;
 
     /// <summary>Counts the mutants of a report.</summary>
     public KillMatrix(MutationReport report)
     {
-        var engineOfTest = (report.TestFiles ?? []).SelectMany(static file => file.Value.Tests.Select(test => (test.Id, Engine: EngineOf(file.Key)))).DistinctBy(static test => test.Id)
+        var engineOfTest = (report.TestFiles ?? []).SelectMany(static file => file.Value.Tests.Select(test => (test.Id, Engine: ProjectOf(file.Key)))).DistinctBy(static test => test.Id)
             .ToDictionary(static test => test.Id, static test => test.Engine);
         _rows =
         [
             .. from file in report.Files
                from mutant in file.Value.Mutants
-               where mutant.Status is MutantStatus.Killed or MutantStatus.Survived or MutantStatus.Timeout
+               where mutant.EngineRuns is { Count: > 0 } || mutant.Status is MutantStatus.Killed or MutantStatus.Survived or MutantStatus.Timeout
                let maker = report.MakerOf(mutant)
                select new Row(maker, mutant.MutatorName, mutant.EngineRuns is not null, [.. RunsOf(mutant, maker, engineOfTest)]),
         ];
@@ -80,8 +83,13 @@ public sealed class KillMatrix
         return times.Length == 0 ? null : TimeSpan.FromMilliseconds(times.Sum());
     }
 
-    /// <summary>The engine that a file of tests belongs to: the project that it lies in, or what else it is called.</summary>
-    public static string EngineOf(string file) => file.Split('/') is [var room, var project, _, ..] ? $"{room}/{project}" : file;
+    /// <summary>The project that a file lies in. It is the engine that a file of tests belongs to; what has no folder is called as it is.</summary>
+    public static string ProjectOf(string file) => file.Split('/') switch
+    {
+        [var room, var project, _, ..] when Rooms.Contains(room) => $"{room}/{project}",
+        [var project, _, ..] => project,
+        _ => file,
+    };
 
     private static string? OnlyEngineOf(Row row)
     {

@@ -24,7 +24,7 @@ public sealed record ReportGrid(string Title, IReadOnlyList<string> Columns, int
     /// <summary>What became of the mutants of each maker in each project.</summary>
     public static ReportGrid Scores(MutationReport report)
     {
-        var groups = All(report).GroupBy(mutant => (Maker: report.MakerOf(mutant.Mutant), Project: KillMatrix.EngineOf(mutant.File)), static mutant => mutant.Mutant.Status)
+        var groups = All(report).GroupBy(mutant => (Maker: report.MakerOf(mutant.Mutant), Project: KillMatrix.ProjectOf(mutant.File)), static mutant => mutant.Mutant.Status)
             .OrderBy(static group => group.Key.Maker, StringComparer.Ordinal).ThenBy(static group => group.Key.Project, StringComparer.Ordinal).ToArray();
         var all = new MutantCounts(All(report).Select(static mutant => mutant.Mutant.Status));
         // The last two are rare.

@@ -84,6 +84,15 @@ public sealed class KillMatrixLaws
             Text(ReportGrid.Operators(report, new KillMatrix(report))));
     }
 
+    [Theory]
+    [InlineData("src/Vcmm/Vtd/A.cs", "src/Vcmm")]
+    [InlineData("verification/Properties/A.cs", "verification/Properties")]
+    [InlineData("spec/Model/A.cs", "spec")]
+    [InlineData("spec/A.cs", "spec")]
+    [InlineData("A.cs", "A.cs")]
+    [InlineData("schedules", "schedules")]
+    public void A_file_is_of_its_project(string file, string project) => Assert.Equal(project, KillMatrix.ProjectOf(file));
+
     /// <summary>The score is that of the Stryker team's tools: what cannot be tested is not in it.</summary>
     [Fact]
     public void The_score_is_of_those_that_could_be_tested()
