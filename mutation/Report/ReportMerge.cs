@@ -11,7 +11,7 @@ public sealed class ReportMerge(ReportPaths paths)
 
     private readonly SortedDictionary<string, (MutatedFile File, string Name, List<MutantResult> Mutants)> _files = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, (string? Source, Dictionary<string, ReportTest> Tests)> _tests = new(StringComparer.Ordinal);
-    private readonly Dictionary<object, (int Report, string Name)> _places = [];
+    private readonly Dictionary<object, (int Report, string Name, MutantResult Mutant)> _places = [];
     private readonly HashSet<string> _ids = [];
     private readonly Dictionary<string, string> _testNames = [];
 
@@ -35,20 +35,27 @@ public sealed class ReportMerge(ReportPaths paths)
             foreach (MutantResult mutant in file.Mutants)
             {
                 string maker = report.MakerOf(mutant);
-                // The same change of the same maker: its mutants would be counted twice.
-                object place = (maker, path, mutant.Location, mutant.MutatorName, mutant.Replacement);
-                if (_places.TryGetValue(place, out var other) && other.Report != _reports)
-                    throw new BadInputException($"{name}: {mutant.MutatorName} at {path}:{mutant.Location.Start.Line} is in {other.Name}, too; expected each mutant in one report");
-                _places[place] = (_reports, name);
-                string id = IdOf(report, mutant, suffix);
-                _ids.Add(id);
-                known.Mutants.Add(mutant with
+                MutantResult added = mutant with
                 {
-                    Id = id,
+                    Id = IdOf(report, mutant, suffix),
                     Framework = maker,
                     CoveredBy = mutant.CoveredBy?.Select(testId).ToArray(),
                     KilledBy = mutant.KilledBy?.Select(testId).ToArray(),
-                });
+                };
+                _ids.Add(added.Id);
+                // The same change of the same maker: it would be counted twice.
+                object place = (maker, path, mutant.Location, mutant.MutatorName, mutant.Replacement);
+                if (_places.TryGetValue(place, out var other) && other.Report != _reports)
+                {
+                    // A run over a few files tells of all others, too, that it left them out.
+                    if (mutant.Status == MutantStatus.Ignored) continue;
+                    if (other.Mutant.Status != MutantStatus.Ignored)
+                        throw new BadInputException($"{name}: {mutant.MutatorName} at {path}:{mutant.Location.Start.Line} is in {other.Name}, too; expected each mutant in one report");
+                    known.Mutants.Remove(other.Mutant);
+                }
+
+                _places[place] = (_reports, name, added);
+                known.Mutants.Add(added);
             }
         }
 

@@ -76,6 +76,16 @@ public sealed class ReportCommandLaws
         Assert.Equal($"verify: {message}", terminal.OneErrorLine());
     }
 
+    /// <summary>Stryker tells of what a run left out as well: another run may have tested that.</summary>
+    [Fact]
+    public void What_one_run_left_out_is_as_another_found_it()
+    {
+        string left = Report("Stryker.NET", "src/Vcmm/A.cs", Source, ("0", "Block", "Killed", ";"), ("1", "Equality", "Ignored", "!="), ("2", "Equality", "Ignored", "<"));
+        string right = Report("Stryker.NET", "src/Vcmm/A.cs", Source, ("0", "Block", "Ignored", ";"), ("1", "Equality", "Survived", "!="), ("2", "Equality", "Ignored", "<"));
+        foreach (MutationReport merged in (MutationReport[])[Merged(("a", left), ("b", right)), Merged(("b", right), ("a", left))])
+            Assert.Equal(["!= Survived", "; Killed", "< Ignored"], merged.Files["src/Vcmm/A.cs"].Mutants.Select(static mutant => $"{mutant.Replacement} {mutant.Status}").Order(StringComparer.Ordinal));
+    }
+
     /// <summary>Each run of Stryker counts its mutants from the beginning.</summary>
     [Fact]
     public void Two_runs_of_one_maker_keep_their_mutants_apart()
