@@ -17,7 +17,7 @@ public enum HuntEnd
 
 /// <summary>What a hunt for a mutant came to.</summary>
 /// <param name="End">How it ended.</param>
-/// <param name="Tries">Sequences or schedules that ran, the one that fails among them.</param>
+/// <param name="Tries">Sequences, schedules or tests that ran, the one that fails among them.</param>
 /// <param name="Elapsed">How long it took.</param>
 public sealed record Hunt(HuntEnd End, long Tries, TimeSpan Elapsed)
 {
@@ -26,6 +26,9 @@ public sealed record Hunt(HuntEnd End, long Tries, TimeSpan Elapsed)
 
     /// <summary>Which test failed, by its full name; null unless the engine runs tests.</summary>
     public string? Test { get; init; }
+
+    /// <summary>Whether a member was called that the mutant changes: what no engine reaches, none can find.</summary>
+    public bool IsReached { get; init; } = true;
 
     /// <summary>How large the counterexample is, in words.</summary>
     public string Size { get; init; } = "";

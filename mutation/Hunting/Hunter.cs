@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Harness.Failures;
@@ -28,14 +28,16 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
         string folder = Directory.CreateTempSubdirectory("vcmm-hunt-").FullName;
         try
         {
+            Reached reached = Reached.Nothing(folder, programs.MutantCount);
             string json = Path.Combine(folder, "run.json");
             string seconds = budget.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-            (int? exit, string error) = Run(number, budget + ForShrinking, stop, "run", "--stage", "sequences", "--seed", $"{seed}", "--time", seconds, "--json", json, "--failures", folder);
+            (int? exit, string error) = Child.Run(
+                programs.Verify, reached.EnvironmentOf(number), budget + ForShrinking, stop, "run", "--stage", "sequences", "--seed", $"{seed}", "--time", seconds, "--json", json, "--failures", folder);
             TimeSpan elapsed = time.GetElapsedTime(begun);
             if (exit is not (0 or 1) || !File.Exists(json)) return new(HuntEnd.Broke, 0, elapsed) { Report = exit is null ? "it did not end" : $"it ended with {exit}: {error.Trim()}" };
             JsonNode stage = JsonNode.Parse(File.ReadAllText(json))!["stages"]![0]!;
             long tries = (long)stage["ran"]![0]!["count"]!;
-            if (stage["failures"] is not JsonArray { Count: > 0 } failures) return new(HuntEnd.NotFound, tries, elapsed);
+            if (stage["failures"] is not JsonArray { Count: > 0 } failures) return new(HuntEnd.NotFound, tries, elapsed) { IsReached = reached.Has(number) };
             FailureFile file = FailureFile.Parse(File.ReadAllText(Path.Combine(folder, Path.GetFileName((string)failures[0]!["file"]!))));
             return new(HuntEnd.Found, tries, elapsed)
             {
@@ -58,30 +60,58 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
     public Hunt Schedules(int number, ScheduleRequest request, CancellationToken stop)
     {
         long begun = time.GetTimestamp();
-        ScheduleTally tally = ScheduleHunt.Run(programs.Worker, request with { Environment = EnvironmentOf(number) }, time, static (_, _) => { }, stop);
-        stop.ThrowIfCancellationRequested();
-        TimeSpan elapsed = time.GetElapsedTime(begun);
-        if (tally.Failures.FirstOrDefault() is not { } found)
-            return tally.Problem is { } problem ? new(HuntEnd.Broke, tally.Schedules, elapsed) { Report = problem } : new(HuntEnd.NotFound, tally.Schedules, elapsed);
-        return new(HuntEnd.Found, found.Schedule, elapsed) { Named = found.Failure.Invariant, Size = found.Size, Report = found.Failure.Report };
+        string folder = Directory.CreateTempSubdirectory("vcmm-hunt-").FullName;
+        try
+        {
+            Reached reached = Reached.Nothing(folder, programs.MutantCount);
+            ScheduleTally tally = ScheduleHunt.Run(programs.Worker, request with { Environment = reached.EnvironmentOf(number) }, time, static (_, _) => { }, stop);
+            stop.ThrowIfCancellationRequested();
+            TimeSpan elapsed = time.GetElapsedTime(begun);
+            if (tally.Failures.FirstOrDefault() is { } found)
+                return new(HuntEnd.Found, found.Schedule, elapsed) { Named = found.Failure.Invariant, Size = found.Size, Report = found.Failure.Report };
+            return tally.Problem is { } problem
+                ? new(HuntEnd.Broke, tally.Schedules, elapsed) { Report = problem }
+                : new(HuntEnd.NotFound, tally.Schedules, elapsed) { IsReached = reached.Has(number) };
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
-    private static Dictionary<string, string> EnvironmentOf(int number) => new() { [MutantSchema.Variable] = number.ToString(CultureInfo.InvariantCulture) };
+    /// <summary>Looks which of the project's own tests reach which mutants.</summary>
+    /// <param name="engines">The engines that will hunt.</param>
+    /// <param name="lanes">How many classes of tests run beside each other.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <exception cref="InvalidOperationException">There are no programs of the tests, or they cannot be run.</exception>
+    /// <exception cref="OperationCanceledException">The user stopped it.</exception>
+    public TestMap LookAtTests(IReadOnlyList<string> engines, int lanes, CancellationToken stop) => new TestSurvey(Runs, time).Run(engines, lanes, stop);
 
-    /// <summary>Runs <c>verify</c>; null if it has not ended in time.</summary>
-    private (int? Exit, string Error) Run(int number, TimeSpan atMost, CancellationToken stop, params IReadOnlyList<string> arguments)
+    /// <summary>The project's own tests of one engine, until one fails.</summary>
+    /// <param name="number">The mutant.</param>
+    /// <param name="engine">The engine.</param>
+    /// <param name="order">Which tests, and which first; is told of the one that fails.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <exception cref="OperationCanceledException">The user stopped it.</exception>
+    internal Hunt Tests(int number, string engine, TestOrder order, CancellationToken stop)
     {
-        var start = new ProcessStartInfo(Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", ["exec", programs.Verify, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach ((string name, string value) in EnvironmentOf(number)) start.Environment[name] = value;
-        using Process process = Process.Start(start) ?? throw new InvalidOperationException($"{start.FileName} did not start");
-        using CancellationTokenRegistration onStop = stop.Register(() => process.Kill(entireProcessTree: true));
-        Task<string> output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
-        Task<string> error = process.StandardError.ReadToEndAsync(CancellationToken.None);
-        bool hasEnded = process.WaitForExit(atMost);
-        if (!hasEnded) process.Kill(entireProcessTree: true);
-        process.WaitForExit();
-        stop.ThrowIfCancellationRequested();
-        _ = output.GetAwaiter().GetResult();
-        return (hasEnded ? process.ExitCode : null, error.GetAwaiter().GetResult());
+        long begun = time.GetTimestamp();
+        ImmutableArray<TestBatch> batches = order.Of(number, engine);
+        if (batches.IsEmpty) return new(HuntEnd.NotFound, 0, TimeSpan.Zero) { IsReached = false };
+        (TestRun run, ImmutableHashSet<int> reaches) = Runs.Hunt(number, batches, stop);
+        TimeSpan elapsed = time.GetElapsedTime(begun);
+        switch (run)
+        {
+            case { Failed: { } failed }:
+                TestClass type = batches.First(batch => batch.Class.Name == failed.Class).Class;
+                if (type.Methods.FirstOrDefault(method => method.Name == failed.Method) is { } method) order.Found(type, method);
+                return new(HuntEnd.Found, run.Count, elapsed) { Test = failed.Name, Report = failed.Message ?? "" };
+            case { Problem: { } problem }:
+                return new(HuntEnd.Broke, run.Count, elapsed) { Report = problem };
+            default:
+                return new(HuntEnd.NotFound, run.Count, elapsed) { IsReached = reaches.Contains(number) };
+        }
     }
+
+    private TestRuns Runs => new(programs.Tests ?? throw new InvalidOperationException("no programs of the tests were made"), programs.MutantCount);
 }

@@ -2,7 +2,7 @@ namespace Mutation.Hunting;
 
 /// <summary>How long the museum's exhibits are hunted.</summary>
 /// <param name="FirstSeed">The first seed; each other is one more.</param>
-/// <param name="Seeds">How many hunts there are for each exhibit.</param>
+/// <param name="Seeds">How many hunts there are for each exhibit; fewer, once so many did not find it that most seeds do not.</param>
 public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
 {
     /// <summary>Stands for all strategies in turn.</summary>
@@ -16,6 +16,9 @@ public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
 
     /// <summary>The strategies that choose schedules, compared with each other; <see cref="Portfolio"/> stands for all in turn.</summary>
     public IReadOnlyList<string> Strategies { get; init; } = [Portfolio];
+
+    /// <summary>Whether the project's own tests hunt what is not found by those who are to find it; not where strategies are compared.</summary>
+    public bool WithTests { get; init; } = true;
 
     /// <summary>How many hunts run beside each other.</summary>
     public int Lanes { get; init; } = 1;

@@ -15,17 +15,35 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
     // A schedule that hangs outside of the scheduler's sight ends here.
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
-    /// <summary>Hunts all, several beside each other, and tells of each exhibit once its hunts are over.</summary>
+    /// <summary>Hunts all, several beside each other, and tells of each exhibit once its hunts are over; then by tests what was not found, and tells of each of these again.</summary>
     /// <param name="library">The library with all of them in it.</param>
     /// <param name="exhibits">The exhibits; each has the number that its mutant has in the library.</param>
+    /// <param name="surveyed">Called once it is known which tests reach which exhibits, if tests hunt.</param>
     /// <param name="told">Called on the threads that hunt, one call at a time.</param>
-    public IReadOnlyList<ExhibitOutcome> Run(MutatedLibrary library, IReadOnlyList<Exhibit> exhibits, Action<ExhibitOutcome> told)
+    public IReadOnlyList<ExhibitOutcome> Run(MutatedLibrary library, IReadOnlyList<Exhibit> exhibits, Action<TestMap> surveyed, Action<ExhibitOutcome> told)
     {
         var numbers = library.Mutants.Select(static (mutant, i) => (mutant.Name, Number: i + 1)).ToDictionary(static pair => pair.Name, static pair => pair.Number);
         var outcomes = new ExhibitOutcome[exhibits.Count];
         Lanes.Run(plan.Lanes, exhibits.Count, stop, (i, lane) =>
         {
             outcomes[i] = HuntOf(exhibits[i], numbers[exhibits[i].Name], library, lane);
+            lock (outcomes) told(outcomes[i]);
+        });
+        int[] left = [.. Enumerable.Range(0, outcomes.Length).Where(i => outcomes[i] is { Broken: null, Engines: [{ Median: null }] })];
+        if (!plan.WithTests || left.Length == 0) return outcomes;
+        TestMap map = hunter.LookAtTests(Engines.OfTests, plan.Lanes, stop);
+        surveyed(map);
+        Lanes.Run(plan.Lanes, left.Length, stop, (next, _) =>
+        {
+            int i = left[next];
+            var hunts = new List<(string, Hunt)>();
+            foreach (string engine in Engines.OfTests)
+            {
+                hunts.Add((engine, hunter.Tests(numbers[exhibits[i].Name], engine, new TestOrder(map), stop)));
+                if (hunts[^1].Item2.End != HuntEnd.NotFound) break;
+            }
+
+            outcomes[i] = outcomes[i] with { Tests = [.. hunts] };
             lock (outcomes) told(outcomes[i]);
         });
         return outcomes;
@@ -37,14 +55,22 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
         var columns = ImmutableArray.CreateBuilder<EngineOutcome>();
         if (exhibit.NeedsThreads)
         {
-            foreach (string strategy in plan.Strategies) columns.Add(new(strategy, [.. Seeds().Select(seed => Explore(exhibit, number, seed, strategy, lane))]));
+            foreach (string strategy in plan.Strategies) columns.Add(HuntUntilDecided(strategy, seed => Explore(exhibit, number, seed, strategy, lane)));
         }
         else
         {
-            columns.Add(new("sequences", [.. Seeds().Select(seed => hunter.Sequences(number, seed, plan.Budget, stop))]));
+            columns.Add(HuntUntilDecided(Engines.Sequences, seed => hunter.Sequences(number, seed, plan.Budget, stop)));
         }
 
         return new(exhibit, columns.ToImmutable());
+    }
+
+    /// <summary>One seed after the other, until all have hunted or so many did not find it that what the others come to makes no difference.</summary>
+    private EngineOutcome HuntUntilDecided(string engine, Func<ulong, Hunt> hunt)
+    {
+        var outcome = new EngineOutcome(engine, [], plan.Seeds);
+        for (int i = 0; i < plan.Seeds && !outcome.IsDecided; i++) outcome = outcome with { Hunts = outcome.Hunts.Add(hunt(unchecked(plan.FirstSeed + (ulong)i))) };
+        return outcome;
     }
 
     /// <summary>One scenario after the other, until one shows it. Only what the first seed finds is shrunk.</summary>
@@ -72,17 +98,19 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
 
         return hunt!;
     }
-
-    private IEnumerable<ulong> Seeds() => Enumerable.Range(0, plan.Seeds).Select(i => unchecked(plan.FirstSeed + (ulong)i));
 }
 
 /// <summary>What one engine made of an exhibit.</summary>
 /// <param name="Engine">The engine: sequences, the portfolio of strategies, or a strategy.</param>
-/// <param name="Hunts">One for each seed.</param>
-public sealed record EngineOutcome(string Engine, ImmutableArray<Hunt> Hunts)
+/// <param name="Hunts">One for each seed that hunted.</param>
+/// <param name="Seeds">How many seeds were to hunt.</param>
+public sealed record EngineOutcome(string Engine, ImmutableArray<Hunt> Hunts, int Seeds)
 {
     /// <summary>How many hunts found it.</summary>
     public int Found => Hunts.Count(static hunt => hunt.End == HuntEnd.Found);
+
+    /// <summary>Whether so many seeds did not find it that there is no <see cref="Median"/>, whatever the others would come to.</summary>
+    public bool IsDecided => Hunts.Length - Found >= Seeds - (Seeds / 2);
 
     /// <summary>
     /// In how many sequences or schedules, as the median of all seeds; a seed that did not find it counts as more than any that did. Null if half of
@@ -93,7 +121,7 @@ public sealed record EngineOutcome(string Engine, ImmutableArray<Hunt> Hunts)
         get
         {
             long[] tries = [.. Hunts.Where(static hunt => hunt.End == HuntEnd.Found).Select(static hunt => hunt.Tries).Order()];
-            int middle = Hunts.Length / 2;
+            int middle = Seeds / 2;
             return middle < tries.Length ? tries[middle] : null;
         }
     }
@@ -110,6 +138,12 @@ public sealed record ExhibitOutcome(Exhibit Exhibit, ImmutableArray<EngineOutcom
 {
     /// <summary>Why it does not compile; null if it does.</summary>
     public string? Broken { get; init; }
+
+    /// <summary>What the project's own tests came to; empty if they did not hunt it, because its engine found it.</summary>
+    public ImmutableArray<(string Engine, Hunt Hunt)> Tests { get; init; } = [];
+
+    /// <summary>The test that found it, by its full name; null if none did, or none hunted.</summary>
+    public string? Test => Tests.Select(static run => run.Hunt.Test).FirstOrDefault(static test => test is not null);
 
     /// <summary>Whether the first engine found it with more than half of the seeds, and never named an invariant that the exhibit does not.</summary>
     public bool IsFoundByName => Engines is [{ Median: not null } first, ..] && first.Named.All(named => Exhibit.Breaks.Contains(named));

@@ -3,18 +3,36 @@ using Mutation.Schema;
 
 namespace Mutation.Hunting;
 
-/// <summary>How long mutants are hunted.</summary>
+/// <summary>How long mutants are hunted, and by whom.</summary>
 /// <param name="Seed">Where every random choice comes from.</param>
 public sealed record MutantPlan(ulong Seed)
 {
+    /// <summary>The engines that hunt; they do so in the order of <see cref="Hunting.Engines.All"/>.</summary>
+    public IReadOnlyList<string> Engines { get; init; } = Hunting.Engines.All;
+
+    /// <summary>Whether each engine hunts each mutant, and not only those that no engine before it found.</summary>
+    public bool IsEveryEngine { get; init; }
+
     /// <summary>For how long sequences are generated.</summary>
     public TimeSpan Sequences { get; init; } = TimeSpan.FromSeconds(6);
 
-    /// <summary>For how long schedules of all scenarios are run, of a mutant that no sequence found.</summary>
+    /// <summary>For how long schedules of all scenarios are run, of a mutant that nothing before found; zero: none.</summary>
     public TimeSpan Schedules { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How many mutants are hunted beside each other.</summary>
     public int Lanes { get; init; } = 1;
+
+    /// <summary>Whether any of them runs the project's own tests.</summary>
+    public bool HasTests => TestEngines.Count != 0;
+
+    /// <summary>Whether any hunts at all.</summary>
+    public bool HasEngine => HasTests || OtherEngines.Count != 0;
+
+    /// <summary>The engines of them that run the project's own tests.</summary>
+    internal IReadOnlyList<string> TestEngines => [.. Hunting.Engines.OfTests.Where(Engines.Contains)];
+
+    /// <summary>The others.</summary>
+    internal IReadOnlyList<string> OtherEngines => [.. Hunting.Engines.All.Except(Hunting.Engines.OfTests).Where(engine => Engines.Contains(engine) && (engine != Hunting.Engines.Schedules || Schedules > TimeSpan.Zero))];
 }
 
 /// <summary>Hunts each mutant with one engine after the other until one finds it.</summary>
@@ -23,31 +41,66 @@ public sealed record MutantPlan(ulong Seed)
 /// <param name="stop">Set when the user wants to stop.</param>
 public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken stop)
 {
-    /// <summary>Hunts mutants, several beside each other.</summary>
+    /// <summary>Hunts mutants, several beside each other: all by tests first, which are quick, and then those that are left by the others.</summary>
     /// <param name="library">The library with all of them in it.</param>
-    /// <param name="told">Called on the threads that hunt, one call at a time, when one is over.</param>
-    /// <returns>What became of each, in the order of the library.</returns>
-    public IReadOnlyList<MutantOutcome> Run(MutatedLibrary library, Action<MutantOutcome> told)
+    /// <param name="surveyed">Called once it is known which tests reach which mutants, if tests hunt.</param>
+    /// <param name="told">Called on the threads that hunt, one call at a time, when a hunt is over.</param>
+    /// <returns>What became of each, in the order of the library; what is not over when the user stops it is pending.</returns>
+    public IReadOnlyList<MutantOutcome> Run(MutatedLibrary library, Action<TestMap> surveyed, Action<MutantOutcome> told)
     {
-        var outcomes = new MutantOutcome[library.Mutants.Count];
-        Lanes.Run(plan.Lanes, outcomes.Length, stop, (i, lane) =>
+        MutantOutcome[] outcomes = [.. library.Mutants.Select(static mutant => new MutantOutcome(mutant, []) { IsPending = true })];
+        int[] all = [.. Enumerable.Range(0, outcomes.Length)];
+        int[] left = [.. all.Where(i => !library.Broken.ContainsKey(i + 1))];
+        try
         {
-            outcomes[i] = HuntOf(library, i, lane);
-            lock (outcomes) told(outcomes[i]);
-        });
+            foreach (int i in all.Except(left)) Settle(i, outcomes[i] with { Broken = library.Broken[i + 1] });
+            if (plan.HasTests && left.Length != 0)
+            {
+                TestMap map = hunter.LookAtTests(plan.TestEngines, plan.Lanes, stop);
+                surveyed(map);
+                // Mutants of one file are hunted one after the other: what found one is tried first on the next.
+                int[][] files = [.. left.GroupBy(i => library.Mutants[i].Edits[0].File).Select(static file => file.ToArray()).OrderByDescending(static file => file.Length)];
+                Lanes.Run(plan.Lanes, files.Length, stop, (file, _) =>
+                {
+                    var order = new TestOrder(map);
+                    foreach (int i in files[file]) HuntWith(plan.TestEngines, i, engine => hunter.Tests(i + 1, engine, order, stop), isLast: plan.OtherEngines.Count == 0);
+                });
+                left = [.. left.Where(i => outcomes[i].IsPending)];
+            }
+
+            Lanes.Run(plan.Lanes, left.Length, stop, (i, lane) => HuntWith(plan.OtherEngines, left[i], engine => HuntOf(engine, left[i] + 1, lane), isLast: true));
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            // What is known so far is worth as much as before.
+        }
+
         return outcomes;
+
+        void HuntWith(IReadOnlyList<string> engines, int i, Func<string, Hunt> hunt, bool isLast)
+        {
+            MutantOutcome outcome = outcomes[i];
+            foreach (string engine in engines)
+            {
+                stop.ThrowIfCancellationRequested();
+                outcome = outcome with { Hunts = [.. outcome.Hunts, (engine, hunt(engine))] };
+                if (outcome.Killer is not null && !plan.IsEveryEngine) break;
+            }
+
+            if (isLast || (outcome.Killer is not null && !plan.IsEveryEngine)) Settle(i, outcome);
+            else outcomes[i] = outcome;
+        }
+
+        void Settle(int i, MutantOutcome outcome)
+        {
+            outcomes[i] = outcome with { IsPending = false };
+            lock (outcomes) told(outcomes[i]);
+        }
     }
 
-    private MutantOutcome HuntOf(MutatedLibrary library, int index, int lane)
-    {
-        Mutant mutant = library.Mutants[index];
-        int number = index + 1;
-        if (library.Broken.GetValueOrDefault(number) is { } why) return new(mutant, []) { Broken = why };
-        Hunt sequences = hunter.Sequences(number, plan.Seed, plan.Sequences, stop);
-        if (sequences.End != HuntEnd.NotFound || plan.Schedules == TimeSpan.Zero) return new(mutant, [("sequences", sequences)]);
-        Hunt schedules = hunter.Schedules(number, new(plan.Seed) { Workers = 1, FirstProcessor = lane, Budget = plan.Schedules, IsBrief = true, StopsAtFailure = true }, stop);
-        return new(mutant, [("sequences", sequences), ("schedules", schedules)]);
-    }
+    private Hunt HuntOf(string engine, int number, int lane) => engine == Engines.Sequences
+        ? hunter.Sequences(number, plan.Seed, plan.Sequences, stop)
+        : hunter.Schedules(number, new(plan.Seed) { Workers = 1, FirstProcessor = lane, Budget = plan.Schedules, IsBrief = true, StopsAtFailure = true }, stop);
 }
 
 /// <summary>What became of a mutant.</summary>
@@ -57,6 +110,15 @@ public sealed record MutantOutcome(Mutant Mutant, IReadOnlyList<(string Engine, 
 {
     /// <summary>Why it does not compile; null if it does.</summary>
     public string? Broken { get; init; }
+
+    /// <summary>Whether it is not known yet: the user stopped before an engine found it, or before all had hunted it. What some came to may be there already.</summary>
+    public bool IsPending { get; init; }
+
+    /// <summary>Whether nothing that ran calls a member which it changes: nothing could have found it.</summary>
+    public bool IsUnreached => Broken is null && !IsPending && Hunts.All(static run => !run.Hunt.IsReached);
+
+    /// <summary>Whether it could be found, and was not.</summary>
+    public bool IsSurvivor => Broken is null && !IsPending && Killer is null;
 
     /// <summary>The engines that found it, or broke of it, and how.</summary>
     public IEnumerable<(string Engine, Hunt Hunt)> Killers => Hunts.Where(static run => run.Hunt.End != HuntEnd.NotFound);

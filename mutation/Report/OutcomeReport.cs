@@ -24,11 +24,11 @@ public static class OutcomeReport
         return new() { SchemaVersion = "2", Thresholds = new(90, 80), Framework = new(framework), Files = files, TestFiles = TestsOf(outcomes) };
     }
 
-    /// <summary>What became of an exhibit of the museum, as of any mutant: each hunt of each engine, one after the other.</summary>
+    /// <summary>What became of an exhibit of the museum, as of any mutant: each hunt of each engine, one after the other, and then of the tests.</summary>
     /// <param name="outcome">The exhibit's outcome.</param>
     /// <param name="textOf">The text of a file, by its path from the root of the repository.</param>
     public static MutantOutcome Of(ExhibitOutcome outcome, Func<string, string> textOf) =>
-        new(outcome.Exhibit.ToMutant(textOf), [.. outcome.Engines.SelectMany(static engine => engine.Hunts.Select(hunt => (engine.Engine, hunt)))]) { Broken = outcome.Broken };
+        new(outcome.Exhibit.ToMutant(textOf), [.. outcome.Engines.SelectMany(static engine => engine.Hunts.Select(hunt => (engine.Engine, hunt))), .. outcome.Tests]) { Broken = outcome.Broken };
 
     private static MutantResult Of(MutantOutcome outcome, SourceText source)
     {
@@ -59,6 +59,8 @@ public static class OutcomeReport
         : outcome.Killers.Any(static killer => killer.Hunt.End == HuntEnd.Found) ? MutantStatus.Killed
         // It did not end, or ended the process: no check says what is wrong.
         : outcome.Killers.Any() ? MutantStatus.Timeout
+        : outcome.IsPending ? MutantStatus.Pending
+        : outcome.IsUnreached ? MutantStatus.NoCoverage
         : MutantStatus.Survived;
 
     private static string WhatOf(Hunt hunt) => hunt.End == HuntEnd.Broke ? hunt.Report : hunt.Named?.Label() ?? hunt.Test ?? hunt.Report;
@@ -78,7 +80,7 @@ public static class OutcomeReport
         var files = new SortedDictionary<string, TestFile>(StringComparer.Ordinal);
         foreach (IGrouping<string, Hunt> engine in outcomes.SelectMany(static outcome => outcome.Hunts).GroupBy(static run => run.Engine, static run => run.Hunt))
         {
-            IEnumerable<ReportTest> all = engine.Any(static hunt => hunt.Test is not null) ? [] : Enum.GetValues<Invariant>().Select(invariant => CheckOf(engine.Key, invariant));
+            IEnumerable<ReportTest> all = Engines.OfTests.Contains(engine.Key) || engine.Any(static hunt => hunt.Test is not null) ? [] : Enum.GetValues<Invariant>().Select(invariant => CheckOf(engine.Key, invariant));
             files.Add(engine.Key, new() { Tests = [.. all.Concat(engine.SelectMany(hunt => KillersOf(engine.Key, hunt)).OrderBy(static test => test.Id, StringComparer.Ordinal)).DistinctBy(static test => test.Id)] });
         }
 

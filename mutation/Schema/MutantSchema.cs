@@ -17,18 +17,41 @@ public static class MutantSchema
     /// <summary>The environment variable with the number of the mutant to run; 0, or none: the library as it is.</summary>
     public const string Variable = "VCMM_MUTANT";
 
+    /// <summary>The environment variable with the file in which is noted what is reached: a byte for each number, 1 where a member was called that the mutant changes.</summary>
+    public const string ReachedVariable = "VCMM_MUTANTS_REACHED";
+
     private const int MostTries = 20;
 
     private const string Switch =
         $$"""
         namespace Vcmm
         {
-            internal static class ActiveMutant
+            internal static unsafe class ActiveMutant
             {
                 private static readonly int s_number =
                     int.TryParse(System.Environment.GetEnvironmentVariable("{{Variable}}"), System.Globalization.CultureInfo.InvariantCulture, out int number) ? number : 0;
 
-                public static bool Is(int number) => s_number == number;
+                private static readonly System.IO.MemoryMappedFiles.MemoryMappedViewAccessor? s_view = Open();
+                private static readonly byte* s_reached = BytesOf(s_view);
+
+                public static bool Is(int number)
+                {
+                    if (s_reached != null) s_reached[number] = 1;
+                    return s_number == number;
+                }
+
+                // Mapped, so that processes share it, and one that is ended has noted what it reached.
+                private static System.IO.MemoryMappedFiles.MemoryMappedViewAccessor? Open() =>
+                    System.Environment.GetEnvironmentVariable("{{ReachedVariable}}") is { Length: > 0 } path
+                        ? System.IO.MemoryMappedFiles.MemoryMappedFile.CreateFromFile(path, System.IO.FileMode.Open).CreateViewAccessor()
+                        : null;
+
+                private static byte* BytesOf(System.IO.MemoryMappedFiles.MemoryMappedViewAccessor? view)
+                {
+                    byte* bytes = null;
+                    if (view != null) view.SafeMemoryMappedViewHandle.AcquirePointer(ref bytes);
+                    return bytes;
+                }
             }
         }
         """;
@@ -50,7 +73,7 @@ public static class MutantSchema
             foreach (SyntaxTree tree in sources.Trees) files.Add(Rewrite(sources, tree, byFile[sources.PathOf(tree)]));
             CSharpCompilation compilation = CSharpCompilation.Create(
                 sources.AssemblyName, [.. files.Select(static file => file.Tree), CSharpSyntaxTree.ParseText(Switch, sources.ParseOptions), CSharpSyntaxTree.ParseText(helpers, sources.ParseOptions)],
-                sources.References, sources.Options);
+                sources.References, sources.Options.WithAllowUnsafe(true));
             using var image = new MemoryStream();
             Diagnostic[] errors = [.. compilation.Emit(image).Diagnostics.Where(static found => found.Severity == DiagnosticSeverity.Error)];
             if (errors.Length == 0) return new(image.ToArray(), mutants, broken.ToImmutableDictionary());

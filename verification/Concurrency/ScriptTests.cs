@@ -6,6 +6,7 @@ using Explorer.Scenarios;
 using Explorer.Scripts;
 using Harness;
 using Harness.Failures;
+using Harness.Operations;
 using Harness.Scenarios;
 using Vcmm.Spec;
 using Xunit.Abstractions;
@@ -43,8 +44,8 @@ public sealed class ScriptTests(ITestOutputHelper output)
     {
         Assert.InRange(ScriptLibrary.All.Count, 24, int.MaxValue);
         Type[] done = [.. ScriptLibrary.All.SelectMany(static scenario => scenario.Script!.Scenario.Threads).SelectMany(static thread => thread).Select(static step => step.Operation.GetType()).Distinct()];
-        // What is done before threads begin, and what a history cannot tell of: the time, what devices used, faults.
-        string[] left = ["Adopt", "AdvanceTime", "AllocateContiguous", "CollectUse", "CreateVcm", "DispatchFaults", "SetFaultHook", "TranslateTo", "Wrap"];
+        // What is done before threads begin, and the time.
+        string[] left = ["AdvanceTime", "AllocateContiguous", "CreateVcm", "TranslateTo", "Wrap"];
         Assert.Equal(left, typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Except(done).Select(static type => type.Name).Order(StringComparer.Ordinal));
     }
 
@@ -84,7 +85,10 @@ public sealed class ScriptTests(ITestOutputHelper output)
         AssertShare(static script => !script.Scenario.Topology.CoherentWalk);
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Ats));
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
-        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is not null)));
+        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Memory })));
+        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Hardware })));
+        AssertShare(static script => script.Collects);
+        AssertShare(static script => script.Dispatches);
 
         void AssertShare(Func<Script, bool> has) => Assert.InRange(scripts.Count(has), scripts.Length / 50, scripts.Length / 4);
     }
@@ -129,11 +133,13 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("sometimes", "[1]", "script.sometimes has something empty")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong before")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll ! hardware 1\"], [\"poll\"]] }", "step \"poll ! hardware 1\": hardware is never silent")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "step \"dispatch\": what it comes to")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"read d0 0x0\"], \"threads\": [[\"dirty r0 at 0 for 4K\"], [\"poll\"]] }", "step \"read d0 0x0\": what was used before the threads begin")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"dispatch\"]] }", "script.scenario.threads has several that dispatch faults")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "topology: where faults are dispatched")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices behind the IOMMU")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
-    [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": a table is adopted before")]
+    [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": the table is there before")]
+    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"a0 = associate v0 d0\", \"activate a0\"], \"threads\": [[\"v1 = adopt v0\"], [\"deactivate a0\"]] }", "step \"v1 = adopt v0\": the table is there before")]
     public void What_is_no_script_is_refused_by_the_field(string field, string? value, string message)
     {
         JsonObject script = ScriptLibrary.All[0].Script!.ToJson();

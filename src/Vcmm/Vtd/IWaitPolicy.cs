@@ -15,6 +15,14 @@ public interface IWaitPolicy
     /// <param name="attempt">How often the wait has polled: 1, 2, ….</param>
     /// <returns>False to give up.</returns>
     bool KeepWaiting(long begun, int attempt);
+
+    /// <summary>Told when something is given back that other waits may be for: a place in a queue.</summary>
+    /// <remarks>
+    /// A policy that polls has nothing to do. One that sleeps until the hardware says something wakes who waits. The driver may hold a lock.
+    /// </remarks>
+    void GivenBack()
+    {
+    }
 }
 
 /// <summary>Spins, then yields the processor, and gives up after a time.</summary>

@@ -204,6 +204,7 @@ internal sealed class InvalidationQueue<TMemory>
             if (_restarts == ticket.Restarts) _awaited[ticket.WaitIndex] = false;
         }
 
+        _policy.GivenBack();
         return VcmmError.None;
     }
 
@@ -231,6 +232,7 @@ internal sealed class InvalidationQueue<TMemory>
         Volatile.Write(ref _isBroken, !started);
         // Stryker disable once arithmetic : equivalent, a restart is told from the ones before it by any change
         Volatile.Write(ref _restarts, unchecked(_restarts + 1));
+        _policy.GivenBack();
         return started;
     }
 

@@ -21,12 +21,13 @@ internal static class MuseumCommand
         Option<double?> time = new("--time") { Description = "For how long sequences are generated in a hunt. [default: 10]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
         Option<int?> schedules = new("--schedules") { Description = "How many schedules of each scenario are run in a hunt. [default: 10000]", HelpName = "NUMBER" };
         Option<string[]> strategies = new("--strategy") { Description = "Choose schedules by this strategy; several are compared. portfolio: all in turn. [default: portfolio]", HelpName = "NAME" };
+        Option<bool> noTests = new("--no-tests") { Description = "Do not hunt with the project's own tests what is not found by those who are to find it." };
         Option<string?> json = new("--json") { Description = "Write what was found to this file.", HelpName = "FILE" };
         Option<string?> mutants = new("--report") { Description = "Write the exhibits as mutants, in the schema of mutation testing, to this file.", HelpName = "FILE" };
         Option<string?> html = new("--html") { Description = "Write the same as one page for a browser to this file.", HelpName = "FILE" };
         Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the exhibits, and hunt none." };
-        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, time, schedules, strategies, json, mutants, html, markdown, list };
+        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, time, schedules, strategies, noTests, json, mutants, html, markdown, list };
         command.SetAction(parsed =>
         {
             MuseumReport? report = parsed.GetValue(json) is { } file ? new MuseumReport(here, file) : null;
@@ -40,6 +41,7 @@ internal static class MuseumCommand
                 Budget = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 10),
                 Schedules = ModelCommand.AtLeast(1, schedules, parsed.GetValue(schedules)) ?? 10_000,
                 Strategies = parsed.GetValue(strategies) is { Length: > 0 } chosen ? chosen : [MuseumPlan.Portfolio],
+                WithTests = !parsed.GetValue(noTests) && parsed.GetValue(strategies) is not { Length: > 1 },
                 Lanes = ScheduleRequest.WorkersHere,
             };
             return parsed.GetValue(list) ? List(exhibits, here) : Hunt(exhibits, plan, report, asMutants, here);
@@ -59,10 +61,10 @@ internal static class MuseumCommand
                 throw new BadInputException($"exhibit {exhibit.Name}: Scenario says \"{unknown}\"; expected one of {string.Join(", ", scenarios)}");
         }
 
-        (MutatedLibrary library, Hunter hunter) = workshop.Build("museum", [.. exhibits.Select(exhibit => exhibit.ToMutant(workshop.Sources.TextOf))]);
+        (MutatedLibrary library, Hunter hunter) = workshop.Build("museum", [.. exhibits.Select(exhibit => exhibit.ToMutant(workshop.Sources.TextOf))], plan.WithTests);
         here.Out.WriteLine($"{Line.Count(exhibits.Length, "exhibit")} built in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         var tour = new MuseumTour(hunter, plan, here.Stop);
-        IReadOnlyList<ExhibitOutcome> outcomes = tour.Run(library, exhibits, told => here.Out.WriteLine(MuseumTable.LineOf(told)));
+        IReadOnlyList<ExhibitOutcome> outcomes = tour.Run(library, exhibits, map => MutantTable.PrintSurvey(map, "an exhibit", here), told => here.Out.WriteLine(MuseumTable.LineOf(told)));
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
         MuseumTable.Print(outcomes, plan, elapsed, here);
         report?.Write(outcomes, plan, elapsed);

@@ -28,11 +28,15 @@ internal sealed record MutantWorkshop(string Root, LibrarySources Sources, Surro
     /// <summary>Builds the library with all mutants in it, and the programs that hunt them.</summary>
     /// <param name="folder">The folder under <c>artifacts</c>; what is there goes.</param>
     /// <param name="mutants">The mutants.</param>
+    /// <param name="withTests">Whether the project's own tests are to hunt, too.</param>
     /// <param name="helpers">What they call.</param>
-    public (MutatedLibrary Library, Hunter Hunter) Build(string folder, IReadOnlyList<Mutant> mutants, string helpers = "")
+    /// <exception cref="EnvironmentException">The tests are not built.</exception>
+    public (MutatedLibrary Library, Hunter Hunter) Build(string folder, IReadOnlyList<Mutant> mutants, bool withTests, string helpers = "")
     {
+        if (withTests && TestPrograms.MissingOf(AppContext.BaseDirectory, Root, Configuration) is { } missing)
+            throw new EnvironmentException($"no test can be run here: {missing}; expected all of Verification.sln to be built as {Configuration}");
         MutatedLibrary library = MutantSchema.Compile(Sources, mutants, helpers);
-        MutatedPrograms programs = MutatedPrograms.Make(AppContext.BaseDirectory, library, Path.Combine(Root, "artifacts", folder), Root, Configuration);
+        MutatedPrograms programs = MutatedPrograms.Make(AppContext.BaseDirectory, library, Path.Combine(Root, "artifacts", folder), Root, Configuration, withTests);
         return (library, new(programs, Here.Time));
     }
 }

@@ -18,24 +18,29 @@ internal static class MutantsCommand
     {
         Option<string[]> operators = new("--operator") { Description = "Make only this mistake; may be given several times.", HelpName = "NAME" };
         Option<string?> files = new("--files") { Description = "Change only files whose path has this in it, such as Vtd/.", HelpName = "TEXT" };
+        Option<string[]> engines = new("--engine") { Description = $"Hunt with this engine only; may be given several times. {string.Join(", ", Engines.All)}", HelpName = "NAME" };
+        Option<bool> every = new("--every-engine") { Description = "Hunt each mutant with each engine, and not only with the next what is not found yet." };
         Option<ulong> seed = RunCommand.Seed();
         Option<double?> time = new("--time") { Description = "For how long sequences are generated for each mutant. [default: 6]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
-        Option<double?> schedules = new("--schedules") { Description = "For how long schedules are run of each that no sequence finds; 0: none. [default: 10]", HelpName = "SECONDS" };
+        Option<double?> schedules = new("--schedules") { Description = "For how long schedules are run of each mutant; 0: none. [default: 10]", HelpName = "SECONDS" };
         Option<string?> json = new("--json") { Description = "Write a report in the schema of mutation testing to this file.", HelpName = "FILE" };
         Option<string?> html = new("--html") { Description = "Write the report as one page for a browser to this file.", HelpName = "FILE" };
         Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the operators and how many mutants each makes, and hunt none." };
-        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, seed, time, schedules, json, html, markdown, list };
+        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, every, seed, time, schedules, json, html, markdown, list };
         command.SetAction(parsed =>
         {
             MutationOperator[] chosen = Choose(parsed.GetValue(operators) ?? []);
             if (parsed.GetValue(schedules) is < 0 or > 3600) throw new BadInputException($"--schedules: {parsed.GetValue(schedules)}; expected 0 to 3600");
             var plan = new MutantPlan(parsed.GetValue(seed))
             {
+                Engines = ChooseEngines(parsed.GetValue(engines) ?? []),
+                IsEveryEngine = parsed.GetValue(every),
                 Sequences = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 6),
                 Schedules = TimeSpan.FromSeconds(parsed.GetValue(schedules) ?? 10),
                 Lanes = ScheduleRequest.WorkersHere,
             };
+            if (!plan.HasEngine) throw new BadInputException("--schedules: 0 leaves no engine to hunt; expected more, or another --engine");
             var report = new MutantReport(here, "--json", parsed.GetValue(json), parsed.GetValue(html), parsed.GetValue(markdown));
             report.Check();
             MutantWorkshop workshop = MutantWorkshop.Open(here);
@@ -49,15 +54,18 @@ internal static class MutantsCommand
     private static int Hunt(MutantWorkshop workshop, Mutant[] mutants, MutantPlan plan, MutantReport report, Surroundings here)
     {
         long begun = here.Time.GetTimestamp();
-        (MutatedLibrary library, Hunter hunter) = workshop.Build("mutants", mutants, AllOperators.Helpers);
+        (MutatedLibrary library, Hunter hunter) = workshop.Build("mutants", mutants, plan.HasTests, AllOperators.Helpers);
         TimeSpan built = here.Time.GetElapsedTime(begun);
         here.Out.WriteLine($"{Line.Count(mutants.Length, "mutant")} in one assembly, built in {Line.Seconds(built)}; {Line.Count(library.Broken.Count)} of them cannot be compiled");
-        IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(library, told => here.Out.WriteLine(MutantTable.LineOf(told)));
+        IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(
+            library, map => MutantTable.PrintSurvey(map, "a mutant", here), told => here.Out.WriteLine(MutantTable.LineOf(told)));
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
         MutationReport made = OutcomeReport.Of("verify mutants", outcomes, workshop.Sources.TextOf);
         MutantTable.Print(outcomes, made, plan, elapsed - built, here);
         report.Write("the mistakes of the trade", made);
-        return outcomes.All(static outcome => outcome.Broken is not null || outcome.Killer is not null) ? ExitCode.Clean : ExitCode.Violation;
+        // What is known was told; that it is not all is told, too.
+        if (outcomes.Any(static outcome => outcome.IsPending)) here.Stop.ThrowIfCancellationRequested();
+        return outcomes.Any(static outcome => outcome.IsSurvivor) ? ExitCode.Violation : ExitCode.Clean;
     }
 
     private static MutationOperator[] Choose(string[] names)
@@ -65,6 +73,12 @@ internal static class MutantsCommand
         foreach (string name in names.Where(static name => AllOperators.All.All(known => known.Name != name)))
             throw new BadInputException($"--operator: \"{name}\" is no operator; expected {RunPlan.OneOf(AllOperators.All.Select(static known => known.Name))}");
         return names.Length == 0 ? [.. AllOperators.All] : [.. AllOperators.All.Where(known => names.Contains(known.Name))];
+    }
+
+    private static string[] ChooseEngines(string[] names)
+    {
+        foreach (string name in names.Where(static name => !Engines.All.Contains(name))) throw new BadInputException($"--engine: \"{name}\" is no engine; expected {RunPlan.OneOf(Engines.All)}");
+        return names.Length == 0 ? [.. Engines.All] : [.. Engines.All.Where(names.Contains)];
     }
 
     private static int List(MutationOperator[] chosen, Mutant[] mutants, Surroundings here)

@@ -32,9 +32,13 @@ internal sealed class MuseumReport(Surroundings here, string file) : JsonFile(he
             outcome.Exhibit.Scenarios,
             outcome.Broken,
             outcome.IsFoundByName,
+            FoundByTest = outcome.Test,
+            Tests = outcome.Tests.Select(static run => new { run.Engine, End = run.Hunt.End.ToString(), run.Hunt.Tries, run.Hunt.Test, ElapsedSeconds = Seconds(run.Hunt.Elapsed) }),
             Engines = outcome.Engines.Select(static engine => new
             {
                 engine.Engine,
+                engine.Seeds,
+                SeedsRun = engine.Hunts.Length,
                 engine.Found,
                 engine.Median,
                 Hunts = engine.Hunts.Select(static hunt => new

@@ -10,7 +10,7 @@ internal static class MuseumTable
     /// <summary>An exhibit whose hunts are over, on one line.</summary>
     public static string LineOf(ExhibitOutcome outcome) => outcome.Broken is { } why
         ? $"{outcome.Exhibit.Name}: does not compile: {Line.Of(why)}"
-        : $"{outcome.Exhibit.Name}: {string.Join("; ", outcome.Engines.Select(engine => $"{engine.Engine} {Cell(engine)}, {Names(engine)}"))}";
+        : $"{outcome.Exhibit.Name}: {string.Join("; ", outcome.Engines.Select(engine => $"{engine.Engine} {Cell(engine)}, {Names(engine)}"))}{(outcome.Tests.Length == 0 ? "" : $"; {ByTests(outcome)}")}";
 
     /// <summary>Prints a row for each exhibit, the counterexample if there is but one, and the verdict.</summary>
     public static void Print(IReadOnlyList<ExhibitOutcome> outcomes, MuseumPlan plan, TimeSpan elapsed, Surroundings here)
@@ -23,6 +23,7 @@ internal static class MuseumTable
         }
 
         int found = outcomes.Count(static outcome => outcome.IsFoundByName);
+        if (outcomes.Count(static outcome => outcome.Test is not null) is > 0 and var byTests) here.Out.WriteLine($"{Line.Count(byTests)} of the others found by a test");
         here.Out.WriteLine($"{found} of {outcomes.Count} found by name, {Line.Count(plan.Seeds, "seed")} from {plan.FirstSeed}, in {Line.Seconds(elapsed)}");
     }
 
@@ -46,7 +47,7 @@ internal static class MuseumTable
         if (outcome.Broken is not null) return [.. cells, new("does not compile", new Style(Color.Red))];
         EngineOutcome first = outcome.Engines[0];
         cells.Add(new(Names(first), outcome.IsFoundByName ? Style.Plain : new Style(Color.Red)));
-        if (isShort) cells.Add(new(first.Engine));
+        if (isShort) cells.Add(new(outcome.Tests.Length == 0 ? first.Engine : ByTests(outcome)));
         cells.AddRange(outcome.Engines.Select(static engine => new Text(Cell(engine))));
         cells.Add(new(first.Hunts[0].Size));
         return [.. cells];
@@ -57,9 +58,14 @@ internal static class MuseumTable
         : engine.Named.Count == 0 ? "not found"
         : string.Join(' ', engine.Named.Select(Invariants.Id));
 
+    private static string ByTests(ExhibitOutcome outcome) =>
+        outcome.Test is { } test ? $"test {test}"
+        : outcome.Tests[^1] is { Hunt: { End: HuntEnd.Broke } broke } ? $"a test broke: {Line.Of(broke.Report)}"
+        : $"no test of {Line.Count(outcome.Tests.Sum(static run => run.Hunt.Tries))}";
+
     private static string Cell(EngineOutcome engine)
     {
-        string seeds = engine.Found == engine.Hunts.Length ? "" : $" ({engine.Found} of {engine.Hunts.Length})";
+        string seeds = engine.Found == engine.Seeds ? "" : engine.Hunts.Length == engine.Seeds ? $" ({engine.Found} of {engine.Seeds})" : $" ({engine.Found} of {engine.Hunts.Length}, {engine.Seeds} planned)";
         return $"{(engine.Median is { } median ? Line.Count(median) : "-")}{seeds}";
     }
 }

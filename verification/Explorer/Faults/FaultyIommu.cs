@@ -65,6 +65,30 @@ internal sealed class LeavesOnly(IIommu inner) : FaultyIommu(inner)
         Inner.Invalidate(Array.ConvertAll(commands.ToArray(), static command => command with { LeavesOnly = true }));
 }
 
+/// <summary>A detach that the hardware did not confirm is told as done.</summary>
+internal sealed class DetachesUnconfirmed(IIommu inner) : FaultyIommu(inner)
+{
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        VcmmError error = Inner.Detach(device, pasid, domain);
+        return error == VcmmError.HardwareFailure ? VcmmError.None : error;
+    }
+}
+
+/// <summary>A fault is told again when it is followed by another.</summary>
+internal sealed class TellsFaultsAgain(IIommu inner) : FaultyIommu(inner)
+{
+    private DeviceFault? _last;
+
+    public override bool TryTakeFault(out DeviceFault fault)
+    {
+        if (!Inner.TryTakeFault(out fault)) return false;
+        (DeviceFault? last, _last) = (_last, fault);
+        if (last is { } again) fault = again;
+        return true;
+    }
+}
+
 /// <summary>Nothing is invalidated.</summary>
 internal sealed class NeverInvalidates(IIommu inner) : FaultyIommu(inner)
 {

@@ -39,6 +39,14 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new EarlyDetach(iommu),
             Variant = 0,
         },
+        new("detaches-unconfirmed", "a detach that the hardware did not confirm is told as done", "detach-unheard", Invariant.Isolation)
+        {
+            Wrap = static iommu => new DetachesUnconfirmed(iommu),
+        },
+        new("tells-faults-again", "a fault is told again in the place of the one that follows it", "faults-told", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new TellsFaultsAgain(iommu),
+        },
         new("forget-absent", "mapping leaves out the invalidation that caching mode asks for", "recycle", Invariant.TablesAreTruth)
         {
             Wrap = static iommu => new ForgetAbsent(iommu),
@@ -73,6 +81,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         new("adopter-left-out", "regions that have a process's table are not told of what is taken from it", "process-adopted", Invariant.FrameSafety)
         {
             LeavesAdoptersOut = true,
+        },
+        new("late-adopter-left-out", "a region that has adopted a table while it was in use is not told of what is taken from it", "adopt-beside", Invariant.FrameSafety)
+        {
+            LeavesLateAdoptersOut = true,
         },
         new("no-device-tlb", "the TLBs of devices are left out of invalidations", "device-tlb", Invariant.FrameSafety)
         {
@@ -129,6 +141,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new ForgetNarrowing(iommu),
         },
+        new("forget-cleared", "entries that are made clean are not invalidated", "collect-use", Invariant.TablesAreTruth)
+        {
+            Wrap = static iommu => new ForgetCleared(iommu),
+        },
     ];
 
     /// <summary>The IOMMU's driver with the fault in it.</summary>
@@ -154,6 +170,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether regions that have a process's table are not told of its changes.</summary>
     public bool LeavesAdoptersOut { get; init; }
+
+    /// <summary>Whether regions are not told of a table's changes that have adopted it while threads ran.</summary>
+    public bool LeavesLateAdoptersOut { get; init; }
 
     /// <summary>What the driver leaves out of ordering its writes.</summary>
     public LeftOut LeavesOut { get; init; }

@@ -8,9 +8,10 @@ namespace Explorer.Machines;
 /// The part of the IOMMU that consumes commands, as a task of its own, and the driver's way to wait for it.
 /// </summary>
 /// <remarks>
-/// A driver that polls would starve the pump under a scheduler that is not fair. So between two polls it waits until the pump
-/// has got further than it was before the first, by one event for each poll: once the pump has written the status, the poll
-/// after that sees it, and no schedule waits in a loop.
+/// A driver that polls would starve the pump under a scheduler that is not fair. So between two polls it waits until there was one event
+/// more for each poll since before the first: that the pump got further, or that somebody gave back a place in the queue. Once the pump has written the
+/// status, or the place is free, the poll after that sees it, and no schedule waits in a loop: an event is never a poll's. Whoever waits for
+/// what nobody gives back any more waits for ever, which is a deadlock.
 /// </remarks>
 public sealed class CommandPump : IWaitPolicy
 {
@@ -34,6 +35,9 @@ public sealed class CommandPump : IWaitPolicy
     /// <summary>Called each time when it can consume no more.</summary>
     public Action? Idle { get; init; }
 
+    /// <summary>Whether the hardware has not heard what the calling agent waits for: it gives up at once, as if it had waited for long.</summary>
+    public Func<bool> IsUnheard { get; set; } = static () => false;
+
     /// <summary>Starts the task. Before, and after <see cref="Stop"/>, whoever waits consumes the commands himself.</summary>
     public Task Start()
     {
@@ -50,10 +54,14 @@ public sealed class CommandPump : IWaitPolicy
     /// <inheritdoc/>
     public bool KeepWaiting(long begun, int attempt)
     {
+        if (IsUnheard()) return false;
         if (_isRunning) Controlled.WaitUntil(() => _events >= begun + attempt);
         else _iommu.ProcessCommands();
         return attempt < PollLimit;
     }
+
+    /// <inheritdoc/>
+    public void GivenBack() => _events++;
 
     private void Run()
     {

@@ -33,22 +33,24 @@ public sealed class Accessor
     public StreamId Id { get; }
 
     /// <summary>Reads or writes eight bytes, and holds the outcome to the ledger. One access at a time.</summary>
-    public void Access(Iova address, Access kind)
+    /// <returns>Whether it was let through.</returns>
+    public bool Access(Iova address, Access kind)
     {
         var page = new Iova(address.Value & ~(Ledger.PageBytes - 1));
         _attempt.Note(EventKind.Call, text: $"{kind} {page}");
-        Make(address, kind, Begin(page, kind), null);
+        return Make(address, kind, Begin(page, kind), null);
     }
 
     /// <summary>Moves bytes of two pages, and holds the outcome in each to the ledger. One access at a time.</summary>
     /// <param name="boundary">Where the second page begins.</param>
     /// <param name="byteCount">How many bytes there are, half of them in each page.</param>
     /// <param name="kind">Read or write.</param>
-    public void AccessAcross(Iova boundary, ulong byteCount, Access kind)
+    /// <returns>Whether it was let through in both.</returns>
+    public bool AccessAcross(Iova boundary, ulong byteCount, Access kind)
     {
         _attempt.Note(EventKind.Call, text: $"{kind} across {boundary}");
         DeviceAccessWindow first = Begin(new(boundary.Value - Ledger.PageBytes), kind);
-        Make(new(boundary.Value - byteCount / 2), kind, first, Begin(boundary, kind));
+        return Make(new(boundary.Value - byteCount / 2), kind, first, Begin(boundary, kind));
     }
 
     private DeviceAccessWindow Begin(Iova page, Access kind)
@@ -57,7 +59,7 @@ public sealed class Accessor
         return _ledger.Open(Id, page, kind);
     }
 
-    private void Make(Iova address, Access kind, DeviceAccessWindow window, DeviceAccessWindow? next)
+    private bool Make(Iova address, Access kind, DeviceAccessWindow window, DeviceAccessWindow? next)
     {
         _side.Window = window;
         _side.Next = next;
@@ -65,6 +67,7 @@ public sealed class Accessor
         string? blocked = _transfer(address, kind);
         // Where it was blocked it had come to.
         DeviceAccessWindow last = _side.Window;
+        last.WasBlocked = blocked is not null;
         bool isWhole = _side.Moved && _side.Next is null;
         _side.Window = null;
         _ledger.Close(window);
@@ -75,6 +78,7 @@ public sealed class Accessor
         _attempt.Check(
             Invariant.TablesAreTruth, blocked is null ? isWhole : last.MayBeBlocked,
             () => $"{Id} was blocked ({blocked}) from a {kind} at {last.Page}", () => "mapped all the while, so let through");
+        return blocked is null;
     }
 }
 

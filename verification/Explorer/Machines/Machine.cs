@@ -68,6 +68,9 @@ public sealed partial class Machine
     /// <summary>The hardware.</summary>
     public VtdIommu<ControlledMemory, ControlledSteps> Iommu { get; }
 
+    /// <summary>How the driver waits for it.</summary>
+    public IWaitPolicy WaitPolicy => _pump;
+
     /// <summary>The library's port to it, with the planted fault if there is one.</summary>
     public IIommu Port { get; }
 

@@ -152,6 +152,7 @@ internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device
         attempt.Check(Invariant.Permission, isGranted || ledger.WasEverGranted(device, page, window.Kind), Observed, Expected);
         attempt.Check(Invariant.NoStaleAccess, isGranted, Observed, Expected);
         attempt.Check(Invariant.FrameSafety, isLive(frame), () => Observed() + ", which is free", Expected);
+        ledger.NoteUse(device, page, frame, toMemory);
     }
 }
 
@@ -160,6 +161,15 @@ public static class States
 {
     /// <summary>A device used a translation that the tables no longer had, while the operation that removed it was under way.</summary>
     public const string StaleHit = "stale hit inside the window";
+
+    /// <summary>A collection told what a device used.</summary>
+    public const string Told = "a use was told";
+
+    /// <summary>A collection told what a device used while it was under way.</summary>
+    public const string ToldMeanwhile = "a use was told that was made meanwhile";
+
+    /// <summary>A hook was told of an access that was blocked.</summary>
+    public const string Given = "a hook was given a fault";
 
     /// <summary>A device was refused.</summary>
     public const string Blocked = "access blocked";
@@ -172,6 +182,9 @@ public static class States
 
     /// <summary>An allocation was made to fail.</summary>
     public const string Refused = "an allocation was refused";
+
+    /// <summary>What the library told the hardware was made to be lost.</summary>
+    public const string Unheard = "the hardware did not hear";
 
     /// <summary>A shootdown had to wait for an access of a core.</summary>
     public const string Interrupted = "a core was interrupted in an access";

@@ -83,6 +83,7 @@ public sealed partial class Ledger
                 page.NoteFrames();
                 page.Access.Set(access, now, now);
                 page.Frame.Set(frame, begun, now);
+                page.Uses.Clear();
             });
         }
 

@@ -2,6 +2,8 @@ using Explorer.Scheduling;
 using Microsoft.Coyote.Rewriting;
 using Platform;
 using Vcmm;
+using Vcmm.Spec;
+using Access = Vcmm.Access;
 
 namespace Explorer.Oracles;
 
@@ -34,7 +36,12 @@ public sealed partial class Ledger
 
     /// <summary>A reservation is being mapped to, or (null) unmapped from, memory.</summary>
     public void BeginMapping(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments) =>
-        ForEachPage(vcm, range, access, segments, (page, frame) => page.Frame.Begin(frame, ++_clock));
+        ForEachPage(vcm, range, access, segments, (page, frame) =>
+        {
+            page.Frame.Begin(frame, ++_clock);
+            // It may be forgotten from here on.
+            page.Uses.Clear();
+        });
 
     /// <summary>That operation has returned.</summary>
     public void EndMapping(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments, bool done) =>
@@ -93,12 +100,17 @@ public sealed partial class Ledger
     {
         var window = new DeviceAccessWindow(device, page, kind);
         _windows.Add(window);
+        _asked.Add(new(window));
         Refresh();
         return window;
     }
 
     /// <summary>An access is over.</summary>
-    public void Close(DeviceAccessWindow window) => _windows.Remove(window);
+    public void Close(DeviceAccessWindow window)
+    {
+        _windows.Remove(window);
+        _asked.Last(asked => asked.Window == window).Ended = ++_clock;
+    }
 
     private void ForEachPage(Vcm vcm, IovaRange range, Access access, IReadOnlyList<PhysRange>? segments, Action<History, PhysAddr?> act)
     {
@@ -147,6 +159,7 @@ public sealed partial class Ledger
         {
             window.MayBeBlocked |= Possible(window.Device, window.Page)
                 .Any(target => target is null || (target.Value.Access & window.Kind) != window.Kind);
+            if (KeepsCauses) window.Causes |= CausesNow(window);
         }
     }
 
@@ -157,6 +170,9 @@ public sealed partial class Ledger
         public Register<Access> Access { get; } = new(access);
 
         public HashSet<PhysAddr> Earlier { get; } = [];
+
+        /// <summary>What devices did there that a collection must still tell.</summary>
+        public List<NotedUse> Uses { get; } = [];
 
         /// <summary>All that it ever was, is or may become.</summary>
         public IEnumerable<Access> AllAccess => Access.All;
@@ -233,4 +249,10 @@ public sealed record DeviceAccessWindow(StreamId Device, Iova Page, Access Kind)
 {
     /// <summary>Whether at some instant since it began it may have found no translation that grants it.</summary>
     public bool MayBeBlocked { get; set; }
+
+    /// <summary>Why, at some instant since it began; where the ledger keeps that.</summary>
+    public FaultCauses Causes { get; set; }
+
+    /// <summary>Whether it was blocked.</summary>
+    public bool WasBlocked { get; set; }
 }

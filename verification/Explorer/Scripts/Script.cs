@@ -26,6 +26,12 @@ public sealed record Script(string Name, string Summary, Scenario Scenario, Immu
     public IReadOnlyList<ulong> Pages { get; } =
         [.. Scenario.Threads.SelectMany(static thread => thread).Select(static step => step.Operation).OfType<DeviceAccess>().Select(static access => access.Address & ~(World.PageBytes - 1)).Distinct().DefaultIfEmpty()];
 
+    /// <summary>Whether a thread asks what devices used.</summary>
+    public bool Collects { get; } = ScriptLimits.Collects(Scenario);
+
+    /// <summary>Whether a thread has hooks told of faults.</summary>
+    public bool Dispatches { get; } = ScriptLimits.Dispatches(Scenario);
+
     /// <summary>The script as a scenario to explore.</summary>
     public ConcurrentScenario ToScenario() => new(
         Name, Summary, [.. States.Select(static state => state.Text)], (attempt, fault, _) => ScriptRun.Prepare(attempt, this, fault)) { Script = this };

@@ -1,3 +1,4 @@
+using Explorer.Machines;
 using Explorer.Oracles;
 using Explorer.Scheduling;
 using Harness.Running;
@@ -19,8 +20,9 @@ namespace Explorer.Scripts;
 /// <param name="attempt">Where checks go.</param>
 /// <param name="ledger">What devices may see.</param>
 /// <param name="subject">The library.</param>
+/// <param name="mayInvent">Whether collections may tell of what nobody did, since hardware fetches ahead.</param>
 [SkipRewriting("Keeping the books must not add steps to the schedule.")]
-internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject)
+internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject, bool mayInvent)
 {
     private const uint FirstCore = 0x1_0000, Privileged = 0x8000_0000;
 
@@ -34,9 +36,13 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     private readonly HashSet<ObjectId> _processes = [];
     private readonly List<(ObjectId Reservation, ObjectId Vcm, IovaRange Range)> _taken = [];
     private readonly List<PhysRange> _data = [];
+    private readonly List<PhysRange> _foreign = [];
 
     /// <summary>Memory that is data: from the return of the call that takes it to the beginning of the one that frees it.</summary>
     public IReadOnlyList<PhysRange> Data => _data;
+
+    /// <summary>Whether a frame is of memory that was handed in: the library cannot free it.</summary>
+    public bool IsForeign(PhysAddr frame) => _foreign.Exists(range => range.Contains(frame));
 
     /// <summary>The address space of a device, as the ledger knows it: where no requester id can be, for requests with a PASID.</summary>
     public static StreamId SpaceOf(StreamId device, uint? pasid) => pasid is { } given ? new(0x10_0000 + (given << 16) + device.Value) : device;
@@ -89,7 +95,11 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         SetAttributes o => Protect(o),
         AllocateMemory o => seen => Allocated(o.Memory, seen, 0),
         AllocateContiguous o => seen => Allocated(o.Memory, seen, 0),
-        Wrap o => seen => Allocated(o.Memory, seen, 0),
+        Wrap o => seen =>
+        {
+            Allocated(o.Memory, seen, 0);
+            if (seen.Outcome == Outcome.None) _foreign.AddRange(_memories[o.Memory]);
+        },
         FreeMemory o => Free(o.Memory),
         Back o => Mapping(o.Reservation, 0, o.Memory, 0, null),
         BackPart o => Mapping(o.Reservation, o.Offset, o.Memory, o.MemoryOffset, o.ByteCount),
@@ -103,6 +113,8 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         Activate o => Switch(o.Association, true),
         Deactivate o => Switch(o.Association, false),
         Flush => Flushing(),
+        CollectUse o => Collecting(o),
+        DispatchFaults => Told,
         _ => null,
     };
 
@@ -264,12 +276,60 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
             ? [.. Enumerable.Range(0, subject().Cpus!.CoreCount).Select(core => SpaceOf(core, joined.Device.Number))]
             : [SpaceOf(subject().Machine.Devices[joined.Device.Number].Id, joined.Pasid)];
         Vcm vcm = Region(OwnerOf(joined.Vcm));
-        foreach (StreamId space in spaces) ledger.BeginAssociation(space, vcm, active);
+        foreach (StreamId space in spaces)
+        {
+            ledger.BeginAssociation(space, vcm, active);
+            if (active) ledger.SetNoting(space, vcm, isNoted: false);
+        }
+
+        bool isNoted = active && IsNoted(joined);
         return seen =>
         {
-            foreach (StreamId space in spaces) ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
+            foreach (StreamId space in spaces)
+            {
+                ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
+                if (seen.Outcome == Outcome.None) ledger.SetNoting(space, vcm, isNoted);
+            }
         };
     }
+
+    /// <summary>Whether what a device does by way of an association is noted in a table of the region's own.</summary>
+    private bool IsNoted(Associate joined)
+    {
+        if (joined.Device.Kind == ObjectKind.Process || OwnerOf(joined.Vcm) != joined.Vcm) return false;
+        return subject().Driver.TracksUse(subject().FormatOf(joined.Kind ?? TableKind.SecondStage));
+    }
+
+    private void Told(Observation seen)
+    {
+        string? strange = seen.Faults.Where(static fault => fault.Hook != fault.Device).Select(static fault => $"{fault}").FirstOrDefault();
+        attempt.Check(Invariant.FaultExact, strange is null, () => strange!, () => "to the hook of the device that was blocked");
+        var wrong = ledger.NoteGiven(
+            seen.Faults.Select(fault => (SpaceOf(subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new Iova(fault.Page), (Access)fault.Access, fault.Cause)), seen.FaultsLost);
+        attempt.Check(Invariant.FaultExact, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
+        if (!seen.Faults.IsEmpty) attempt.Reach(States.Given);
+    }
+
+    private Action<Observation>? Collecting(CollectUse collect)
+    {
+        if (Find(collect.Reservation) is not { } found || Part(found.Range, collect.Offset, collect.ByteCount) is not { } part) return null;
+        Ledger.Collection collection = ledger.BeginCollection(Region(found.Vcm), part, collect.Use, collect.Clears);
+        return seen =>
+        {
+            collection.MayInvent = mayInvent || subject().Mishaps.HasBeenUnheard;
+            IovaRange[]? told = seen.Outcome == Outcome.None ? [.. seen.Ranges.Select(static range => new IovaRange(new(range.First), new(range.Last)))] : null;
+            var wrong = ledger.EndCollection(collection, told);
+            attempt.Check(Invariant.TablesAreTruth, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
+            if (collection.ToldUse) attempt.Reach(States.Told);
+            if (collection.MetUse) attempt.Reach(States.ToldMeanwhile);
+        };
+    }
+
+    /// <summary>What must still be told at the end: collections of the reservations that have it.</summary>
+    public IEnumerable<CollectUse> LastCollections() =>
+        from use in (Use[])[Use.Written, Use.Accessed]
+        from id in ledger.Untold(use).SelectMany(untold => _reservations.Where(pair => pair.Value.Range.Contains(untold.Page) && Region(pair.Value.Vcm) == untold.Vcm)).Select(static pair => pair.Key).Distinct()
+        select new CollectUse(id, 0, _reservations[id].Range.ByteCount, use, Clears: false);
 
     private Action<Observation> Join(Associate associate)
     {

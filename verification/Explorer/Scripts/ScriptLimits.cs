@@ -19,17 +19,50 @@ internal static class ScriptLimits
         {
             Check(step);
             if (step.Mishap is not null) throw Refused(step, "nothing is made to go wrong before the threads begin");
+            if (Script.IsAccess(step.Operation) && Collects(scenario)) throw Refused(step, "what was used before the threads begin, nobody knows when it is told");
         }
 
         foreach (Step step in scenario.Threads.SelectMany(static thread => thread))
         {
             Check(step);
-            if (step.Operation is Adopt) throw Refused(step, "a table is adopted before the threads begin");
+            if (step.Operation is Adopt adopt && !HasLastingTable(scenario, adopt)) throw Refused(step, "the table is there before the threads begin, and stays: its owner sees to that");
         }
 
+        CheckFaults(scenario);
         // A core executes on one thread.
         ObjectId[] cores = [.. scenario.Threads.SelectMany(static thread => CoresOf(thread).Distinct())];
         if (cores.Length != cores.Distinct().Count()) throw new BadInputException("script.scenario.threads has a core that several threads play; expected one for each");
+    }
+
+    /// <summary>Whether a thread has hooks told of faults.</summary>
+    public static bool Dispatches(Scenario scenario) => scenario.Threads.Any(static thread => thread.Any(static step => step.Operation is DispatchFaults));
+
+    /// <summary>What is told of faults is judged where each is one access's, and one thread tells.</summary>
+    private static void CheckFaults(Scenario scenario)
+    {
+        if (!Dispatches(scenario)) return;
+        if (scenario.Threads.Count(static thread => thread.Any(static step => step.Operation is DispatchFaults)) != 1)
+            throw new BadInputException("script.scenario.threads has several that dispatch faults; expected one");
+        if (scenario.Topology.Eagerness != 0 || scenario.Topology.Devices.Any(static kind => kind == DeviceKind.Ats))
+            throw new BadInputException("topology: where faults are dispatched hardware fetches nothing ahead, and devices have no TLBs");
+        foreach (Step step in scenario.Steps.Where(static step => Script.IsAccess(step.Operation))) throw Refused(step, "what was blocked before the threads begin, nobody knows when it is told");
+        foreach (Step step in scenario.Threads.SelectMany(static thread => thread).Where(static step => step.Operation is DeviceAccess { IsPrivileged: true }))
+            throw Refused(step, "what is told of a fault does not say whether the request was privileged");
+    }
+
+    /// <summary>Whether a thread asks what devices used.</summary>
+    public static bool Collects(Scenario scenario) => scenario.Threads.Any(static thread => thread.Any(static step => step.Operation is CollectUse));
+
+    /// <summary>Whether a device walks the table from before the threads begin, and no thread takes it away.</summary>
+    private static bool HasLastingTable(Scenario scenario, Adopt adopt)
+    {
+        Operation[] before = [.. scenario.Steps.Select(static step => step.Operation)];
+        Operation[] beside = [.. scenario.Threads.SelectMany(static thread => thread).Select(static step => step.Operation)];
+        if (beside.Contains(new FreeVcm(adopt.Source))) return false;
+        return before.OfType<Associate>().Any(joined => joined.Vcm == adopt.Source
+            && (joined.Kind ?? TableKind.SecondStage) == (adopt.Kind ?? TableKind.SecondStage)
+            && before.Contains(new Activate(joined.Association))
+            && !before.Concat(beside).Any(operation => operation is Deactivate or Deassociate && operation.Uses.Contains(joined.Association)));
     }
 
     /// <summary>The cores that a thread plays.</summary>
@@ -38,9 +71,6 @@ internal static class ScriptLimits
 
     private static void Check(Step step)
     {
-        if (step.Mishap is { Kind: MishapKind.Hardware }) throw Refused(step, "hardware is never silent in controlled schedules");
-        if (step.Operation is CollectUse or SetFaultHook or DispatchFaults)
-            throw Refused(step, "what it comes to depends on what devices do meanwhile, which no order of calls tells");
         if (step.Operation is Deactivate { Meanwhile: not null }) throw Refused(step, "what a device does meanwhile is a thread of its own");
     }
 

@@ -7,6 +7,7 @@ using Explorer.Scenarios;
 using Explorer.Scheduling;
 using Harness.Operations;
 using Harness.Running;
+using Harness.Scenarios;
 using IommuSim;
 using Platform;
 using Vcmm;
@@ -32,7 +33,7 @@ internal sealed class ScriptRun
     private readonly Attempt _attempt;
     private readonly Script _script;
     private readonly PlantedFault _fault;
-    private readonly Ledger _ledger = new();
+    private readonly Ledger _ledger;
     private readonly ScriptMachine _machine;
     private readonly ScriptEffects _effects;
     private readonly Subject _subject;
@@ -40,26 +41,30 @@ internal sealed class ScriptRun
     private readonly RunCounts _counts = new();
     private readonly World _start;
     private readonly ImmutableArray<HistoryEntry>.Builder[] _history;
+    private readonly ImmutableArray<HistoryEntry>.Builder _accesses = ImmutableArray.CreateBuilder<HistoryEntry>();
     private ScriptFrames? _frames;
     private FaultyIommu? _faulty;
+    private bool _hasLateAdopter;
     private int _clock;
 
     private ScriptRun(Attempt attempt, Script script, PlantedFault fault)
     {
         _attempt = attempt;
+        _ledger = new() { KeepsCauses = script.Dispatches };
         _script = script;
         _fault = fault;
         // The thread may have been another's before, and its name decides which slots are used.
         Attempt.Agent = Attempt.SetUpAgent;
         Subject? subject = null;
         _machine = new(attempt, script.Scenario.Topology, IsTable, fault);
-        _effects = new(attempt, _ledger, () => subject!);
+        _effects = new(attempt, _ledger, () => subject!, MayNoteWhatNobodyDid(script.Scenario.Topology));
         subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
         {
             Expected = Reached,
             InUse = () => _effects.Data.Select(static segment => new AddressRange(segment.First.Value, segment.Last.Value)),
             Copied = _ => _effects.Data.SelectMany(static segment => Enumerable.Range(0, (int)(segment.ByteCount / World.PageBytes)).Select(page => segment.First.Value + (ulong)page * World.PageBytes)).ToHashSet(),
         };
+        _machine.Pump.IsUnheard = () => _subject.Mishaps.IsUnheard;
         _judge = new(_subject, _counts);
         Report(_judge.Begin(script.Scenario, out _start));
         if (attempt.Watcher is { } watcher) watcher.Begin(CreateStates());
@@ -84,7 +89,10 @@ internal sealed class ScriptRun
             if (_faulty is ShootsDownForDevices faulty) faulty.Mmu = mmu;
             return mmu;
         },
-        Telling = tell => _fault.LeavesAdoptersOut ? static (_, _) => { } : tell,
+        Telling = tell => (root, range) =>
+        {
+            if (!_fault.LeavesAdoptersOut && !(_fault.LeavesLateAdoptersOut && _hasLateAdopter)) tell(root, range);
+        },
         Memory = _ => _machine.LibraryMemory,
         Iommu = iommu =>
         {
@@ -137,13 +145,13 @@ internal sealed class ScriptRun
             switch (step.Operation)
             {
                 case DeviceAccess access:
-                    Of(accessors, access, WordBytes).Access(AddressOf(access.Address), (Access)access.Kind);
+                    Note(access, () => Of(accessors, access, WordBytes).Access(AddressOf(access.Address), (Access)access.Kind));
                     break;
                 case CrossingAccess across:
-                    Of(accessors, across.Second, 2 * WordBytes).AccessAcross(new(across.Boundary), 2 * WordBytes, (Access)across.Kind);
+                    Note(across, () => Of(accessors, across.Second, 2 * WordBytes).AccessAcross(new(across.Boundary), 2 * WordBytes, (Access)across.Kind));
                     break;
                 case CoreAccess access:
-                    Of(accessors, access).Access(AddressOf(access.Address), (Access)access.Kind);
+                    Note(access, () => Of(accessors, access).Access(AddressOf(access.Address), (Access)access.Kind));
                     break;
                 case GoIdle idle:
                     GoIdle(idle);
@@ -155,17 +163,33 @@ internal sealed class ScriptRun
         }
     }
 
+    /// <summary>An access is in no history, since no order of calls tells what it met; but it may be what a script must reach.</summary>
+    private void Note(Operation access, Func<bool> run)
+    {
+        int begun = ++_clock;
+        bool wentThrough = run();
+        _accesses.Add(new(access, new(wentThrough ? Outcome.None : Outcome.Fault), begun, ++_clock));
+    }
+
     private void Do(int thread, Step step)
     {
         if (!step.Operation.Uses.All(_subject.Has)) return;
         int begun = ++_clock;
         _subject.Mishaps.Arm(step.Mishap);
         Observation seen = _subject.Do(step.Operation);
-        bool memoryFails = _subject.Mishaps.MemoryFailed;
+        _hasLateAdopter |= step.Operation is Adopt;
+        (bool memoryFails, bool hardwareFails) = (_subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
         _subject.Mishaps.Arm(null);
         if (memoryFails) _attempt.Reach(States.Refused);
-        _history[thread].Add(new(step.Operation, seen, begun, ++_clock) { MemoryFails = memoryFails });
+        if (hardwareFails) _attempt.Reach(States.Unheard);
+        // What devices did meanwhile is in no history: the ledger judges what was told of it.
+        if (step.Operation is CollectUse) seen = seen with { Ranges = [] };
+        if (step.Operation is DispatchFaults) seen = new(seen.Outcome);
+        _history[thread].Add(new(step.Operation, seen, begun, ++_clock) { MemoryFails = memoryFails, HardwareFails = hardwareFails });
     }
+
+    /// <summary>Hardware notes what it fetches ahead, and devices with TLBs of their own ask for more than they use.</summary>
+    private static bool MayNoteWhatNobodyDid(Topology topology) => topology.Eagerness != 0 || topology.Devices.Any(static kind => kind is DeviceKind.Ats or DeviceKind.Paging);
 
     private static Iova AddressOf(ulong address) => new((address & ~(World.PageBytes - 1)) + AccessOffset);
 
@@ -173,7 +197,7 @@ internal sealed class ScriptRun
     {
         StreamId space = ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access);
         if (!accessors.TryGetValue((space, (ulong)byteCount), out Accessor? accessor))
-            accessors[(space, (ulong)byteCount)] = accessor = _machine.Play(_ledger, space, access, byteCount, _frames!.IsLive, page => IsMapped(space, page));
+            accessors[(space, (ulong)byteCount)] = accessor = _machine.Play(_ledger, space, access, byteCount, IsLive, page => IsMapped(space, page));
         return accessor;
     }
 
@@ -181,7 +205,7 @@ internal sealed class ScriptRun
     {
         StreamId space = ScriptEffects.SpaceOf(access.Core.Number, access.Process.Number);
         if (!accessors.TryGetValue((space, WordBytes), out Accessor? accessor))
-            accessors[(space, WordBytes)] = accessor = _machine.PlayCore(_ledger, space, access.Core.Number, (uint)access.Process.Number, _frames!.IsLive, page => IsMapped(space, page));
+            accessors[(space, WordBytes)] = accessor = _machine.PlayCore(_ledger, space, access.Core.Number, (uint)access.Process.Number, IsLive, page => IsMapped(space, page));
         return accessor;
     }
 
@@ -239,18 +263,38 @@ internal sealed class ScriptRun
         ImmutableArray<ImmutableArray<HistoryEntry>> history = [.. _history.Select(static thread => thread.ToImmutable())];
         foreach (ScriptState state in _script.States)
         {
-            if (state.IsReachedIn(history)) _attempt.Reach(state.Text);
+            if (state.IsReachedIn(history.Add(_accesses.ToImmutable()))) _attempt.Reach(state.Text);
         }
 
+        // What was not told by now is told at last, or lost.
+        if (_script.Collects) foreach (CollectUse last in _effects.LastCollections().ToArray()) _subject.Do(last);
+        if (_script.Dispatches) DispatchLast();
         HistoryViolation? violation = _judge.Judge(_start, history) ?? _judge.TakeDown();
         foreach ((Invariant invariant, long times) in _counts.Checks) _attempt.Passed(invariant, times);
         Report(violation);
+    }
+
+    /// <summary>What no hook was given by now it is given at last, or it was lost.</summary>
+    private void DispatchLast()
+    {
+        _subject.Do(new DispatchFaults());
+        ObjectId[] changing = [.. Steps(_script.Scenario.Threads).OfType<SetFaultHook>().Select(static set => set.Device)];
+        ObjectId[] hooked = [.. _script.Scenario.Steps.Select(static step => step.Operation).OfType<SetFaultHook>().GroupBy(static set => set.Device)
+            .Where(set => set.Last().Kind != FaultHookKind.None && !changing.Contains(set.Key)).Select(static set => set.Key)];
+        HashSet<StreamId> spaces = [.. Steps(_script.Scenario.Threads).Select(static operation => operation as DeviceAccess ?? (operation as CrossingAccess)?.First).OfType<DeviceAccess>()
+            .Where(access => !access.IsStray && hooked.Contains(access.Device)).Select(access => ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access.Pasid))];
+        var missing = _ledger.MissingFault(spaces);
+        _attempt.Check(Invariant.FaultExact, missing is null, () => missing!.Value.Observed, () => missing!.Value.Expected);
+
+        static IEnumerable<Operation> Steps(ImmutableArray<ImmutableArray<Step>> threads) => threads.SelectMany(static thread => thread).Select(static step => step.Operation);
     }
 
     private void Report(HistoryViolation? violation)
     {
         if (violation is { } found) _attempt.Check(found.Invariant, false, () => found.Observed, () => found.Expected);
     }
+
+    private bool IsLive(PhysAddr frame) => _frames!.IsLive(frame) || _effects.IsForeign(frame);
 
     // The driver's own tables come from below the watched frames.
     private bool IsTable(PhysAddr address) =>

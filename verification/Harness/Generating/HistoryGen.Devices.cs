@@ -27,6 +27,8 @@ public sealed partial class HistoryGen
             bool refuses = others.Next(8) == 0;
             HistoryWorld world = pcg.Next(2) == 0 ? Plain : Worlds[pcg.Next((uint)Worlds.Length)];
             if (machine == Machine.WithCores) world = Cpu;
+            // Elsewhere nothing is noted, and there is but one answer.
+            bool collects = world == Scalable && others.Next(2) == 0;
             int made = FirstMade;
             var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
             int count = 2 + (int)pcg.Next(MostThreads - 1);
@@ -40,28 +42,43 @@ public sealed partial class HistoryGen
                     steps.Add(new(pcg.Next(3) == 0 && world.Next(pcg, steps, FirstOther + thread * MostOperations + i) is { } other and not (CoreAccess or GoIdle) ? other : next));
                 }
 
+                if (collects) Collect(steps, others);
                 threads.Add(refuses ? Refuse(steps.ToImmutable(), others) : steps.ToImmutable());
             }
 
             uint devices = 1 + pcg.Next(MostDevices);
-            for (int device = 0; device < devices; device++)
+            for (int device = 0; device < devices; device++) threads.Add(DrawDevice(pcg, device));
+            for (int core = 0; machine == Machine.WithCores && core < CoresAtWork; core++) threads.Add(DrawCore(others, core));
+            // What waits for a flush then is not the model's to say.
+            if (world != Deferred && others.Next(8) == 0)
             {
-                var accesses = ImmutableArray.CreateBuilder<Step>();
-                uint length = 1 + pcg.Next(MostAccesses);
-                for (int i = 0; i < length; i++)
-                {
-                    accesses.Add(new(new DeviceAccess(
-                        new(ObjectKind.Device, device), Page * pcg.Next(PagesAccessed), pcg.Next(2) == 0 ? Permissions.Read : Permissions.Write)));
-                }
-
-                threads.Add(accesses.ToImmutable());
+                for (int i = 0; i < threads.Count; i++) threads[i] = Silence(threads[i], others);
             }
 
-            for (int core = 0; machine == Machine.WithCores && core < CoresAtWork; core++) threads.Add(DrawCore(others, core));
             size = new((ulong)threads.Sum(thread => thread.Length));
             // Something is backed when they begin, in half of them.
             string[] before = pcg.Next(2) == 0 || world == Deferred ? [] : ["back r0 m0"];
-            return new(Change(world.Topology, machine, others), [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
+            if (machine != Machine.WithOtherDevices && others.Next(8) == 0)
+            {
+                before = [.. before, "hook d0 refuse", "hook d1 refuse"];
+                threads[0] = threads[0].SetItem((int)others.Next((uint)threads[0].Length), new(new DispatchFaults()));
+            }
+
+            Topology topology = world.Topology with { TracksUse = collects };
+            return new(Change(topology, machine, others), [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
+        }
+
+        private static ImmutableArray<Step> DrawDevice(PCG pcg, int device)
+        {
+            var accesses = ImmutableArray.CreateBuilder<Step>();
+            uint length = 1 + pcg.Next(MostAccesses);
+            for (int i = 0; i < length; i++)
+            {
+                accesses.Add(new(new DeviceAccess(
+                    new(ObjectKind.Device, device), Page * pcg.Next(PagesAccessed), pcg.Next(2) == 0 ? Permissions.Read : Permissions.Write)));
+            }
+
+            return accesses.ToImmutable();
         }
     }
 }

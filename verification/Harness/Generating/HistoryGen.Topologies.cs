@@ -54,6 +54,21 @@ public sealed partial class HistoryGen
         return steps.ToImmutable();
     }
 
+    /// <summary>In half of the scenarios in which use is noted some of what a thread does is to ask for it.</summary>
+    private static void Collect(ImmutableArray<Step>.Builder thread, PCG pcg)
+    {
+        for (int i = 0; i < thread.Count; i++)
+        {
+            if (pcg.Next(3) != 0) continue;
+            uint first = pcg.Next(2), count = 1 + pcg.Next(2 - first);
+            thread[i] = new(new CollectUse(new(ObjectKind.Reservation, (int)pcg.Next(3)), Page * first, Page * count, One(pcg, Use.Written, Use.Written, Use.Accessed), pcg.Next(3) != 0));
+        }
+    }
+
+    /// <summary>In one scenario of eight some of what tells the hardware something is not heard.</summary>
+    private static ImmutableArray<Step> Silence(ImmutableArray<Step> thread, PCG pcg) =>
+        [.. thread.Select(step => step is { Mishap: null, Operation: Back or Unback or UnbackPart or SetAttributes or Activate or Deactivate or Deassociate } && pcg.Next(2) == 0 ? step with { Mishap = new(MishapKind.Hardware, 1) } : step)];
+
     /// <summary>In one scenario of eight some of what takes memory is refused it.</summary>
     private static ImmutableArray<Step> Refuse(ImmutableArray<Step> thread, PCG pcg) =>
         [.. thread.Select(step => step.Operation is Back or BackPart or Map or Bind or CloneVcm && pcg.Next(2) == 0 ? step with { Mishap = new(MishapKind.Memory, 1 + (int)pcg.Next(MostAllocations)) } : step)];

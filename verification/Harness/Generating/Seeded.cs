@@ -10,6 +10,11 @@ public static class Seeded
 {
     private const int TriesForSmaller = 1000;
 
+    private static long s_checks;
+
+    /// <summary>How often in this process something was checked of values that are drawn: a test during which it grows is a property.</summary>
+    public static long CheckCount => Volatile.Read(ref s_checks);
+
     /// <summary>Checks that something holds of values that are drawn from a seed, on the calling thread.</summary>
     /// <param name="gen">What draws values.</param>
     /// <param name="count">How many.</param>
@@ -21,6 +26,7 @@ public static class Seeded
     /// </exception>
     public static void ForAll<T>(this Gen<T> gen, int count, Action<T> holds, ulong seed = 1)
     {
+        Interlocked.Increment(ref s_checks);
         for (uint i = 0; i < count; i++)
         {
             T value = gen.Generate(new PCG(i, seed), null, out _);

@@ -104,7 +104,7 @@ public sealed class HistoryJudge(Subject subject, RunCounts counts)
             }
 
             long before = Counts.AllChecks;
-            var look = new Look(subject, last, Counts, hardwareHasFailed: false);
+            var look = new Look(subject, last, Counts, history.Any(static thread => thread.Any(static entry => entry.HardwareFails)));
             Violation? violation = look.FirstViolation();
             (int, long) agreed = (look.Passed, Counts.AllChecks - before);
             if (violation is null)

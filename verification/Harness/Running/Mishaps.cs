@@ -17,12 +17,19 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
 
     private readonly Armed _one = new();
     private readonly Dictionary<string, Armed> _callers = [];
+    private int _toldCount;
 
     /// <summary>Whether an allocation was refused since <see cref="Arm"/>.</summary>
     public bool MemoryFailed => Now.MemoryFailed;
 
     /// <summary>Whether a write of the queue's tail was lost since <see cref="Arm"/>.</summary>
     public bool HardwareFailed => Now.HardwareFailed;
+
+    /// <summary>Whether anything that was told the hardware was ever lost.</summary>
+    public bool HasBeenUnheard { get; private set; }
+
+    /// <summary>Whether what the caller told the hardware last was lost, and nobody has told it anything since: it will not answer.</summary>
+    public bool IsUnheard => Now.HardwareFailed && Now.LostAfter == _toldCount;
 
     private Armed Now
     {
@@ -63,8 +70,16 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
     /// <inheritdoc/>
     public void Write64(uint offset, ulong value)
     {
-        if (offset == QueueTail && Strikes(MishapKind.Hardware)) Now.HardwareFailed = true;
-        else registers.Write64(offset, value);
+        if (offset == QueueTail && Strikes(MishapKind.Hardware))
+        {
+            Now.HardwareFailed = true;
+            Now.LostAfter = _toldCount;
+            HasBeenUnheard = true;
+            return;
+        }
+
+        if (offset == QueueTail) Interlocked.Increment(ref _toldCount);
+        registers.Write64(offset, value);
     }
 
     /// <inheritdoc/>
@@ -88,5 +103,7 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
         public bool MemoryFailed { get; set; }
 
         public bool HardwareFailed { get; set; }
+
+        public int LostAfter { get; set; }
     }
 }

@@ -16,8 +16,11 @@ public readonly record struct HistoryEntry(Operation Operation, Observation Seen
     /// <summary>Whether an allocation of it was made to fail.</summary>
     public bool MemoryFails { get; init; }
 
+    /// <summary>Whether the hardware was made to say nothing to it.</summary>
+    public bool HardwareFails { get; init; }
+
     /// <summary>What the library had to work with: where nothing was made to fail, as much memory as it wants.</summary>
-    public Surroundings Surroundings => new(ulong.MaxValue, MemoryFails);
+    public Surroundings Surroundings => new(ulong.MaxValue, MemoryFails, HardwareFails);
 }
 
 /// <summary>

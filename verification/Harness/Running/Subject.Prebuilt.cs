@@ -17,8 +17,9 @@ public sealed partial class Subject
     {
         Vcm source = Of(_vcms, adopt.Source);
         Vcmm.Tables.TableFormat format = FormatOf(adopt.Kind ?? TableKind.SecondStage);
-        Association walked;
-        lock (_gate) walked = _associations.Values.First(association => association.Vcm == source && association.Format == format && association.IsActive);
+        Association[] associations;
+        lock (_gate) associations = [.. _associations.Values];
+        Association walked = associations.First(association => association.Vcm == source && association.Format == format && association.IsActive);
         PhysAddr root = RootOf(walked);
         VcmmError error = _manager.TryAdoptVcm(source.Range, format, root, out Vcm? made);
         if (made is null) return Seen(error);

@@ -82,10 +82,10 @@ public sealed partial class Subject
 
     private Vcm? FindActive(ObjectId device, Platform.Pasid? pasid)
     {
-        lock (_gate)
-        {
-            return _associations.Values.FirstOrDefault(association => association.IsActive && association.Device == _devices[device.Number] && association.Pasid == pasid)?.Vcm;
-        }
+        Association[] associations;
+        lock (_gate) associations = [.. _associations.Values];
+        // Asked of the library, which may wait: a controlled schedule that did so with the lock held would wait for ever.
+        return Array.Find(associations, association => association.IsActive && association.Device == _devices[device.Number] && association.Pasid == pasid)?.Vcm;
     }
 
     private Observation Act(Operation operation)

@@ -153,6 +153,28 @@ public sealed class VtdQueueLaws
     }
 
     [Fact]
+    public void Who_waits_is_told_of_each_place_that_is_given_back()
+    {
+        using var system = new VtdSystem();
+        int before = system.Policy.GivenBackCount;
+        for (int i = 1; i <= 3; i++)
+        {
+            Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+            Assert.Equal(before + i, system.Policy.GivenBackCount);
+        }
+    }
+
+    [Fact]
+    public void Who_waits_is_told_of_a_new_start_which_gives_back_all_places()
+    {
+        using var system = new VtdSystem();
+        system.Registers.BeforeWrite64 = static (offset, tail) => offset != HookedRegisters.QueueTail || tail is 0 or 4 * EntryBytes;
+        int before = system.Policy.GivenBackCount;
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+        Assert.Equal(before + 1, system.Policy.GivenBackCount);
+    }
+
+    [Fact]
     public void A_queue_is_switched_off_only_when_it_is_empty_or_when_waiting_for_that_is_pointless()
     {
         using var system = new VtdSystem();

@@ -54,6 +54,9 @@ internal sealed class CountedPolicy : IWaitPolicy
 {
     private readonly List<int> _attempts = [];
 
+    /// <summary>How often something was given back.</summary>
+    public int GivenBackCount { get; private set; }
+
     public int Limit { get; set; } = 100;
 
     /// <summary>Called at each poll.</summary>
@@ -71,6 +74,8 @@ internal sealed class CountedPolicy : IWaitPolicy
         OnPoll();
         return attempt < Limit;
     }
+
+    public void GivenBack() => GivenBackCount++;
 }
 
 /// <summary>Registers that a test can listen to and change on the way.</summary>

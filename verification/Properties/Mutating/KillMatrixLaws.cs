@@ -112,7 +112,7 @@ public sealed class KillMatrixLaws
     {
         var exhibit = Exhibit.Parse("a-b", "Title: it is wrong\nSource: x\nStory: x\nHere: x\nBreaks: I4\nThreads: no\n\n--- a.cs\n@@\n-two\n+2\n@@\n-four\n+4\n--- b.cs\n@@\n-one\n+1\n");
         Func<string, string> textOf = static file => file == "a.cs" ? "one\ntwo\nthree\nfour\n" : "one\n";
-        var outcome = new ExhibitOutcome(exhibit, [new EngineOutcome("sequences", [Nothing, Found(Invariant.NoStaleAccess), Found(Invariant.NoStaleAccess)])]);
+        var outcome = new ExhibitOutcome(exhibit, [new EngineOutcome("sequences", [Nothing, Found(Invariant.NoStaleAccess), Found(Invariant.NoStaleAccess)], 3)]);
         MutationReport report = OutcomeReport.Of("verify museum", [OutcomeReport.Of(outcome, textOf)], textOf);
         MutantResult mutant = Assert.Single(report.Files["a.cs"].Mutants);
         Assert.Equal(("a-b", "museum", MutantStatus.Killed, "sequences: I4 NoStaleAccess"), (mutant.Id, mutant.MutatorName, mutant.Status, mutant.StatusReason));

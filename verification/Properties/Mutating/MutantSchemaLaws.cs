@@ -79,6 +79,36 @@ public sealed class MutantSchemaLaws
         Assert.NotEqual(Plain()["block"], Behaviour(library, 2)["block"]);
     }
 
+    /// <summary>Whichever is active: what is called is noted of each that would change it, up to the one that does.</summary>
+    [Theory]
+    [InlineData(0, "20 60 60+90")]
+    [InlineData(2, "20 60")]
+    [InlineData(4, "20 60 60+90")]
+    public void What_is_reached_is_noted(int active, string reached)
+    {
+        Mutant both = new("60+90", "test", "", [.. ToThousands("60").Edits, .. ToThousands("90").Edits]);
+        Mutant[] mutants = [ToThousands("20"), ToThousands("60"), both, ToThousands("70")];
+        string file = Path.GetTempFileName();
+        File.WriteAllBytes(file, new byte[mutants.Length + 1]);
+        Environment.SetEnvironmentVariable(MutantSchema.ReachedVariable, file);
+        try
+        {
+            Run(MutantSchema.Compile(Sources, mutants), active, static type =>
+            {
+                dynamic it = Activator.CreateInstance(type, 1)!;
+                return (int)it.Block();
+            });
+            byte[] noted = File.ReadAllBytes(file);
+            Assert.Equal(reached, string.Join(' ', mutants.Where((_, i) => noted[i + 1] == 1).Select(static mutant => mutant.Name)));
+            Assert.Equal(0, noted[0]);
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable(MutantSchema.ReachedVariable, null);
+            File.Delete(file);
+        }
+    }
+
     [Theory]
     [InlineData("_kept = 1;", "_kept = 2;")]
     [InlineData("public int Block", "public int Bloc")]
@@ -105,14 +135,16 @@ public sealed class MutantSchemaLaws
     private static Dictionary<string, string> Plain() => Behaviour(MutantSchema.Compile(Sources, []), 0);
 
     /// <summary>What the members do, in a copy of the library in which that mutant is active.</summary>
-    private static Dictionary<string, string> Behaviour(MutatedLibrary library, int number)
+    private static Dictionary<string, string> Behaviour(MutatedLibrary library, int number) => Run(library, number, Look);
+
+    private static T Run<T>(MutatedLibrary library, int number, Func<Type, T> look)
     {
         Environment.SetEnvironmentVariable(MutantSchema.Variable, $"{number}");
         try
         {
             var context = new AssemblyLoadContext(null);
             Type type = context.LoadFromStream(new MemoryStream(library.Image)).GetType("Given.Members")!;
-            return Look(type);
+            return look(type);
         }
         finally
         {

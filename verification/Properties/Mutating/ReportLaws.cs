@@ -14,6 +14,7 @@ public sealed class ReportLaws
 
     private static readonly Hunt Found = new(HuntEnd.Found, 3, TimeSpan.FromSeconds(1)) { Named = Invariant.NoStaleAccess };
     private static readonly Hunt NotFound = new(HuntEnd.NotFound, 50, TimeSpan.FromSeconds(2));
+    private static readonly Hunt Unreached = NotFound with { IsReached = false };
     private static readonly Hunt Broke = new(HuntEnd.Broke, 0, TimeSpan.FromSeconds(3)) { Report = "it did not end" };
 
     private static readonly MutantOutcome[] Outcomes =
@@ -22,6 +23,10 @@ public sealed class ReportLaws
         new(MutantAt("two", "Wait();"), [("sequences", NotFound), ("schedules", NotFound)]),
         new(MutantAt("three", "Tell();"), [("sequences", Broke)]),
         new(MutantAt("four", "Tell();"), []) { Broken = "no such name" },
+        new(MutantAt("five", "Tell();"), [("laws", Unreached), ("sequences", Unreached)]),
+        new(MutantAt("six", "Tell();"), [("laws", Unreached), ("sequences", NotFound)]),
+        new(MutantAt("seven", "Tell();"), [("laws", NotFound)]) { IsPending = true },
+        new(MutantAt("eight", "Tell();"), [("laws", Found with { Named = null, Test = "Laws.It_waits" })]) { IsPending = true },
     ];
 
     [Fact]
@@ -30,7 +35,8 @@ public sealed class ReportLaws
         JsonNode report = Written();
         ReportSchema.Check(report);
         JsonNode[] mutants = [.. report["files"]!["a.cs"]!["mutants"]!.AsArray().Select(static mutant => mutant!)];
-        Assert.Equal("one Killed, two Survived, three Timeout, four CompileError", string.Join(", ", mutants.Select(static mutant => $"{mutant["id"]} {mutant["status"]}")));
+        Assert.Equal("one Killed, two Survived, three Timeout, four CompileError, five NoCoverage, six Survived, seven Pending, eight Killed", string.Join(", ", mutants.Select(static mutant => $"{mutant["id"]} {mutant["status"]}")));
+        Assert.Equal("laws: Laws.It_waits", (string?)mutants[7]["statusReason"]);
         Assert.Equal("schedules/I4", (string?)mutants[0]["killedBy"]![0]);
         Assert.Equal((53, 3000), ((int)mutants[0]["testsCompleted"]!, (int)mutants[0]["duration"]!));
         // Counted from 1.
