@@ -26,6 +26,7 @@ internal static class CommandTree
             MutantsCommand.Create(here),
             MuseumCommand.Create(here),
             SelfCheckCommand.Create(here),
+            ReportCommand.Create(here),
             BenchCommand.Create(here),
         };
         root.Directives.Clear();
@@ -33,7 +34,7 @@ internal static class CommandTree
     }
 
     /// <summary>Refuses a value that looks like an option: it is one that does not exist. A file may be named <c>./-x</c>.</summary>
-    public static Argument<string> NoOption(Argument<string> argument)
+    public static Argument<T> NoOption<T>(Argument<T> argument)
     {
         argument.Validators.Add(given =>
         {

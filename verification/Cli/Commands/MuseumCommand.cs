@@ -3,6 +3,7 @@ using Harness;
 using Harness.Schedules;
 using Mutation.Exhibits;
 using Mutation.Hunting;
+using Mutation.Report;
 using Mutation.Schema;
 using Verify.Output;
 
@@ -22,10 +23,17 @@ internal static class MuseumCommand
         Option<string[]> strategies = new("--strategy") { Description = "Choose schedules by this strategy; several are compared. portfolio: all in turn. [default: portfolio]", HelpName = "NAME" };
         Option<bool> noTests = new("--no-tests") { Description = "Do not hunt with the project's own tests what is not found by those who are to find it." };
         Option<string?> json = new("--json") { Description = "Write what was found to this file.", HelpName = "FILE" };
+        Option<string?> mutants = new("--report") { Description = "Write the exhibits as mutants, in the schema of mutation testing, to this file.", HelpName = "FILE" };
+        Option<string?> html = new("--html") { Description = "Write the same as one page for a browser to this file.", HelpName = "FILE" };
+        Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the exhibits, and hunt none." };
-        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, time, schedules, strategies, noTests, json, list };
+        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, time, schedules, strategies, noTests, json, mutants, html, markdown, list };
         command.SetAction(parsed =>
         {
+            MuseumReport? report = parsed.GetValue(json) is { } file ? new MuseumReport(here, file) : null;
+            report?.Check();
+            var asMutants = new MutantReport(here, "--report", parsed.GetValue(mutants), parsed.GetValue(html), parsed.GetValue(markdown));
+            asMutants.Check();
             string root = Repository.RootOf(here.Directory);
             Exhibit[] exhibits = Choose([.. Exhibit.ReadAll(Path.Combine(root, "mutation", "Museum"))], parsed.GetValue(names) ?? []);
             var plan = new MuseumPlan(parsed.GetValue(seed), (int)(ModelCommand.AtLeast(1, seeds, parsed.GetValue(seeds)) ?? 3))
@@ -36,14 +44,12 @@ internal static class MuseumCommand
                 WithTests = !parsed.GetValue(noTests) && parsed.GetValue(strategies) is not { Length: > 1 },
                 Lanes = ScheduleRequest.WorkersHere,
             };
-            MuseumReport? report = parsed.GetValue(json) is { } file ? new MuseumReport(here, file) : null;
-            report?.Check();
-            return parsed.GetValue(list) ? List(exhibits, here) : Hunt(exhibits, plan, report, here);
+            return parsed.GetValue(list) ? List(exhibits, here) : Hunt(exhibits, plan, report, asMutants, here);
         });
         return command;
     }
 
-    private static int Hunt(Exhibit[] exhibits, MuseumPlan plan, MuseumReport? report, Surroundings here)
+    private static int Hunt(Exhibit[] exhibits, MuseumPlan plan, MuseumReport? report, MutantReport asMutants, Surroundings here)
     {
         long begun = here.Time.GetTimestamp();
         MutantWorkshop workshop = MutantWorkshop.Open(here);
@@ -62,6 +68,8 @@ internal static class MuseumCommand
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
         MuseumTable.Print(outcomes, plan, elapsed, here);
         report?.Write(outcomes, plan, elapsed);
+        MutationReport made = OutcomeReport.Of("verify museum", [.. outcomes.Select(outcome => OutcomeReport.Of(outcome, workshop.Sources.TextOf))], workshop.Sources.TextOf);
+        asMutants.Write("the museum", made);
         return outcomes.All(static outcome => outcome.IsFoundByName) ? ExitCode.Clean : ExitCode.Violation;
     }
 

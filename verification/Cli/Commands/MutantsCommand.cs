@@ -3,6 +3,7 @@ using Harness;
 using Harness.Schedules;
 using Mutation.Hunting;
 using Mutation.Operators;
+using Mutation.Report;
 using Mutation.Schema;
 using Verify.Output;
 using Verify.Running;
@@ -24,8 +25,9 @@ internal static class MutantsCommand
         Option<double?> schedules = new("--schedules") { Description = "For how long schedules are run of each mutant; 0: none. [default: 10]", HelpName = "SECONDS" };
         Option<string?> json = new("--json") { Description = "Write a report in the schema of mutation testing to this file.", HelpName = "FILE" };
         Option<string?> html = new("--html") { Description = "Write the report as one page for a browser to this file.", HelpName = "FILE" };
+        Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the operators and how many mutants each makes, and hunt none." };
-        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, every, seed, time, schedules, json, html, list };
+        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, every, seed, time, schedules, json, html, markdown, list };
         command.SetAction(parsed =>
         {
             MutationOperator[] chosen = Choose(parsed.GetValue(operators) ?? []);
@@ -39,7 +41,7 @@ internal static class MutantsCommand
                 Lanes = ScheduleRequest.WorkersHere,
             };
             if (!plan.HasEngine) throw new BadInputException("--schedules: 0 leaves no engine to hunt; expected more, or another --engine");
-            var report = new MutantReport(here, parsed.GetValue(json), parsed.GetValue(html));
+            var report = new MutantReport(here, "--json", parsed.GetValue(json), parsed.GetValue(html), parsed.GetValue(markdown));
             report.Check();
             MutantWorkshop workshop = MutantWorkshop.Open(here);
             Mutant[] mutants = [.. chosen.SelectMany(made => made.MutantsOf(workshop.Sources)).Where(mutant => parsed.GetValue(files) is not { } part || mutant.Edits[0].File.Contains(part, StringComparison.Ordinal))];
@@ -58,8 +60,9 @@ internal static class MutantsCommand
         IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(
             library, map => MutantTable.PrintSurvey(map, "a mutant", here), told => here.Out.WriteLine(MutantTable.LineOf(told)));
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
-        MutantTable.Print(outcomes, plan, elapsed - built, here);
-        report.Write(outcomes, workshop.Sources.TextOf);
+        MutationReport made = OutcomeReport.Of("verify mutants", outcomes, workshop.Sources.TextOf);
+        MutantTable.Print(outcomes, made, plan, elapsed - built, here);
+        report.Write("the mistakes of the trade", made);
         // What is known was told; that it is not all is told, too.
         if (outcomes.Any(static outcome => outcome.IsPending)) here.Stop.ThrowIfCancellationRequested();
         return outcomes.Any(static outcome => outcome.IsSurvivor) ? ExitCode.Violation : ExitCode.Clean;

@@ -14,7 +14,7 @@ internal static class ReplayCommand
     /// <summary>The command.</summary>
     public static Command Create(Surroundings here)
     {
-        Argument<string> file = CommandTree.NoOption(new("FILE") { Description = "A failure file that verify run wrote." });
+        Argument<string> file = CommandTree.NoOption<string>(new("FILE") { Description = "A failure file that verify run wrote." });
         Option<bool> all = new("--all") { Description = "Of a schedule, show the steps that do not matter, too." };
         Option<string?> html = new("--html") { Description = "Write a schedule as a page for a browser to this file.", HelpName = "FILE" };
         var command = new Command("replay", "Run a failure again and print its report as it was found.") { file, all, html };

@@ -14,7 +14,7 @@ internal static class TraceCommand
     /// <summary>The command.</summary>
     public static Command Create(Surroundings here)
     {
-        Argument<string> file = CommandTree.NoOption(new("FILE") { Description = "The text of /sys/kernel/tracing/trace, plain or gzip." });
+        Argument<string> file = CommandTree.NoOption<string>(new("FILE") { Description = "The text of /sys/kernel/tracing/trace, plain or gzip." });
         var mode = new Option<TraceMode?>("--mode")
         {
             Description = "strict or lazy, as the kernel flushed; by default seen from the trace.",

@@ -28,7 +28,7 @@ internal abstract class JsonFile(Surroundings here, string file)
     protected void WriteContent(object content) => OutputFile.Write(Option, file, TextOf(content), here);
 
     /// <summary>What such a file says.</summary>
-    internal static string TextOf(object content) => JsonSerializer.Serialize(content, Json) + "\n";
+    private static string TextOf(object content) => JsonSerializer.Serialize(content, Json) + "\n";
 
     /// <summary>A time in seconds, to a thousandth.</summary>
     protected static double Seconds(TimeSpan time) => Math.Round(time.TotalSeconds, 3);

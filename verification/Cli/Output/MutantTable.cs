@@ -1,4 +1,5 @@
 using Mutation.Hunting;
+using Mutation.Report;
 using Spectre.Console;
 using Vcmm.Spec;
 
@@ -20,8 +21,8 @@ internal static class MutantTable
         foreach (string test in map.LeftOut) here.Out.WriteLine($"left out, for it fails with none active: {Line.Of(test)}");
     }
 
-    /// <summary>Prints a row for each operator, those that nobody found, and the verdict.</summary>
-    public static void Print(IReadOnlyList<MutantOutcome> outcomes, MutantPlan plan, TimeSpan elapsed, Surroundings here)
+    /// <summary>Prints a row for each operator, what each engine found, those that nobody found, and the verdict.</summary>
+    public static void Print(IReadOnlyList<MutantOutcome> outcomes, MutationReport report, MutantPlan plan, TimeSpan elapsed, Surroundings here)
     {
         Table table = new Table().Border(TableBorder.Square);
         table.AddColumn("operator");
@@ -30,6 +31,7 @@ internal static class MutantTable
         foreach (IGrouping<string, MutantOutcome> made in outcomes.GroupBy(static outcome => outcome.Mutant.Operator)) table.AddRow(RowOf(made.Key, [.. made], plan));
         table.AddRow(RowOf("all", [.. outcomes], plan));
         RunTable.ConsoleOf(here).Write(table);
+        GridTable.Print(new KillMatrix(report), here);
         MutantOutcome[] lost = [.. outcomes.Where(static outcome => outcome.IsSurvivor)];
         foreach (MutantOutcome outcome in lost) here.Out.WriteLine($"{(outcome.IsUnreached ? "not reached" : "survived")}: {outcome.Mutant.Name}  {outcome.Mutant.Summary}  =>  {Line.Of(outcome.Mutant.Edits[0].NewText)}");
         int hunted = outcomes.Count(static outcome => outcome.Broken is null && !outcome.IsPending);
@@ -41,12 +43,13 @@ internal static class MutantTable
     private static string[] RowOf(string name, MutantOutcome[] made, MutantPlan plan)
     {
         string By(string engine) => Line.Count(made.Count(outcome => outcome.Killers.Any(killer => killer.Engine == engine && killer.Hunt.End == HuntEnd.Found)));
-        IEnumerable<string> named = made.Select(static outcome => outcome.Killer?.Hunt.Named).OfType<Invariant>().GroupBy(static invariant => invariant)
+        IEnumerable<string> named = made.SelectMany(static outcome => outcome.Killers.Select(static killer => killer.Hunt.Named).OfType<Invariant>().Distinct()).GroupBy(static invariant => invariant)
             .OrderByDescending(static group => group.Count()).ThenBy(static group => group.Key).Select(static group => $"{group.Key.Id()} {group.Count()}");
         return
         [
             name, Line.Count(made.Length), .. plan.Engines.Select(By),
-            Line.Count(made.Count(static outcome => outcome.Killer is { Hunt.End: HuntEnd.Broke })),
+            // Of these nobody said what is wrong.
+            Line.Count(made.Count(static outcome => outcome.Killer is not null && outcome.Killers.All(static killer => killer.Hunt.End == HuntEnd.Broke))),
             Line.Count(made.Count(static outcome => outcome.IsSurvivor && !outcome.IsUnreached)),
             Line.Count(made.Count(static outcome => outcome.IsUnreached)),
             Line.Count(made.Count(static outcome => outcome.Broken is not null)), string.Join(", ", named),
@@ -56,10 +59,12 @@ internal static class MutantTable
     private static string Fate(MutantOutcome outcome) => outcome switch
     {
         { Broken: { } why } => $"cannot be compiled: {Line.Of(why)}",
-        { Killer: { Hunt: { End: HuntEnd.Found } hunt } killer } => $"{hunt.Test ?? hunt.Named!.Value.Label()} by {killer.Engine} in {Line.Count(hunt.Tries)}",
-        { Killer: { } killer } => $"{killer.Engine} broke: {Line.Of(killer.Hunt.Report)}",
+        { Killer: not null } => string.Join("; ", outcome.Killers.Select(static killer => FateBy(killer.Engine, killer.Hunt))),
         { IsPending: true } => "pending",
         { IsUnreached: true } => "survived, and nothing reached it",
         _ => "survived",
     };
+
+    private static string FateBy(string engine, Hunt hunt) =>
+        hunt.End == HuntEnd.Broke ? $"{engine} broke: {Line.Of(hunt.Report)}" : $"{hunt.Test ?? hunt.Named?.Label()} by {engine} in {Line.Count(hunt.Tries)}";
 }

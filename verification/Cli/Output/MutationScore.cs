@@ -1,19 +1,13 @@
-using System.Globalization;
 using System.Text.Json;
+using Mutation.Report;
 
 namespace Verify.Output;
 
 /// <summary>How many mutants were found, read from Stryker's JSON report.</summary>
-/// <param name="Killed">A test failed.</param>
-/// <param name="TimedOut">The tests did not end in time; a busy machine can cause this too, so they are shown apart.</param>
-/// <param name="Survived">Tests ran it and passed.</param>
-/// <param name="NotCovered">No test ran it.</param>
-internal sealed record MutationScore(int Killed, int TimedOut, int Survived, int NotCovered)
+/// <param name="Counts">What became of them.</param>
+internal sealed record MutationScore(MutantCounts Counts)
 {
     private const string ReportName = "mutation-report.json";
-
-    /// <summary>The score as Stryker counts it: found of all valid mutants, time-outs counted as found. Null if there were none.</summary>
-    public double? Percent => Share(Killed + TimedOut);
 
     /// <summary>The folders of reports under the root, oldest first.</summary>
     public static string[] ReportFolders(string root)
@@ -32,14 +26,11 @@ internal sealed record MutationScore(int Killed, int TimedOut, int Survived, int
         try
         {
             using JsonDocument report = JsonDocument.Parse(File.ReadAllText(path));
-            string?[] states = [.. report.RootElement.GetProperty("files").EnumerateObject()
+            return new(new MutantCounts(report.RootElement.GetProperty("files").EnumerateObject()
                 .SelectMany(file => file.Value.GetProperty("mutants").EnumerateArray())
-                .Select(mutant => mutant.GetProperty("status").GetString())];
-            return new MutationScore(Count("Killed"), Count("Timeout"), Count("Survived"), Count("NoCoverage"));
-
-            int Count(string state) => states.Count(each => each == state);
+                .Select(mutant => mutant.GetProperty("status").GetString()).Select(status => Enum.Parse<MutantStatus>(status!))));
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IOException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException or IOException)
         {
             throw new EnvironmentException($"{path} cannot be read: {e.Message}; expected Stryker's JSON report", e);
         }
@@ -48,14 +39,8 @@ internal sealed record MutationScore(int Killed, int TimedOut, int Survived, int
     /// <inheritdoc/>
     public override string ToString()
     {
-        string score = Percent is { } percent ? string.Create(CultureInfo.InvariantCulture, $"{percent:0.0}%") : "none, nothing was mutated";
-        string apart = TimedOut == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $" ({Share(Killed):0.0}% without time-outs)");
-        return $"mutation score {score}{apart}: {Killed} killed, {TimedOut} timed out, {Survived} survived, {NotCovered} not covered";
-    }
-
-    private double? Share(int found)
-    {
-        int all = Killed + TimedOut + Survived + NotCovered;
-        return all == 0 ? null : 100.0 * found / all;
+        string score = Counts.Score is { } percent ? MutantCounts.Percent(percent) : "none, nothing was mutated";
+        string apart = Counts[MutantStatus.Timeout] == 0 ? "" : $" ({MutantCounts.Percent(Counts.ScoreWithoutTimeouts)} without time-outs)";
+        return $"mutation score {score}{apart}: {Counts[MutantStatus.Killed]} killed, {Counts[MutantStatus.Timeout]} timed out, {Counts[MutantStatus.Survived]} survived, {Counts[MutantStatus.NoCoverage]} not covered";
     }
 }

@@ -8,7 +8,7 @@ namespace Properties.Cli;
 public sealed class UsageLaws
 {
     [Theory]
-    [InlineData("", "no command is given; expected one of run, explore, replay, trace, model, coverage, mutate, mutants, museum, selfcheck, bench, --verbose (see verify --help)")]
+    [InlineData("", "no command is given; expected one of run, explore, replay, trace, model, coverage, mutate, mutants, museum, selfcheck, report, bench, --verbose (see verify --help)")]
     [InlineData("walk", "\"walk\" is not known to verify; expected one of run, ")]
     [InlineData("run --sed 1", "\"--sed\" is not known to verify run; expected one of --time, --seed, ")]
     [InlineData("run now", "\"now\" is not known to verify run; expected one of --time, ")]
@@ -52,6 +52,11 @@ public sealed class UsageLaws
     [InlineData("trace file", "file: line 1")]
     [InlineData("trace --fast file", "\"--fast\" is not known to verify trace; expected one of FILE, ")]
     [InlineData("trace file --mode eager", "--mode: \"eager\" is not a mode; expected one of strict, lazy")]
+    [InlineData("report", "verify report: FILE is missing; expected one")]
+    [InlineData("report file --html nowhere/out.html", "--html: the directory of nowhere/out.html does not exist; expected one that does")]
+    [InlineData("report --fast file", "\"--fast\" is not known to verify report; expected one of FILE, --json, --html, --markdown, --verbose")]
+    [InlineData("mutants --markdown .", "--markdown: . is a directory; expected a file")]
+    [InlineData("museum --report nowhere/out.json", "--report: the directory of nowhere/out.json does not exist; expected one that does")]
     [InlineData("mutate --project spec", "--project: \"spec\" is not a project under mutation; expected one of vcmm, iommusim")]
     [InlineData("bench --fast", "\"--fast\" is not known to verify bench; expected one of --time, --filter, --json, --strict, --verbose")]
     [InlineData("bench E1", "\"E1\" is not known to verify bench; expected one of --time, ")]

@@ -32,7 +32,7 @@ public sealed class MuseumLaws
     public void An_exhibit_is_found_by_name(string name, string engine)
     {
         using var terminal = new Terminal();
-        int exit = terminal.Run($"museum --name {name} --seeds 2 --no-tests --json {terminal.Folder}/museum.json", InCheckout);
+        int exit = terminal.Run($"museum --name {name} --seeds 2 --no-tests --json {terminal.Folder}/museum.json --report {terminal.Folder}/report.json --html {terminal.Folder}/museum.html --markdown {terminal.Folder}/museum.md", InCheckout);
         Assert.Equal("", terminal.Error);
         Assert.Equal(ExitCode.Clean, exit);
         Assert.Contains("1 of 1 found by name, 2 seeds from 1", terminal.Out, StringComparison.Ordinal);
@@ -41,6 +41,13 @@ public sealed class MuseumLaws
         Assert.Equal(engine, (string?)exhibit["engines"]![0]!["engine"]);
         Assert.Equal(2, (int)exhibit["engines"]![0]!["found"]!);
         Assert.NotEqual("", (string?)exhibit["engines"]![0]!["hunts"]![0]!["size"]);
+        JsonNode report = JsonNode.Parse(terminal.Files["report.json"])!;
+        ReportSchema.Check(report);
+        JsonNode mutant = Assert.Single(report["files"]!.AsObject()).Value!["mutants"]![0]!;
+        Assert.Equal((name, "Killed"), ((string?)mutant["id"], (string?)mutant["status"]));
+        Assert.Contains((string?)mutant["killedBy"]![0], exhibit["breaks"]!.AsArray().Select(named => $"{engine}/{named}"));
+        Assert.Contains("mutation-test-report-app", terminal.Files["museum.html"], StringComparison.Ordinal);
+        Assert.Contains($"\n| {engine} | 1 | 1 | 1 | ", terminal.Files["museum.md"], StringComparison.Ordinal);
     }
 
     /// <summary>Mutants of code that no stage runs: what is found elsewhere is not the mutated library's own.</summary>
@@ -48,7 +55,7 @@ public sealed class MuseumLaws
     public void A_mutant_that_no_stage_runs_is_not_covered()
     {
         using var terminal = new Terminal();
-        int exit = terminal.Run($"mutants --operator drop-clean --files Dma/DmaMapping.cs --engine sequences --engine schedules --time 1 --schedules 2 --json {terminal.Folder}/mutants.json --html {terminal.Folder}/mutants.html", InCheckout);
+        int exit = terminal.Run($"mutants --operator drop-clean --files Dma/DmaMapping.cs --engine sequences --engine schedules --time 1 --schedules 2 --json {terminal.Folder}/mutants.json --html {terminal.Folder}/mutants.html --markdown {terminal.Folder}/mutants.md", InCheckout);
         Assert.Equal("", terminal.Error);
         // No stage runs what a mapping for streaming does: nothing there is found, and nothing else is.
         Assert.Equal(ExitCode.Violation, exit);
@@ -56,6 +63,7 @@ public sealed class MuseumLaws
         JsonNode report = JsonNode.Parse(terminal.Files["mutants.json"])!;
         ReportSchema.Check(report);
         Assert.Contains("mutation-test-report-app", terminal.Files["mutants.html"], StringComparison.Ordinal);
+        Assert.Contains("\n## 2 survived\n\n* `src/Vcmm/Dma/DmaMapping.cs:", terminal.Files["mutants.md"], StringComparison.Ordinal);
         JsonArray mutants = report["files"]!["src/Vcmm/Dma/DmaMapping.cs"]!["mutants"]!.AsArray();
         Assert.All(mutants, static mutant => Assert.Equal("NoCoverage", (string?)mutant!["status"]));
     }

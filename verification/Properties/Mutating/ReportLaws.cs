@@ -3,9 +3,7 @@ using Microsoft.CodeAnalysis.Text;
 using Mutation.Hunting;
 using Mutation.Report;
 using Mutation.Schema;
-using Properties.Cli;
 using Vcmm.Spec;
-using Verify.Output;
 
 namespace Properties.Mutating;
 
@@ -40,9 +38,32 @@ public sealed class ReportLaws
         Assert.Equal("one Killed, two Survived, three Timeout, four CompileError, five NoCoverage, six Survived, seven Pending, eight Killed", string.Join(", ", mutants.Select(static mutant => $"{mutant["id"]} {mutant["status"]}")));
         Assert.Equal("laws: Laws.It_waits", (string?)mutants[7]["statusReason"]);
         Assert.Equal("schedules/I4", (string?)mutants[0]["killedBy"]![0]);
+        Assert.Equal((53, 3000), ((int)mutants[0]["testsCompleted"]!, (int)mutants[0]["duration"]!));
         // Counted from 1.
         Assert.Equal((3, 16), ((int)mutants[0]["location"]!["start"]!["line"]!, (int)mutants[0]["location"]!["start"]!["column"]!));
         Assert.Equal((3, 24), ((int)mutants[0]["location"]!["end"]!["line"]!, (int)mutants[0]["location"]!["end"]!["column"]!));
+    }
+
+    /// <summary>An engine that checks invariants has one test for each; one that runs tests has those that failed, by their names.</summary>
+    [Fact]
+    public void Engines_are_files_of_tests()
+    {
+        MutantOutcome[] outcomes = [Outcomes[0], new(MutantAt("five", "Wait();"), [("tests", new(HuntEnd.Found, 9, TimeSpan.Zero) { Test = "Laws.It_holds" })])];
+        JsonNode report = JsonNode.Parse(OutcomeReport.Of("verify mutants", outcomes, static _ => Source).ToString())!;
+        ReportSchema.Check(report);
+        Assert.Equal(["schedules", "sequences", "tests"], report["testFiles"]!.AsObject().Select(static file => file.Key));
+        Assert.Equal(Enum.GetValues<Invariant>().Select(static invariant => $"sequences: {invariant.Label()}"), NamesIn("sequences"));
+        Assert.Equal(["Laws.It_holds"], NamesIn("tests"));
+        Assert.Equal((string?)report["testFiles"]!["tests"]!["tests"]![0]!["id"], (string?)report["files"]!["a.cs"]!["mutants"]![1]!["killedBy"]![0]);
+
+        IEnumerable<string?> NamesIn(string engine) => report["testFiles"]![engine]!["tests"]!.AsArray().Select(static test => (string?)test!["name"]);
+    }
+
+    [Fact]
+    public void What_is_read_is_what_was_written()
+    {
+        string text = OutcomeReport.Of("verify mutants", Outcomes, static _ => Source).ToString();
+        Assert.Equal(text, MutationReport.Parse(text).ToString());
     }
 
     [Theory]
@@ -60,23 +81,14 @@ public sealed class ReportLaws
     [Fact]
     public void A_page_holds_any_source()
     {
-        string page = ReportPage.Make("a <b>", """{ "source": "</script><script>alert(1)</script>" }""");
+        string page = ReportPage.Make("a <b>", """{ "source": "</script><script>alert(1)</script>" }""", "");
         Assert.Equal(3, page.Split("</script>").Length - 1);
         Assert.Contains("<title>a &lt;b&gt;</title>", page, StringComparison.Ordinal);
         Assert.DoesNotContain("src=\"http", page, StringComparison.Ordinal);
+        Assert.Contains("default-src 'none'", page, StringComparison.Ordinal);
     }
 
-    private static JsonNode Written()
-    {
-        using var terminal = new Terminal();
-        // The command ends with an error, outside of a checkout; only its surroundings are wanted.
-        terminal.Run("mutants --list", here =>
-        {
-            new MutantReport(here, "report.json", null).Write(Outcomes, static _ => Source);
-            return here;
-        });
-        return JsonNode.Parse(terminal.Files["report.json"])!;
-    }
+    private static JsonNode Written() => JsonNode.Parse(OutcomeReport.Of("verify mutants", Outcomes, static _ => Source).ToString())!;
 
     private static Mutant MutantAt(string name, string text) =>
         new(name, "drop", "left out", [new SourceEdit("a.cs", new TextSpan(Source.IndexOf(text, StringComparison.Ordinal), text.Length), ";")]);
