@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
 using Harness;
+using Mutation.Exhibits;
+using Mutation.Schema;
 using Mutation.SelfCheck;
 using Properties.Cli;
 using Verify;
@@ -32,6 +34,17 @@ public sealed class SelfCheckLaws
         int at = File.IndexOf(good, StringComparison.Ordinal);
         string text = File.Remove(at, good.Length).Insert(at, bad);
         Assert.Contains(message, Assert.Throws<BadInputException>(() => WitnessFile.Parse(text)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A change of the library may take away what a patch changes: then the patch is to change with it.</summary>
+    [Fact]
+    public void Each_patch_can_be_planted_and_is_a_witness()
+    {
+        Exhibit[] patches = [.. Exhibit.ReadAll(Path.Combine(Checkout.Root, "mutation", "Witnesses"))];
+        LibrarySources sources = LibrarySources.Read(Checkout.Root, "src/Vcmm/Vcmm.csproj", Checkout.Configuration);
+        MutatedLibrary library = MutantSchema.Compile(sources, [.. patches.Select(patch => patch.ToMutant(sources.TextOf))]);
+        Assert.Empty(library.Broken.Select(broken => $"{patches[broken.Key - 1].Name}: {broken.Value}"));
+        Assert.All(patches, static patch => Assert.Contains($"\"patch\": \"{patch.Name}\"", File, StringComparison.Ordinal));
     }
 
     /// <summary>Those that take seconds.</summary>
