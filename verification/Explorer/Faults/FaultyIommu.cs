@@ -89,6 +89,28 @@ internal sealed class TellsFaultsAgain(IIommu inner) : FaultyIommu(inner)
     }
 }
 
+/// <summary>Of two faults that are taken one after the other the second is lost.</summary>
+internal sealed class LosesFaults(IIommu inner) : FaultyIommu(inner)
+{
+    public override bool TryTakeFault(out DeviceFault fault)
+    {
+        bool isThere = Inner.TryTakeFault(out fault);
+        if (isThere) Inner.TryTakeFault(out _);
+        return isThere;
+    }
+}
+
+/// <summary>Whatever blocked an access, its fault says that the device is not attached.</summary>
+internal sealed class MistakesCauses(IIommu inner) : FaultyIommu(inner)
+{
+    public override bool TryTakeFault(out DeviceFault fault)
+    {
+        bool isThere = Inner.TryTakeFault(out fault);
+        if (isThere) fault = fault with { Cause = FaultCause.NotAttached };
+        return isThere;
+    }
+}
+
 /// <summary>Nothing is invalidated.</summary>
 internal sealed class NeverInvalidates(IIommu inner) : FaultyIommu(inner)
 {

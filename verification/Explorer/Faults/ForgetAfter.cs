@@ -25,6 +25,8 @@ internal abstract class ForgetAfter(IIommu inner) : FaultyIommu(inner)
 
     protected virtual bool AfterClear => false;
 
+    protected virtual bool TellsAll => false;
+
     /// <summary>Whether what the calling agent did last to entries is such a change.</summary>
     private bool Forgets(bool now)
     {
@@ -55,6 +57,7 @@ internal abstract class ForgetAfter(IIommu inner) : FaultyIommu(inner)
             int before = dirty.Count;
             Inner.CollectDirty(range, clear, dirty, gather);
             iommu.Forgets(iommu.AfterClear && clear && dirty.Count != before);
+            if (iommu.TellsAll) dirty.Add(range);
         }
     }
 }
@@ -63,6 +66,12 @@ internal abstract class ForgetAfter(IIommu inner) : FaultyIommu(inner)
 internal sealed class ForgetNarrowing(IIommu inner) : ForgetAfter(inner)
 {
     protected override bool AfterProtect => true;
+}
+
+/// <summary>All that is asked for is told to have been written.</summary>
+internal sealed class InventsUse(IIommu inner) : ForgetAfter(inner)
+{
+    protected override bool TellsAll => true;
 }
 
 /// <summary>Entries that are made clean are not invalidated.</summary>

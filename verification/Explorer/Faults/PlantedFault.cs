@@ -43,6 +43,18 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new DetachesUnconfirmed(iommu),
         },
+        new("invents-use", "all that is asked for is told to have been written", "collect-use", Invariant.TablesAreTruth)
+        {
+            Wrap = static iommu => new InventsUse(iommu),
+        },
+        new("loses-faults", "of two faults that are taken one after the other the second is lost", "faults-told", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new LosesFaults(iommu),
+        },
+        new("mistakes-causes", "whatever blocked an access, its fault says that the device is not attached", "faults-told", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new MistakesCauses(iommu),
+        },
         new("tells-faults-again", "a fault is told again in the place of the one that follows it", "faults-told", Invariant.FaultExact)
         {
             Wrap = static iommu => new TellsFaultsAgain(iommu),
@@ -133,6 +145,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             LeavesOut = LeftOut.CleanOfReadOnly,
         },
+        new("identity-not-kept", "what is mapped is not told to the table of devices without an IOMMU", "direct-device", Invariant.SharedTable)
+        {
+            ForgetsIdentity = true,
+        },
         new("keeps-what-it-took", "a call that is refused memory does not give back what it took before", "memory-refused", Invariant.Conservation)
         {
             KeepsWhatItTook = true,
@@ -164,6 +180,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether the library's frames are <see cref="Faults.KeepsWhatItTook"/>.</summary>
     public bool KeepsWhatItTook { get; init; }
+
+    /// <summary>Whether the tables of devices without an IOMMU are <see cref="UntoldTables"/>.</summary>
+    public bool ForgetsIdentity { get; init; }
 
     /// <summary>Whether the driver leaves out the invalidations of the TLBs of devices.</summary>
     public bool LeavesDeviceTlbsOut { get; init; }

@@ -30,6 +30,7 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     private readonly VtdIommu<ControlledMemory, ControlledSteps> _iommu;
     private readonly Func<IMemoryObserver, ControlledMemory> _memory;
     private readonly DeviceKind _kind;
+    private readonly ControlledSteps _steps;
     private readonly DeviceSides _sides = new();
 
     /// <summary>A device behind the IOMMU.</summary>
@@ -37,8 +38,10 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     /// <param name="memory">The memory, as somebody has it.</param>
     /// <param name="kind">What it is.</param>
     /// <param name="id">Its requester id.</param>
-    public ScriptDevice(VtdIommu<ControlledMemory, ControlledSteps> iommu, Func<IMemoryObserver, ControlledMemory> memory, DeviceKind kind, StreamId id)
+    /// <param name="steps">The steps of one that has no IOMMU.</param>
+    public ScriptDevice(VtdIommu<ControlledMemory, ControlledSteps> iommu, Func<IMemoryObserver, ControlledMemory> memory, DeviceKind kind, StreamId id, ControlledSteps steps)
     {
+        _steps = steps;
         _iommu = iommu;
         _memory = memory;
         _kind = kind;
@@ -85,6 +88,7 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     private DeviceMove Make(StreamId source, IMemoryObserver side)
     {
         if (Ats is not null) return MoveOf(Ats);
+        if (_kind == DeviceKind.Direct) return MoveOf(new DirectDevice<ControlledMemory, ControlledSteps>(_memory(side), _steps));
         var master = new BusMaster<ControlledMemory, ControlledSteps>(_iommu, _memory(side), source);
         return _kind switch
         {
@@ -95,6 +99,9 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     }
 
     private static string? Say(DmaResult result) => result.Ok ? null : $"{result.Reason}";
+
+    private static DeviceMove MoveOf(DirectDevice<ControlledMemory, ControlledSteps> device) => (address, writes, bytes, _) =>
+        Say(writes ? device.Write(new(address.Value), bytes) : device.Read(new(address.Value), bytes));
 
     private static DeviceMove MoveOf(DmaQueue<ControlledMemory, ControlledSteps> queue) => (address, writes, bytes, prefix) =>
     {

@@ -13,8 +13,7 @@ internal static class ScriptLimits
     public static void Check(Scenario scenario)
     {
         Topology topology = scenario.Topology;
-        if (topology.Devices.Any(static kind => kind is DeviceKind.Direct or DeviceKind.Paging))
-            throw new BadInputException("topology: controlled schedules have devices behind the IOMMU that ask for no pages");
+        if (topology.Devices.Contains(DeviceKind.Paging)) throw new BadInputException("topology: controlled schedules have devices that ask for no pages");
         foreach (Step step in scenario.Steps)
         {
             Check(step);
@@ -25,6 +24,8 @@ internal static class ScriptLimits
         foreach (Step step in scenario.Threads.SelectMany(static thread => thread))
         {
             Check(step);
+            if (step.Operation is DeviceAccess { Device: { Kind: ObjectKind.Device, Number: var device } } && device < topology.Devices.Count && topology.Devices[device] == DeviceKind.Direct)
+                throw Refused(step, "nobody stops a device without an IOMMU, so there is nothing to hold it to");
             if (step.Operation is Adopt adopt && !HasLastingTable(scenario, adopt)) throw Refused(step, "the table is there before the threads begin, and stays: its owner sees to that");
         }
 

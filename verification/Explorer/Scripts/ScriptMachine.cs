@@ -45,7 +45,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
         Iommu = new(new(Pool, new HardwareSide(attempt, isTable), _weak, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
         Pump = new(Iommu) { Idle = _weak is null ? null : () => Machine.CheckQueue(attempt, Iommu) };
         Registers = _known = new(Iommu);
-        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0)))];
+        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0), new ControlledSteps(attempt)))];
     }
 
     private bool IsQueue(PhysAddr word) => word.Value >> FrameLog2 == _known.Queue >> FrameLog2;

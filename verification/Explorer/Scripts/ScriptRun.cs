@@ -101,6 +101,7 @@ internal sealed class ScriptRun
             _faulty = port as FaultyIommu;
             return port;
         },
+        NoIommu = none => _fault.ForgetsIdentity ? new UntoldTables(none) : none,
         Frames = frames =>
         {
             _frames = new(frames, _attempt, WhoReaches, _ledger.NoteTaken);
