@@ -136,7 +136,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"v0 = vcm 0x0-0xffff\", \"r0 = reserve-at v0 0x0 4K rw\", \"read d0 0x0\"], \"threads\": [[\"dirty r0 at 0 for 4K\"], [\"poll\"]] }", "step \"read d0 0x0\": what was used before the threads begin")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"dispatch\"]] }", "script.scenario.threads has several that dispatch faults")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "topology: where faults are dispatched")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"] }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices that ask for no pages")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices that ask for no pages")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"read d0 0x0\"], [\"poll\"]] }", "step \"read d0 0x0\": nobody stops a device without an IOMMU")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": the table is there before")]
