@@ -21,13 +21,13 @@ public sealed class JsonLaws
         string file = "failures/" + FailureStore.NameOf(Invariant.NoStaleAccess, stale.FileContent!);
         string expected = $$"""
             {
-              "format": "vcmm-run-1", "seed": 18446744073709551615, "budgetSeconds": 2.5, "elapsedSeconds": 0, "stopped": false, "exitCode": 1,
+              "format": "vcmm-run-1", "seed": 18446744073709551615, "budgetSeconds": 2.5, "elapsedSeconds": 0, "most": null, "muted": [], "stopped": false, "exitCode": 1,
               "checks": 12352, "violations": 2,
               "stages": [
                 {
                   "name": "seq", "state": "ran", "note": null, "budgetSeconds": 1.25, "elapsedSeconds": 2,
                   "ran": [ { "what": "sequences", "count": 8000, "perSecond": 4000 }, { "what": "operations", "count": 3, "perSecond": 1.5 } ],
-                  "checks": [ { "invariant": "I1", "name": "NoOverlap", "count": 7 }, { "invariant": "I5", "name": "FrameSafety", "count": 12345 } ],
+                  "checks": [ { "invariant": "I1", "name": "NoOverlap", "count": 7 }, { "invariant": "I5", "name": "FrameSafety", "count": 12345 } ], "muted": [],
                   "failures": [
                     { "invariant": "I4", "name": "NoStaleAccess", "summary": "read 7", "file": "{{file}}", "report": "the whole\nstory\n" },
                     { "invariant": "I4", "name": "NoStaleAccess", "summary": "read 7", "file": null, "report": "the whole\nstory\n" }
@@ -35,11 +35,11 @@ public sealed class JsonLaws
                 },
                 {
                   "name": "foreign", "state": "missing", "note": "no qemu", "budgetSeconds": 0, "elapsedSeconds": null,
-                  "ran": [], "checks": [], "failures": []
+                  "ran": [], "checks": [], "muted": [], "failures": []
                 },
                 {
                   "name": "bad", "state": "broke", "note": "InvalidOperationException: oh", "budgetSeconds": 2.5, "elapsedSeconds": null,
-                  "ran": [], "checks": [], "failures": []
+                  "ran": [], "checks": [], "muted": [], "failures": []
                 }
               ]
             }

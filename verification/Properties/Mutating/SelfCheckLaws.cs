@@ -26,7 +26,8 @@ public sealed class SelfCheckLaws
     [Theory]
     [InlineData("\"invariant\": \"I3\"", "\"invariant\": \"I33\"", "invariants has \"I33\"")]
     [InlineData("\"invariant\": \"I3\"", "\"invariant\": \"I4\"", "invariants has I3 0 times")]
-    [InlineData("\"engine\": \"foreign\"", "\"engine\": \"alien\"", "engines has \"alien\"")]
+    [InlineData("\"engine\": \"foreign\", \"why\"", "\"engine\": \"alien\", \"why\"", "engines has \"alien\"")]
+    [InlineData("\"engine\": \"foreign\", \"count\"", "\"engine\": \"alien\", \"count\"", "\"alien\" is no engine")]
     [InlineData("\"count\"", "\"counts\"", "counts")]
     [InlineData("vcmm-witnesses-1", "vcmm-witnesses-2", "format is")]
     public void A_file_that_is_none_is_refused(string good, string bad, string message)
