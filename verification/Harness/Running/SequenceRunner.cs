@@ -134,8 +134,9 @@ public sealed class SequenceRunner
         catch (Exception e) when (e is not BadInputException and not QemuException)
         {
             _lines.Add((text, $"threw {e.GetType().Name}"));
-            _isLost = true;
-            return Counts.Tell(new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code"));
+            Violation? thrown = Counts.Tell(new(Invariant.Linearizable, $"{text} threw {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}", "operations that are refused return a code"));
+            _isLost = thrown is null;
+            return thrown;
         }
 
         if (_subject.QuarantineCount is var waiting && (waiting != 0 || !_world.Quarantine.IsEmpty)) seen = seen with { Quarantined = waiting };
