@@ -76,6 +76,21 @@ public sealed class ReportPageTests(Chromium chromium) : IClassFixture<Chromium>
         Assert.Empty(opened.Requests);
     }
 
+    /// <summary>Whatever should come to be in it.</summary>
+    [ChromiumFact]
+    public async Task The_policy_of_the_page_lets_nothing_be_loaded()
+    {
+        using var terminal = Reports();
+        OpenedPage opened = await chromium.Open(Path.Combine(terminal.Folder, "all.html"));
+        string forbidden = await opened.Page.EvaluateAsync<string>("""
+            () => new Promise(done => {
+                document.addEventListener("securitypolicyviolation", event => done(event.effectiveDirective));
+                fetch("http://127.0.0.1:9/a.json").catch(() => setTimeout(() => done("nothing"), 100));
+            })
+            """);
+        Assert.Equal("connect-src", forbidden);
+    }
+
     /// <summary>What the other tests find nothing of is found where it is.</summary>
     [ChromiumFact]
     public async Task A_page_that_loads_something_or_fails_is_seen()
