@@ -311,7 +311,16 @@ public sealed partial class IommuDomain
     private VcmmError DropEmptyTables(IovaRange range, Worker worker)
     {
         if (range.Last.Value - range.First.Value < _largeLeafBytes - 1) return VcmmError.None;
-        _table.Unmap(range, worker.Tables);
+        try
+        {
+            _table.Unmap(range, worker.Tables);
+        }
+        catch
+        {
+            Relink(worker);
+            throw;
+        }
+
         return worker.Tables.HasTables ? Finish(worker) : VcmmError.None;
     }
 

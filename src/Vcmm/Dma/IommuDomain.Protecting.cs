@@ -13,6 +13,10 @@ public sealed partial class IommuDomain
     /// As <see cref="TryUnmap(IovaRange)"/>; <see cref="VcmmError.Invalid"/> also for attributes that an entry cannot express. After
     /// <see cref="VcmmError.HardwareFailure"/> all attributes are what they were.
     /// </returns>
+    /// <remarks>
+    /// <b>Errors.</b> Where the hardware fails at the change and at its undoing, attributes that take nothing away stand, and this returns no
+    /// error: a device may use them already. A later call meets the failure.
+    /// </remarks>
     public VcmmError TryProtect(IovaRange range, MappingAttributes attributes)
     {
         if (!CanExpress(attributes) || !IsAddressable(range)) return VcmmError.Invalid;
@@ -39,25 +43,50 @@ public sealed partial class IommuDomain
     {
         VcmmError error = worker.Runs.TryAdd(_table, range);
         if (error != VcmmError.None) return error;
-        error = VcmmError.HardwareFailure;
         try
         {
-            _table.Protect(range, attributes, worker.Tables);
-            error = Finish(worker);
+            try
+            {
+                _table.Protect(range, attributes, worker.Tables);
+                error = Finish(worker);
+            }
+            catch
+            {
+                if (IsProtectedAsBefore(range, attributes, worker)) throw;
+                return VcmmError.None;
+            }
+
+            return error == VcmmError.None || IsProtectedAsBefore(range, attributes, worker) ? error : VcmmError.None;
         }
         finally
         {
-            // Also where a port throws.
-            if (error != VcmmError.None)
-            {
-                worker.Runs.ProtectAgain(_table, worker.Tables);
-                worker.Tables.Clear();
-            }
-
+            // Also where memory throws at the undoing: what a later call on these stripes would undo is its own.
+            worker.Tables.Clear();
             worker.Runs.Clear();
         }
+    }
 
-        return error;
+    /// <returns>False if the new attributes stand.</returns>
+    private bool IsProtectedAsBefore(IovaRange range, MappingAttributes attributes, Worker worker)
+    {
+        VcmmError error = VcmmError.HardwareFailure;
+#pragma warning disable CA1031 // Whatever a port throws here, it has failed twice.
+        try
+        {
+            // A device may have used what was granted meanwhile, and hardware have cached it: that must be forgotten too.
+            worker.Runs.ProtectAgain(_table, worker.Tables);
+            error = Finish(worker);
+        }
+        catch (Exception)
+        {
+            // The same as an error that is returned: what stands then is decided below.
+        }
+#pragma warning restore CA1031
+
+        if (error == VcmmError.None || !worker.Runs.AreWidenedBy(attributes)) return true;
+        // The hardware may have the new cached and cannot be made to forget it. The new takes nothing away, so it stands.
+        _table.Protect(range, attributes, worker.Tables);
+        return false;
     }
 
     private VcmmError ProtectCutting(IovaRange range, MappingAttributes attributes)
@@ -111,8 +140,21 @@ public sealed partial class IommuDomain
         if (!IsMapped(range)) return VcmmError.NotFound;
         VcmmError error = worker.Pages.TryFill(_frames, PageBytes, _table.CountSplitTables(range));
         if (error != VcmmError.None) return error;
-        _table.Split(range, worker.Pages, worker.Tables);
-        worker.Pages.ReturnAll(_frames);
+        try
+        {
+            _table.Split(range, worker.Pages, worker.Tables);
+        }
+        catch
+        {
+            // Where memory throws a leaf may be broken and its halves not there yet.
+            Relink(worker);
+            throw;
+        }
+        finally
+        {
+            worker.Pages.ReturnAll(_frames);
+        }
+
         if (worker.Tables.HasBroken) return FinishBroken(worker);
         if (ReferenceEquals(gather, worker.Tables)) return VcmmError.None;
         foreach (IovaRange changed in worker.Tables.Ranges) gather.Add(changed);

@@ -56,6 +56,19 @@ internal sealed class MappedRuns
         foreach (Run run in _runs) table.Protect(IovaRange.FromLength(run.First, run.ByteCount), run.Attributes, gather);
     }
 
+    /// <summary>Whether the attributes take nothing away anywhere, and grant more somewhere.</summary>
+    public bool AreWidenedBy(MappingAttributes attributes)
+    {
+        bool isWider = false;
+        foreach (Run run in _runs)
+        {
+            if (!attributes.Grant(run.Attributes)) return false;
+            isWider |= !run.Attributes.Grant(attributes);
+        }
+
+        return isWider;
+    }
+
     private void Append(int notBefore, ulong address, Translation leaf)
     {
         if (_runs.Count > notBefore)

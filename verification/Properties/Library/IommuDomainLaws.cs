@@ -190,6 +190,49 @@ public sealed class IommuDomainLaws : IDisposable
         return $"{Convert.ToHexString(hash.GetHashAndReset())} {_frames.FreeBytes}";
     }
 
+    /// <summary>A device may use at once what a protect grants. If that is refused, or stands after all, no hardware knows it otherwise than the table.</summary>
+    [Theory]
+    [InlineData(1, VcmmError.HardwareFailure)]
+    [InlineData(2, VcmmError.None)]
+    [InlineData(3, VcmmError.None)]
+    public void What_a_protect_grants_that_the_hardware_fails_is_cached_nowhere_or_stands(int failures, VcmmError expected)
+    {
+        var range = IovaRange.FromLength(new(Page), 2 * Page);
+        _domain.Map(new(0), PhysRange.FromLength(new(64 * Page), 4 * Page), Access.Read);
+        _iommu.Outcome = () =>
+        {
+            _iommu.TouchAll(8);
+            return failures-- > 0 ? VcmmError.HardwareFailure : VcmmError.None;
+        };
+        Assert.Equal(expected, _domain.TryProtect(range, Access.ReadWrite));
+        Assert.InRange(_iommu.CachedCount, 2, 4);
+        _iommu.AssertNothingStale();
+        Assert.Equal(expected == VcmmError.None ? Access.ReadWrite : Access.Read, _domain.Translate(range.First).Access);
+        Assert.Equal(Access.Read, _domain.Translate(new(3 * Page)).Access);
+        failures = 0;
+        _domain.Protect(range, Access.ReadWrite);
+        _domain.Protect(range, Access.Read);
+        _iommu.AssertNothingStale();
+    }
+
+    /// <summary>What is taken away must not be called gone, and is not.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_protect_that_takes_away_and_that_the_hardware_fails_has_taken_nothing_away(int failures)
+    {
+        var range = IovaRange.FromLength(new(Page), 2 * Page);
+        _domain.Map(new(0), PhysRange.FromLength(new(64 * Page), 4 * Page), Access.ReadWrite);
+        _iommu.TouchAll(8);
+        _iommu.Outcome = () => failures-- > 0 ? VcmmError.HardwareFailure : VcmmError.None;
+        Assert.Equal(VcmmError.HardwareFailure, _domain.TryProtect(range, Access.Read));
+        Assert.Equal(Access.ReadWrite, _domain.Translate(range.First).Access);
+        _iommu.AssertNothingStale();
+        _domain.Protect(range, Access.Read);
+        _iommu.AssertNothingStale();
+        Assert.Equal(Access.Read, _domain.Translate(range.First).Access);
+    }
+
     [Fact]
     public void A_device_reaches_what_is_mapped_and_nothing_once_unmap_returns()
     {

@@ -213,6 +213,54 @@ public sealed class ThrowingPortLaws : IDisposable
         }
     }
 
+    /// <summary>What a failed protect was to undo is not undone by a later call that shares one of its stripes.</summary>
+    [Fact]
+    public void A_protect_of_which_memory_threw_twice_leaves_nothing_for_the_next_to_map_again()
+    {
+        // A page on each side of where one stripe ends.
+        var pages = IovaRange.FromLength(new(63 * Page), 2 * Page);
+        _domain.Map(pages.First, PhysRange.FromLength(new(40 * Page), 2 * Page), Access.ReadWrite);
+        _outcome = VcmmError.HardwareFailure;
+        // Two entries are changed; then they are changed back.
+        _writesBeforeThrow = 2 + 1;
+        Record.Exception(() => _domain.TryProtect(pages, Access.Read));
+        Assert.Equal(-1, _writesBeforeThrow);
+        AssertNoLockIsHeld();
+        _outcome = VcmmError.None;
+        // The memory is another's now.
+        _domain.Unmap(IovaRange.FromLength(pages.First + Page, Page));
+        string before = Mapping();
+        _outcome = VcmmError.HardwareFailure;
+        Assert.Equal(VcmmError.HardwareFailure, _domain.TryUnmap(IovaRange.FromLength(new(0), Page)));
+        _outcome = VcmmError.None;
+        Assert.Equal(before, Mapping());
+    }
+
+    /// <summary>Pages that were set aside to cut two leaves with, and of which memory threw at the first, are not lost with it.</summary>
+    [Fact]
+    public void Where_memory_throws_while_leaves_are_cut_nothing_has_changed_and_what_was_set_aside_goes_back()
+    {
+        _domain.Map(new(3 * Large), PhysRange.FromLength(new(6 * Large), Large), Access.ReadWrite);
+        var range = IovaRange.FromLength(new(2 * Large + Page), Large);
+        string before = Mapping();
+        int thrown = 0;
+        for (bool throws = true; throws; thrown += thrown < 4 ? 1 : 97)
+        {
+            ulong free = _frames.FreeBytes;
+            _writesBeforeThrow = thrown;
+            throws = Record.Exception(() => _domain.TryProtect(range, Access.Read)) is BrokenPort;
+            _writesBeforeThrow = -1;
+            AssertNoLockIsHeld();
+            if (!throws) break;
+            Assert.Equal(before, Mapping());
+            // Each table that was being filled, or is linked, at most.
+            Assert.InRange(free - _frames.FreeBytes, Page, thrown < 512 ? Page : 2 * Page);
+        }
+
+        Assert.True(thrown > 512, $"memory threw at {thrown} writes");
+        Assert.NotEqual(before, Mapping());
+    }
+
     [Fact]
     public void Where_memory_throws_while_a_failed_sync_is_taken_back_the_next_sync_takes_it_back()
     {
