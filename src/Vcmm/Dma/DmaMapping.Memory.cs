@@ -70,6 +70,10 @@ public sealed partial class DmaMapping<TMemory>
         return error;
     }
 
+    /// <summary>Makes what the CPU wrote to a mapped buffer visible to the device.</summary>
+    /// <exception cref="VcmmException">As <see cref="TrySyncForDevice"/>.</exception>
+    public void SyncForDevice(Iova address, ulong byteCount) => VcmmException.ThrowIf(TrySyncForDevice(address, byteCount), nameof(SyncForDevice));
+
     /// <summary>
     /// Orders what the CPU reads from now on behind what the device has written. A host whose devices do not snoop has to drop
     /// its cached lines of the buffer besides, which the memory port has no call for.
@@ -83,6 +87,10 @@ public sealed partial class DmaMapping<TMemory>
         if (error == VcmmError.None) _memory.Fence();
         return error;
     }
+
+    /// <summary>Orders what the CPU reads from now on behind what the device has written.</summary>
+    /// <exception cref="VcmmException">As <see cref="TrySyncForCpu"/>.</exception>
+    public void SyncForCpu(Iova address, ulong byteCount) => VcmmException.ThrowIf(TrySyncForCpu(address, byteCount), nameof(SyncForCpu));
 
     private VcmmError ForEachPiece(Iova address, ulong byteCount, bool clean)
     {

@@ -168,6 +168,23 @@ public sealed partial class IommuDomain
         return translation;
     }
 
+    /// <summary>The physical address that a device address means, read from the table. Takes no lock.</summary>
+    /// <returns><see cref="VcmmError.Fault"/> if it is not mapped.</returns>
+    public VcmmError TryIovaToPhys(Iova address, out PhysAddr physical)
+    {
+        VcmmError error = TryTranslate(address, out Translation translation);
+        physical = translation.Address;
+        return error;
+    }
+
+    /// <summary>The physical address that a device address means, read from the table. Takes no lock.</summary>
+    /// <exception cref="VcmmException">As <see cref="TryIovaToPhys"/>.</exception>
+    public PhysAddr IovaToPhys(Iova address)
+    {
+        VcmmException.ThrowIf(TryIovaToPhys(address, out PhysAddr physical), nameof(IovaToPhys));
+        return physical;
+    }
+
     /// <summary>Ends the address space, whatever is mapped in it.</summary>
     /// <returns>
     /// <see cref="VcmmError.Busy"/> while a device is attached or an unmap waits for its sync, <see cref="VcmmError.Invalid"/> once

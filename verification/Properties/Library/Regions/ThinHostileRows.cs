@@ -49,6 +49,8 @@ internal static class ThinHostileRows
         ["IommuDomain.Detach"] = static trial => EachDomain(trial, Devices, Pasids, (domain, device, pasid, said) => trial.Do($"detach {said}", world => domain(world).Detach(device, pasid))),
         ["IommuDomain.TryTranslate"] = static trial => EachDomain(trial, Numbers, [0], (domain, number, _, said) => trial.Try($"translate {said}", world => domain(world).TryTranslate(new(number), out Translation _))),
         ["IommuDomain.Translate"] = static trial => EachDomain(trial, Numbers, [0], (domain, number, _, said) => trial.Do($"translate {said}", world => domain(world).Translate(new(number)))),
+        ["IommuDomain.TryIovaToPhys"] = static trial => EachDomain(trial, Numbers, [0], (domain, number, _, said) => trial.Try($"address of {said}", world => domain(world).TryIovaToPhys(new(number), out PhysAddr _))),
+        ["IommuDomain.IovaToPhys"] = static trial => EachDomain(trial, Numbers, [0], (domain, number, _, said) => trial.Do($"address of {said}", world => domain(world).IovaToPhys(new(number)))),
         ["IommuDomain.TryMap"] = static trial =>
         {
             EachDomain(trial, Numbers, Pieces, (domain, first, piece, said) => trial.Try($"map {said}", world => domain(world).TryMap(new(first), piece, Access.ReadWrite)));
@@ -92,6 +94,8 @@ internal static class ThinHostileRows
         ["DmaMapping.Unmap"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Do($"unmap {said}", world => world.Mapping.Unmap(address(world), byteCount))),
         ["DmaMapping.TryFreeCoherent"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Try($"free {said}", world => world.Mapping.TryFreeCoherent(address(world), byteCount))),
         ["DmaMapping.FreeCoherent"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Do($"free {said}", world => world.Mapping.FreeCoherent(address(world), byteCount))),
+        ["DmaMapping.SyncForCpu"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Do($"sync {said}", world => world.Mapping.SyncForCpu(address(world), byteCount))),
+        ["DmaMapping.SyncForDevice"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Do($"sync {said}", world => world.Mapping.SyncForDevice(address(world), byteCount))),
         ["DmaMapping.TrySyncForCpu"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Try($"sync {said}", world => world.Mapping.TrySyncForCpu(address(world), byteCount))),
         ["DmaMapping.TrySyncForDevice"] = static trial => EachBuffer(trial, (address, byteCount, said) => trial.Try($"sync {said}", world => world.Mapping.TrySyncForDevice(address(world), byteCount))),
         ["DmaMapping.TryAllocateCoherent"] = static trial => Each(Numbers, byteCount => trial.Try($"coherent {byteCount:x}", world => world.Mapping.TryAllocateCoherent(byteCount, out _, out _))),
