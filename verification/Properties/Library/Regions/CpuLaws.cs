@@ -129,6 +129,25 @@ public sealed class CpuLaws : IDisposable
         Assert.Equal(leaves, LeavesOf(process));
     }
 
+    /// <summary>Hardware that goes on to cache what is not to be cached any more holds what nobody finds in memory.</summary>
+    [Theory]
+    [InlineData(CachePolicy.NotCached)]
+    [InlineData(CachePolicy.WriteThrough)]
+    public void A_change_of_how_caches_are_used_is_told_to_all_though_no_right_changes(CachePolicy cache)
+    {
+        Vcm process = CreateProcess(0, out _);
+        process.Associate(_manager.AddDevice(_iommu, new(3)), new() { Format = LedgerIommu.FirstStage }).Activate();
+        Reservation reservation = process.Map(_manager.Allocate(2 * Page));
+        Assert.Empty(_port.Shootdowns);
+        reservation.SetAttributes(new(Access.ReadWrite, Cache: cache));
+        Assert.Equal(reservation.Range, Assert.Single(Assert.Single(_iommu.Batches)).Range);
+        Assert.Equal(reservation.Range, Assert.Single(Assert.Single(_port.Shootdowns)).Range);
+        Assert.All(LeavesOf(process), leaf => Assert.Equal(cache, leaf.Attributes.Cache));
+        // The same once more changes nothing, and costs nothing.
+        reservation.SetAttributes(new(Access.ReadWrite, Cache: cache));
+        Assert.Single(_port.Shootdowns);
+    }
+
     [Fact]
     public void A_device_has_one_region_for_each_PASID_and_one_without()
     {
