@@ -6,7 +6,7 @@ using Vcmm.Vtd;
 
 namespace Properties.Guide;
 
-/// <summary>The example of docs/library.md, compiled and run. Keep the two the same.</summary>
+/// <summary>The first example of docs/library.md, compiled and run; <see cref="GuideText"/> keeps the two the same.</summary>
 public sealed class LibraryGuide
 {
     [Fact]
@@ -32,6 +32,7 @@ public sealed class LibraryGuide
 
         // The device sees one contiguous mebibyte.
         var master = new BusMaster<Ram, NoSteps>(vtd, ram.Port, device.Id);
+        master.Write(buffer.Range.First, new byte[1 << 20]);
         Assert.True(master.Write(buffer.Range.First, new byte[1 << 20]).Ok);
 
         // When Unback returns, no access through the old translation can succeed, and the memory can be given to others.

@@ -6,7 +6,7 @@ using Vcmm.Vtd;
 
 namespace Properties.Guide;
 
-/// <summary>The example "Memory on demand" of docs/library.md, compiled and run. Keep the two the same.</summary>
+/// <summary>The example "Memory on demand" of docs/library.md, compiled and run; <see cref="GuideText"/> keeps the two the same.</summary>
 public sealed class PagingGuide
 {
     [Fact]

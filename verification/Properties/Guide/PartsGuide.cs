@@ -11,7 +11,7 @@ using Vcmm.Vtd;
 
 namespace Properties.Guide;
 
-/// <summary>The examples of docs/library.md, "Parts by themselves", compiled and run. Keep the two the same.</summary>
+/// <summary>The examples of docs/library.md, "Parts by themselves", compiled and run; <see cref="GuideText"/> keeps the two the same.</summary>
 public sealed class PartsGuide : IDisposable
 {
     private readonly RamBlock ram = new(PhysRange.FromLength(new PhysAddr(1 << 20), 64 << 20));
@@ -38,6 +38,9 @@ public sealed class PartsGuide : IDisposable
         Assert.True(master.Write(new(0x4000_0000), [1]).Ok);
         domain.Protect(IovaRange.FromLength(new Iova(0x4000_0000), 4096), Access.Read);
         Assert.False(master.Write(new(0x4000_0000), [1]).Ok);
+
+        PhysAddr where = domain.IovaToPhys(new Iova(0x4000_1234));      // read from the table, without a lock
+        Assert.Equal(new PhysAddr((2 << 20) + 0x1234), where);
 
         // Strict: when Unmap returns no device reaches the page. A page may be taken out of a large leaf.
         domain.Unmap(IovaRange.FromLength(new Iova(0x4000_0000), 4096));
@@ -67,6 +70,16 @@ public sealed class PartsGuide : IDisposable
         Assert.True(master.Read(packet, new byte[1500]).Ok);
         Assert.True(master.Write(ringForDevice, [1, 2, 3, 4, 5, 6, 7, 8]).Ok);
         Assert.Equal(0x0807_0605_0403_0201UL, ram.Port.Read64(ring));
+
+        // Scattered pieces are one range for the device; a device that does not snoop is told what was written, and the CPU reads after it.
+        PhysRange[] pieces = [PhysRange.FromLength(new PhysAddr(0x70_0800), 0x800), PhysRange.FromLength(new PhysAddr(0x90_0000), 0x1000)];
+        Iova list = mapping.MapScatterGather(pieces, DmaDirection.Bidirectional);
+        mapping.SyncForDevice(list, 0x1800);
+        Assert.True(master.Write(list + 0x7F8, [1, 2, 3, 4, 5, 6, 7, 8, 9]).Ok);
+        mapping.SyncForCpu(list, 0x1800);
+        Assert.Equal(9UL, ram.Port.Read64(new(0x90_0000)) & 0xFF);
+        mapping.Unmap(list, 0x1800);
+
         mapping.Unmap(packet, 1500, whenUnreachable: null);
         mapping.FreeCoherent(ringForDevice, 4096);
 
@@ -74,6 +87,66 @@ public sealed class PartsGuide : IDisposable
         queue.Flush();
         Assert.False(master.Read(packet, new byte[1]).Ok);
         Assert.False(master.Read(ringForDevice, new byte[1]).Ok);
+    }
+
+    [Fact]
+    public void A_table_without_a_manager()
+    {
+        // Pages for tables are set aside first, so that mapping cannot run out.
+        var format = new TableFormat(X86FirstStage.Encoding, LevelCount: 4, LeafLevels: 0b0110);
+        PageTable<X86FirstStage, Ram>.TryCreate(ram.Port, frames, format, out PageTable<X86FirstStage, Ram>? table);
+        PhysRange[] memory = [PhysRange.FromLength(new PhysAddr(2 << 20), 2 << 20), PhysRange.FromLength(new PhysAddr(8 << 20), 4096)];
+        var pages = new TablePagePool();
+        pages.TryFill(frames, 4096, table!.CountMissingTables(new Iova(0x4000_0000), memory));
+        table.Map(new Iova(0x4000_0000), memory, Access.ReadWrite, pages);     // one large leaf, and a small one
+        pages.ReturnAll(frames);
+        table.TryWalk(new Iova(0x4020_0123), out Translation translation);
+        Assert.Equal(new PhysAddr((8 << 20) + 0x123), translation.Address);
+
+        // What changes is gathered. You make the hardware forget it; then the pages go back that nothing leads to any more.
+        var changed = new InvalidationGather();
+        table.Unmap(IovaRange.FromLength(new Iova(0x4020_0000), 4096), changed);
+        foreach (IovaRange range in changed.Ranges) Forget(range, changed.LeavesOnly);
+        table.Release(changed);
+
+        // The mapping, read back from memory, and whatever should not be there.
+        TableAudit audit = table.Audit();
+        Assert.Empty(audit.Malformed);
+        Assert.Equal(2UL << 20, audit.Mapping[0].Range.ByteCount);
+        Assert.Contains(forgotten, range => range.Contains(new Iova(0x4020_0000)));
+        table.Free();
+    }
+
+    private readonly List<IovaRange> forgotten = [];
+
+    private void Forget(IovaRange range, bool leavesOnly)
+    {
+        Assert.True(leavesOnly);        // the table stays, and so may what is cached of the way to it
+        forgotten.Add(range);
+    }
+
+    [Fact]
+    public void Allocators_without_a_manager()
+    {
+        // Device addresses: at any alignment, from either end, within bounds, at a place; a cache for each thread before it.
+        var space = new RangeAllocator(new IovaRange(new Iova(0), new Iova(0xFFFF_FFFF)));
+        space.TryAllocateAt(IovaRange.FromLength(new Iova(0xFEE0_0000), 1 << 20));
+        var addresses = new CachedRangeAllocator(space);
+        addresses.TryAllocate(8 << 20, alignment: 2 << 20, Placement.TopDown, within: space.Space, out IovaRange high);
+        addresses.TryAllocate(4096, alignment: 4096, out IovaRange page);
+        addresses.TryFree(page);
+        Assert.Equal(new Iova(0xFF80_0000), high.First);
+
+        // Physical memory: banks by type and coherence, blocks of a power of two, pieces of any length.
+        var near = new MemoryBank(PhysRange.FromLength(new PhysAddr(16 << 20), 8 << 20), new MemoryType("near"), IsCoherent: true);
+        var far = new MemoryBank(PhysRange.FromLength(new PhysAddr(1UL << 32), 1UL << 30), new MemoryType("far"), IsCoherent: false);
+        var banks = new BankedFrames([near, far]);
+        banks.TryAllocate(2 << 20, new MemoryRequest(new MemoryType("far")), out PhysAddr block);
+        banks.TryAllocateContiguous(3 * 4096, alignment: 4096, new MemoryRequest(MustBeCoherent: true), out PhysAddr piece);
+        VcmmError error = banks.TryFree(new PhysAddr(block.Value + 4096));      // none of its own: Invalid
+        Assert.Equal((true, true, VcmmError.Invalid), (far.Range.Contains(block), near.Range.Contains(piece), error));
+        Assert.Equal(VcmmError.None, banks.TryFree(block));
+        Assert.Equal(VcmmError.Invalid, banks.TryFree(block));
     }
 
     [Fact]

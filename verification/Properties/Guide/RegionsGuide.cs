@@ -1,13 +1,17 @@
+using Harness.Running;
 using IommuSim;
+using IommuSim.Cpu;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
+using Vcmm.Cpu;
 using Vcmm.Invalidations;
+using Vcmm.Tables;
 using Vcmm.Vtd;
 
 namespace Properties.Guide;
 
-/// <summary>The example "More of a region" of docs/library.md, compiled and run. Keep the two the same.</summary>
+/// <summary>The examples "More of a region" and "Regions of other kinds" of docs/library.md, compiled and run; <see cref="GuideText"/> keeps the two the same.</summary>
 public sealed class RegionsGuide
 {
     [Fact]
@@ -58,5 +62,64 @@ public sealed class RegionsGuide
         packet.Unback();
         streaming.Flush();
         Assert.False(packet.IsBacked);
+    }
+
+    [Fact]
+    public void The_guide_to_regions_of_other_kinds_does_what_it_says()
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new PhysAddr(1 << 20), 64 << 20));
+        var vtd = new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Scalable);
+        var frames = new FrameAllocator(ram.Range);
+        var driver = VtdDriver<Ram>.Start(ram.Port, vtd, frames, new() { Scalable = true, TracksUse = true });
+        var manager = new VcmManager(frames, new() { Memory = ram.Port });
+        Device device = manager.AddDevice(driver, StreamId.Pci(bus: 0, device: 4, function: 0));
+        var master = new BusMaster<Ram, NoSteps>(vtd, ram.Port, device.Id);
+        var cpus = new SimulatedCpus(ram.Port, CpuOptions.Default);
+        var mmu = new CpuMmu<X86FirstStage, Ram>(cpus, ram.Port);
+
+        // One-to-one: the addresses are the memory's, so that a device without an IOMMU takes part beside one that has one.
+        Vcm straight = manager.CreateVcm(IovaRange.FromLength(new Iova(1 << 20), 64 << 20), new() { Kind = VcmKind.OneToOne });
+        straight.Associate(manager.AddDevice(new NoIommu(), new StreamId(1))).Activate();
+        straight.Associate(device).Activate();
+        Binding shared = straight.Bind(1 << 16);        // of one piece, at addresses that are free in both
+        var direct = new DirectDevice<Ram, NoSteps>(ram.Port);
+        Assert.True(direct.Write(new(shared.Reservation.Range.First.Value), [1, 2, 3]).Ok);
+        byte[] bytes = new byte[3];
+        Assert.True(master.Read(shared.Reservation.Range.First, bytes).Ok);
+        Assert.Equal([1, 2, 3], bytes);
+
+        // What devices wrote to since the last look. With clear it begins anew.
+        Vcm noted = manager.CreateVcm(IovaRange.FromLength(new Iova(0), 1 << 30));
+        Device other = manager.AddDevice(driver, StreamId.Pci(bus: 0, device: 5, function: 0));
+        noted.Associate(other).Activate();
+        Reservation pages = noted.Map(manager.Allocate(1 << 16));
+        Assert.True(new BusMaster<Ram, NoSteps>(vtd, ram.Port, other.Id).Write(pages.Range.First + 0x3008, [1]).Ok);
+        var dirty = new List<IovaRange>();
+        pages.TryCollectDirty(offset: 0, byteCount: 1 << 16, clear: true, dirty);
+        Assert.Contains(dirty, range => range.Contains(pages.Range.First + 0x3008));
+
+        // A process: its table is the CPU's, and devices use the same under a PASID.
+        Vcm process = manager.CreateVcm(IovaRange.FromLength(new Iova(0x7000_0000_0000), 1 << 30));
+        process.Associate(manager.AddDevice(mmu, new StreamId(0))).Activate();
+        process.TryGetTable(cpus.Format, out IPageTable? table);
+        Vcm adopted = manager.AdoptVcm(process.Range, cpus.Format, table!.Root);
+        Association user = adopted.Associate(device, new() { Format = cpus.Format, Pasid = new Pasid(5) });
+        user.Activate();
+        Reservation page = process.Map(manager.Allocate(4096));
+        Iova first = page.Range.First;
+        Assert.True(master.Read(first, new byte[8], new PasidPrefix(new(5))).Ok);
+
+        // Whoever takes something away tells the devices, before the memory goes to others.
+        page.Unback();
+        adopted.Invalidate(page.Range);
+        Assert.False(master.Read(first, new byte[8], new PasidPrefix(new(5))).Ok);
+
+        // While it is not active an association can be given another format, or another of the device's address spaces.
+        user.Deactivate();
+        user.SetOptions(user.Options with { Pasid = new Pasid(6) });
+        user.Activate();
+        page.Back(manager.Allocate(4096));
+        Assert.True(master.Read(first, new byte[8], new PasidPrefix(new(6))).Ok);
+        Assert.False(master.Read(first, new byte[8], new PasidPrefix(new(5))).Ok);
     }
 }

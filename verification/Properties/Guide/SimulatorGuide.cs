@@ -1,4 +1,3 @@
-using System.Reflection;
 using BareIommu;
 
 namespace Properties.Guide;
@@ -11,15 +10,15 @@ public sealed class SimulatorGuide
     {
         string printed = Print();
         Assert.NotEmpty(printed);
-        Assert.Equal(printed, string.Concat(Blocks("text").Select(static block => block + "\n")));
+        Assert.Equal(printed, string.Concat(GuideText.Blocks("guide/simulator.md", "text").Select(static block => block + "\n")));
         Assert.Equal(printed, Print());
     }
 
     [Fact]
     public void The_guides_code_is_the_examples()
     {
-        string[] sources = [.. ResourceNames("example/").Select(static name => Flatten(Read(name)))];
-        string[] blocks = [.. Blocks("csharp")];
+        string[] sources = [.. GuideText.ResourceNames("example/").Select(static name => Flatten(GuideText.Read(name)))];
+        string[] blocks = [.. GuideText.Blocks("guide/simulator.md", "csharp")];
         Assert.NotEmpty(blocks);
         Assert.All(blocks, block => Assert.Contains(sources, source => source.Contains(Flatten(block), StringComparison.Ordinal)));
     }
@@ -31,25 +30,6 @@ public sealed class SimulatorGuide
         return output.ToString();
     }
 
-    /// <summary>What stands between fences of a language, without the last line's end.</summary>
-    private static IEnumerable<string> Blocks(string language)
-    {
-        string[] parts = Read("guide/simulator.md").Split("```");
-        for (int i = 1; i < parts.Length; i += 2)
-        {
-            if (parts[i].StartsWith(language + "\n", StringComparison.Ordinal)) yield return parts[i][(language.Length + 1)..].TrimEnd('\n');
-        }
-    }
-
     /// <summary>Lines without their indentation, which depends on where they stand.</summary>
     private static string Flatten(string text) => "\n" + string.Join('\n', text.Split('\n').Select(static line => line.Trim())) + "\n";
-
-    private static IEnumerable<string> ResourceNames(string folder) =>
-        Assembly.GetExecutingAssembly().GetManifestResourceNames().Where(name => name.StartsWith(folder, StringComparison.Ordinal));
-
-    private static string Read(string name)
-    {
-        using var reader = new StreamReader(Assembly.GetExecutingAssembly().GetManifestResourceStream(name)!);
-        return reader.ReadToEnd().ReplaceLineEndings("\n");
-    }
 }
