@@ -35,6 +35,25 @@ public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Devi
     public override IEnumerable<ObjectId> Uses => [Vcm, Device];
 }
 
+/// <summary>Gives an association other tables, or another of the device's address spaces.</summary>
+public sealed record ChangeAssociation(ObjectId Association) : Operation
+{
+    /// <summary>Which tables the hardware walks for it; null: the caller does not choose.</summary>
+    public TableKind? Kind { get; init; }
+
+    /// <summary>Which of the device's address spaces the region becomes; null: that of its requests without a PASID.</summary>
+    public uint? Pasid { get; init; }
+
+    /// <summary>Which of two table bases leads to the tables.</summary>
+    public TableBase Base { get; init; }
+
+    /// <summary>The first address of the high base; null: the caller does not say.</summary>
+    public ulong? Split { get; init; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Association];
+}
+
 /// <summary>Drops an association.</summary>
 public sealed record Deassociate(ObjectId Association) : Operation
 {

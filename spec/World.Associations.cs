@@ -5,12 +5,46 @@ public sealed partial record World
 {
     private Verdict<World> Judge(Associate associate, Observation seen, Surroundings surroundings)
     {
-        VcmState vcm = Vcms[associate.Vcm];
         if (TableFor(associate) is not { } table)
             return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "no such tables are walked for it").Decide(this, seen.Outcome) ?? Accept(this);
+        IEnumerable<AssociationState> others = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
+        return WhyNotJoined(associate, table, others, surroundings).Decide(this, seen.Outcome)
+            ?? Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = table.Kind, Pasid = associate.Pasid }));
+    }
+
+    private Verdict<World> Judge(ChangeAssociation change, Observation seen, Surroundings surroundings)
+    {
+        AssociationState association = Associations[change.Association];
+        Associate asked = Asked(change, association);
+        Refusals refusals = TableFor(asked) is { } table
+            ? WhyNotJoined(asked, table, OthersOf(change.Association, association.Vcm), surroundings)
+            : new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "no such tables are walked for it");
+        return refusals
+            .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
+            .Must(Outcome.Busy, association.IsActive, Invariant.Isolation, "the association is active")
+            .Decide(this, seen.Outcome)
+            ?? Accept(With(change.Association, association with { Kind = TableFor(asked)!.Kind, Pasid = change.Pasid }));
+    }
+
+    /// <summary>The association that would come to the same.</summary>
+    private static Associate Asked(ChangeAssociation change, AssociationState association) => new(change.Association, association.Vcm, association.Device)
+    {
+        Kind = change.Kind,
+        Pasid = change.Pasid,
+        Base = change.Base,
+        Split = change.Split,
+    };
+
+    private IEnumerable<AssociationState> OthersOf(ObjectId id, ObjectId vcm) =>
+        from other in Associations
+        where other.Key != id && !other.Value.IsDropped && other.Value.Vcm == vcm
+        select other.Value;
+
+    private Refusals WhyNotJoined(Associate associate, TableModel table, IEnumerable<AssociationState> others, Surroundings surroundings)
+    {
+        VcmState vcm = Vcms[associate.Vcm];
         TableKind kind = table.Kind;
         bool isDirect = !ModelOf(associate.Device).IsTranslated, isBehindIommu = IsBehindIommu(associate.Device);
-        IEnumerable<AssociationState> alive = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
         ulong tables = (isDirect ? 0 : 1UL) + ReservationsOf(associate.Vcm).Where(reservation => reservation.IsBacked)
             .Aggregate(0UL, (sum, reservation) => sum + MostTables(table, reservation.Range));
         return new Refusals()
@@ -24,12 +58,10 @@ public sealed partial record World
             .Must(Outcome.Invalid, isBehindIommu && HeldNow(associate.Vcm).Any(IsUntranslated), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => !table.Protects(reservation.Attributes)), Invariant.Permission, "a reservation has attributes that the tables cannot say")
             .Must(Outcome.Invalid, ReservationsOf(associate.Vcm).Any(reservation => reservation.Parts.Any(part => IsBeyond(table, Memories[part.Memory]))), Invariant.TablesAreTruth, "memory lies beyond what the tables lead to")
-            .Must(Outcome.Busy, alive.Any(association => association.Device == associate.Device && association.Pasid == associate.Pasid), Invariant.SharedTable, "the two are associated under that PASID")
+            .Must(Outcome.Busy, others.Any(association => association.Device == associate.Device && association.Pasid == associate.Pasid), Invariant.SharedTable, "the two are associated under that PASID")
             .May(Outcome.NoMemory, surroundings.MemoryFails || surroundings.FreeBytes < tables * PageBytes)
             // What waits for a flush there is flushed first.
-            .May(Outcome.HardwareFailure, isBehindIommu && surroundings.HardwareFails && HeldBack(associate.Vcm).Any(IsUntranslated))
-            .Decide(this, seen.Outcome)
-            ?? Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = kind, Pasid = associate.Pasid }));
+            .May(Outcome.HardwareFailure, isBehindIommu && surroundings.HardwareFails && HeldBack(associate.Vcm).Any(IsUntranslated));
     }
 
     private bool IsUntranslated(AddressRange range) => Iommu.Untranslated.Any(range.Overlaps);

@@ -15,6 +15,7 @@ public sealed partial record World
         DeviceAccess access => IsDefined(access),
         CrossingAccess access => IsDefined(access),
         Deassociate deassociate => !EndsAdoptedTable(deassociate.Association),
+        ChangeAssociation change => !EndsAdoptedTable(change.Association) || TableFor(Asked(change, Associations[change.Association]))?.Kind == Associations[change.Association].Kind,
         _ => true,
     };
 

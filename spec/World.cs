@@ -173,6 +173,7 @@ public sealed partial record World
         Copy copy => Judge(copy, seen),
         CollectUse collect => Judge(collect, seen, surroundings),
         Associate associate => Judge(associate, seen, surroundings),
+        ChangeAssociation change => Judge(change, seen, surroundings),
         Deassociate deassociate => Judge(deassociate, seen),
         Activate activate => Judge(activate, seen, surroundings),
         Deactivate deactivate => Judge(deactivate, seen, surroundings),

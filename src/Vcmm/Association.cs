@@ -8,13 +8,13 @@ namespace Vcmm;
 public sealed class Association
 {
     private bool _isActive;
+    private AssociationTerms _terms;
 
-    internal Association(Vcm vcm, Device device, TableFormat format, Pasid? pasid)
+    internal Association(Vcm vcm, Device device, AssociationTerms terms)
     {
         Vcm = vcm;
         Device = device;
-        Format = format;
-        Pasid = pasid;
+        _terms = terms;
     }
 
     /// <summary>The VCM.</summary>
@@ -24,16 +24,30 @@ public sealed class Association
     public Device Device { get; }
 
     /// <summary>The format of the table that the device's IOMMU walks for it.</summary>
-    public TableFormat Format { get; }
+    public TableFormat Format => Terms.Format;
 
     /// <summary>Which of the device's address spaces the region is; null: its requests without a PASID.</summary>
-    public Pasid? Pasid { get; }
+    public Pasid? Pasid => Terms.Pasid;
+
+    /// <summary>What it was given when the two were joined, or since.</summary>
+    public AssociationOptions Options
+    {
+        get
+        {
+            AssociationTerms terms = Terms;
+            return new() { Format = terms.Format, Pasid = terms.Pasid };
+        }
+    }
 
     /// <summary>Whether the device translates through the VCM.</summary>
     public bool IsActive => Volatile.Read(ref _isActive);
 
-    /// <summary>What the IOMMU said of the format when the two were joined.</summary>
-    internal bool TracksUse { get; init; }
+    /// <summary>Replaced, never changed; written under the VCM's association lock.</summary>
+    internal AssociationTerms Terms
+    {
+        get => Volatile.Read(ref _terms);
+        set => Volatile.Write(ref _terms, value);
+    }
 
     /// <summary>What the IOMMU said when the two were joined.</summary>
     internal IovaRange[] ReservedRegions { get; init; } = [];
@@ -67,6 +81,18 @@ public sealed class Association
     /// <exception cref="VcmmException">As <see cref="TryDeactivate"/>.</exception>
     public void Deactivate() => VcmmException.ThrowIf(TryDeactivate(), nameof(Deactivate));
 
+    /// <summary>Gives the association, which is not active, another format or another of the device's address spaces.</summary>
+    /// <param name="options">The format and the address space, those that stay as they are among them.</param>
+    /// <returns>
+    /// <see cref="VcmmError.Busy"/> while it is active, or if the two are associated already under that PASID; <see cref="VcmmError.Invalid"/> once
+    /// dropped. Otherwise as <see cref="Vcm.TryAssociate(Device, AssociationOptions, out Association?)"/>. Then nothing has changed.
+    /// </returns>
+    public VcmmError TrySetOptions(AssociationOptions options) => Vcm.SetOptions(this, options);
+
+    /// <summary>Gives the association, which is not active, another format or another of the device's address spaces.</summary>
+    /// <exception cref="VcmmException">As <see cref="TrySetOptions"/>.</exception>
+    public void SetOptions(AssociationOptions options) => VcmmException.ThrowIf(TrySetOptions(options), nameof(SetOptions));
+
     /// <summary>Drops the association.</summary>
     /// <returns><see cref="VcmmError.Busy"/> while it is active, <see cref="VcmmError.Invalid"/> once dropped.</returns>
     public VcmmError TryDeassociate() => Vcm.Deassociate(this);
@@ -81,3 +107,8 @@ public sealed class Association
         Volatile.Write(ref _isActive, domain is not null);
     }
 }
+
+/// <param name="Format">Of the table that the device's IOMMU walks for it.</param>
+/// <param name="Pasid">Which of the device's address spaces the region is.</param>
+/// <param name="TracksUse">What the IOMMU said of the format.</param>
+internal sealed record AssociationTerms(TableFormat Format, Pasid? Pasid, bool TracksUse);

@@ -33,15 +33,13 @@ public sealed partial class Vcm
         association = null;
         if (device.Manager != Manager) return VcmmError.Invalid;
         TableFormat format = options.Format ?? device.Iommu.Formats[0];
-        // No format has two bases.
-        if (options.Base != TableBase.Only || options.Split is not null || !CanJoin(device.Iommu, format, options.Pasid)) return VcmmError.Invalid;
+        if (!CanJoin(device.Iommu, format, options)) return VcmmError.Invalid;
         lock (_associationGate)
         {
             if (_freed) return VcmmError.Invalid;
             if (_associations.Exists(existing => existing.Device == device && existing.Pasid == options.Pasid)) return VcmmError.Busy;
-            var joined = new Association(this, device, format, options.Pasid)
+            var joined = new Association(this, device, new(format, options.Pasid, device.Iommu.TracksUse(format)))
             {
-                TracksUse = device.Iommu.TracksUse(format),
                 ReservedRegions = [.. device.Iommu.ReservedRegions],
             };
             _associations.Add(joined);
@@ -60,7 +58,7 @@ public sealed partial class Vcm
                     _associations.Remove(joined);
                     EndExclusions();
                 }
-                else if (!joined.TracksUse)
+                else if (!joined.Terms.TracksUse)
                 {
                     Interlocked.Increment(ref _untrackedCount);
                 }
@@ -88,13 +86,30 @@ public sealed partial class Vcm
             if (association.IsActive) return VcmmError.Busy;
             association.IsDropped = true;
             _associations.Remove(association);
-            if (!association.TracksUse) Interlocked.Decrement(ref _untrackedCount);
+            if (!association.Terms.TracksUse) Interlocked.Decrement(ref _untrackedCount);
             EndExclusions();
-            if (!_associations.Exists(other => other.Format == association.Format) && TryGetTable(association.Format, out IPageTable? table))
-            {
-                RemoveTable(table!, keepsUse: association.TracksUse);
-            }
+            RemoveTableIfUnused(association.Terms);
+            return VcmmError.None;
+        }
+    }
 
+    internal VcmmError SetOptions(Association association, AssociationOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        IIommu iommu = association.Device.Iommu;
+        TableFormat format = options.Format ?? iommu.Formats[0];
+        if (!CanJoin(iommu, format, options)) return VcmmError.Invalid;
+        lock (_associationGate)
+        {
+            if (association.IsDropped) return VcmmError.Invalid;
+            if (association.IsActive) return VcmmError.Busy;
+            if (_associations.Exists(other => other != association && other.Device == association.Device && other.Pasid == options.Pasid)) return VcmmError.Busy;
+            AssociationTerms former = association.Terms, terms = new(format, options.Pasid, iommu.TracksUse(format));
+            VcmmError error = TryProvideTable(iommu, format);
+            if (error != VcmmError.None) return error;
+            association.Terms = terms;
+            if (former.TracksUse != terms.TracksUse) Interlocked.Add(ref _untrackedCount, former.TracksUse ? 1 : -1);
+            RemoveTableIfUnused(former);
             return VcmmError.None;
         }
     }
@@ -149,12 +164,21 @@ public sealed partial class Vcm
         }
     }
 
-    private bool CanJoin(IIommu iommu, TableFormat format, Pasid? pasid) =>
-        iommu.Formats.Contains(format)
+    private bool CanJoin(IIommu iommu, TableFormat format, AssociationOptions options) =>
+        // No format has two bases.
+        options is { Base: TableBase.Only, Split: null, Pasid: var pasid }
+        && iommu.Formats.Contains(format)
         && (pasid is not { } space || (space.Value != 0 && space.Value < iommu.PasidCount))
         && (_prebuilt is not null && pasid is not null ? iommu.CanShare(format, Range) : iommu.CanTranslate(format, Range))
         && (Kind == VcmKind.OneToOne || format != IdentityTable.Format)
         && (_prebuilt is not { } prebuilt || prebuilt.Format == format);
+
+    /// <summary>A table goes with the last association that has its format.</summary>
+    private void RemoveTableIfUnused(AssociationTerms terms)
+    {
+        if (!_associations.Exists(other => other.Format == terms.Format) && TryGetTable(terms.Format, out IPageTable? table))
+            RemoveTable(table!, keepsUse: terms.TracksUse);
+    }
 
     /// <summary>Takes the IOMMU's reserved regions out of what can be reserved.</summary>
     private VcmmError TryExclude(Association association)

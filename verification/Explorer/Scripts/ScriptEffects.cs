@@ -110,6 +110,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         Unmap o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null),
         Unbind o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null) + Free(o.Memory),
         Associate o => Join(o),
+        ChangeAssociation o => Change(o),
         Activate o => Switch(o.Association, true),
         Deactivate o => Switch(o.Association, false),
         Flush => Flushing(),
@@ -335,6 +336,16 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     {
         if (associate.Device.Kind == ObjectKind.Process) _processes.Add(OwnerOf(associate.Vcm));
         return _ => _associations[associate.Association] = associate;
+    }
+
+    /// <summary>It is active before and after it or not at all, so that nothing is seen otherwise for it.</summary>
+    private Action<Observation>? Change(ChangeAssociation change)
+    {
+        if (!_associations.ContainsKey(change.Association)) return null;
+        return seen =>
+        {
+            if (seen.Outcome == Outcome.None) _associations[change.Association] = _associations[change.Association] with { Kind = change.Kind, Pasid = change.Pasid };
+        };
     }
 
     private Action<Observation> Flushing()

@@ -63,7 +63,7 @@ internal static class ScriptLimits
         return before.OfType<Associate>().Any(joined => joined.Vcm == adopt.Source
             && (joined.Kind ?? TableKind.SecondStage) == (adopt.Kind ?? TableKind.SecondStage)
             && before.Contains(new Activate(joined.Association))
-            && !before.Concat(beside).Any(operation => operation is Deactivate or Deassociate && operation.Uses.Contains(joined.Association)));
+            && !before.Concat(beside).Any(operation => operation is Deactivate or Deassociate or ChangeAssociation && operation.Uses.Contains(joined.Association)));
     }
 
     /// <summary>The cores that a thread plays.</summary>

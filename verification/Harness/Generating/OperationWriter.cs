@@ -53,6 +53,7 @@ internal sealed partial class OperationWriter
         _attributes = new(pcg.Stream, pcg.Seed ^ AttributeStream);
         _use = new(pcg.Stream, pcg.Seed ^ UseStream);
         _beside = new(pcg.Stream, pcg.Seed ^ BesideStream);
+        _change = new(pcg.Stream, pcg.Seed ^ ChangeStream);
         _wild = new(pcg.Stream, pcg.Seed ^ WildStream);
         _across = new(pcg.Stream, pcg.Seed ^ TranslateStream);
         _shape = shape;

@@ -80,7 +80,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
             steps.Add(writer.Next());
             if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
             // None of the others has to make room.
-            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps)])
+            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing()])
             {
                 if (beside is null) continue;
                 steps.Add(beside);

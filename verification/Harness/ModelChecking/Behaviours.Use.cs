@@ -34,10 +34,20 @@ public sealed partial class Behaviours
         foreach (ObjectId association in _world.Associations.Keys)
         {
             AddDone(new Deassociate(association), Outcome.Invalid, Outcome.Busy);
+            Changes(association);
             AddDone(new Activate(association), Outcome.Invalid, Outcome.Busy, Outcome.NoMemory, Outcome.HardwareFailure);
             AddDone(new Deactivate(association), Outcome.Invalid, Outcome.NotFound, Outcome.HardwareFailure);
             DeactivationsThatEnd(association);
             DeactivationsBeside(association);
+        }
+    }
+
+    /// <summary>An association is given what it has, and the other kind of tables.</summary>
+    private void Changes(ObjectId association)
+    {
+        foreach (TableKind? kind in (ReadOnlySpan<TableKind?>)(_scope.Formats > 1 ? [null, TableKind.FirstStage] : [null]))
+        {
+            AddDone(new ChangeAssociation(association) { Kind = kind }, Outcome.Invalid, Outcome.Busy, Outcome.NoMemory);
         }
     }
 

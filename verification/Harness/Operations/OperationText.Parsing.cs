@@ -58,6 +58,13 @@ public static partial class OperationText
             "copy" => TakeCopy(words),
             "dirty" => TakeCollect(words, Use.Written),
             "accessed" => TakeCollect(words, Use.Accessed),
+            "change" => new ChangeAssociation(words.TakeId(ObjectKind.Association))
+            {
+                Kind = words.TryTakeKind(),
+                Pasid = words.TryTakePasid(),
+                Base = TakeBase(words),
+                Split = TakeSplit(words),
+            },
             "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => TakeDeactivate(words),
@@ -112,11 +119,15 @@ public static partial class OperationText
             {
                 Kind = words.TryTakeKind(),
                 Pasid = words.TryTakePasid(),
-                Base = words.TryTake("low") ? TableBase.Low : words.TryTake("high") ? TableBase.High : TableBase.Only,
-                Split = words.TryTake("split") ? words.TakeAddress() : null,
+                Base = TakeBase(words),
+                Split = TakeSplit(words),
             },
         };
     }
+
+    private static TableBase TakeBase(Words words) => words.TryTake("low") ? TableBase.Low : words.TryTake("high") ? TableBase.High : TableBase.Only;
+
+    private static ulong? TakeSplit(Words words) => words.TryTake("split") ? words.TakeAddress() : null;
 
     private static ObjectId TakeSpace(Words words)
     {

@@ -44,7 +44,8 @@ public static partial class OperationText
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
         CollectUse o => $"{(o.Use == Use.Written ? "dirty" : "accessed")} {o.Reservation} at {Size(o.Offset)} for {Size(o.ByteCount)}{(o.Clears ? " clear" : "")}",
-        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{(o.Kind is { } kind ? $" {Write(kind)}" : "")}{Pasid(o.Pasid)}{(o.Base switch { TableBase.Low => " low", TableBase.High => " high", _ => "" })}{(o.Split is { } split ? $" split 0x{split:x}" : "")}",
+        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{Terms(o.Kind, o.Pasid, o.Base, o.Split)}",
+        ChangeAssociation o => $"change {o.Association}{Terms(o.Kind, o.Pasid, o.Base, o.Split)}",
         Deassociate o => $"deassociate {o.Association}",
         Activate o => $"activate {o.Association}",
         Deactivate o => $"deactivate {o.Association}{(o.Meanwhile is { } meanwhile ? $" while {(meanwhile.Kind == Permissions.Read ? "read" : "write")} 0x{meanwhile.Address:x}" : "")}",
@@ -92,6 +93,9 @@ public static partial class OperationText
         TableKind.Identity => "identity",
         _ => "second-stage",
     };
+
+    private static string Terms(TableKind? kind, uint? pasid, TableBase @base, ulong? split) =>
+        $"{(kind is { } given ? $" {Write(given)}" : "")}{Pasid(pasid)}{(@base switch { TableBase.Low => " low", TableBase.High => " high", _ => "" })}{(split is { } address ? $" split 0x{address:x}" : "")}";
 
     private static string Pasid(uint? pasid) => pasid is { } value ? string.Create(CultureInfo.InvariantCulture, $" pasid {value}") : "";
 

@@ -365,7 +365,7 @@ public sealed class SequenceRunner
         Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
         Translate or TranslateTo or FindMappings or CollectUse => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess or CrossingAccess or CoreAccess => Invariant.Permission,
-        Associate or Activate or Deactivate or Deassociate => Invariant.Isolation,
+        Associate or ChangeAssociation or Activate or Deactivate or Deassociate => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,
         SetFaultHook or DispatchFaults => Invariant.FaultExact,
         _ => Invariant.Conservation,

@@ -50,6 +50,7 @@ public sealed partial class Subject
         Copy o => Do(o),
         CollectUse o => Do(o),
         Associate o => Do(o),
+        ChangeAssociation o => Seen(Of(_associations, o.Association).TrySetOptions(OptionsOf(o.Kind, o.Pasid, o.Base, o.Split))),
         Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
         Activate o => Seen(Of(_associations, o.Association).TryActivate()),
         Deactivate o => Do(o),
@@ -251,17 +252,19 @@ public sealed partial class Subject
     {
         Vcm vcm = Of(_vcms, associate.Vcm);
         Device device = DeviceOf(associate.Device);
-        var options = new AssociationOptions
-        {
-            Format = associate.Kind is { } kind ? FormatOf(kind) : null,
-            Pasid = associate.Pasid is { } pasid ? new Pasid(pasid) : null,
-            Base = (Vcmm.TableBase)associate.Base,
-            Split = associate.Split is { } split ? new Iova(split) : null,
-        };
+        AssociationOptions options = OptionsOf(associate.Kind, associate.Pasid, associate.Base, associate.Split);
         VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);
         return Seen(error);
     }
+
+    private AssociationOptions OptionsOf(TableKind? kind, uint? pasid, Vcmm.Spec.TableBase @base, ulong? split) => new()
+    {
+        Format = kind is { } chosen ? FormatOf(chosen) : null,
+        Pasid = pasid is { } space ? new Pasid(space) : null,
+        Base = (Vcmm.TableBase)@base,
+        Split = split is { } address ? new Iova(address) : null,
+    };
 
     private Observation Do(Translate translate)
     {

@@ -87,6 +87,7 @@ internal static class Renaming
         Copy o => o with { Source = to(o.Source), Destination = to(o.Destination) },
         CollectUse o => o with { Reservation = to(o.Reservation) },
         Associate o => o with { Association = to(o.Association), Vcm = to(o.Vcm), Device = to(o.Device) },
+        ChangeAssociation o => o with { Association = to(o.Association) },
         Deassociate o => o with { Association = to(o.Association) },
         Activate o => o with { Association = to(o.Association) },
         Deactivate o => o with { Association = to(o.Association) },

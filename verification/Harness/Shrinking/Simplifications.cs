@@ -152,6 +152,10 @@ internal static class Simplifications
                 if (o.Base != TableBase.Only) yield return o with { Base = TableBase.Only };
                 if (o.Split is not null) yield return o with { Split = null };
                 break;
+            case ChangeAssociation o:
+                if (o.Base != TableBase.Only) yield return o with { Base = TableBase.Only };
+                if (o.Split is not null) yield return o with { Split = null };
+                break;
             case SetFaultHook o:
                 if (o.Kind is FaultHookKind.Retry or FaultHookKind.Back) yield return o with { Kind = FaultHookKind.Refuse };
                 break;

@@ -37,6 +37,7 @@ internal static class SpaceSimplifications
     private static uint? PasidOf(Operation operation) => operation switch
     {
         Associate o => o.Pasid,
+        ChangeAssociation o => o.Pasid,
         DeviceAccess o => o.Pasid,
         CrossingAccess o => o.Pasid,
         _ => null,
@@ -45,6 +46,7 @@ internal static class SpaceSimplifications
     private static Operation WithPasid(Operation operation, uint? pasid) => operation switch
     {
         Associate o => o with { Pasid = pasid },
+        ChangeAssociation o => o with { Pasid = pasid },
         CrossingAccess o => o with { Pasid = pasid },
         // Without a PASID there is no way to ask for privilege.
         DeviceAccess o => o with { Pasid = pasid, IsPrivileged = o.IsPrivileged && pasid is not null },
@@ -54,6 +56,7 @@ internal static class SpaceSimplifications
     private static TableKind? KindOf(Operation operation) => operation switch
     {
         Associate o => o.Kind,
+        ChangeAssociation o => o.Kind,
         Adopt o => o.Kind,
         _ => null,
     };
@@ -61,6 +64,7 @@ internal static class SpaceSimplifications
     private static Operation WithKind(Operation operation, TableKind? kind) => operation switch
     {
         Associate o => o with { Kind = kind },
+        ChangeAssociation o => o with { Kind = kind },
         Adopt o => o with { Kind = kind },
         _ => operation,
     };

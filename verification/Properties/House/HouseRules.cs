@@ -117,6 +117,7 @@ public sealed class HouseRules
         ["PhysicalAllocation.TryFree"] = typeof(FreeMemory),
         ["Association.TryActivate"] = typeof(Activate),
         ["Association.TryDeactivate"] = typeof(Deactivate),
+        ["Association.TrySetOptions"] = typeof(ChangeAssociation),
         ["Association.TryDeassociate"] = typeof(Deassociate),
     };
 

@@ -30,6 +30,12 @@ internal static class PlantedSpaceFaults
             // Where the region has no other table.
             OrElse = Invariant.TablesAreTruth,
         },
+        new("an association that is given other tables and keeps its own", Invariant.TablesAreTruth, 3, new() { Around = KeepsItsTables })
+        {
+            Topology = Scalable,
+            // Where the region has another table, which is right.
+            OrElse = Invariant.SharedTable,
+        },
         new("an invalidation that goes to the first of two domains", Invariant.NoStaleAccess, 9,
             new() { Iommu = static iommu => new FirstDomainOnly(iommu) })
         {
@@ -65,6 +71,9 @@ internal static class PlantedSpaceFaults
             OrElse = Invariant.FrameSafety,
         },
     ];
+
+    private static Observation KeepsItsTables(Operation operation, Func<Operation, Observation> run) =>
+        run(operation is ChangeAssociation change ? change with { Kind = null } : operation);
 
     // VT-d specification, "Scalable-Mode PASID Table Entry": bits 191:128 are the first stage's root, SRE in bit 128, FLPM in bits 131:130, WPE in bit 132.
     private static ulong EnablesSupervisors(PhysAddr address, ulong value) =>

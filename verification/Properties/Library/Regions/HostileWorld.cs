@@ -145,7 +145,7 @@ internal sealed class HostileWorld
             [
                 RegionPicture.Of(_regions, _memories),
                 $"free {Frames.FreeBytes}; {_iommu}; hook {Device.FaultHook is not null}; waiting {_queue.Count}",
-                .. _associations.Select(association => $"{association.Device} {association.IsActive}"),
+                .. _associations.Select(association => $"{association.Device} {association.Options} {association.IsActive}"),
             ];
             return string.Join(Environment.NewLine, lines);
         }

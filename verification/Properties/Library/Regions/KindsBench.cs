@@ -42,11 +42,16 @@ internal sealed class KindsBench
         OneToOne = Manager.CreateVcm(new(new(ram.Range.First.Value), new(ram.Range.Last.Value)), new() { Kind = VcmKind.OneToOne });
         Process = Manager.CreateVcm(IovaRange.FromLength(new(0x7000_0000_0000), 1UL << 30));
         Noted = Manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
-        Regions.AddRange([OneToOne, Process, Noted]);
+        NewOneToOne = Manager.CreateVcm(new(new(ram.Range.Last.Value - (2UL << 20) + 1), new(ram.Range.Last.Value)), new() { Kind = VcmKind.OneToOne });
+        Regions.AddRange([OneToOne, Process, Noted, NewOneToOne]);
         var none = new NoIommu();
         Join(OneToOne, Manager.AddDevice(none, new(1))).Activate();
         Join(OneToOne, Manager.AddDevice(_driver, new(0x08)), Second).Activate();
+        Five = _driver.Formats.First(static format => format.Encoding == X86FirstStage.Encoding && format.LevelCount == 5);
+        IdleFive = Join(OneToOne, Manager.AddDevice(_driver, new(0x48)), Five);
         IdleStraight = Join(OneToOne, Manager.AddDevice(_driver, new(0x40)), Second);
+        Join(NewOneToOne, Manager.AddDevice(_driver, new(0x50)), Second);
+        Join(NewOneToOne, Manager.AddDevice(none, new(3)));
         Direct = Manager.AddDevice(none, new(2));
         Behind = Manager.AddDevice(_driver, new(0x10));
         Join(Process, Manager.AddDevice(mmu, new(0))).Activate();
@@ -92,6 +97,8 @@ internal sealed class KindsBench
 
     public TableFormat Second { get; }
 
+    public TableFormat Five { get; }
+
     public List<Vcm> Regions { get; } = [];
 
     public List<Association> Associations { get; } = [];
@@ -100,6 +107,9 @@ internal sealed class KindsBench
     public List<IovaRange> Told { get; } = [];
 
     public Vcm OneToOne { get; }
+
+    /// <summary>Nothing is backed in it, so that its table has no tables below it.</summary>
+    public Vcm NewOneToOne { get; }
 
     public Vcm Process { get; }
 
@@ -120,6 +130,9 @@ internal sealed class KindsBench
     public Association IdleAdopted { get; }
 
     public Association IdleStraight { get; }
+
+    /// <summary>The only one of its format.</summary>
+    public Association IdleFive { get; }
 
     public PhysicalAllocation Piece { get; }
 
@@ -149,7 +162,7 @@ internal sealed class KindsBench
     /// <summary>Tables say what backings say.</summary>
     public void AssertSound()
     {
-        foreach (Vcm region in Regions.Where(region => region.Kind != VcmKind.Prebuilt)) RegionPicture.AssertTablesAgree(Manager, region, [First, Second]);
+        foreach (Vcm region in Regions.Where(region => region.Kind != VcmKind.Prebuilt)) RegionPicture.AssertTablesAgree(Manager, region, [First, Second, Five]);
     }
 
     /// <summary>Who may read reads what is there, and nobody else reads anything: devices, devices under PASIDs, and cores.</summary>
@@ -238,7 +251,7 @@ internal sealed class KindsBench
 
     private IEnumerable<ulong> ProbesOf(Vcm region)
     {
-        if (region != OneToOne)
+        if (region.Kind != VcmKind.OneToOne)
         {
             for (ulong page = 0; page < 24; page++) yield return region.Range.First.Value + page * Page;
         }
@@ -248,7 +261,7 @@ internal sealed class KindsBench
             for (ulong at = 0; at < reservation.Range.ByteCount; at += Page)
             {
                 ulong page = reservation.Range.First.Value + at;
-                if (region == OneToOne || page - region.Range.First.Value >= 24 * Page) yield return page;
+                if (region.Kind == VcmKind.OneToOne || page - region.Range.First.Value >= 24 * Page) yield return page;
             }
         }
     }
