@@ -171,7 +171,8 @@ public sealed partial class VcmManager
     /// <returns><see cref="VcmmError.NotFound"/> if there is none.</returns>
     /// <remarks>
     /// Where another thread makes a reservation with its mapping, ends both, or clones a region meanwhile, all look-ups see it at once. Of an unback that
-    /// takes several pieces of memory at a time they see one after the other.
+    /// takes several pieces of memory at a time they see one after the other. It takes locks for a few instructions each, and none that is held while
+    /// the hardware is waited for.
     /// </remarks>
     public VcmmError TryFindMappings(PhysAddr address, ICollection<Mapping> mappings)
     {
