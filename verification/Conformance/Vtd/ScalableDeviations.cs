@@ -50,7 +50,16 @@ internal static class ScalableDeviations
             },
             bench => bench.ReadFaults(Page, 0x43),
             bench => bench.Reads(Page, Old)),
-        new(QemuDeviations.AbsentPasid, bench => MadeAbsent(bench, () => bench.ReadFaults(Page, 0x59)), bench => MadeAbsent(bench, () => bench.Reads(Page, Old))),
+        new(
+            QemuDeviations.AbsentPasid,
+            bench => Changed(bench, SecondStage & ~Present, () => bench.ReadFaults(Page, 0x59)),
+            bench => Changed(bench, SecondStage & ~Present, () => bench.Reads(Page, Old))),
+        new(
+            QemuDeviations.LastingType,
+            bench => Changed(
+                bench, Present | 6 << 6,
+                () => bench.WriteIsBlockedInSilence(Page), FaultsDisabled),
+            bench => Changed(bench, Present | 6 << 6, () => bench.Reads(Page, Old), FaultsDisabled)),
         new(
             QemuDeviations.LastingPassThrough,
             bench => NoLongerPassed(bench, () => bench.Reads(Page, Old)),
@@ -91,12 +100,14 @@ internal static class ScalableDeviations
         Assert.Equal(pasid == 0 ? (0UL, 0UL) : (1UL, pasid), (high >> 31 & 1, high >> 40 & 0xFFFFF));
     }
 
-    private static void MadeAbsent(VtdBench bench, Action see)
+    // The entry worked, and became another, of the same tables.
+    private static void Changed(VtdBench bench, ulong first, Action see, ulong context = 0)
     {
         Build(bench);
+        bench.Set(ContextEntry(bench), ScalableCases.Directory | Present | context);
         Enable(bench);
         bench.Reads(Page, Old);
-        bench.Set(PasidEntry(5), (SecondStage | FourLevelTables | Level4) & ~Present);
+        bench.Set(PasidEntry(5), first | FourLevelTables | Level4);
         bench.Invalidate(PasidCacheGlobal);
         bench.Invalidate(Descriptor.IotlbGlobal);
         see();
