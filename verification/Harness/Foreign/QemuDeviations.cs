@@ -141,7 +141,7 @@ public static class QemuDeviations
     /// <summary>The bits are read after what they should silence; that of the directory entry counts where the context entry is cached.</summary>
     public static QemuDeviation PasidSilence { get; } =
         new(
-            "What is wrong with a PASID entry is reported although fault processing is disabled there or in the directory",
+            "What is wrong with a PASID entry or a PASID directory entry is reported although fault processing is disabled there or in the directory",
             "Scalable-Mode PASID Directory Entry and PASID Table Entry, FPD", DeviationKind.Mistake) { Since = 10 };
 
     /// <summary>Version 7.2.</summary>
@@ -239,7 +239,7 @@ public static class QemuDeviations
         if (sight.Reason == 0xA && fault != VtdFaultReason.ScalableRootEntryReserved && expected.OtherHalfIsReserved) return EitherHalf.Name;
         if (fault is (>= VtdFaultReason.PasidDirectoryEntryUnreachable and <= VtdFaultReason.PasidEntryInvalid) or VtdFaultReason.ScalableContextEntryInvalid
             && sight.Reason == 0x58 && IsOfThis(OnePasidReason)) return OnePasidReason.Name;
-        if (fault is >= VtdFaultReason.PasidEntryNotPresent and <= VtdFaultReason.PasidEntryInvalid
+        if (fault is >= VtdFaultReason.PasidDirectoryEntryNotPresent and <= VtdFaultReason.PasidEntryInvalid
             && expected.IsSilent && sight.Reason == (byte)fault && IsOfThis(PasidSilence)) return PasidSilence.Name;
         byte denied = (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
         byte? legacy = fault switch
