@@ -74,7 +74,7 @@ internal readonly record struct ContextEntry(ulong Low, ulong High)
 /// <remarks>
 /// <b>Source.</b> Intel VT-d specification, Translation Structure Formats, Second-Stage Paging Entries. Ignored: bits 2 to 6
 /// (execute, memory type), 8 to 10 (8 and 9 are the flags where they are kept), 52 to 61, 63, and bit 7 in a last-level entry.
-/// Reserved here, where device TLBs are not offered: bit 62, and bit 11 but for a leaf where snoop control is offered.
+/// Reserved are bit 62 (once transient mapping), and bit 11 but in a leaf where snoop control is offered.
 /// </remarks>
 internal readonly record struct SecondStageEntry(ulong Bits) : IVtdPagingEntry<SecondStageEntry>
 {

@@ -25,7 +25,7 @@ public readonly record struct MalformedEntry(Iova First, int Level, PhysAddr Ent
 
 /// <summary>What a usable context entry says.</summary>
 /// <param name="Root">The root of the second-stage tables; meaningless for pass-through.</param>
-/// <param name="Levels">3 or 4.</param>
+/// <param name="Levels">3 to 5.</param>
 /// <param name="Domain">The domain id.</param>
 /// <param name="PassThrough">Whether the device's accesses go untranslated.</param>
 public readonly record struct DecodedContext(PhysAddr Root, int Levels, VtdDomainId Domain, bool PassThrough);
@@ -33,14 +33,14 @@ public readonly record struct DecodedContext(PhysAddr Root, int Levels, VtdDomai
 /// <summary>How the requests of a device are translated: what its context entry and in scalable mode its PASID entry say.</summary>
 /// <param name="Stage">By which tables.</param>
 /// <param name="Root">Their root; under nested translation that of the first stage, a guest-physical address; meaningless for pass-through.</param>
-/// <param name="Levels">3 or 4 in the second stage, 4 or 5 in the first; meaningless for pass-through.</param>
+/// <param name="Levels">3 to 5 in the second stage, 4 or 5 in the first; meaningless for pass-through.</param>
 /// <param name="Domain">The domain id.</param>
 /// <param name="Pasid">The PASID: of a request without one, the context entry's; null in legacy mode.</param>
 /// <param name="KeepsFlags">Whether the hardware sets accessed and dirty flags in the entries.</param>
 /// <param name="WriteProtected">WPE: whether supervisor writes need permission too.</param>
 /// <param name="Supervisor">SRE: whether requests with supervisor privilege are let through.</param>
 /// <param name="SecondStageRoot">Under nested translation, the root of the second-stage tables.</param>
-/// <param name="SecondStageLevels">Under nested translation, their levels: 3 or 4.</param>
+/// <param name="SecondStageLevels">Under nested translation, their levels: 3 to 5.</param>
 /// <param name="SecondStageKeepsFlags">Under nested translation, whether the hardware sets accessed and dirty flags in their entries.</param>
 public readonly record struct DecodedTranslation(
     TranslationStage Stage,

@@ -68,6 +68,48 @@ public sealed class LaxityTests
         Assert.Empty(ground.Otherwise());
     }
 
+    /// <summary>A type that there is not is taken for the second stage in an entry that was present, where the context entry has FPD and until context entries are invalidated.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(5)]
+    [InlineData(6)]
+    [InlineData(7)]
+    public void Only_an_entry_that_was_present_is_used_whatever_its_type_is_now(int type)
+    {
+        foreach ((bool isSilenced, int version) in new[] { (true, 7), (false, 7), (true, 10), (false, 10) })
+        {
+            using var ground = new Tables(version);
+            if (isSilenced) ground.Set(Context, ground.Get(Context) | 2);
+            ground.Oracle.Settle();
+            ground.Set(Pasid, (ground.Get(Pasid) & ~(7UL << 6)) | (ulong)type << 6);
+            ground.Oracle.Settle([Pasid]);
+            Assert.Equal(new(VtdFaultReason.PasidEntryInvalid, 0, isSilenced) { IsQuiet = isSilenced }, Assert.Single(ground.May()));
+            LaxOutcome[] goingOn = [.. ground.Otherwise().Where(static outcome => outcome.What.GoesOn)];
+            Assert.Equal(isSilenced ? [Frame] : [], goingOn.Select(static outcome => outcome.What.Address));
+            Assert.All(goingOn, static outcome => Assert.Contains(QemuDeviations.LastingType.Name, QemuDeviations.OfLaxity(outcome.Laxity)));
+            ground.Oracle.Settle();
+            Assert.DoesNotContain(ground.Otherwise(), static outcome => outcome.What.GoesOn);
+        }
+    }
+
+    /// <summary>Where a unit goes that does not heed the width nobody says: such an access is not made.</summary>
+    [Theory]
+    [InlineData(2UL, 1, true)]
+    [InlineData(2UL, 0, false)]
+    [InlineData(2UL, 3, false)]
+    [InlineData(0UL, 3, true)]
+    public void What_comes_of_a_width_that_is_not_heeded_is_not_told(ulong silenced, ulong width, bool isTold)
+    {
+        using var ground = new Tables();
+        ground.Set(Context, ground.Get(Context) | silenced);
+        ground.Oracle.Settle();
+        ground.Set(Pasid, (ground.Get(Pasid) & ~(7UL << 2)) | width << 2);
+        ground.Oracle.Settle([Pasid]);
+        Assert.Equal(isTold, ground.IsTold);
+        ground.Oracle.Settle();
+        Assert.True(ground.IsTold);
+    }
+
     [Fact]
     public void Only_an_entry_that_was_of_pass_through_still_passes_and_until_context_entries_are_invalidated()
     {
@@ -163,6 +205,8 @@ public sealed class LaxityTests
         public List<Expected> May() => Oracle.Of(Ground.Source(0), Page, isWrite: false)!;
 
         public List<LaxOutcome> Otherwise() => Oracle.Otherwise(Ground.Source(0), Page, isWrite: false, May())!;
+
+        public bool IsTold => Oracle.Otherwise(Ground.Source(0), Page, isWrite: false, May()) is not null;
 
         public void Dispose() => _ram.Dispose();
     }

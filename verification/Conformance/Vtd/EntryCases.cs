@@ -146,6 +146,40 @@ internal static class EntryCases
         }),
         new("Address bits above the host's width are reserved in a leaf", Faults, bench => Reserved(bench, Leaf(Page), [48, 49, 50, 51])),
         new("Address bits above the host's width are reserved in a table entry", Faults, bench => Reserved(bench, Level2, [48, 51])),
+        new("What is reserved in a table entry is so at each level", Entries, bench =>
+        {
+            bench.Build();
+            bench.Enable();
+            foreach (ulong table in (ReadOnlySpan<ulong>)[Level4, Level3, Level2])
+            {
+                ulong good = bench.Memory.Read64(new(table));
+                foreach ((ulong bit, _) in EachBit(0x400F_0000_0000_0800, 0))
+                {
+                    bench.Set(table, good | bit);
+                    bench.ReadFaults(Page, Reason.EntryReserved);
+                }
+
+                bench.Set(table, good);
+            }
+
+            bench.Reads(Page, Old);
+        }),
+        new("Each bit below the size of a large page is reserved in its leaf", Entries, bench =>
+        {
+            bench.Build();
+            bench.Enable();
+            foreach ((ulong at, ulong iova, ulong leaf, ulong reserved) in new[] { (Level2 + 8, 1UL << 21, LargeFirst, 0x1F_F000UL), (Level3 + 8, 1UL << 30, 0UL, 0x3FFF_F000UL) })
+            {
+                foreach ((ulong bit, _) in EachBit(reserved, 0))
+                {
+                    bench.Set(at, leaf | bit | PageSize | Rw);
+                    bench.ReadFaults(iova, Reason.EntryReserved);
+                }
+
+                bench.Set(at, leaf | PageSize | Rw);
+                bench.Reads(iova + LargePart - leaf, LargePart);
+            }
+        }),
         new("The snoop bit is reserved where snoop control is not offered", Faults, bench => Reserved(bench, Leaf(Page), [11])),
         new("The transient-mapping bit is reserved where device TLBs are not offered", Faults, bench => Reserved(bench, Leaf(Page), [62])),
         new("An entry that permits nothing is absent, whatever else is in it", Entries, bench =>

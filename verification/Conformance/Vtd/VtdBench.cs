@@ -66,6 +66,16 @@ internal sealed class VtdBench
         Set(address + 8, high);
     }
 
+    /// <summary>The bits that are set in an entry of 128 bits, each alone.</summary>
+    public static IEnumerable<(ulong Low, ulong High)> EachBit(ulong low, ulong high)
+    {
+        for (int bit = 0; bit < 64; bit++)
+        {
+            if ((low >> bit & 1) == 1) yield return (1UL << bit, 0);
+            if ((high >> bit & 1) == 1) yield return (0, 1UL << bit);
+        }
+    }
+
     /// <summary>The address of the first-level entry of a page below 2 MiB.</summary>
     public static ulong Leaf(ulong iova) => Level1 + (iova >> 12) * 8;
 

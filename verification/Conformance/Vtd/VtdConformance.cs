@@ -54,6 +54,16 @@ public sealed class VtdConformance(ITestOutputHelper output)
     }
 
     [Fact]
+    public void There_are_more_than_a_hundred_rows_each_with_a_name_and_a_section()
+    {
+        Assert.InRange(VtdCases.All.Count, 101, int.MaxValue);
+        Assert.InRange(ScalableCases.All.Count, 71, int.MaxValue);
+        VtdCase[] all = [.. VtdCases.All, .. ScalableCases.All];
+        Assert.All(all, static row => Assert.NotEqual("", row.Section));
+        Assert.Equal(all.Length, all.Select(static row => row.Name).Distinct().Count());
+    }
+
+    [Fact]
     public void What_another_version_of_QEMU_does_not_do_are_rows() => Assert.Empty(QemuTen.Rows.Except(ScalableCases.All.Select(static row => row.Name)));
 
     // The simulator as the unit of QEMU 7.2 is, as far as the rows need it: without first-stage tables and snoop control.

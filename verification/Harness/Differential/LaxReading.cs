@@ -17,11 +17,17 @@ internal sealed class LaxReading
     private const ulong Present = 1, Type = 7UL << 6, FirstStage = 1UL << 6, SecondStage = 2UL << 6, Nested = 3UL << 6, PassThrough = 4UL << 6, NoType = 7UL << 6, FaultsDisabled = 2, WalkSnoop = 1 << 23;
     private const ulong DirectorySize = 7UL << 9, BeyondHost = 0xFFFFUL << 48;
 
+    // FPD of the context entry that was read last.
+    private bool _isSilenced;
+
     // Present words that were replaced since context entries were invalidated: the first words of PASID entries among them.
     private readonly Dictionary<ulong, bool> _passedThrough = [];
 
     /// <summary>What is not looked at.</summary>
     public Laxity Laxity { get; set; }
+
+    /// <summary>Whether an entry was read of which type and width are not heeded.</summary>
+    public bool IsUnheeded { get; set; }
 
     /// <summary>Whether the unit has first-stage translation; then it has no second-stage one.</summary>
     public bool HasFirstStage { get; init; }
@@ -50,7 +56,7 @@ internal sealed class LaxReading
     /// <param name="value">What is there.</param>
     public ulong Read(int place, ulong address, ulong value) => place switch
     {
-        ContextEntry or ContextAgain when Laxity.HasFlag(Laxity.DirectorySize) => value | DirectorySize,
+        ContextEntry or ContextAgain => Context(value),
         DirectoryEntry when Laxity.HasFlag(Laxity.PasidReserved) => Narrow(value & ~0xFFCUL),
         PasidEntry or PasidAgain => FirstWord(address, value),
         > PasidEntry and < PasidAgain => OtherWord(place - PasidEntry, value),
@@ -58,15 +64,24 @@ internal sealed class LaxReading
         _ => value,
     };
 
+    private ulong Context(ulong value)
+    {
+        _isSilenced = (value & FaultsDisabled) != 0;
+        return Laxity.HasFlag(Laxity.DirectorySize) ? value | DirectorySize : value;
+    }
+
     private ulong FirstWord(ulong address, ulong value)
     {
         const ulong reserved = 1UL << 5 | 7UL << 9;
         if (Laxity.HasFlag(Laxity.PasidReserved)) value = HasFirstStage ? value & (Present | FaultsDisabled | Type) : Narrow(value & ~reserved);
-        if (Laxity.HasFlag(Laxity.PasidTypeFirst) && (value & Present) == 0 && !IsOffered(value)) return Present | (value & FaultsDisabled) | NoType;
-        if (_passedThrough.TryGetValue(address, out bool hasPassed))
+        bool wasPresent = _passedThrough.TryGetValue(address, out bool hasPassed), isUnheeded = wasPresent && _isSilenced && Laxity.HasFlag(Laxity.PasidType);
+        if (Laxity.HasFlag(Laxity.PasidTypeFirst) && !isUnheeded && (value & Present) == 0 && !IsOffered(value)) return Present | (value & FaultsDisabled) | NoType;
+        IsUnheeded |= isUnheeded;
+        if (wasPresent)
         {
             if (Laxity.HasFlag(Laxity.PassThroughEnd) && hasPassed) return Present | PassThrough;
             if (Laxity.HasFlag(Laxity.PasidPresent) && (value & Present) == 0) value = AsPresent(value);
+            if (isUnheeded && (value & Type) != PassThrough) value = (value & ~Type) | Offered;
         }
 
         bool isOther = (value & Type) is FirstStage or Nested;

@@ -32,6 +32,12 @@ internal enum Laxity
 
     /// <summary>Whether the walk snoops where it sets flags: PWSNP.</summary>
     WalkSnoop = 256,
+
+    /// <summary>
+    /// The translation type of a PASID entry that was present since context entries were invalidated, where the context entry disables fault
+    /// processing: one that there is not is the one that the unit has. Nor the width, of which then nothing is said.
+    /// </summary>
+    PasidType = 512,
 }
 
 /// <summary>What comes of an access where something was not looked at.</summary>

@@ -116,6 +116,8 @@ internal sealed class Oracle
             if (next == laxity) return found;
             laxity = next;
             if (!AddOf(laxity)) return null;
+            // By tables of a depth that there is not such a unit goes on as well; where to nobody says.
+            if (_overlay.Lax.IsUnheeded && last.Exists(static outcome => outcome.Fault == VtdFaultReason.PasidEntryInvalid)) return null;
         }
 
         bool AddOf(Laxity laxity)
@@ -137,7 +139,7 @@ internal sealed class Oracle
         VtdFaultReason.ScalableContextEntryInvalid => Laxity.DirectorySize,
         VtdFaultReason.PasidDirectoryEntryReserved or VtdFaultReason.PasidEntryReserved => Laxity.PasidReserved,
         VtdFaultReason.PasidEntryNotPresent => Laxity.PasidPresent | Laxity.PasidTypeFirst,
-        VtdFaultReason.PasidEntryInvalid => Laxity.Types,
+        VtdFaultReason.PasidEntryInvalid => Laxity.Types | (outcome.IsSilent ? Laxity.PasidType : Laxity.None),
         VtdFaultReason.FirstStageFlagsNotSnooped => Laxity.WalkSnoop,
         VtdFaultReason.SecondStageEntryReserved or VtdFaultReason.PagingEntryReserved when _isScalable => Laxity.Snoop,
         _ => Laxity.None,
@@ -149,6 +151,7 @@ internal sealed class Oracle
         int left = MostChoices;
         _overlay.Words.Clear();
         _overlay.Lax.Laxity = laxity;
+        _overlay.Lax.IsUnheeded = false;
         if (laxity.HasFlag(Laxity.RootBits)) Point(LaxReading.Root(_root, _isScalable));
         _overlay.IsUnlike = false;
         bool isWhole = Collect(source, iova, isWrite, found, ref left) && !_overlay.IsUnlike;

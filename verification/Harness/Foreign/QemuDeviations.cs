@@ -141,7 +141,7 @@ public static class QemuDeviations
     /// <summary>The bits are read after what they should silence; that of the directory entry counts where the context entry is cached.</summary>
     public static QemuDeviation PasidSilence { get; } =
         new(
-            "What is wrong with a PASID entry is reported although fault processing is disabled there or in the directory",
+            "What is wrong with a PASID entry or a PASID directory entry is reported although fault processing is disabled there or in the directory",
             "Scalable-Mode PASID Directory Entry and PASID Table Entry, FPD", DeviationKind.Mistake) { Since = 10 };
 
     /// <summary>Version 7.2.</summary>
@@ -166,6 +166,12 @@ public static class QemuDeviations
             "A PASID entry that was made not present is used further by a device of which the context entry is cached",
             "PASID-Cache Invalidate Descriptor; Address Translation Faults, SPT.2", DeviationKind.Mistake);
 
+    /// <summary>It looks whether there is anything wrong with the entry only to find its FPD, which then does not matter any more.</summary>
+    public static QemuDeviation LastingType { get; } =
+        new(
+            "A PASID entry that was given a translation type or a width that there is not is used further by a device of which the context entry is cached and disables fault processing",
+            "PASID-Cache Invalidate Descriptor; Address Translation Faults, SPT.4.2", DeviationKind.Mistake);
+
     /// <summary>Version 7.2.</summary>
     public static QemuDeviation LastingPassThrough { get; } =
         new("Pass-through by a PASID entry ends with an invalidation of context entries only", "PASID-Cache Invalidate Descriptor", DeviationKind.Mistake);
@@ -188,7 +194,7 @@ public static class QemuDeviations
     public static IReadOnlyList<QemuDeviation> All { get; } =
     [
         SilentWrite, SilentRead, WaitsForTail, PendingEvent, PasidField, RecordedPasid, InterruptRead, PermissionFirst, PassThroughWidth, RootMode, IdleWait, UnofferedType,
-        OtherModeType, PasidCacheDescriptor, PasidIotlbDescriptor, UnofferedDeviceType, UpperHalf, LegacyNumbers, OnePasidReason, TypeFirst, PasidSilence, PasidReserved, OtherTypes, EitherHalf, SnoopBit, AbsentPasid, LastingPassThrough, DirectorySize,
+        OtherModeType, PasidCacheDescriptor, PasidIotlbDescriptor, UnofferedDeviceType, UpperHalf, LegacyNumbers, OnePasidReason, TypeFirst, PasidSilence, PasidReserved, OtherTypes, EitherHalf, SnoopBit, AbsentPasid, LastingType, LastingPassThrough, DirectorySize,
         FirstStageWidth, FlagSnoop,
     ];
 
@@ -196,7 +202,7 @@ public static class QemuDeviations
     [
         (Laxity.RootBits, RootMode), (Laxity.DirectorySize, DirectorySize), (Laxity.PasidReserved, PasidReserved), (Laxity.PasidPresent, AbsentPasid),
         (Laxity.PasidTypeFirst, TypeFirst), (Laxity.Types, OtherTypes), (Laxity.PassThroughEnd, LastingPassThrough), (Laxity.Snoop, SnoopBit),
-        (Laxity.WalkSnoop, FlagSnoop),
+        (Laxity.WalkSnoop, FlagSnoop), (Laxity.PasidType, LastingType),
     ];
 
     /// <summary>What a version of QEMU does not look at.</summary>
@@ -233,7 +239,7 @@ public static class QemuDeviations
         if (sight.Reason == 0xA && fault != VtdFaultReason.ScalableRootEntryReserved && expected.OtherHalfIsReserved) return EitherHalf.Name;
         if (fault is (>= VtdFaultReason.PasidDirectoryEntryUnreachable and <= VtdFaultReason.PasidEntryInvalid) or VtdFaultReason.ScalableContextEntryInvalid
             && sight.Reason == 0x58 && IsOfThis(OnePasidReason)) return OnePasidReason.Name;
-        if (fault is >= VtdFaultReason.PasidEntryNotPresent and <= VtdFaultReason.PasidEntryInvalid
+        if (fault is >= VtdFaultReason.PasidDirectoryEntryNotPresent and <= VtdFaultReason.PasidEntryInvalid
             && expected.IsSilent && sight.Reason == (byte)fault && IsOfThis(PasidSilence)) return PasidSilence.Name;
         byte denied = (byte)(sight.IsWrite ? VtdFaultReason.Write : VtdFaultReason.Read);
         byte? legacy = fault switch

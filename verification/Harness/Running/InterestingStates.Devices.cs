@@ -1,3 +1,4 @@
+using Harness.Scenarios;
 using Vcmm.Spec;
 
 namespace Harness.Running;
@@ -5,6 +6,11 @@ namespace Harness.Running;
 // What devices that are not plain ones have met.
 public sealed partial class InterestingStates
 {
+    private static readonly string[] ReachedBy = [.. Enum.GetValues<DeviceKind>().Select(StateOf)];
+
+    /// <summary>What is counted when a device of a kind has reached memory.</summary>
+    public static string StateOf(DeviceKind kind) => $"a device of kind {kind} reached memory";
+
     /// <summary>Counts, after an operation that the model accepted, what became of accesses that wait.</summary>
     private void NoteWaiting(World before, Operation operation, Observation seen)
     {
@@ -54,8 +60,9 @@ public sealed partial class InterestingStates
     }
 
     /// <summary>Counts, after a device's access that the model accepted.</summary>
-    public void Note(World world, DeviceAccess access, Observation seen)
+    public void Note(World world, DeviceAccess access, Observation seen, DeviceKind kind)
     {
+        if (seen.Reached is not null) counts.Reach(ReachedBy[(int)kind]);
         if (access.IsStray) counts.Reach("an access was made under nobody's id");
         if (access.IsPrivileged && world.Sees(access.Device, access.Address, access.Pasid) is { } meaning)
             counts.Reach(meaning.SupervisorOnly ? "a supervisor-only page kept a request with the privilege out" : "a request with supervisor privilege was kept out");

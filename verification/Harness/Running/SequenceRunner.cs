@@ -150,7 +150,7 @@ public sealed class SequenceRunner
         if (_isLost) return null;
         if (JudgeCost(before, operation, ledger.Close(_subject)) is { } costly) return costly;
         _interesting.Note(before, _world, operation, seen, interest);
-        if (operation is DeviceAccess made) _interesting.Note(_world, made, seen);
+        if (operation is DeviceAccess made) _interesting.Note(_world, made, seen, _subject.KindOf(made.Device));
         _interesting.NoteWild(operation, seen);
         NoteProbes(operation);
         foreach (HookAct act in seen.Acts) NoteProbes(act.Operation);
@@ -225,7 +225,7 @@ public sealed class SequenceRunner
                     if (_isLost) return null;
                     if (access is DeviceAccess byDevice)
                     {
-                        _interesting.Note(_world, byDevice, seen);
+                        _interesting.Note(_world, byDevice, seen, _subject.KindOf(byDevice.Device));
                         if (_world.Sees(byDevice.Device, address, byDevice.Pasid) is { SupervisorOnly: true }) Counts.Reach("a supervisor-only page kept a device out");
                         if (seen.Reached is { } reached && reached == _world.StaleAt(byDevice.Device, address)?.Target) Counts.Reach("a device reached what waits for a flush");
                     }

@@ -166,6 +166,9 @@ public sealed partial class Subject
         MostAttachBytes = (Options.ScalableMode ? 3UL : 1UL) * World.PageBytes,
     };
 
+    /// <summary>What a device is.</summary>
+    public DeviceKind KindOf(ObjectId device) => _kinds[device.Number];
+
     private static DeviceModel ToModel(DeviceKind kind) =>
         new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging };
 

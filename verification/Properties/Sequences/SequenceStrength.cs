@@ -136,6 +136,25 @@ public sealed class SequenceStrength(ITestOutputHelper output)
     }
 
     [Fact]
+    public void Devices_of_every_kind_are_in_the_default_mix_and_reach_memory()
+    {
+        using var bench = new SimulatorBench();
+        var runner = new SequenceRunner(bench, SubjectParts.Own);
+        for (uint index = 0; index < 400; index++)
+        {
+            RunResult result = runner.Run(Scenarios.Generate(Seed, index));
+            if (result.Violation is not null) Assert.Fail($"sequence {index}\n{result.Report()}");
+        }
+
+        foreach (DeviceKind kind in Enum.GetValues<DeviceKind>())
+        {
+            long times = runner.Counts.Sometimes.GetValueOrDefault(InterestingStates.StateOf(kind));
+            output.WriteLine($"{times,6} {kind}");
+            Assert.InRange(times, 20, long.MaxValue);
+        }
+    }
+
+    [Fact]
     public void Every_operation_of_the_model_is_generated_written_and_run()
     {
         Type[] operations = [.. typeof(Operation).Assembly.GetTypes().Where(type => type.IsSubclassOf(typeof(Operation)))];
