@@ -9,6 +9,21 @@ namespace Explorer.Scripts;
 /// <summary>What a script cannot say.</summary>
 internal static class ScriptLimits
 {
+    /// <summary>Whether a scenario can run in controlled schedules.</summary>
+    public static bool Allow(Scenario scenario)
+    {
+        try
+        {
+            Check(scenario);
+            return true;
+        }
+        catch (BadInputException)
+        {
+            // Why not is told to who wrote it, and nobody wrote this one.
+            return false;
+        }
+    }
+
     /// <exception cref="BadInputException">The scenario is none that can run in controlled schedules.</exception>
     public static void Check(Scenario scenario)
     {
