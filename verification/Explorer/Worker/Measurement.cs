@@ -12,12 +12,16 @@ internal static class Measurement
     /// <summary>Schedules in a batch. All batches are alike: each has the same seed.</summary>
     private const int Schedules = 20;
 
-    private const int BareSteps = 130;
+    /// <summary>As many tasks as <c>back-unback</c> has: two processors, a device, and what consumes commands. How often one hands over to another depends on it.</summary>
+    private const int BareTasks = 4;
+
+    /// <summary>Of each: together about as many as <c>back-unback</c> takes.</summary>
+    private const int BareSteps = 65;
 
     private static readonly Dictionary<string, Action<Attempt>> Bodies = new()
     {
-        ["empty"] = static _ => RunTwo(static () => { }),
-        ["bare-steps"] = static _ => RunTwo(static () =>
+        ["empty"] = static _ => RunTasks(2, static () => { }),
+        ["bare-steps"] = static _ => RunTasks(BareTasks, static () =>
         {
             for (int i = 0; i < BareSteps; i++) Controlled.Step();
         }),
@@ -41,9 +45,10 @@ internal static class Measurement
         }
     }
 
-    private static void RunTwo(Action body)
+    private static void RunTasks(int count, Action body)
     {
-        Task[] both = [Task.Run(body), Task.Run(body)];
-        Task.WaitAll(both);
+        Task[] tasks = new Task[count];
+        for (int i = 0; i < count; i++) tasks[i] = Task.Run(body);
+        Task.WaitAll(tasks);
     }
 }

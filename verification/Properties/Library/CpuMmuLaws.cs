@@ -222,6 +222,37 @@ public sealed class CpuMmuLaws : IDisposable
         Assert.Equal((1, 3, 0), (_mmu.Counters.Shootdowns, _mmu.Counters.Ranges, _mmu.Counters.FullFlushes));
     }
 
+    [Fact]
+    public void A_core_walks_what_it_can_see_when_it_is_given_a_root_and_when_an_operation_returns()
+    {
+        var watch = new MemoryWatch();
+        var frames = new WatchedFrames(_system.Frames, watch);
+        var mmu = new CpuMmu<X86FirstStage, WatchedMemory>(_cpus, new(_system.Memory, watch));
+        int told = 0;
+        _cpus.Outcome = () =>
+        {
+            told++;
+            watch.AssertVisible("when the cores are told");
+            return VcmmError.None;
+        };
+        var manager = new VcmManager(frames);
+        Vcm vcm = manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Association cpu = vcm.Associate(manager.AddDevice(mmu, new(0)));
+        // What another thread has published by now is ordered before the root, too.
+        PhysicalAllocation prepared = manager.Allocate(Page);
+        new WatchedMemory(_system.Memory, watch).Write64(prepared.Segments[0].First, 1);
+        watch.Cleaned(prepared.Segments[0]);
+        cpu.Activate();
+        Reservation reservation = vcm.Reserve(2 * Page);
+        reservation.Back(manager.Allocate(2 * Page, ChunkSizes.Size4K, scattered: true));
+        watch.AssertVisible("after the back");
+        reservation.Unback();
+        watch.AssertVisible("after the unback");
+        cpu.Deactivate();
+        Assert.Equal(3, told);
+        Assert.True(watch.WriteCount > 4);
+    }
+
     [Theory]
     [InlineData(32, false)]
     [InlineData(33, true)]
@@ -230,6 +261,7 @@ public sealed class CpuMmuLaws : IDisposable
         _mmu.Invalidate(new(1), IovaRange.FromLength(new(Page), pages * Page), leavesOnly: false);
         CpuFlush flush = Assert.Single(Assert.Single(_cpus.Shootdowns));
         Assert.Equal(isAll, flush.IsAll);
+        Assert.False(flush.LeavesOnly);
         Assert.True(flush.Range.Contains(IovaRange.FromLength(new(Page), pages * Page)));
         Assert.Equal(isAll ? 1 : 0, _mmu.Counters.FullFlushes);
 

@@ -287,8 +287,10 @@ public sealed class DmaMappingLaws : IDisposable
         memory.Write64(new(6 * Page + 16), 1);
         Assert.Equal(VcmmError.None, mapping.TrySyncForCpu(address, 16));
         Assert.Equal(2, _watch.Unclean.Count);
+        Assert.Empty(_watch.Unfenced);
         Assert.Equal(VcmmError.None, mapping.TrySyncForDevice(address, 16));
         Assert.Single(_watch.Unclean);
+        memory.Write64(new(6 * Page + 24), 1);
         Assert.Equal(VcmmError.None, mapping.TrySyncForDevice(address, 2 * Page));
         _watch.AssertVisible("after a sync");
         mapping.AllocateCoherent(Page);

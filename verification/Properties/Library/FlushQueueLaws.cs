@@ -140,6 +140,29 @@ public sealed class FlushQueueLaws : IDisposable
     }
 
     [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_comes_during_a_flush_that_fails_is_told_by_the_next_as_it_was_given(bool leavesOnly)
+    {
+        var queue = new FlushQueue(new() { Time = _clock });
+        var held = new Held();
+        queue.TryAdd([new(_first, new(1), IovaRange.FromLength(new(0), Page), LeavesOnly: true)], held);
+        _first.Outcome = () =>
+        {
+            queue.TryAdd([new(_first, new(2), IovaRange.FromLength(new(Page), Page), leavesOnly)], held);
+            return VcmmError.HardwareFailure;
+        };
+        Assert.Equal(VcmmError.HardwareFailure, queue.TryFlush());
+        Assert.Equal(0, held.Releases);
+        _first.Outcome = static () => VcmmError.None;
+        queue.Flush();
+        Assert.Equal(
+            [new(new(1), IovaRange.FromLength(new(0), Page), true), new Invalidation(new(2), IovaRange.FromLength(new(Page), Page), leavesOnly)],
+            _first.Batches[^1]);
+        Assert.Equal(2, held.Releases);
+    }
+
+    [Theory]
     [InlineData(8, 8)]
     [InlineData(9, 1)]
     public void Many_ranges_of_a_domain_become_the_domain(int ranges, int commands)

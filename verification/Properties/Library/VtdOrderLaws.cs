@@ -139,6 +139,20 @@ public sealed class VtdOrderLaws : IDisposable
     }
 
     [Fact]
+    public void An_entry_that_is_present_again_after_a_detach_that_failed_can_be_seen()
+    {
+        VtdDriver<WatchedMemory> driver = Start();
+        Vcmm.Tables.IPageTable table = CreateTable(driver);
+        Assert.Equal(VcmmError.None, driver.Attach(new(DeviceId), new(9), table));
+        // The hardware never hears of the invalidation.
+        _registers.BeforeWrite64 = static (offset, _) => offset != HookedRegisters.QueueTail;
+        Assert.Equal(VcmmError.HardwareFailure, driver.Detach(new(DeviceId), new(9)));
+        _watch.AssertVisible("after the detach that failed");
+        PhysAddr contextTable = new(_ram.Port.Read64(new((_simulator.Read64(0x20) & ~0xFFFUL) + (DeviceId >> 8) * 16)) & ~0xFFFUL);
+        Assert.Equal(table.Root.Value | 1, _ram.Port.Read64(contextTable + (DeviceId & 0xFF) * 16));
+    }
+
+    [Fact]
     public void What_was_set_aside_for_tables_that_another_installed_is_given_back()
     {
         VtdDriver<WatchedMemory> driver = Start();

@@ -59,6 +59,21 @@ public sealed class DeferredLaws : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
+    public void The_flush_tells_whether_a_table_went(bool wholeTable)
+    {
+        Vcm vcm = CreateActive(new());
+        ulong byteCount = wholeTable ? Large : Page;
+        Reservation reservation = vcm.ReserveAt(new(Large), Large);
+        reservation.Back(_manager.Allocate(Large, ChunkSizes.Size4K, scattered: true));
+        reservation.Unback(0, byteCount);
+        Assert.Empty(_iommu.Batches);
+        vcm.Flush();
+        Assert.Equal(new(IovaRange.FromLength(new(Large), byteCount), !wholeTable), Assert.Single(_iommu.Batches).Select(command => (command.Range, command.LeavesOnly)).Single());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
     public void Addresses_that_were_given_back_are_not_reserved_before_the_flush(bool inBound)
     {
         Vcm vcm = CreateActive(new());
