@@ -11,7 +11,7 @@ namespace Explorer.Machines;
 /// <summary>The simulator's cores as the library's CPUs in a schedule: what a kernel does between the two.</summary>
 /// <remarks>
 /// An interrupt to a core that executes nothing is taken on the sender's thread, and so is that of another sender which is still there. So whoever waits for a
-/// shootdown waits for accesses that are under way, and for others who send; each end of an access, and each time that somebody has sent, is an event: no schedule
+/// shootdown waits for accesses that are under way, and for whoever else acknowledges; the end of each thing that may have acknowledged is an event: no schedule
 /// waits in a loop.
 /// </remarks>
 public class ControlledCpus : ICores
@@ -92,10 +92,19 @@ public class ControlledCpus : ICores
     public long ShootdownsOf(string agent) => _shootdowns.GetValueOrDefault(agent);
 
     /// <inheritdoc/>
-    public virtual bool Enter(int core, uint process) => Cluster.Enter(core, process);
+    public virtual bool Enter(int core, uint process)
+    {
+        bool isThere = Cluster.Enter(core, process);
+        _events++;
+        return isThere;
+    }
 
     /// <inheritdoc/>
-    public virtual void GoIdle(int core) => Cluster.GoIdle(core);
+    public virtual void GoIdle(int core)
+    {
+        Cluster.GoIdle(core);
+        _events++;
+    }
 
     /// <inheritdoc/>
     public CpuResult Load(int core, Iova address, Span<byte> destination, bool fetches)
