@@ -61,6 +61,16 @@ public sealed class MuteTests
         Assert.InRange(campaign.Totals.Muted[Invariant.Progress], 1, long.MaxValue);
     }
 
+    /// <summary>Whoever sends takes the interrupts of cores that execute nothing, another sender's too, who waits for that.</summary>
+    [Fact]
+    public void Two_that_interrupt_cores_beside_each_other_do_not_wait_for_ever()
+    {
+        var campaign = new Campaign(ConcurrentScenario.Find("shared-process")!, PlantedFault.Find("shoots-for-devices")!, new(1) { Muted = InvariantSet.Of(Invariant.OneSided) });
+        for (int round = 0; round < 4; round++) campaign.Run(round);
+        Assert.Null(campaign.Failure);
+        Assert.InRange(campaign.Totals.Muted[Invariant.OneSided], 1, long.MaxValue);
+    }
+
     private static void Deadlock()
     {
         object first = new(), second = new();

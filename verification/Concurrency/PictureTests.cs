@@ -84,12 +84,25 @@ public sealed partial class PictureTests
         Picture picture = FailureReport.PictureOf(Stale.Value);
         string folded = FailureReport.Print(Stale.Value), whole = FailureReport.Print(Stale.Value, whole: true);
         int hidden = Steps().Matches(folded).Sum(static match => int.Parse(match.Groups[1].Value));
-        Assert.Equal(picture.Rows.Count, Numbered().Count(folded) + hidden);
+        int repeated = Times().Matches(folded).Sum(static match => int.Parse(match.Groups[1].Value) - 1);
+        Assert.Equal(picture.Rows.Count, Numbered().Count(folded) + hidden + repeated);
         Assert.InRange(hidden, 1, int.MaxValue);
         Assert.Equal(picture.Rows.Count, Numbered().Count(whole));
         Assert.DoesNotContain(" … ", whole.Split("statement")[1].Split('\n')[1]);
         // A row has the same number in both.
         Assert.All(Numbered().Matches(folded).Select(static match => match.Value), number => Assert.Contains(number, whole));
+    }
+
+    [Fact]
+    public void Rows_that_say_the_same_one_after_the_other_are_one_with_their_count()
+    {
+        PictureRow[] rows = [Row(1, "iommu", "waits"), Row(2, "iommu", "forgets"), Row(3, "iommu", "fetches", matters: false), Row(4, "iommu", "forgets"), Row(5, "iommu", "forgets"), Row(6, "cpu 0", "forgets")];
+        var picture = new Picture([], ["cpu 0", "iommu"], rows, [], []);
+        string[] folded = [.. Lanes.Draw(picture, whole: false).TrimEnd('\n').Split('\n').Skip(2).Select(static line => line.TrimEnd())];
+        Assert.Equal(["   1 |         | waits", "   2 |         | forgets, 3 times", "     … 1 step", "   6 | forgets |"], folded);
+        Assert.Equal(2 + rows.Length, Lanes.Draw(picture, whole: true).TrimEnd('\n').Split('\n').Length);
+
+        static PictureRow Row(int number, string agent, string text, bool matters = true) => new(number, agent, text, matters, false, null, [], []);
     }
 
     [Fact]
@@ -161,6 +174,9 @@ public sealed partial class PictureTests
 
     [GeneratedRegex(@"^     … (\d+) steps?$", RegexOptions.Multiline)]
     private static partial Regex Steps();
+
+    [GeneratedRegex(@", (\d+) times *(\||$)", RegexOptions.Multiline)]
+    private static partial Regex Times();
 
     [GeneratedRegex(@"^ *\d+ \|", RegexOptions.Multiline)]
     private static partial Regex Numbered();

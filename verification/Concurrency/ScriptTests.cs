@@ -89,6 +89,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Hardware })));
         AssertShare(static script => script.Collects);
         AssertShare(static script => script.Dispatches);
+        AssertShare(static script => script.Waits);
 
         void AssertShare(Func<Script, bool> has) => Assert.InRange(scripts.Count(has), scripts.Length / 50, scripts.Length / 4);
     }
@@ -134,9 +135,10 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong before")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"v0 = vcm 0x0-0xffff\", \"r0 = reserve-at v0 0x0 4K rw\", \"read d0 0x0\"], \"threads\": [[\"dirty r0 at 0 for 4K\"], [\"poll\"]] }", "step \"read d0 0x0\": what was used before the threads begin")]
-    [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"dispatch\"], [\"dispatch\"]] }", "script.scenario.threads has several that dispatch faults")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "topology: where faults are dispatched")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"poll\"], [\"poll\"]] }", "topology: controlled schedules have devices that ask for no pages")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"read d0 0x0\", \"poll\"], [\"poll\"]] }", "step \"poll\": what a thread does whose accesses may wait")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"read d0 0x0 at-once\"], [\"poll\"]] }", "step \"read d0 0x0 at-once\": beside others a device asks for pages")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"read d0 0x0\"], [\"poll ! hardware 1\"]] }", "step \"poll ! hardware 1\": where accesses wait for pages the hardware hears all")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"read d0 0x0\"], [\"poll\"]] }", "step \"read d0 0x0\": nobody stops a device without an IOMMU")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": the table is there before")]

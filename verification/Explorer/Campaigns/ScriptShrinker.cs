@@ -110,7 +110,7 @@ internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<boo
     private bool Try(Scenario? candidate)
     {
         if (candidate is null || IsOver || ScriptSize.Of(candidate).CompareTo(ScriptSize.Of(Now)) > 0) return false;
-        if (candidate == Now || !_tried.Add(candidate.ToJson().ToJsonString())) return false;
+        if (candidate == Now || !_tried.Add(candidate.ToJson().ToJsonString()) || !ScriptLimits.Allow(candidate)) return false;
         Script smaller = new(_script.Name, _summary, candidate, []);
         if (Search(smaller) is not { } failure) return false;
         _script = smaller;

@@ -59,6 +59,35 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new TellsFaultsAgain(iommu),
         },
+        new("answers-early", "an access that waits is answered before its hook has put a page there", "page-on-demand", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new AnswersEarly(iommu),
+        },
+        new("retries-all", "whatever a hook answers, the access is tried again", "page-on-demand", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new IgnoresHooks(iommu, retries: true),
+        },
+        new("refuses-all", "whatever a hook answers, the access is refused", "page-space-goes", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new IgnoresHooks(iommu, retries: false),
+        },
+        new("answers-from-one-place", "of two answers that are sent beside each other one is sent twice and the other never", "page-dispatch-two", Invariant.Progress)
+        {
+            Wrap = static iommu => new AnswersFromOnePlace(iommu),
+        },
+        new("takes-in-two-steps", "two that dispatch beside each other may both be given a request", "page-dispatch-two", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new TakesInTwoSteps(iommu),
+        },
+        new("leaves-requests", "a detach does not answer what waits in the address space", "page-detach", Invariant.Progress)
+        {
+            Wrap = static iommu => new LeavesRequests(iommu),
+            AnswersAtDetach = WrongAnswers.Left,
+        },
+        new("refuses-twice", "a detach refuses what waits in the address space, and then the last of it once more", "page-detach", Invariant.FaultExact)
+        {
+            AnswersAtDetach = WrongAnswers.SentTwice,
+        },
         new("forget-absent", "mapping leaves out the invalidation that caching mode asks for", "recycle", Invariant.TablesAreTruth)
         {
             Wrap = static iommu => new ForgetAbsent(iommu),
@@ -186,6 +215,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether the driver leaves out the invalidations of the TLBs of devices.</summary>
     public bool LeavesDeviceTlbsOut { get; init; }
+
+    /// <summary>What is wrong with the answers that a detach sends to what waits for pages.</summary>
+    public WrongAnswers AnswersAtDetach { get; init; }
 
     /// <summary>Whether regions that have a process's table are not told of its changes.</summary>
     public bool LeavesAdoptersOut { get; init; }

@@ -32,6 +32,9 @@ public sealed class CommandPump : IWaitPolicy
         iommu.Doorbell += () => _rung = true;
     }
 
+    /// <summary>How often the pump got further, or somebody gave back a place in the queue.</summary>
+    public long Events => _events;
+
     /// <summary>Called each time when it can consume no more.</summary>
     public Action? Idle { get; init; }
 

@@ -10,8 +10,9 @@ namespace Explorer.Machines;
 
 /// <summary>The simulator's cores as the library's CPUs in a schedule: what a kernel does between the two.</summary>
 /// <remarks>
-/// An interrupt to a core that executes nothing is taken on the sender's thread. So whoever waits for a shootdown waits for accesses that
-/// are under way, and each end of an access is an event: no schedule waits in a loop.
+/// An interrupt to a core that executes nothing is taken on the sender's thread, and so is that of another sender which is still there. So whoever waits for a
+/// shootdown waits for accesses that are under way, and for whoever else acknowledges; the end of each thing that may have acknowledged is an event: no schedule
+/// waits in a loop.
 /// </remarks>
 public class ControlledCpus : ICores
 {
@@ -19,7 +20,7 @@ public class ControlledCpus : ICores
     private readonly CpuOptions _options;
     private readonly Dictionary<uint, (Pcid Tag, PhysAddr Root)> _loaded = [];
     private readonly Dictionary<string, long> _shootdowns = [];
-    private long _accessesEnded;
+    private long _events;
 
     /// <summary>The cores.</summary>
     /// <param name="memory">Where tables and data are.</param>
@@ -91,17 +92,26 @@ public class ControlledCpus : ICores
     public long ShootdownsOf(string agent) => _shootdowns.GetValueOrDefault(agent);
 
     /// <inheritdoc/>
-    public virtual bool Enter(int core, uint process) => Cluster.Enter(core, process);
+    public virtual bool Enter(int core, uint process)
+    {
+        bool isThere = Cluster.Enter(core, process);
+        _events++;
+        return isThere;
+    }
 
     /// <inheritdoc/>
-    public virtual void GoIdle(int core) => Cluster.GoIdle(core);
+    public virtual void GoIdle(int core)
+    {
+        Cluster.GoIdle(core);
+        _events++;
+    }
 
     /// <inheritdoc/>
     public CpuResult Load(int core, Iova address, Span<byte> destination, bool fetches)
     {
         CpuCore<ControlledMemory, ControlledSteps> executing = Cluster.Cores[core];
         CpuResult result = fetches ? executing.Fetch(address, destination) : executing.Read(address, destination);
-        _accessesEnded++;
+        _events++;
         return result;
     }
 
@@ -109,7 +119,7 @@ public class ControlledCpus : ICores
     public CpuResult Store(int core, Iova address, ReadOnlySpan<byte> source)
     {
         CpuResult result = Cluster.Cores[core].Write(address, source);
-        _accessesEnded++;
+        _events++;
         return result;
     }
 
@@ -170,12 +180,14 @@ public class ControlledCpus : ICores
     /// <summary>Waits until a shootdown is over.</summary>
     protected void Wait(CpuShootdown shootdown)
     {
+        // Whoever has sent has acknowledged by now what he took of others.
+        _events++;
         while (true)
         {
-            long seen = _accessesEnded;
+            long seen = _events;
             if (shootdown.IsComplete) return;
             WaitedForAccess = true;
-            Controlled.WaitUntil(() => _accessesEnded != seen);
+            Controlled.WaitUntil(() => _events != seen);
         }
     }
 

@@ -1,5 +1,6 @@
 using Explorer.Scheduling;
 using IommuSim;
+using Platform;
 
 namespace Explorer.Machines;
 
@@ -10,10 +11,14 @@ namespace Explorer.Machines;
 /// <param name="attempt">Where steps are noted.</param>
 public readonly struct ControlledSteps(Attempt attempt) : ISteps
 {
+    /// <summary>Told where a device looks something up in its TLB; null: nobody is.</summary>
+    public Action<Iova>? LookedUp { get; init; }
+
     /// <inheritdoc/>
     public void At(SimStep step, ulong detail)
     {
         if (step == SimStep.MemoryAccess) Controlled.Step();
         attempt.Note(EventKind.Hardware, (ulong)step, detail);
+        if (step == SimStep.DeviceTlbLookup) LookedUp?.Invoke(new(detail));
     }
 }

@@ -62,8 +62,8 @@ internal sealed class DeviceSides : IMemoryObserver
 {
     private readonly Dictionary<string, DeviceSide> _sides = [];
 
-    /// <summary>The access that waits for a page: whoever answers the device goes on with it.</summary>
-    public DeviceSide? Waiting { get; set; }
+    /// <summary>Of a device that asks for pages: whoever answers it goes on with an access, which is known by where in a page it is.</summary>
+    public Func<ulong, DeviceSide?> SideAt { get; init; } = static _ => null;
 
     /// <summary>What the calling thread does from now on is done by the device in one address space.</summary>
     public void Play(DeviceSide side) => _sides[Attempt.Agent] = side;
@@ -79,7 +79,7 @@ internal sealed class DeviceSides : IMemoryObserver
     public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
     {
         // Before and after the schedule nobody is held to anything.
-        if (_sides.TryGetValue(Attempt.Agent, out DeviceSide? side) || (side = Waiting) is not null) side.BytesMoved(address, byteCount, toMemory);
+        if (SideAt(address.Value % Ledger.PageBytes) is { } side || _sides.TryGetValue(Attempt.Agent, out side)) side.BytesMoved(address, byteCount, toMemory);
         else if (Attempt.Agent != Attempt.SetUpAgent) throw new InvalidOperationException($"{Attempt.Agent} moves bytes of a device that it does not play");
     }
 }
@@ -88,6 +88,9 @@ internal sealed class DeviceSides : IMemoryObserver
 [SkipRewriting("Noting must not add steps to the schedule.")]
 internal sealed class HardwareSide(Attempt attempt, Func<PhysAddr, bool> isTable) : IMemoryObserver
 {
+    /// <summary>Told of each word that the IOMMU writes.</summary>
+    public Action<PhysAddr, ulong> Written { get; init; } = static (_, _) => { };
+
     public void WordRead(PhysAddr address, ulong value)
     {
         attempt.Note(EventKind.MemoryRead, address.Value, value);
@@ -100,7 +103,11 @@ internal sealed class HardwareSide(Attempt attempt, Func<PhysAddr, bool> isTable
         () => $"the IOMMU walks through {address}, which is free or somebody's data",
         () => "a table page is freed only when no walk can reach it");
 
-    public void WordWritten(PhysAddr address, ulong value) => attempt.Note(EventKind.MemoryWrite, address.Value, value);
+    public void WordWritten(PhysAddr address, ulong value)
+    {
+        attempt.Note(EventKind.MemoryWrite, address.Value, value);
+        Written(address, value);
+    }
 
     public void BytesMoved(PhysAddr address, int byteCount, bool toMemory)
     {
@@ -136,6 +143,7 @@ internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device
         Iova page = window.Page;
         IReadOnlyList<Target?> possible = ledger.Possible(device, page);
         Moved = true;
+        if (window.Request is not null) attempt.Check(Invariant.FaultExact, ledger.NoteMoved(window));
         if (Next is not null) (Window, Next) = (Next, null);
         attempt.Note(EventKind.Device, page.Value, frame.Value, toMemory ? "writes" : "reads");
         if (!isMappedInTable(page)) attempt.Reach(States.StaleHit);
@@ -173,6 +181,27 @@ public static class States
 
     /// <summary>A hook was told of an access that was blocked.</summary>
     public const string Given = "a hook was given a fault";
+
+    /// <summary>An access stalled until its page was there, or it was refused.</summary>
+    public const string Waited = "an access waited for its page";
+
+    /// <summary>An access had its bytes moved after it had waited.</summary>
+    public const string WentOn = "an access went on that had waited";
+
+    /// <summary>An access failed after it had waited.</summary>
+    public const string Failed = "an access failed that had waited";
+
+    /// <summary>An access was tried again, and its page was not there again.</summary>
+    public const string AskedAgain = "an access asked for its page again";
+
+    /// <summary>An access failed after it had waited, and its address space ended meanwhile.</summary>
+    public const string EndedWaiting = "an access failed that had waited, and its address space ended";
+
+    /// <summary>A hook was told of a request while another dispatch was under way.</summary>
+    public const string ToldBeside = "a hook was told of a request while two dispatched";
+
+    /// <summary>A hook allocated a page and put it behind what was asked for.</summary>
+    public const string Backed = "a hook backed a page";
 
     /// <summary>A device was refused.</summary>
     public const string Blocked = "access blocked";

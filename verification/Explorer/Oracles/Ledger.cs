@@ -255,4 +255,16 @@ public sealed record DeviceAccessWindow(StreamId Device, Iova Page, Access Kind)
 
     /// <summary>Whether it was blocked.</summary>
     public bool WasBlocked { get; set; }
+
+    /// <summary>The request for a page that it waits for; null: it waits for none.</summary>
+    internal PageRequest? Request { get; set; }
+
+    /// <summary>Whether it has waited for a page.</summary>
+    internal bool HasWaited { get; set; }
+
+    /// <summary>Whether it is over, once its device knows that it has stalled; asked by who makes no step.</summary>
+    internal Func<bool>? IsOver { get; set; }
+
+    /// <summary><c>Read of sid:0x20 at iova:0x0</c>.</summary>
+    public override string ToString() => $"{Kind} of {Device} at {Page}";
 }

@@ -58,7 +58,11 @@ internal sealed partial class EventWords(IReadOnlyList<ScheduleEvent> events)
         {
             1 => "invalidates the context cache",
             2 => "invalidates the IOTLB",
+            3 or 8 => "invalidates the TLB of a device",
             5 => "waits for what is under way",
+            6 => "invalidates the IOTLB of a PASID",
+            7 => "invalidates the PASID cache",
+            9 => "answers page requests",
             ulong type => $"executes a command of type {type}",
         },
         SimStep.StatusWrite => "says that it is done",

@@ -30,25 +30,42 @@ public static class Lanes
 
     private static void AppendLanes(StringBuilder text, Picture picture, bool whole)
     {
-        PictureRow[] shown = [.. picture.Rows.Where(row => whole || row.Matters)];
+        (PictureRow Row, int Hidden, int End)[] rows = [.. Together([.. picture.Rows.Where(row => whole || row.Matters)], whole)];
         List<(string Title, Func<PictureRow, string> Cell)> columns = [.. picture.Agents.Select(agent => (agent, (Func<PictureRow, string>)(row => row.Agent == agent ? row.Text : "")))];
         if (picture.IsWatched) columns.Add(("statement", static row => row.Source ?? ""));
         if (picture.Pages.Count != 0) columns.Add((picture.Pages.Count == 1 ? $"state of {picture.Pages[0]}" : "state", row => StateOf(picture, row)));
-        int[] widths = [.. columns.Select(column => shown.Select(row => column.Cell(row).Length).Append(column.Title.Length).Max())];
+        int[] widths = [.. columns.Select(column => rows.Select(each => column.Cell(each.Row).Length).Append(column.Title.Length).Max())];
         AppendRow(text, "", columns.Select(static column => column.Title), widths);
         text.Append(' ', NumberWidth);
         foreach (int width in widths) text.Append("-+-").Append('-', width);
         text.Append('\n');
-        int last = 0;
-        foreach (PictureRow row in shown)
+        int last = 0, left = 0;
+        foreach ((PictureRow row, int hidden, int end) in rows)
         {
-            AppendFold(text, row.Number - last - 1);
+            AppendFold(text, left + row.Number - last - 1);
             AppendRow(text, $"{row.Number}", columns.Select(column => column.Cell(row)), widths);
-            last = row.Number;
+            (left, last) = (hidden, end);
         }
 
-        AppendFold(text, picture.Rows.Count - last);
+        AppendFold(text, left + picture.Rows.Count - last);
     }
+
+    /// <summary>Each row that is shown. Of such as say the same one after the other, and change nothing that is shown, the first, with their count.</summary>
+    private static IEnumerable<(PictureRow Row, int Hidden, int End)> Together(IReadOnlyList<PictureRow> shown, bool whole)
+    {
+        for (int first = 0; first < shown.Count;)
+        {
+            int next = first + 1;
+            while (!whole && next < shown.Count && IsLike(shown[first], shown[next])) next++;
+            int count = next - first, end = shown[next - 1].Number;
+            PictureRow row = shown[first];
+            yield return (count == 1 ? row : row with { Text = $"{row.Text}, {count} times" }, end - row.Number + 1 - count, end);
+            first = next;
+        }
+    }
+
+    private static bool IsLike(PictureRow first, PictureRow next) =>
+        next.Agent == first.Agent && next.Text == first.Text && next.Source == first.Source && !next.IsViolation && !next.Changed.Contains(true);
 
     private static void AppendFold(StringBuilder text, int count)
     {

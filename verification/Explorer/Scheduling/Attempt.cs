@@ -151,6 +151,9 @@ public sealed class Attempt
     /// <summary>Counts what others have found broken, and is muted.</summary>
     public void Mute(Invariant invariant, long times = 1) => _muted[(int)invariant] += times;
 
+    /// <summary>Counts a check of something that the ledger found wrong, or (null) did not.</summary>
+    public void Check(Invariant invariant, (string Observed, string Expected)? wrong) => Check(invariant, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
+
     /// <summary>Counts a check, and ends the schedule if it does not hold; what is muted is counted, and the schedule goes on.</summary>
     public void Check(Invariant invariant, bool holds, Func<string> observed, Func<string> expected)
     {

@@ -32,6 +32,9 @@ public sealed record Script(string Name, string Summary, Scenario Scenario, Immu
     /// <summary>Whether a thread has hooks told of faults.</summary>
     public bool Dispatches { get; } = ScriptLimits.Dispatches(Scenario);
 
+    /// <summary>Whether an access of a thread may wait for a page.</summary>
+    public bool Waits { get; } = ScriptLimits.Waits(Scenario);
+
     /// <summary>The script as a scenario to explore.</summary>
     public ConcurrentScenario ToScenario() => new(
         Name, Summary, [.. States.Select(static state => state.Text)], (attempt, fault, _) => ScriptRun.Prepare(attempt, this, fault)) { Script = this };

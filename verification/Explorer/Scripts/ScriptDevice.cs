@@ -20,7 +20,7 @@ internal delegate string? DeviceMove(Iova address, bool writes, Span<byte> bytes
 
 /// <summary>
 /// A device of a script. What it keeps, its TLB, is one, whoever plays it; everything else is made anew for each thread that does. As <see cref="IDmaDevice"/>
-/// it is at work before and after the schedule, and asks for no page.
+/// it is at work before and after the schedule, and asks for no page then.
 /// </summary>
 internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
 {
@@ -31,7 +31,8 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     private readonly Func<IMemoryObserver, ControlledMemory> _memory;
     private readonly DeviceKind _kind;
     private readonly ControlledSteps _steps;
-    private readonly DeviceSides _sides = new();
+    private readonly DeviceSides _sides;
+    private readonly PagingDevices _paging;
 
     /// <summary>A device behind the IOMMU.</summary>
     /// <param name="iommu">The IOMMU.</param>
@@ -39,8 +40,12 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     /// <param name="kind">What it is.</param>
     /// <param name="id">Its requester id.</param>
     /// <param name="steps">The steps of one that has no IOMMU.</param>
-    public ScriptDevice(VtdIommu<ControlledMemory, ControlledSteps> iommu, Func<IMemoryObserver, ControlledMemory> memory, DeviceKind kind, StreamId id, ControlledSteps steps)
+    /// <param name="paging">What those do that ask for pages.</param>
+    public ScriptDevice(
+        VtdIommu<ControlledMemory, ControlledSteps> iommu, Func<IMemoryObserver, ControlledMemory> memory, DeviceKind kind, StreamId id, ControlledSteps steps, PagingDevices paging)
     {
+        _paging = paging;
+        _sides = kind == DeviceKind.Paging ? new() { SideAt = paging.SideAt } : new();
         _steps = steps;
         _iommu = iommu;
         _memory = memory;
@@ -74,9 +79,11 @@ internal sealed class ScriptDevice : IStrayDevice, IPrivilegedDevice
     /// <summary>What the calling thread has the device do, in one address space.</summary>
     /// <param name="source">Under which requester id.</param>
     /// <param name="side">What it is held to.</param>
-    public DeviceMove Play(StreamId source, DeviceSide side)
+    /// <param name="hasHook">Whether it has a hook all the while.</param>
+    public DeviceMove Play(StreamId source, DeviceSide side, bool hasHook)
     {
         if (Ats is null) return Make(source, side);
+        if (_kind == DeviceKind.Paging) return _paging.Play(Ats, side, hasHook);
         DeviceMove move = MoveOf(Ats);
         return (address, writes, bytes, prefix) =>
         {

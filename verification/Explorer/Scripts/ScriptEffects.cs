@@ -21,8 +21,9 @@ namespace Explorer.Scripts;
 /// <param name="ledger">What devices may see.</param>
 /// <param name="subject">The library.</param>
 /// <param name="mayInvent">Whether collections may tell of what nobody did, since hardware fetches ahead.</param>
+/// <param name="hasTlb">Whether the device of a number has a TLB of its own.</param>
 [SkipRewriting("Keeping the books must not add steps to the schedule.")]
-internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject, bool mayInvent)
+internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject, bool mayInvent, Func<int, bool> hasTlb)
 {
     private const uint FirstCore = 0x1_0000, Privileged = 0x8000_0000;
 
@@ -115,7 +116,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         Deactivate o => Switch(o.Association, false),
         Flush => Flushing(),
         CollectUse o => Collecting(o),
-        DispatchFaults => Told,
+        DispatchFaults => Dispatching(),
         _ => null,
     };
 
@@ -290,6 +291,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
             {
                 ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
                 if (seen.Outcome == Outcome.None) ledger.SetNoting(space, vcm, isNoted);
+                if (!active && seen.Outcome == Outcome.None) attempt.Check(Invariant.Progress, ledger.EndSpace(space));
             }
         };
     }
@@ -301,15 +303,48 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         return subject().Driver.TracksUse(subject().FormatOf(joined.Kind ?? TableKind.SecondStage));
     }
 
+    private Action<Observation> Dispatching()
+    {
+        Ledger.Dispatch dispatch = ledger.BeginDispatch();
+        return seen =>
+        {
+            attempt.Check(Invariant.Progress, ledger.EndDispatch(dispatch));
+            Told(seen);
+        };
+    }
+
+    /// <summary>A hook is called.</summary>
+    /// <param name="fault">What it is told.</param>
+    /// <param name="answer">Calls it.</param>
+    public FaultAnswer Tell(DeviceFault fault, Func<FaultAnswer> answer)
+    {
+        if (!fault.IsStalled) return answer();
+        StreamId space = SpaceOf(fault.Device, fault.Pasid?.Value);
+        var page = new Iova(fault.Address.Value & ~(World.PageBytes - 1));
+        string text = $"a hook is told that {space} waits for {fault.Access} at {page}";
+        attempt.Note(EventKind.Call, text: text);
+        if (ledger.AreDispatchesBeside) attempt.Reach(States.ToldBeside);
+        attempt.Check(Invariant.FaultExact, ledger.BeginTelling(space, page, fault.Access));
+        FaultAnswer given = answer();
+        ledger.EndTelling(space, page, fault.Access, given == FaultAnswer.Retry);
+        attempt.Note(EventKind.Return, text: $"{text} = {given}");
+        return given;
+    }
+
     private void Told(Observation seen)
     {
         string? strange = seen.Faults.Where(static fault => fault.Hook != fault.Device).Select(static fault => $"{fault}").FirstOrDefault();
         attempt.Check(Invariant.FaultExact, strange is null, () => strange!, () => "to the hook of the device that was blocked");
+        // Of a device that asks for translations it is not certain which of its requests are blocked, but why.
+        string? mistaken = seen.Faults.Where(fault => !fault.Waits && HasTlb(fault) && fault.Cause != FaultCauses.NotAttached).Select(static fault => $"{fault}").FirstOrDefault();
+        attempt.Check(Invariant.FaultExact, mistaken is null, () => mistaken!, () => "what it may not reach in an address space that it has waits");
         var wrong = ledger.NoteGiven(
-            seen.Faults.Select(fault => (SpaceOf(subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new Iova(fault.Page), (Access)fault.Access, fault.Cause)), seen.FaultsLost);
+            seen.Faults.Where(fault => !fault.Waits && !HasTlb(fault)).Select(fault => (SpaceOf(subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new Iova(fault.Page), (Access)fault.Access, fault.Cause)), seen.FaultsLost);
         attempt.Check(Invariant.FaultExact, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
         if (!seen.Faults.IsEmpty) attempt.Reach(States.Given);
     }
+
+    private bool HasTlb(GivenFault fault) => hasTlb(fault.Device.Number);
 
     private Action<Observation>? Collecting(CollectUse collect)
     {

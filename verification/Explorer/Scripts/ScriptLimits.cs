@@ -9,11 +9,25 @@ namespace Explorer.Scripts;
 /// <summary>What a script cannot say.</summary>
 internal static class ScriptLimits
 {
+    /// <summary>Whether a scenario can run in controlled schedules.</summary>
+    public static bool Allow(Scenario scenario)
+    {
+        try
+        {
+            Check(scenario);
+            return true;
+        }
+        catch (BadInputException)
+        {
+            // Why not is told to who wrote it, and nobody wrote this one.
+            return false;
+        }
+    }
+
     /// <exception cref="BadInputException">The scenario is none that can run in controlled schedules.</exception>
     public static void Check(Scenario scenario)
     {
         Topology topology = scenario.Topology;
-        if (topology.Devices.Contains(DeviceKind.Paging)) throw new BadInputException("topology: controlled schedules have devices that ask for no pages");
         foreach (Step step in scenario.Steps)
         {
             Check(step);
@@ -30,6 +44,7 @@ internal static class ScriptLimits
         }
 
         CheckFaults(scenario);
+        CheckWaiting(scenario);
         // A core executes on one thread.
         ObjectId[] cores = [.. scenario.Threads.SelectMany(static thread => CoresOf(thread).Distinct())];
         if (cores.Length != cores.Distinct().Count()) throw new BadInputException("script.scenario.threads has a core that several threads play; expected one for each");
@@ -38,12 +53,34 @@ internal static class ScriptLimits
     /// <summary>Whether a thread has hooks told of faults.</summary>
     public static bool Dispatches(Scenario scenario) => scenario.Threads.Any(static thread => thread.Any(static step => step.Operation is DispatchFaults));
 
-    /// <summary>What is told of faults is judged where each is one access's, and one thread tells.</summary>
+    /// <summary>Whether an access is one that may wait for a page.</summary>
+    public static bool MayWait(Topology topology, Operation operation) =>
+        operation is DeviceAccess { Device.Kind: ObjectKind.Device } access && access.Device.Number < topology.Devices.Count && topology.Devices[access.Device.Number] == DeviceKind.Paging;
+
+    /// <summary>Whether an access of a thread may wait for a page.</summary>
+    public static bool Waits(Scenario scenario) => scenario.Threads.Any(thread => thread.Any(step => MayWait(scenario.Topology, step.Operation)));
+
+    /// <summary>An access that waits keeps its thread; what has not been answered when all other threads have ended is refused.</summary>
+    private static void CheckWaiting(Scenario scenario)
+    {
+        foreach (ImmutableArray<Step> thread in scenario.Threads.Where(thread => thread.Any(step => MayWait(scenario.Topology, step.Operation))))
+        {
+            foreach (Step step in thread)
+            {
+                if (!Script.IsAccess(step.Operation)) throw Refused(step, "what a thread does whose accesses may wait for pages is accesses alone");
+                if (step.Operation is DeviceAccess { MayAsk: false } && MayWait(scenario.Topology, step.Operation)) throw Refused(step, "beside others a device asks for pages, or it does not");
+            }
+        }
+
+        if (!Waits(scenario)) return;
+        foreach (Step step in scenario.Threads.SelectMany(static thread => thread).Where(static step => step.Mishap is { Kind: MishapKind.Hardware }))
+            throw Refused(step, "where accesses wait for pages the hardware hears all");
+    }
+
+    /// <summary>What is told of faults is judged where each is one access's.</summary>
     private static void CheckFaults(Scenario scenario)
     {
         if (!Dispatches(scenario)) return;
-        if (scenario.Threads.Count(static thread => thread.Any(static step => step.Operation is DispatchFaults)) != 1)
-            throw new BadInputException("script.scenario.threads has several that dispatch faults; expected one");
         if (scenario.Topology.Eagerness != 0 || scenario.Topology.Devices.Any(static kind => kind == DeviceKind.Ats))
             throw new BadInputException("topology: where faults are dispatched hardware fetches nothing ahead, and devices have no TLBs");
         foreach (Step step in scenario.Steps.Where(static step => Script.IsAccess(step.Operation))) throw Refused(step, "what was blocked before the threads begin, nobody knows when it is told");

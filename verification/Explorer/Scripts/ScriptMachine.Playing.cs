@@ -45,12 +45,13 @@ internal sealed partial class ScriptMachine
     /// <param name="byteCount">How many bytes it moves at a time.</param>
     /// <param name="isLive">Whether a frame is handed out.</param>
     /// <param name="isMapped">Whether a page is mapped in a table that the device may have.</param>
-    public Accessor Play(Ledger ledger, StreamId space, DeviceAccess access, int byteCount, Func<PhysAddr, bool> isLive, Func<Iova, bool> isMapped)
+    /// <param name="hasHook">Whether the device has a hook all the while.</param>
+    public Accessor Play(Ledger ledger, StreamId space, DeviceAccess access, int byteCount, Func<PhysAddr, bool> isLive, Func<Iova, bool> isMapped, bool hasHook)
     {
         ScriptDevice device = _devices[access.Device.Number];
         var side = new DeviceSide(_attempt, ledger, space, isLive, isMapped);
         PasidPrefix? prefix = access.Pasid is { } given ? new(new(given), access.IsPrivileged) : null;
-        DeviceMove move = device.Play(access.IsStray ? ScriptDevice.Nobody : device.Id, side);
+        DeviceMove move = device.Play(access.IsStray ? ScriptDevice.Nobody : device.Id, side, hasHook);
         return new(_attempt, ledger, side, space, (address, kind) => move(address, kind == Access.Write, new byte[byteCount], prefix));
     }
 
@@ -81,6 +82,15 @@ internal sealed partial class ScriptMachine
     public void Show(PageStates states, StreamId space, int device, DeviceAccess? access) => states.AddDevice(
         space, access is { IsStray: true } ? ScriptDevice.Nobody : Devices[device].Id, access?.Pasid is { } pasid ? new Platform.Pasid(pasid) : null,
         _devices[device].Ats is { } ats ? ats.PeekTlb : null);
+
+    /// <summary>Answers that devices got and did not wait for.</summary>
+    public int UnexpectedAnswers
+    {
+        get
+        {
+            using (Controlled.Quietly()) return _devices.Sum(static device => device.Ats?.UnexpectedResponses ?? 0);
+        }
+    }
 
     /// <summary>Who else than the IOMMU may still use a block: TLBs of devices, and cores; null: nobody.</summary>
     public string? WhoElseReaches(PhysRange block)

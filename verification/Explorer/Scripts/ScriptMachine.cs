@@ -33,7 +33,8 @@ internal sealed partial class ScriptMachine : IVtdMachine
     /// <param name="topology">The machine.</param>
     /// <param name="isTable">Whether the IOMMU may walk through an address.</param>
     /// <param name="fault">What is wrong on purpose.</param>
-    public ScriptMachine(Attempt attempt, Topology topology, Func<PhysAddr, bool> isTable, PlantedFault fault)
+    /// <param name="ledger">What accesses are held to that wait for pages.</param>
+    public ScriptMachine(Attempt attempt, Topology topology, Func<PhysAddr, bool> isTable, PlantedFault fault, Ledger ledger)
     {
         _attempt = attempt;
         _coreSides = new(attempt, isTable);
@@ -42,10 +43,14 @@ internal sealed partial class ScriptMachine : IVtdMachine
         Pool.Reset();
         if (!topology.CoherentWalk) _weak = Machine.CreateWeakMemory(Pool, MemoryModel.NonCoherentWalks, attempt, fault, IsQueue);
         Memory = new UnseenMemory(Pool, _weak);
-        Iommu = new(new(Pool, new HardwareSide(attempt, isTable), _weak, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, new ControlledSteps(attempt));
+        bool arePaging = topology.Devices.Contains(DeviceKind.Paging);
+        var hardware = new HardwareSide(attempt, isTable) { Written = arePaging ? (address, value) => Paging!.Written(address, value) : static (_, _) => { } };
+        var steps = new ControlledSteps(attempt) { LookedUp = arePaging ? address => Paging!.LookUp(address) : null };
+        Iommu = new(new(Pool, hardware, _weak, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, steps);
         Pump = new(Iommu) { Idle = _weak is null ? null : () => Machine.CheckQueue(attempt, Iommu) };
         Registers = _known = new(Iommu);
-        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0), new ControlledSteps(attempt)))];
+        Paging = new(attempt, ledger, Pump) { Queue = () => _known.PageRequests };
+        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0), new ControlledSteps(attempt), Paging))];
     }
 
     private bool IsQueue(PhysAddr word) => word.Value >> FrameLog2 == _known.Queue >> FrameLog2;
@@ -63,7 +68,10 @@ internal sealed partial class ScriptMachine : IVtdMachine
     public IPhysicalMemory LibraryMemory => new ControlledMemory(Pool, new LibrarySide(_attempt), _weak, races: _races) { StoresForExchanges = _fault.StoresForExchanges };
 
     /// <summary>The memory as the driver has it.</summary>
-    public IPhysicalMemory DriverMemory => _fault.LeavesDeviceTlbsOut ? new NoDeviceTlbs(LibraryMemory, IsQueue) : LibraryMemory;
+    public IPhysicalMemory DriverMemory =>
+        _fault.LeavesDeviceTlbsOut ? new NoDeviceTlbs(LibraryMemory, IsQueue)
+        : _fault.AnswersAtDetach != WrongAnswers.None ? new AnswersAtDetach(LibraryMemory, IsQueue, _fault.AnswersAtDetach)
+        : LibraryMemory;
 
     /// <inheritdoc/>
     public IMmio Registers { get; }
@@ -77,6 +85,9 @@ internal sealed partial class ScriptMachine : IVtdMachine
 
     /// <summary>The IOMMU.</summary>
     public VtdIommu<ControlledMemory, ControlledSteps> Iommu { get; }
+
+    /// <summary>What devices do that ask for pages.</summary>
+    public PagingDevices Paging { get; }
 
     /// <summary>What consumes its commands.</summary>
     public CommandPump Pump { get; }
@@ -95,11 +106,14 @@ internal sealed partial class ScriptMachine : IVtdMachine
     private sealed class KnownRegisters(IMmio registers) : IMmio
     {
         public const uint RootTableAddress = 0x20;
-        private const uint QueueAddress = 0x90;
+        private const uint QueueAddress = 0x90, PageRequestQueueAddress = 0xD0;
         private ulong _root = registers.Read64(RootTableAddress);
 
         /// <summary>The command queue's address, as it was written.</summary>
         public ulong Queue { get; private set; }
+
+        /// <summary>The page request queue's address, as it was written.</summary>
+        public ulong PageRequests { get; private set; }
 
         public uint Read32(uint offset) => registers.Read32(offset);
 
@@ -115,6 +129,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
         {
             registers.Write64(offset, value);
             if (offset == QueueAddress) Queue = value;
+            if (offset == PageRequestQueueAddress) PageRequests = value;
             if (offset == RootTableAddress) _root = registers.Read64(offset);
         }
     }

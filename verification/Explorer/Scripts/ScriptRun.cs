@@ -23,10 +23,8 @@ namespace Explorer.Scripts;
 /// One schedule of a script. The harness's <see cref="Subject"/> does the operations, on controlled threads of ours: it is not rewritten, so that what it notes
 /// is no step, while the library and the simulator below it are. What the threads have seen is judged by <see cref="HistoryJudge"/> when all have ended.
 /// </summary>
-internal sealed class ScriptRun
+internal sealed partial class ScriptRun
 {
-    // Devices move bytes beside the marks, which stay for those who look at the end.
-    private const ulong AccessOffset = 0x10;
     private const int WordBytes = 8;
     private const int Fetches = 5;
 
@@ -50,14 +48,17 @@ internal sealed class ScriptRun
     private ScriptRun(Attempt attempt, Script script, PlantedFault fault)
     {
         _attempt = attempt;
-        _ledger = new() { KeepsCauses = script.Dispatches };
+        _ledger = new() { KeepsCauses = script.Dispatches || script.Waits };
         _script = script;
         _fault = fault;
         // The thread may have been another's before, and its name decides which slots are used.
         Attempt.Agent = Attempt.SetUpAgent;
         Subject? subject = null;
-        _machine = new(attempt, script.Scenario.Topology, IsTable, fault);
-        _effects = new(attempt, _ledger, () => subject!, MayNoteWhatNobodyDid(script.Scenario.Topology));
+        _machine = new(attempt, script.Scenario.Topology, IsTable, fault, _ledger);
+        DeviceList devices = script.Scenario.Topology.Devices;
+        _effects = new(
+            attempt, _ledger, () => subject!, MayNoteWhatNobodyDid(script.Scenario.Topology), device => device < devices.Count && devices[device] is DeviceKind.Ats or DeviceKind.Paging);
+        _hooked = HookedThroughout(script.Scenario);
         subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
         {
             Expected = Reached,
@@ -112,6 +113,7 @@ internal sealed class ScriptRun
         Ranges = space => hasRangeCache ? new CachedRangeAllocator(new RangeAllocator(space), slotCount: 2, static () => Attempt.Agent[^1]) : new RangeAllocator(space),
         Options = static options => options with { StripeCount = 2, Thread = static () => Attempt.Agent[^1] },
         Around = Watch,
+        AroundHook = _effects.Tell,
     };
 
     private void Run()
@@ -119,11 +121,16 @@ internal sealed class ScriptRun
         _faulty?.Start();
         _machine.SetAtWork(true);
         Task pump = _machine.Pump.Start();
+        _left = _script.Agents.Count;
+        _callersLeft = _script.Scenario.Threads.Count(thread => !thread.All(step => MayWait(step.Operation)));
         List<Task> tasks = [.. _script.Agents.Select((name, number) => Task.Run(() =>
         {
             Attempt.Agent = name;
             RunThread(number);
+            _left--;
+            if (!_script.Scenario.Threads[number].All(step => MayWait(step.Operation))) _callersLeft--;
         }))];
+        if (_script.Waits) tasks.Add(Task.Run(RefuseAtLast));
         if (_script.Scenario.Topology.Eagerness != 0) tasks.Add(Task.Run(RunAhead));
         Task.WaitAll(tasks.ToArray());
         _faulty?.Stop();
@@ -147,13 +154,14 @@ internal sealed class ScriptRun
             switch (step.Operation)
             {
                 case DeviceAccess access:
-                    Note(access, () => Of(accessors, access, WordBytes).Access(AddressOf(access.Address), (Access)access.Kind));
+                    ulong offset = MayWait(access) ? PagingDevices.OffsetOf(number) : PagingDevices.FirstOffset;
+                    Note(access, () => Of(accessors, access, WordBytes).Access(AddressOf(access.Address, offset), (Access)access.Kind));
                     break;
                 case CrossingAccess across:
                     Note(across, () => Of(accessors, across.Second, 2 * WordBytes).AccessAcross(new(across.Boundary), 2 * WordBytes, (Access)across.Kind));
                     break;
                 case CoreAccess access:
-                    Note(access, () => Of(accessors, access).Access(AddressOf(access.Address), (Access)access.Kind));
+                    Note(access, () => Of(accessors, access).Access(AddressOf(access.Address, PagingDevices.FirstOffset), (Access)access.Kind));
                     break;
                 case GoIdle idle:
                     GoIdle(idle);
@@ -176,9 +184,12 @@ internal sealed class ScriptRun
     private void Do(int thread, Step step)
     {
         if (!step.Operation.Uses.All(_subject.Has)) return;
+        if (step.Operation is DispatchFaults) AwaitRequest();
         int begun = ++_clock;
         _subject.Mishaps.Arm(step.Mishap);
+        if (step.Operation is DispatchFaults) _dispatching[Attempt.Agent] = thread;
         Observation seen = _subject.Do(step.Operation);
+        _dispatching.Remove(Attempt.Agent);
         _hasLateAdopter |= step.Operation is Adopt;
         (bool memoryFails, bool hardwareFails) = (_subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
         _subject.Mishaps.Arm(null);
@@ -193,13 +204,16 @@ internal sealed class ScriptRun
     /// <summary>Hardware notes what it fetches ahead, and devices with TLBs of their own ask for more than they use.</summary>
     private static bool MayNoteWhatNobodyDid(Topology topology) => topology.Eagerness != 0 || topology.Devices.Any(static kind => kind is DeviceKind.Ats or DeviceKind.Paging);
 
-    private static Iova AddressOf(ulong address) => new((address & ~(World.PageBytes - 1)) + AccessOffset);
+    private bool MayWait(Operation operation) => ScriptLimits.MayWait(_script.Scenario.Topology, operation);
+
+    /// <summary>Devices move bytes beside the marks, which stay for those who look at the end.</summary>
+    private static Iova AddressOf(ulong address, ulong offset) => new((address & ~(World.PageBytes - 1)) + offset);
 
     private Accessor Of(Dictionary<(StreamId, ulong), Accessor> accessors, DeviceAccess access, int byteCount)
     {
         StreamId space = ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access);
         if (!accessors.TryGetValue((space, (ulong)byteCount), out Accessor? accessor))
-            accessors[(space, (ulong)byteCount)] = accessor = _machine.Play(_ledger, space, access, byteCount, IsLive, page => IsMapped(space, page));
+            accessors[(space, (ulong)byteCount)] = accessor = _machine.Play(_ledger, space, access, byteCount, IsLive, page => IsMapped(space, page), _hooked.Contains(access.Device));
         return accessor;
     }
 
@@ -243,11 +257,13 @@ internal sealed class ScriptRun
         string text = OperationText.Write(operation);
         bool isForDevices = _effects.IsForDevicesAlone(operation);
         long before = Shootdowns;
+        int begun = ++_clock;
         Action<Observation>? end = _effects.Begin(operation);
         _attempt.Note(EventKind.Call, text: text);
         Observation seen = run(operation);
         end?.Invoke(seen);
         _attempt.Note(EventKind.Return, text: $"{text} = {seen}");
+        if (operation is not DispatchFaults && _dispatching.TryGetValue(Attempt.Agent, out int thread)) NoteAct(thread, operation, seen, begun);
         if (_machine.Cpus is not null && isForDevices)
         {
             _attempt.Check(
@@ -270,26 +286,11 @@ internal sealed class ScriptRun
 
         // What was not told by now is told at last, or lost.
         if (_script.Collects) foreach (CollectUse last in _effects.LastCollections().ToArray()) _subject.Do(last);
-        if (_script.Dispatches) DispatchLast();
+        if (_script.Dispatches || _script.Waits) DispatchLast();
         HistoryViolation? violation = _judge.Judge(_start, history) ?? _judge.TakeDown();
         foreach ((Invariant invariant, long times) in _counts.Checks) _attempt.Passed(invariant, times);
         foreach ((Invariant invariant, long times) in _counts.MutedBreaches) _attempt.Mute(invariant, times);
         Report(violation);
-    }
-
-    /// <summary>What no hook was given by now it is given at last, or it was lost.</summary>
-    private void DispatchLast()
-    {
-        _subject.Do(new DispatchFaults());
-        ObjectId[] changing = [.. Steps(_script.Scenario.Threads).OfType<SetFaultHook>().Select(static set => set.Device)];
-        ObjectId[] hooked = [.. _script.Scenario.Steps.Select(static step => step.Operation).OfType<SetFaultHook>().GroupBy(static set => set.Device)
-            .Where(set => set.Last().Kind != FaultHookKind.None && !changing.Contains(set.Key)).Select(static set => set.Key)];
-        HashSet<StreamId> spaces = [.. Steps(_script.Scenario.Threads).Select(static operation => operation as DeviceAccess ?? (operation as CrossingAccess)?.First).OfType<DeviceAccess>()
-            .Where(access => !access.IsStray && hooked.Contains(access.Device)).Select(access => ScriptEffects.SpaceOf(_machine.Devices[access.Device.Number].Id, access.Pasid))];
-        var missing = _ledger.MissingFault(spaces);
-        _attempt.Check(Invariant.FaultExact, missing is null, () => missing!.Value.Observed, () => missing!.Value.Expected);
-
-        static IEnumerable<Operation> Steps(ImmutableArray<ImmutableArray<Step>> threads) => threads.SelectMany(static thread => thread).Select(static step => step.Operation);
     }
 
     private void Report(HistoryViolation? violation)

@@ -64,8 +64,15 @@ public sealed partial class HistoryGen
                 threads[0] = threads[0].SetItem((int)others.Next((uint)threads[0].Length), new(new DispatchFaults()));
             }
 
-            Topology topology = world.Topology with { TracksUse = collects };
-            return new(Change(topology, machine, others), [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
+            Topology topology = Change(world.Topology with { TracksUse = collects }, machine, others);
+            if (world == Scalable && machine == Machine.Usual && others.Next(2) == 0 && threads.All(static thread => thread.All(static step => step.Mishap is not { Kind: MishapKind.Hardware })))
+            {
+                topology = topology with { Devices = new([.. topology.Devices.Select(static _ => DeviceKind.Paging)]) };
+                before = [.. before, "hook d0 back", "hook d1 back"];
+                for (int thread = 0; thread < 2; thread++) threads[thread] = threads[thread].SetItem((int)others.Next((uint)threads[thread].Length), new(new DispatchFaults()));
+            }
+
+            return new(topology, [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
         }
 
         private static ImmutableArray<Step> DrawDevice(PCG pcg, int device)

@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using Vcmm;
 using Vcmm.Spec;
 
@@ -6,33 +8,47 @@ namespace Harness.Running;
 // Fault hooks.
 public sealed partial class Subject
 {
-    private readonly List<GivenFault> _given = [];
+    private readonly Telling _one = new();
+    private readonly Dictionary<string, Telling> _tellings = [];
+
+    /// <summary>What the hooks are given by the dispatch that the caller is in: several may dispatch at once.</summary>
+    private Telling Told
+    {
+        get
+        {
+            if (_parts.Caller is not { } caller) return _one;
+            lock (_tellings) return CollectionsMarshal.GetValueRefOrAddDefault(_tellings, caller(), out _) ??= new();
+        }
+    }
 
     private Observation Do(SetFaultHook set)
     {
-        _devices[set.Device.Number].FaultHook = set.Kind == FaultHookKind.None ? null : fault =>
-        {
-            NoteEnded();
-            bool isRetried = set.Kind == FaultHookKind.Back && fault.IsStalled ? TryBackFor(set.Device, fault) : set.Kind != FaultHookKind.Refuse;
-            _given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access)
-            {
-                Pasid = fault.Pasid?.Value,
-                Cause = CauseOf(fault),
-                Waits = fault.IsStalled,
-                IsRetried = fault.IsStalled && isRetried,
-            });
-            return isRetried ? FaultAnswer.Retry : FaultAnswer.Refuse;
-        };
+        _devices[set.Device.Number].FaultHook = set.Kind == FaultHookKind.None ? null : fault => _parts.AroundHook(fault, () => Answer(set, fault));
         return new(Outcome.None);
+    }
+
+    private FaultAnswer Answer(SetFaultHook set, in DeviceFault fault)
+    {
+        NoteEnded();
+        bool isRetried = set.Kind == FaultHookKind.Back && fault.IsStalled ? TryBackFor(set.Device, fault) : set.Kind != FaultHookKind.Refuse;
+        Told.Given.Add(new(set.Device, NameOf(fault), fault.Address.Value & ~(World.PageBytes - 1), (Permissions)fault.Access)
+        {
+            Pasid = fault.Pasid?.Value,
+            Cause = CauseOf(fault),
+            Waits = fault.IsStalled,
+            IsRetried = fault.IsStalled && isRetried,
+        });
+        return isRetried ? FaultAnswer.Retry : FaultAnswer.Refuse;
     }
 
     private Observation Do(DispatchFaults _)
     {
-        _given.Clear();
-        _acts.Clear();
+        Telling told = Told;
+        told.Given.Clear();
+        told.Acts.Clear();
         int count = _manager.DispatchFaults();
         bool isLost = Driver.TakeFaultOverflow();
-        return new(Outcome.None) { Faults = [.. _given], FaultCount = count, FaultsLost = isLost, Acts = _acts.ToImmutable() };
+        return new(Outcome.None) { Faults = [.. told.Given], FaultCount = count, FaultsLost = isLost, Acts = told.Acts.ToImmutable() };
     }
 
     private static FaultCauses CauseOf(in DeviceFault fault) => fault.Cause switch
@@ -52,5 +68,12 @@ public sealed partial class Subject
         }
 
         return World.Nobody;
+    }
+
+    private sealed class Telling
+    {
+        public List<GivenFault> Given { get; } = [];
+
+        public ImmutableArray<HookAct>.Builder Acts { get; } = ImmutableArray.CreateBuilder<HookAct>();
     }
 }

@@ -14,9 +14,8 @@ public sealed partial class Subject
 {
     private readonly List<(int Number, DeviceAccess Access, DmaTransfer Transfer)> _waiting = [];
     private readonly ImmutableArray<EndedAccess>.Builder _ended = ImmutableArray.CreateBuilder<EndedAccess>();
-    private readonly ImmutableArray<HookAct>.Builder _acts = ImmutableArray.CreateBuilder<HookAct>();
     private int _nextWaiting;
-    private int _nextOfHooks = Scenarios.Scenario.FirstMemoryOfHooks;
+    private int _lastOfHooks = Scenarios.Scenario.FirstMemoryOfHooks - 1;
 
     /// <summary>What the TLB of a device holds; nothing where it has none, or cannot be looked into.</summary>
     public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Machine.TlbOf(device);
@@ -65,18 +64,36 @@ public sealed partial class Subject
     private bool TryBackFor(ObjectId device, in DeviceFault fault)
     {
         if (FindActive(device, fault.Pasid) is not { } region || !region.TryFindReservation(fault.Address, out Reservation reservation)) return false;
-        ulong offset = (fault.Address.Value & ~(World.PageBytes - 1)) - reservation.Range.First.Value;
-        foreach (BackedPart part in reservation.BackedParts)
-        {
-            // What it wants is there: it may not have it.
-            if (part.Offset <= offset && offset - part.Offset < part.ByteCount) return true;
-        }
+        if (!TryRangeOf(reservation, out Platform.IovaRange range)) return false;
+        ulong offset = (fault.Address.Value & ~(World.PageBytes - 1)) - range.First.Value;
+        // What it wants is there: it may not have it.
+        if (IsBackedAt(reservation, offset)) return true;
 
-        ObjectId name, memory = new(ObjectKind.Memory, _nextOfHooks++);
+        ObjectId name, memory = new(ObjectKind.Memory, Interlocked.Increment(ref _lastOfHooks));
         lock (_gate) name = NameOf(reservation);
+        // Whoever makes it has not returned yet: nobody can work on it by a name.
+        if (!Has(name)) return false;
         if (Act(new AllocateMemory(memory, World.PageBytes, World.PageBytes, Scattered: false)).Outcome != Outcome.None) return false;
         if (Act(new BackPart(name, offset, memory, 0, World.PageBytes)).Outcome == Outcome.None) return true;
         Act(new FreeMemory(memory));
+        // Another thread may have been faster.
+        return IsBackedAt(reservation, offset);
+    }
+
+    private static bool IsBackedAt(Reservation reservation, ulong offset)
+    {
+        try
+        {
+            foreach (BackedPart part in reservation.BackedParts)
+            {
+                if (part.Offset <= offset && offset - part.Offset < part.ByteCount) return true;
+            }
+        }
+        catch (VcmmException)
+        {
+            // Others have ended it meanwhile.
+        }
+
         return false;
     }
 
@@ -94,7 +111,7 @@ public sealed partial class Subject
         ImmutableArray<ulong> free = [.. Frames.Banks.Select(Frames.FreeBytesOf)];
         Observation seen = _parts.Around(operation, DoNow) with { Quarantined = QuarantineCount };
         var surroundings = new Surroundings(free.Aggregate(static (sum, one) => sum + one), Mishaps.MemoryFailed, Mishaps.HardwareFailed) { FreeInBanks = free };
-        _acts.Add(new(_given.Count, operation, seen, surroundings));
+        Told.Acts.Add(new(Told.Given.Count, operation, seen, surroundings));
         return seen;
     }
 }

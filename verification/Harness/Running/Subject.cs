@@ -61,6 +61,9 @@ public sealed record SubjectParts
     /// <summary>Says who calls, where several call at once and each has mishaps of its own; null: one calls, or none has.</summary>
     public Func<string>? Caller { get; init; }
 
+    /// <summary>Given what a hook is told of, and the hook; calls it.</summary>
+    public Func<DeviceFault, Func<FaultAnswer>, FaultAnswer> AroundHook { get; init; } = static (_, answer) => answer();
+
     /// <summary>Invariants of which no violation is told.</summary>
     public InvariantSet Muted { get; init; }
 
