@@ -14,7 +14,7 @@ namespace Explorer.Campaigns;
 internal sealed class ScriptShrinker(FoundFailure found, Script script, Func<bool>? stop)
 {
     /// <summary>How many schedules it may try in all, and how many decisions there may be in them: for scripts that are long.</summary>
-    public const int ScheduleLimit = 3000, StepLimit = 300_000;
+    public const int ScheduleLimit = 8000, StepLimit = 800_000;
 
     // A candidate that needs as many schedules as the last that failed fails in so many with near certainty.
     private const int LeastPerCandidate = 24, MostPerCandidate = 96, Patience = 6;
