@@ -12,8 +12,8 @@ public enum LeftOut
     /// <summary>The fence after entries of a table were written.</summary>
     TableFence,
 
-    /// <summary>The cleaning of entries and of new tables.</summary>
-    TableClean,
+    /// <summary>The cleaning of entries that became present.</summary>
+    CleanOfPresent,
 
     /// <summary>The cleaning of entries that became absent.</summary>
     CleanOfAbsent,

@@ -160,9 +160,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             LeavesOut = LeftOut.TableFence,
             Variant = 0,
         },
-        new("no-clean", "entries and new tables are not cleaned for walkers that do not snoop", "recycle-weak", Invariant.TablesAreTruth)
+        new("no-clean", "entries that became present are not cleaned for walkers that do not snoop", "recycle-weak", Invariant.TablesAreTruth)
         {
-            LeavesOut = LeftOut.TableClean,
+            LeavesOut = LeftOut.CleanOfPresent,
             Variant = 1,
         },
         new("no-clean-of-absent", "entries that became absent are not cleaned for walkers that do not snoop", "back-unback-weak", Invariant.NoStaleAccess)

@@ -36,7 +36,7 @@ public sealed partial class Machine
         },
         LeavesOutClean = fault.LeavesOut switch
         {
-            LeftOut.TableClean => (range, _) => !isQueue(range.First),
+            LeftOut.CleanOfPresent => (range, word) => !isQueue(range.First) && word != 0,
             LeftOut.CleanOfAbsent => (range, word) => !isQueue(range.First) && word == 0,
             LeftOut.CleanOfReadOnly => (range, word) => !isQueue(range.First) && (word & ReadAndWrite) == Read,
             _ => null,

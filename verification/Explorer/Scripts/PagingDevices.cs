@@ -86,7 +86,8 @@ internal sealed class PagingDevices(Attempt attempt, Ledger ledger, CommandPump 
         while (true)
         {
             long seen = pump.Events;
-            if (transfer.Outcome != AccessOutcome.Stalled) break;
+            // A task of a schedule that has ended is not paused any more, and nobody answers it.
+            if (transfer.Outcome != AccessOutcome.Stalled || attempt.IsOver) break;
             Controlled.WaitUntil(() => pump.Events != seen);
         }
 

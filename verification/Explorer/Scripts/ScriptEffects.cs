@@ -38,6 +38,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     private readonly List<(ObjectId Reservation, ObjectId Vcm, IovaRange Range)> _taken = [];
     private readonly List<PhysRange> _data = [];
     private readonly List<PhysRange> _foreign = [];
+    private readonly Endings _endings = new();
 
     /// <summary>Memory that is data: from the return of the call that takes it to the beginning of the one that frees it.</summary>
     public IReadOnlyList<PhysRange> Data => _data;
@@ -157,14 +158,12 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
 
     private Action<Observation> Give(ObjectId reservation)
     {
-        int at = _taken.FindIndex(taken => taken.Reservation == reservation);
-        if (at < 0) return static _ => { };
-        var given = _taken[at];
-        _taken.RemoveAt(at);
+        if (!_reservations.TryGetValue(reservation, out var given)) return static _ => { };
+        _taken.RemoveAll(taken => taken.Reservation == reservation);
+        _endings.Begin(reservation);
         return seen =>
         {
-            // Refused as it was in use, so it was there all the while.
-            if (seen.Outcome == Outcome.Busy) _taken.Add(given);
+            if (_endings.End(reservation, seen.Outcome)) _taken.Add((reservation, given.Vcm, given.Range));
         };
     }
 
@@ -189,11 +188,11 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     {
         if (!_memories.TryGetValue(memory, out PhysRange[]? segments)) return null;
         // From here on the frames may be anything, a table of somebody's too.
-        bool wasData = segments.All(_data.Contains);
         _data.RemoveAll(segments.Contains);
+        _endings.Begin(memory);
         return seen =>
         {
-            if (wasData && seen.Outcome == Outcome.Busy) _data.AddRange(segments);
+            if (_endings.End(memory, seen.Outcome)) _data.AddRange(segments);
         };
     }
 

@@ -41,7 +41,8 @@ internal sealed partial class ScriptRun
         while (true)
         {
             Controlled.WaitUntil(() => _left == 0 || (_callersLeft == 0 && _ledger.HasUnanswered));
-            if (_left == 0) return;
+            // Of a schedule that has ended nobody is left either.
+            if (_left == 0 || _attempt.IsOver) return;
             for (int device = 0; device < _machine.Devices.Count; device++) _subject.Do(new SetFaultHook(new(ObjectKind.Device, device), FaultHookKind.Refuse));
             _subject.Do(new DispatchFaults());
         }
