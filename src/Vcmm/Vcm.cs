@@ -8,7 +8,7 @@ namespace Vcmm;
 /// <remarks>
 /// <para>All associations whose IOMMUs walk the same format share one table. A table exists as long as an association of its
 /// format does; what is backed without any association is written when one is made.</para>
-/// <para><b>Threads.</b> Any number at once. Operations on different reservations run in parallel; look-ups take no lock.</para>
+/// <para><b>Threads.</b> Any number at once. Operations on different reservations run in parallel; look-ups of an address take no lock.</para>
 /// </remarks>
 public sealed partial class Vcm
 {
@@ -116,6 +116,7 @@ public sealed partial class Vcm
     /// <see cref="VcmmError.Fault"/> if the address is not backed; <see cref="VcmmError.NotFound"/> if the other region does not
     /// map the memory; <see cref="VcmmError.Invalid"/> if it is another manager's.
     /// </returns>
+    /// <remarks>Waits for an operation of the reservation at <paramref name="address"/> that is under way, as it asks what that is backed with and no table.</remarks>
     public VcmmError TryTranslate(Iova address, Vcm other, out Iova translated)
     {
         ArgumentNullException.ThrowIfNull(other);
