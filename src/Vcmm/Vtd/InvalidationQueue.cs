@@ -14,7 +14,7 @@ namespace Vcmm.Vtd;
 /// <para><b>Threads.</b> Any number at once. The lock is held to fill the queue and to start it anew, not to wait for commands.</para>
 /// <para><b>Source.</b> VT-d specification, "Queued Invalidation Interface".</para>
 /// </remarks>
-internal sealed class InvalidationQueue<TMemory>
+internal sealed class InvalidationQueue<TMemory> : IInvalidations
     where TMemory : struct, IPhysicalMemory
 {
     /// <summary>The place that stays empty, so that a full queue does not look like an empty one, and that of the wait.</summary>
@@ -74,10 +74,10 @@ internal sealed class InvalidationQueue<TMemory>
         _tlbs = tlbs;
     }
 
-    /// <summary>The most commands that <see cref="Submit"/> takes at once.</summary>
+    /// <inheritdoc/>
     public int Capacity => (int)_entryCount - PlacesBesideCommands;
 
-    /// <summary>Starts the queue, so that it takes commands.</summary>
+    /// <inheritdoc/>
     public bool TryStart()
     {
         lock (_gate)
@@ -92,20 +92,13 @@ internal sealed class InvalidationQueue<TMemory>
         }
     }
 
-    /// <summary>Invalidates everything, through a queue that was just started.</summary>
+    /// <inheritdoc/>
     public bool TryForgetEverything()
     {
         lock (_gate) return TryInvalidateEverything();
     }
 
-    /// <summary>Gives the commands to the hardware and waits until they are complete.</summary>
-    /// <param name="commands">At most <see cref="Capacity"/>.</param>
-    /// <param name="drainsPageRequests">Whether to wait for page requests on their way to their queue as well.</param>
-    /// <param name="isLostByRestart">
-    /// Whether there is a command among them that a new start of the queue does not make good: it invalidates everything, and does
-    /// nothing else.
-    /// </param>
-    /// <returns><see cref="VcmmError.HardwareFailure"/> if that is not known to have happened.</returns>
+    /// <inheritdoc/>
     public VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests = false, bool isLostByRestart = false)
     {
         try

@@ -10,6 +10,7 @@ internal static class VtdRegisters
     public const uint GlobalCommand = 0x18;
     public const uint GlobalStatus = 0x1C;
     public const uint RootTableAddress = 0x20;
+    public const uint ContextCommand = 0x28;
     public const uint FaultStatus = 0x34;
     public const uint InvalidationQueueHead = 0x80;
     public const uint InvalidationQueueTail = 0x88;
