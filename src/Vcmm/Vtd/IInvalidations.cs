@@ -22,4 +22,15 @@ internal interface IInvalidations
     /// </param>
     /// <returns><see cref="VcmmError.HardwareFailure"/> if that is not known to have happened.</returns>
     VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests = false, bool isLostByRestart = false);
+
+    /// <summary>From here on what is waited for interrupts when it is complete, or does no more.</summary>
+    void TellWhenDone(bool interrupts);
+
+    /// <summary>It has interrupted: the next completion does so again, and whoever waits may look.</summary>
+    /// <returns>False if it has not.</returns>
+    bool TryAcknowledgeCompletion();
+
+    /// <summary>Clears an error that stops the hardware, if there is one, and invalidates everything.</summary>
+    /// <returns>False if it does not go on.</returns>
+    bool TryClearErrors();
 }

@@ -32,6 +32,7 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     private const ulong OnePasid = 1UL << 4;
     private const ulong AllPasids = 3UL << 4;
 
+    private const ulong InterruptFlag = 1UL << 4;
     private const ulong StatusWrite = 1UL << 5;
     private const ulong FenceFlag = 1UL << 6;
     private const ulong LeafOnlyHint = 1UL << 6;
@@ -132,6 +133,9 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     /// </summary>
     public static InvalidationDescriptor Wait(PhysAddr status, uint data, bool drainsPageRequests) =>
         new(WaitType | StatusWrite | (drainsPageRequests ? DrainPageRequests : 0) | (ulong)data << 32, status.Value);
+
+    /// <summary>A wait that also interrupts when it is complete.</summary>
+    public InvalidationDescriptor Interrupting => this with { Low = Low | InterruptFlag };
 
     private static ulong Tag(DomainId domain) => (ulong)domain.Value << 16;
 

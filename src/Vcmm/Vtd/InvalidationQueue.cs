@@ -39,6 +39,7 @@ internal sealed class InvalidationQueue<TMemory> : IInvalidations
     private uint _lastSequence;
     private uint _restarts;
     private bool _isBroken;
+    private bool _interrupts;
 
     /// <param name="memory">Where the queue is.</param>
     /// <param name="registers">The IOMMU's.</param>
@@ -113,6 +114,33 @@ internal sealed class InvalidationQueue<TMemory> : IInvalidations
         }
     }
 
+    /// <inheritdoc/>
+    public void TellWhenDone(bool interrupts)
+    {
+        lock (_gate) _interrupts = interrupts;
+    }
+
+    /// <inheritdoc/>
+    public bool TryAcknowledgeCompletion()
+    {
+        uint status = _registers.Read32(VtdRegisters.CompletionStatus);
+        if (status == uint.MaxValue || (status & VtdRegisters.WaitCompleted) == 0) return false;
+        // Before anybody looks: what completes after the look interrupts again.
+        _registers.Write32(VtdRegisters.CompletionStatus, VtdRegisters.WaitCompleted);
+        _policy.GivenBack();
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public bool TryClearErrors()
+    {
+        lock (_gate)
+        {
+            // Whoever waits may have been first.
+            return (_registers.Read32(VtdRegisters.FaultStatus) & VtdRegisters.InvalidationErrors) == 0 || TryRestart();
+        }
+    }
+
     private VcmmError SubmitAndWait(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests, bool isLostByRestart)
     {
         uint restarts = Volatile.Read(ref _restarts);
@@ -164,7 +192,8 @@ internal sealed class InvalidationQueue<TMemory> : IInvalidations
         _memory.Write32(status, ~ticket.Sequence);
         foreach (InvalidationDescriptor command in commands)
             Append(command.IsFence ? command with { High = StatusOf(_tail).Value } : command);
-        Append(InvalidationDescriptor.Wait(status, ticket.Sequence, drainsPageRequests));
+        InvalidationDescriptor wait = InvalidationDescriptor.Wait(status, ticket.Sequence, drainsPageRequests);
+        Append(_interrupts ? wait.Interrupting : wait);
         // The hardware must find the descriptors when it sees the tail.
         _memory.Fence();
         _registers.Write64(VtdRegisters.InvalidationQueueTail, (ulong)_tail << _descriptorLog2);

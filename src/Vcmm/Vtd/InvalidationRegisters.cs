@@ -84,6 +84,23 @@ internal sealed class InvalidationRegisters(IMmio registers, GlobalCommand comma
         }
     }
 
+    /// <inheritdoc/>
+    /// <remarks>Registers do not interrupt.</remarks>
+    public void TellWhenDone(bool interrupts)
+    {
+    }
+
+    /// <inheritdoc/>
+    public bool TryAcknowledgeCompletion() => false;
+
+    /// <inheritdoc/>
+    /// <remarks>They have no errors but what they report of each command; what somebody left of a queue goes with its flags.</remarks>
+    public bool TryClearErrors()
+    {
+        registers.Write32(VtdRegisters.FaultStatus, VtdRegisters.InvalidationErrors);
+        return true;
+    }
+
     private bool TryInvalidateEverything()
     {
         // Whoever was before may have left a command under way.

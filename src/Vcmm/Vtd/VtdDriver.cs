@@ -46,6 +46,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         _tracksUse = options.TracksUse && capabilities.SecondStageAccessedDirty;
         _command = new(registers, options.WaitPolicy);
         _faults = new(registers, capabilities);
+        _events = new(registers);
         _otherFrames = owned[1..];
         _usesQueue = UsesQueue(capabilities, options);
         _invalidations = _usesQueue
@@ -148,6 +149,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     {
         bool stopped = _command.TryClear(VtdRegisters.TranslationEnable) && _command.TryClear(VtdRegisters.QueuedInvalidationEnable);
         if (!stopped) throw new VcmmException(VcmmError.HardwareFailure, "the IOMMU does not stop");
+        _events.DisableAll();
         _pageRequests?.Stop();
         FreeFrames();
     }
