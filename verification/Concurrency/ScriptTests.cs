@@ -87,6 +87,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Memory })));
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Hardware })));
+        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Operation is ChangeAssociation)));
         AssertShare(static script => script.Collects);
         AssertShare(static script => script.Dispatches);
         AssertShare(static script => script.Waits);

@@ -39,6 +39,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new EarlyDetach(iommu),
             Variant = 0,
         },
+        new("activates-as-before", "an activation is in the address space that the association had when it was called, though it was changed meanwhile", "change-activate", Invariant.Isolation)
+        {
+            Wrap = static iommu => new ActivatesAsBefore(iommu),
+        },
         new("detaches-unconfirmed", "a detach that the hardware did not confirm is told as done", "detach-unheard", Invariant.Isolation)
         {
             Wrap = static iommu => new DetachesUnconfirmed(iommu),

@@ -260,6 +260,7 @@ internal sealed partial class ScriptRun
         int begun = ++_clock;
         Action<Observation>? end = _effects.Begin(operation);
         _attempt.Note(EventKind.Call, text: text);
+        if (_faulty is ActivatesAsBefore faulty && operation is Activate activate) faulty.Ask(_subject.Joined(activate.Association));
         Observation seen = run(operation);
         end?.Invoke(seen);
         _attempt.Note(EventKind.Return, text: $"{text} = {seen}");

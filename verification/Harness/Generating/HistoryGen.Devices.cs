@@ -55,6 +55,12 @@ public sealed partial class HistoryGen
                 for (int i = 0; i < threads.Count; i++) threads[i] = Silence(threads[i], others);
             }
 
+            var changes = new PCG(pcg.Stream, pcg.Seed ^ ChangeStream);
+            if (world == Scalable && changes.Next(2) == 0)
+            {
+                for (int i = 0; i < threads.Count; i++) threads[i] = WithChanges(threads[i], changes);
+            }
+
             size = new((ulong)threads.Sum(thread => thread.Length));
             // Something is backed when they begin, in half of them.
             string[] before = pcg.Next(2) == 0 || world == Deferred ? [] : ["back r0 m0"];
