@@ -107,6 +107,25 @@ internal sealed class ActivatesAsBefore(IIommu inner) : FaultyIommu(inner)
     }
 }
 
+/// <summary>Where a device is blocked that is attached to nothing, another is blamed that is attached.</summary>
+internal sealed class BlamesAnother(IIommu inner) : FaultyIommu(inner)
+{
+    private StreamId? _attached;
+
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        _attached ??= device;
+        return Inner.Attach(device, pasid, domain, table);
+    }
+
+    public override bool TryTakeFault(out DeviceFault fault)
+    {
+        if (!Inner.TryTakeFault(out fault)) return false;
+        if (fault.Cause == FaultCause.NotAttached && _attached is { } another) fault = fault with { Device = another };
+        return true;
+    }
+}
+
 /// <summary>A fault is told again when it is followed by another.</summary>
 internal sealed class TellsFaultsAgain(IIommu inner) : FaultyIommu(inner)
 {

@@ -55,6 +55,7 @@ public sealed partial class Ledger
     public void BeginAssociation(StreamId device, Vcm vcm, bool active)
     {
         AssociationOf(device, vcm).Begin(active, ++_clock);
+        if (!active) _ending.Add(device);
         Refresh();
     }
 

@@ -39,6 +39,7 @@ internal sealed class ScriptEffects
     private readonly bool _mayInvent;
     private readonly Func<int, bool> _hasTlb;
     private readonly AssociationBook _associations;
+    private int _unheardCount;
 
     /// <summary>Of one schedule.</summary>
     /// <param name="attempt">Where checks go.</param>
@@ -282,12 +283,22 @@ internal sealed class ScriptEffects
         return null;
     }
 
+    /// <summary>What a step told the hardware was lost, and the step has ended.</summary>
+    public void NoteUnheard() => _unheardCount++;
+
+    /// <summary>How many such steps have ended.</summary>
+    public int UnheardCount => _unheardCount;
+
+    /// <summary>Whether a step of anybody's was unheard that has been under way since then.</summary>
+    public bool WasUnheardSince(int count) => _unheardCount != count || _subject().Mishaps.IsAnybodyUnheard;
+
     private Action<Observation> Dispatching()
     {
+        int begun = _unheardCount;
         Ledger.Dispatch dispatch = _ledger.BeginDispatch();
         return seen =>
         {
-            _attempt.Check(Invariant.Progress, _ledger.EndDispatch(dispatch));
+            _attempt.Check(Invariant.Progress, _ledger.EndDispatch(dispatch, WasUnheardSince(begun)));
             Told(seen);
         };
     }
@@ -317,6 +328,8 @@ internal sealed class ScriptEffects
         // Of a device that asks for translations it is not certain which of its requests are blocked, but why.
         string? mistaken = seen.Faults.Where(fault => !fault.Waits && HasTlb(fault) && fault.Cause != FaultCauses.NotAttached).Select(static fault => $"{fault}").FirstOrDefault();
         _attempt.Check(Invariant.FaultExact, mistaken is null, () => mistaken!, () => "what it may not reach in an address space that it has waits");
+        foreach (GivenFault fault in seen.Faults.Where(fault => !fault.Waits && HasTlb(fault)))
+            _attempt.Check(Invariant.FaultExact, _ledger.NoteGivenOfRequests(SpaceOf(_subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new(fault.Page), fault.Cause));
         var wrong = _ledger.NoteGiven(
             seen.Faults.Where(fault => !fault.Waits && !HasTlb(fault)).Select(fault => (SpaceOf(_subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new Iova(fault.Page), (Access)fault.Access, fault.Cause)), seen.FaultsLost);
         _attempt.Check(Invariant.FaultExact, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
