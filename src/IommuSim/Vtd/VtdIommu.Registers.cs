@@ -83,10 +83,11 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.ExtendedCapability => _options.ExtendedCapability,
         VtdRegisters.GlobalCommand => (ulong)GlobalStatus << 32,
         VtdRegisters.RootTableAddress => _rootTableAddress,
-        VtdRegisters.ContextCommand => _contextCommand,
+        VtdRegisters.ContextCommand => LoadContextCommand(),
         VtdRegisters.FaultStatus => (ulong)_faults.Status << 32,
         VtdRegisters.FaultEventControl => _faults.Event.ControlAndData,
         VtdRegisters.FaultEventAddress => _faults.Event.Address,
+        >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation => 0,
         VtdRegisters.QueueHead => _queue.Consumer,
         VtdRegisters.QueueTail => _queue.Producer,
         VtdRegisters.QueueAddress => _queueAddress,
@@ -118,6 +119,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
+    /// <summary>CCMD_REG: ICC reads set until the accesses that the invalidation must wait for are over.</summary>
+    private ulong LoadContextCommand()
+    {
+        if (_caches.IsDrained) _contextCommand &= ~VtdRegisters.Bit63;
+        return _contextCommand;
+    }
+
     /// <summary>IOTLB_REG: IVT reads set until the accesses that the invalidation must wait for are over.</summary>
     private ulong LoadInvalidateCommand()
     {
@@ -137,6 +145,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _rootTableAddress = Merge(_rootTableAddress, value, lanes);
                 return false;
             case VtdRegisters.ContextCommand:
+                // Software must not touch a command that is under way; what it writes then is lost.
+                if ((LoadContextCommand() & VtdRegisters.Bit63) != 0) return false;
                 _contextCommand = Merge(_contextCommand, value, lanes);
                 if ((lanes & _contextCommand & VtdRegisters.Bit63) != 0) CommandContexts();
                 return false;
@@ -150,6 +160,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 return false;
             case VtdRegisters.FaultEventAddress:
                 _faults.Event.StoreAddress(Merge(_faults.Event.Address, value, lanes));
+                return false;
+            case >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation:
                 return false;
             case VtdRegisters.QueueTail when (lanes & LowHalf) != 0:
                 MoveTail(value & lanes & 0x7_FFFF);
@@ -173,6 +185,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _invalidateAddress = Merge(_invalidateAddress, value, lanes);
                 return false;
             case VtdRegisters.InvalidateCommand:
+                if ((LoadInvalidateCommand() & VtdRegisters.Bit63) != 0) return false;
                 _invalidateCommand = Merge(_invalidateCommand, value, lanes);
                 if ((lanes & _invalidateCommand & VtdRegisters.Bit63) != 0) CommandIotlb();
                 return false;
@@ -242,7 +255,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             _rootChanged = _caches.EndChange();
         }
 
-        SwitchQueue((value & VtdRegisters.QueuedInvalidationEnable) != 0);
+        SwitchQueue(_options.QueuedInvalidation && (value & VtdRegisters.QueuedInvalidationEnable) != 0);
         bool enabled = (value & VtdRegisters.TranslationEnable) != 0;
         if (enabled == _settings.TranslationEnabled) return;
         _caches.BeginChange();
@@ -259,17 +272,19 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         var granularity = (Granularity)(_contextCommand >> 61 & 3);
         if (_queue.IsOn || _settings.Root.Mode != 0) granularity = Granularity.Reserved;
-        if (granularity != Granularity.Reserved)
+        if (granularity == Granularity.Reserved)
         {
-            _caches.InvalidateContexts(
-                granularity,
-                new((ushort)(_contextCommand & 0xFFFF & ~_options.BeyondDomainId)),
-                (ushort)(_contextCommand >> 16 & 0xFFFF),
-                (int)(_contextCommand >> 32 & 3),
-                isScalable: false);
+            _contextCommand = Merge(_contextCommand, 0, VtdRegisters.Bit63 | 3UL << 59);
+            return;
         }
 
-        _contextCommand = Merge(_contextCommand, (ulong)granularity << 59, VtdRegisters.Bit63 | 3UL << 59);
+        _caches.InvalidateContexts(
+            granularity,
+            new((ushort)(_contextCommand & 0xFFFF & ~_options.BeyondDomainId)),
+            (ushort)(_contextCommand >> 16 & 0xFFFF),
+            (int)(_contextCommand >> 32 & 3),
+            isScalable: false);
+        _contextCommand = Merge(_contextCommand, (ulong)granularity << 59, 3UL << 59);
     }
 
     /// <summary>IOTLB_REG, register-based invalidation; IAIG says what was done, 0 for nothing.</summary>
