@@ -14,8 +14,9 @@ namespace IommuSim;
 internal sealed class FaultRecords(int count, MessageOutbox outbox)
 {
     private const ulong Fault = VtdRegisters.Bit63;
+    private const uint Cleared = VtdRegisters.PrimaryFaultOverflow | VtdRegisters.InvalidationQueueError
+        | VtdRegisters.InvalidationCompletionError | VtdRegisters.InvalidationTimeoutError;
     private readonly RecordBank _records = new(count, wordCount: 2, holds: Fault);
-    private bool _queueError, _completionError, _timeoutError;
     private QueueErrorInfo _info;
     private ushort _timeoutSource, _completionSource;
 
@@ -23,21 +24,13 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
     public EventRegisters Event { get; } = new(outbox);
 
     /// <summary>FSTS.IQE or ITE: no descriptor is fetched.</summary>
-    public bool StopsQueue => _queueError || _timeoutError;
+    public bool StopsQueue => Event.Line.IsUp(VtdRegisters.InvalidationQueueError | VtdRegisters.InvalidationTimeoutError);
 
     /// <summary>IQERCD_REG: IQEI, ITESID and ICESID, which stay when their error is cleared.</summary>
     public ulong ErrorRecord => (ulong)_info | (ulong)_timeoutSource << 32 | (ulong)_completionSource << 48;
 
     /// <summary>FSTS_REG. FRI stays at the record with which PPF came up until PPF goes down.</summary>
-    public uint Status =>
-        (_records.IsOverflowed ? VtdRegisters.PrimaryFaultOverflow : 0)
-        | (_records.IsAnyHeld ? VtdRegisters.PrimaryPendingFault : 0)
-        | (_queueError ? VtdRegisters.InvalidationQueueError : 0)
-        | (_completionError ? VtdRegisters.InvalidationCompletionError : 0)
-        | (_timeoutError ? VtdRegisters.InvalidationTimeoutError : 0)
-        | (_records.IsAnyHeld ? (uint)_records.FirstHeld << 8 : 0);
-
-    private bool IsQuiet => !_records.IsOverflowed && !_records.IsAnyHeld && !_queueError && !_completionError && !_timeoutError;
+    public uint Status => Event.Line.Conditions | (_records.IsAnyHeld ? (uint)_records.FirstHeld << 8 : 0);
 
     /// <summary>Records a fault; false if it is lost.</summary>
     public bool Record(StreamId source, Iova address, RequestType type, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
@@ -47,45 +40,39 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
             | (ulong)reason << 32
             | PrefixFields(prefix, access)
             | source.Value & 0xFFFF;
-        bool wasQuiet = IsQuiet;
         RecordOutcome outcome = _records.Add([address.Value & PageLevels.FrameMask, high]);
-        if (wasQuiet && outcome != RecordOutcome.Lost) Event.Raise();
+        if (outcome == RecordOutcome.Kept) Event.Line.Raise(VtdRegisters.PrimaryPendingFault);
+        else if (outcome == RecordOutcome.Overflowed) Event.Line.Raise(VtdRegisters.PrimaryFaultOverflow);
         return outcome == RecordOutcome.Kept;
     }
 
     /// <summary>Sets FSTS.IQE.</summary>
     public void SetQueueError(QueueErrorInfo info)
     {
-        RaiseIfQuiet();
-        _queueError = true;
+        Event.Line.Raise(VtdRegisters.InvalidationQueueError);
         _info = info;
     }
 
     /// <summary>Sets FSTS.ITE.</summary>
     public void SetTimeout(ushort source)
     {
-        RaiseIfQuiet();
-        _timeoutError = true;
+        Event.Line.Raise(VtdRegisters.InvalidationTimeoutError);
         _timeoutSource = source;
     }
 
     /// <summary>Sets FSTS.ICE; the first requester stays until it is cleared.</summary>
     public void SetCompletionError(ushort source)
     {
-        RaiseIfQuiet();
-        if (!_completionError) _completionSource = source;
-        _completionError = true;
+        if (!Event.Line.IsUp(VtdRegisters.InvalidationCompletionError)) _completionSource = source;
+        Event.Line.Raise(VtdRegisters.InvalidationCompletionError);
     }
 
     /// <summary>Write 1 to clear: PFO, IQE, ICE and ITE. Whether what stopped the queue went away.</summary>
     public bool ClearStatus(uint bits)
     {
         bool wasStopped = StopsQueue;
-        _queueError &= (bits & VtdRegisters.InvalidationQueueError) == 0;
-        _completionError &= (bits & VtdRegisters.InvalidationCompletionError) == 0;
-        _timeoutError &= (bits & VtdRegisters.InvalidationTimeoutError) == 0;
         if ((bits & VtdRegisters.PrimaryFaultOverflow) != 0) _records.AcknowledgeOverflow();
-        if (IsQuiet) Event.Serve();
+        Event.Line.Serve(bits & Cleared);
         return wasStopped && !StopsQueue;
     }
 
@@ -96,7 +83,7 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
     public void Store(uint offset, ulong value)
     {
         _records.Clear((int)(offset / 8), value);
-        if (IsQuiet) Event.Serve();
+        if (!_records.IsAnyHeld) Event.Line.Serve(VtdRegisters.PrimaryPendingFault);
     }
 
     /// <summary>Translation was switched off: the next fault goes to the first register.</summary>
@@ -119,10 +106,5 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
             | (ulong)present.Pasid.Value << 40
             | (present.Execute && access == DeviceAccess.Read ? 1UL << 30 : 0)
             | (present.Privileged ? 1UL << 29 : 0);
-    }
-
-    private void RaiseIfQuiet()
-    {
-        if (IsQuiet) Event.Raise();
     }
 }

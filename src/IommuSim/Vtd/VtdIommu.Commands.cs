@@ -13,7 +13,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     // IQA_REG and more of the queue, under _gate.
     private ulong _queueAddress;
     private bool _tailRefused;
-    private bool _waitCompleted;
 
     // The first of the devices that have not answered an invalidation of their TLBs since the last wait.
     private ushort? _unanswered;
@@ -223,12 +222,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             if (generation != _queue.Generation) return false;
             _caches.Counts.Waits++;
             _queue.Advance();
-            if (descriptor.InterruptFlag && !_waitCompleted)
-            {
-                _waitCompleted = true;
-                _completionEvent.Raise();
-            }
-
+            if (descriptor.InterruptFlag) _completionEvent.Line.Raise(VtdRegisters.WaitCompleted);
             return true;
         }
     }

@@ -91,7 +91,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.QueueHead => _queue.Consumer,
         VtdRegisters.QueueTail => _queue.Producer,
         VtdRegisters.QueueAddress => _queueAddress,
-        VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
+        VtdRegisters.CompletionStatus => (ulong)_completionEvent.Line.Conditions << 32,
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
         VtdRegisters.CompletionEventAddress => _completionEvent.Address,
         VtdRegisters.QueueErrorRecord => _faults.ErrorRecord,
@@ -170,8 +170,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 PlaceQueue(Merge(_queueAddress, value, lanes));
                 return false;
             case VtdRegisters.CompletionStatus when (lanes & value & 1UL << 32) != 0:
-                _waitCompleted = false;
-                _completionEvent.Serve();
+                _completionEvent.Line.Serve(VtdRegisters.WaitCompleted);
                 return false;
             case VtdRegisters.CompletionEventControl:
                 _completionEvent.StoreControlAndData(Merge(_completionEvent.ControlAndData, value, lanes));

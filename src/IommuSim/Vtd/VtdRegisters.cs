@@ -77,6 +77,9 @@ internal static class VtdRegisters
     public const uint InvalidationCompletionError = 1u << 5;
     public const uint InvalidationTimeoutError = 1u << 6;
 
+    /// <summary>ICS_REG.IWC.</summary>
+    public const uint WaitCompleted = 1u << 0;
+
     // PRS_REG.
     public const uint PendingPageRequest = 1u << 0;
     public const uint PageRequestOverflow = 1u << 1;

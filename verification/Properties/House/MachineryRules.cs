@@ -15,7 +15,7 @@ public sealed class MachineryRules
     /// <summary>What the machinery gives to users stands in the namespace of the room.</summary>
     private static readonly string[] Shown =
     [
-        "CacheReplacement", "DeviceAccess", "ISteps", "NoSteps", "NonCoherentMemory`1", "NonCoherentPort`1", "SimStep",
+        "CacheReplacement", "DeviceAccess", "ISteps", "InterruptMessage", "NoSteps", "NonCoherentMemory`1", "NonCoherentPort`1", "SimStep",
     ];
 
     /// <summary>So does what there is of devices.</summary>

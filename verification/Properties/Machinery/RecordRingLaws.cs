@@ -70,7 +70,7 @@ public sealed class RecordRingLaws
             int words = 1 << ring.EntryBytesLog2 - 3;
             for (ulong at = 0; at < 0x1000; at += 8) memory.Port.Write64(new(First + at), 0xEE);
             var records = new RecordRing(ring.Layout(First, 3), RuleOf(ring)) { Producer = ring.PositionOf(5, 8), Consumer = ring.PositionOf(5, 8) };
-            ulong[] record = [.. Enumerable.Range(1, words).Select(i => (uint)i * (1UL << 60 | 1))];
+            ulong[] record = [.. Enumerable.Range(1, words).Select(i => 0x1000_0000_0000_0001UL * (ulong)i)];
             Assert.Equal(RecordOutcome.Kept, records.Add(memory.Port, record));
             for (int word = 0; word < 0x200; word++)
                 Assert.Equal(word / words == 5 ? record[word % words] : 0xEE, memory.Port.Read64(new(First + (ulong)word * 8)));

@@ -16,7 +16,6 @@ internal sealed class PageRequestQueue(MessageOutbox outbox)
     private const ulong PageGroupRequest = 1;
     private readonly RecordRing _ring = new(RingAt(0), OverflowRule.Stops);
     private ulong _address;
-    private bool _pending;
 
     /// <summary>PECTL, PEDATA, PEADDR, PEUADDR.</summary>
     public EventRegisters Event { get; } = new(outbox);
@@ -47,22 +46,18 @@ internal sealed class PageRequestQueue(MessageOutbox outbox)
     }
 
     /// <summary>PRS_REG.</summary>
-    public uint Status => (_pending ? VtdRegisters.PendingPageRequest : 0) | (IsOverflowed ? VtdRegisters.PageRequestOverflow : 0);
+    public uint Status => Event.Line.Conditions;
 
     /// <summary>PRO: requests are not queued until software has cleared it.</summary>
     public bool IsOverflowed => _ring.IsOverflowed;
-
-    /// <summary>The event is for the first of what software has not served yet, whichever of the two it is.</summary>
-    private bool IsQuiet => !_pending && !IsOverflowed;
 
     /// <summary>Puts a request into the queue; false if there is no room, or was none since software last looked.</summary>
     public bool TryAdd<TMemory>(TMemory memory, in PageRequest request)
         where TMemory : struct, IPhysicalMemory
     {
-        bool wasQuiet = IsQuiet;
         RecordOutcome outcome = _ring.Add(memory, [LowHalf(request), HighHalf(request), 0, 0]);
-        if (outcome == RecordOutcome.Kept) _pending = true;
-        if (wasQuiet && outcome != RecordOutcome.Lost) Event.Raise();
+        if (outcome == RecordOutcome.Kept) Event.Line.Raise(VtdRegisters.PendingPageRequest);
+        else if (outcome == RecordOutcome.Overflowed) Event.Line.Raise(VtdRegisters.PageRequestOverflow);
         return outcome == RecordOutcome.Kept;
     }
 
@@ -71,8 +66,7 @@ internal sealed class PageRequestQueue(MessageOutbox outbox)
     {
         bool clearsOverflow = IsOverflowed && (bits & VtdRegisters.PageRequestOverflow) != 0;
         if (clearsOverflow) _ring.AcknowledgeOverflow();
-        if ((bits & VtdRegisters.PendingPageRequest) != 0) _pending = false;
-        if (IsQuiet) Event.Serve();
+        Event.Line.Serve(bits & (VtdRegisters.PendingPageRequest | VtdRegisters.PageRequestOverflow));
         return clearsOverflow;
     }
 
