@@ -66,7 +66,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         bool rings, hasRoom;
         lock (_gate)
         {
-            rings = Store(granule, value, lanes) && IsQueueRunning;
+            rings = Store(granule, value, lanes) && _queue.IsRunning;
             hasRoom = _hasRoomAgain;
             _hasRoomAgain = false;
         }
@@ -83,12 +83,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.ExtendedCapability => _options.ExtendedCapability,
         VtdRegisters.GlobalCommand => (ulong)GlobalStatus << 32,
         VtdRegisters.RootTableAddress => _rootTableAddress,
-        VtdRegisters.ContextCommand => _contextCommand,
+        VtdRegisters.ContextCommand => LoadContextCommand(),
         VtdRegisters.FaultStatus => (ulong)_faults.Status << 32,
         VtdRegisters.FaultEventControl => _faults.Event.ControlAndData,
         VtdRegisters.FaultEventAddress => _faults.Event.Address,
-        VtdRegisters.QueueHead => _queueHead,
-        VtdRegisters.QueueTail => _queueTail,
+        >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation => 0,
+        VtdRegisters.QueueHead => _queue.Consumer,
+        VtdRegisters.QueueTail => _queue.Producer,
         VtdRegisters.QueueAddress => _queueAddress,
         VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
@@ -114,8 +115,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             bool rootSet = _rootSet && !_caches.InFlight.AnyBefore(_rootChanged);
             return (enabled ? VtdRegisters.TranslationEnable : 0)
                 | (rootSet ? VtdRegisters.SetRootTablePointer : 0)
-                | (_queueEnabled ? VtdRegisters.QueuedInvalidationEnable : 0);
+                | (_queue.IsOn ? VtdRegisters.QueuedInvalidationEnable : 0);
         }
+    }
+
+    /// <summary>CCMD_REG: ICC reads set until the accesses that the invalidation must wait for are over.</summary>
+    private ulong LoadContextCommand()
+    {
+        if (_caches.IsDrained) _contextCommand &= ~VtdRegisters.Bit63;
+        return _contextCommand;
     }
 
     /// <summary>IOTLB_REG: IVT reads set until the accesses that the invalidation must wait for are over.</summary>
@@ -137,11 +145,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _rootTableAddress = Merge(_rootTableAddress, value, lanes);
                 return false;
             case VtdRegisters.ContextCommand:
+                // Software must not touch a command that is under way; what it writes then is lost.
+                if ((LoadContextCommand() & VtdRegisters.Bit63) != 0) return false;
                 _contextCommand = Merge(_contextCommand, value, lanes);
                 if ((lanes & _contextCommand & VtdRegisters.Bit63) != 0) CommandContexts();
                 return false;
             case VtdRegisters.FaultStatus when (lanes & HighHalf) != 0:
                 if (!_faults.ClearStatus((uint)(value >> 32))) return false;
+                _queue.Resume();
                 CheckTail();
                 return true;
             case VtdRegisters.FaultEventControl:
@@ -150,12 +161,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             case VtdRegisters.FaultEventAddress:
                 _faults.Event.StoreAddress(Merge(_faults.Event.Address, value, lanes));
                 return false;
+            case >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation:
+                return false;
             case VtdRegisters.QueueTail when (lanes & LowHalf) != 0:
                 MoveTail(value & lanes & 0x7_FFFF);
                 return true;
-            case VtdRegisters.QueueAddress when !_queueEnabled:
-                // Bits 10:3 are reserved.
-                _queueAddress = Merge(_queueAddress, value, lanes) & ~0x7F8UL;
+            case VtdRegisters.QueueAddress when !_queue.IsOn:
+                PlaceQueue(Merge(_queueAddress, value, lanes));
                 return false;
             case VtdRegisters.CompletionStatus when (lanes & value & 1UL << 32) != 0:
                 _waitCompleted = false;
@@ -174,6 +186,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _invalidateAddress = Merge(_invalidateAddress, value, lanes);
                 return false;
             case VtdRegisters.InvalidateCommand:
+                if ((LoadInvalidateCommand() & VtdRegisters.Bit63) != 0) return false;
                 _invalidateCommand = Merge(_invalidateCommand, value, lanes);
                 if ((lanes & _invalidateCommand & VtdRegisters.Bit63) != 0) CommandIotlb();
                 return false;
@@ -243,7 +256,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             _rootChanged = _caches.EndChange();
         }
 
-        SwitchQueue((value & VtdRegisters.QueuedInvalidationEnable) != 0);
+        SwitchQueue(_options.QueuedInvalidation && (value & VtdRegisters.QueuedInvalidationEnable) != 0);
         bool enabled = (value & VtdRegisters.TranslationEnable) != 0;
         if (enabled == _settings.TranslationEnabled) return;
         _caches.BeginChange();
@@ -259,18 +272,20 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private void CommandContexts()
     {
         var granularity = (Granularity)(_contextCommand >> 61 & 3);
-        if (_queueEnabled || _settings.Root.Mode != 0) granularity = Granularity.Reserved;
-        if (granularity != Granularity.Reserved)
+        if (_queue.IsOn || _settings.Root.Mode != 0) granularity = Granularity.Reserved;
+        if (granularity == Granularity.Reserved)
         {
-            _caches.InvalidateContexts(
-                granularity,
-                new((ushort)(_contextCommand & 0xFFFF & ~_options.BeyondDomainId)),
-                (ushort)(_contextCommand >> 16 & 0xFFFF),
-                (int)(_contextCommand >> 32 & 3),
-                isScalable: false);
+            _contextCommand = Merge(_contextCommand, 0, VtdRegisters.Bit63 | 3UL << 59);
+            return;
         }
 
-        _contextCommand = Merge(_contextCommand, (ulong)granularity << 59, VtdRegisters.Bit63 | 3UL << 59);
+        _caches.InvalidateContexts(
+            granularity,
+            new((ushort)(_contextCommand & 0xFFFF & ~_options.BeyondDomainId)),
+            (ushort)(_contextCommand >> 16 & 0xFFFF),
+            (int)(_contextCommand >> 32 & 3),
+            isScalable: false);
+        _contextCommand = Merge(_contextCommand, (ulong)granularity << 59, 3UL << 59);
     }
 
     /// <summary>IOTLB_REG, register-based invalidation; IAIG says what was done, 0 for nothing.</summary>
@@ -279,7 +294,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         var granularity = (Granularity)(_invalidateCommand >> 60 & 3);
         var pages = new PageSelection(_invalidateAddress);
         bool isMaskTooLarge = granularity == Granularity.Selective && pages.AddressMask > _options.MaximumAddressMask;
-        if (_queueEnabled || _settings.Root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
+        if (_queue.IsOn || _settings.Root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
         if (granularity == Granularity.Reserved)
         {
             _invalidateCommand = Merge(_invalidateCommand, 0, VtdRegisters.Bit63 | 3UL << 57);

@@ -90,6 +90,13 @@ public sealed record VtdOptions
     /// <summary>CAP.MAMV: the largest address mask of a page-selective invalidation, 0 … 63.</summary>
     public int MaximumAddressMask { get; init; } = 18;
 
+    /// <summary>
+    /// ECAP.QI: whether there is an invalidation queue. Without it its registers, those of the completion event too, read as 0 and take
+    /// nothing, and software invalidates through CCMD_REG and IOTLB_REG; only without <see cref="ScalableMode"/>, <see cref="DeviceTlbs"/> and
+    /// <see cref="AbortDma"/>.
+    /// </summary>
+    public bool QueuedInvalidation { get; init; } = true;
+
     /// <summary>When the invalidation queue is consumed.</summary>
     public CommandMode Commands { get; init; } = CommandMode.OnDoorbell;
 
@@ -244,7 +251,7 @@ public sealed record VtdOptions
 
     internal ulong ExtendedCapability =>
         Flag(CoherentWalk, 0)
-        | 1UL << 1                                                  // QI
+        | Flag(QueuedInvalidation, 1)                               // QI
         | Flag(DeviceTlbs, 2)                                       // DT
         | Flag(PassThrough, 6)
         | Flag(SnoopControl, 7)
@@ -279,6 +286,7 @@ public sealed record VtdOptions
         Require(
             ThreeLevelTables || FourLevelTables || FiveLevelTables, nameof(FourLevelTables), "true where ThreeLevelTables and FiveLevelTables are false");
         Require(DomainIdBits is >= 4 and <= 16 && DomainIdBits % 2 == 0, nameof(DomainIdBits), "4, 6, 8, 10, 12, 14 or 16");
+        Require(QueuedInvalidation || !(ScalableMode || DeviceTlbs || AbortDma), nameof(QueuedInvalidation), "true with ScalableMode, DeviceTlbs or AbortDma");
         Require(MaximumAddressMask is >= 0 and <= 63, nameof(MaximumAddressMask), "0 to 63");
         Require(PasidBits is >= 1 and <= 20, nameof(PasidBits), "1 to 20");
         Require(PasidCacheEntries >= 0, nameof(PasidCacheEntries), "0 or more");

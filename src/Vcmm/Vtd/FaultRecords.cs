@@ -49,7 +49,8 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
             uint record = OffsetOf(_next);
             ulong high = registers.Read64(record + 8);
             ulong low = registers.Read64(record);
-            if (!Bit(high, Fault)) return false;
+            // Hardware that is gone reads as all ones, for ever.
+            if (!Bit(high, Fault) || high == ulong.MaxValue) return false;
             fault = Decode(low, high);
             // Writing F, in the record's last word, clears it.
             registers.Write32(record + 12, 1u << (Fault - 32));

@@ -1,21 +1,18 @@
-using Platform;
-
 namespace Vcmm.Vtd;
 
-/// <summary>Commands that the hardware is given together and waited for once; more than its queue holds go in several parts.</summary>
-internal ref struct InvalidationBatch<TMemory>
-    where TMemory : struct, IPhysicalMemory
+/// <summary>Commands that the hardware is given together and waited for once; more than it takes at once go in several parts.</summary>
+internal ref struct InvalidationBatch
 {
-    private readonly InvalidationQueue<TMemory> _queue;
+    private readonly IInvalidations _invalidations;
     private readonly Span<InvalidationDescriptor> _commands;
     private int _count;
     private VcmmError _error;
 
-    /// <param name="queue">The queue.</param>
-    /// <param name="commands">Room for 1 … <see cref="InvalidationQueue{TMemory}.Capacity"/> commands.</param>
-    public InvalidationBatch(InvalidationQueue<TMemory> queue, Span<InvalidationDescriptor> commands)
+    /// <param name="invalidations">How the hardware is told.</param>
+    /// <param name="commands">Room for 1 … <see cref="IInvalidations.Capacity"/> commands.</param>
+    public InvalidationBatch(IInvalidations invalidations, Span<InvalidationDescriptor> commands)
     {
-        _queue = queue;
+        _invalidations = invalidations;
         _commands = commands;
     }
 
@@ -37,7 +34,7 @@ internal ref struct InvalidationBatch<TMemory>
 
     private void Flush()
     {
-        VcmmError error = _queue.Submit(_commands[.._count]);
+        VcmmError error = _invalidations.Submit(_commands[.._count]);
         if (error != VcmmError.None) _error = error;
         _count = 0;
     }

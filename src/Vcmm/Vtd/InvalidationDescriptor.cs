@@ -6,6 +6,7 @@ namespace Vcmm.Vtd;
 /// <remarks><b>Source.</b> VT-d specification, "Queued Invalidation Interface": the descriptors' formats.</remarks>
 internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
 {
+    private const ulong TypeMask = 0xF;
     private const ulong ContextType = 0x1;
     private const ulong IotlbType = 0x2;
     private const ulong WaitType = 0x5;
@@ -20,6 +21,9 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     private const ulong DomainGranularity = 2UL << 4;
     private const ulong SelectiveGranularity = 3UL << 4;
 
+    private const ulong DrainWritesFlag = 1UL << 6;
+    private const ulong DrainReadsFlag = 1UL << 7;
+
     /// <summary>Of the IOTLB by PASID: all of an address space, or pages of it.</summary>
     private const ulong PasidGranularity = 2UL << 4;
     private const ulong PasidPageGranularity = 3UL << 4;
@@ -28,6 +32,7 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     private const ulong OnePasid = 1UL << 4;
     private const ulong AllPasids = 3UL << 4;
 
+    private const ulong InterruptFlag = 1UL << 4;
     private const ulong StatusWrite = 1UL << 5;
     private const ulong FenceFlag = 1UL << 6;
     private const ulong LeafOnlyHint = 1UL << 6;
@@ -73,6 +78,27 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
 
     public bool IsFence => Low == (WaitType | StatusWrite | FenceFlag);
 
+    public bool IsContext => (Low & TypeMask) == ContextType;
+
+    public bool IsIotlb => (Low & TypeMask) == IotlbType;
+
+    public bool IsOfPages => IsIotlb && (Low & SelectiveGranularity) == SelectiveGranularity;
+
+    /// <summary>Of the context cache and the IOTLB: 1 everything, 2 a domain, 3 a device or pages.</summary>
+    public uint Granularity => (uint)(Low >> 4 & 3);
+
+    public ushort Domain => (ushort)(Low >> 16 & 0xFFFF);
+
+    /// <summary>Of the context cache: whose entry.</summary>
+    public ushort Source => (ushort)(Low >> 32 & 0xFFFF);
+
+    /// <summary>Of the context cache: which bits of the function do not count.</summary>
+    public uint FunctionMask => (uint)(Low >> 48 & 3);
+
+    public bool DrainsWrites => (Low & DrainWritesFlag) != 0;
+
+    public bool DrainsReads => (Low & DrainReadsFlag) != 0;
+
     /// <summary>
     /// What a device holds of pages. Where it came from must be forgotten before, or the device fetches it again: "Device-TLB
     /// Invalidate".
@@ -108,11 +134,14 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     public static InvalidationDescriptor Wait(PhysAddr status, uint data, bool drainsPageRequests) =>
         new(WaitType | StatusWrite | (drainsPageRequests ? DrainPageRequests : 0) | (ulong)data << 32, status.Value);
 
+    /// <summary>A wait that also interrupts when it is complete.</summary>
+    public InvalidationDescriptor Interrupting => this with { Low = Low | InterruptFlag };
+
     private static ulong Tag(DomainId domain) => (ulong)domain.Value << 16;
 
     private static ulong Pages(PageBlock pages, bool leavesOnly) => pages.Address | (leavesOnly ? LeafOnlyHint : 0) | (uint)pages.Mask;
 
     /// <summary>An access that is under way must be over before the invalidation counts as complete.</summary>
     private static ulong Drains(VtdCapabilities capabilities) =>
-        (capabilities.WriteDraining ? 1UL << 6 : 0) | (capabilities.ReadDraining ? 1UL << 7 : 0);
+        (capabilities.WriteDraining ? DrainWritesFlag : 0) | (capabilities.ReadDraining ? DrainReadsFlag : 0);
 }

@@ -14,7 +14,7 @@ namespace Vcmm.Vtd;
 /// <para><b>Threads.</b> Any number at once. The lock is held to fill the queue and to start it anew, not to wait for commands.</para>
 /// <para><b>Source.</b> VT-d specification, "Queued Invalidation Interface".</para>
 /// </remarks>
-internal sealed class InvalidationQueue<TMemory>
+internal sealed class InvalidationQueue<TMemory> : IInvalidations
     where TMemory : struct, IPhysicalMemory
 {
     /// <summary>The place that stays empty, so that a full queue does not look like an empty one, and that of the wait.</summary>
@@ -39,6 +39,7 @@ internal sealed class InvalidationQueue<TMemory>
     private uint _lastSequence;
     private uint _restarts;
     private bool _isBroken;
+    private bool _interrupts;
 
     /// <param name="memory">Where the queue is.</param>
     /// <param name="registers">The IOMMU's.</param>
@@ -74,10 +75,10 @@ internal sealed class InvalidationQueue<TMemory>
         _tlbs = tlbs;
     }
 
-    /// <summary>The most commands that <see cref="Submit"/> takes at once.</summary>
+    /// <inheritdoc/>
     public int Capacity => (int)_entryCount - PlacesBesideCommands;
 
-    /// <summary>Starts the queue, so that it takes commands.</summary>
+    /// <inheritdoc/>
     public bool TryStart()
     {
         lock (_gate)
@@ -92,20 +93,13 @@ internal sealed class InvalidationQueue<TMemory>
         }
     }
 
-    /// <summary>Invalidates everything, through a queue that was just started.</summary>
+    /// <inheritdoc/>
     public bool TryForgetEverything()
     {
         lock (_gate) return TryInvalidateEverything();
     }
 
-    /// <summary>Gives the commands to the hardware and waits until they are complete.</summary>
-    /// <param name="commands">At most <see cref="Capacity"/>.</param>
-    /// <param name="drainsPageRequests">Whether to wait for page requests on their way to their queue as well.</param>
-    /// <param name="isLostByRestart">
-    /// Whether there is a command among them that a new start of the queue does not make good: it invalidates everything, and does
-    /// nothing else.
-    /// </param>
-    /// <returns><see cref="VcmmError.HardwareFailure"/> if that is not known to have happened.</returns>
+    /// <inheritdoc/>
     public VcmmError Submit(ReadOnlySpan<InvalidationDescriptor> commands, bool drainsPageRequests = false, bool isLostByRestart = false)
     {
         try
@@ -117,6 +111,33 @@ internal sealed class InvalidationQueue<TMemory>
             // How far a port that throws has let it come is not known: the queue starts anew before it is used again.
             Volatile.Write(ref _isBroken, true);
             throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void TellWhenDone(bool interrupts)
+    {
+        lock (_gate) _interrupts = interrupts;
+    }
+
+    /// <inheritdoc/>
+    public bool TryAcknowledgeCompletion()
+    {
+        uint status = _registers.Read32(VtdRegisters.CompletionStatus);
+        if (status == uint.MaxValue || (status & VtdRegisters.WaitCompleted) == 0) return false;
+        // Before anybody looks: what completes after the look interrupts again.
+        _registers.Write32(VtdRegisters.CompletionStatus, VtdRegisters.WaitCompleted);
+        _policy.GivenBack();
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public bool TryClearErrors()
+    {
+        lock (_gate)
+        {
+            // Whoever waits may have been first.
+            return (_registers.Read32(VtdRegisters.FaultStatus) & VtdRegisters.InvalidationErrors) == 0 || TryRestart();
         }
     }
 
@@ -171,7 +192,8 @@ internal sealed class InvalidationQueue<TMemory>
         _memory.Write32(status, ~ticket.Sequence);
         foreach (InvalidationDescriptor command in commands)
             Append(command.IsFence ? command with { High = StatusOf(_tail).Value } : command);
-        Append(InvalidationDescriptor.Wait(status, ticket.Sequence, drainsPageRequests));
+        InvalidationDescriptor wait = InvalidationDescriptor.Wait(status, ticket.Sequence, drainsPageRequests);
+        Append(_interrupts ? wait.Interrupting : wait);
         // The hardware must find the descriptors when it sees the tail.
         _memory.Fence();
         _registers.Write64(VtdRegisters.InvalidationQueueTail, (ulong)_tail << _descriptorLog2);

@@ -17,7 +17,7 @@ namespace Vcmm.Vtd;
 /// Page Requests &amp; Responses".</para>
 /// </remarks>
 internal sealed class PageRequestQueue<TMemory>(
-    TMemory memory, IMmio registers, InvalidationQueue<TMemory> commands, PhysRange queue)
+    TMemory memory, IMmio registers, IInvalidations commands, PhysRange queue)
     where TMemory : struct, IPhysicalMemory
 {
     private const ulong FrameBytes = 4096;

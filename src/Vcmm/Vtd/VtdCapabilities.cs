@@ -35,6 +35,12 @@ internal readonly record struct VtdCapabilities(ulong Cap, ulong Ecap)
 
     public bool QueuedInvalidation => Bit(Ecap, 1);
 
+    /// <summary>Whether the messages of interrupts have addresses of 64 bits.</summary>
+    public bool ExtendedInterruptMode => Bit(Ecap, 4);
+
+    /// <summary>Where IVA and behind it IOTLB are.</summary>
+    public uint InvalidationRegisterOffset => (uint)(Ecap >> 8 & 0x3FF) * 16;
+
     public bool DeviceTlbs => Bit(Ecap, 2);
 
     /// <summary>Page requests, and that a wait can drain those on their way.</summary>

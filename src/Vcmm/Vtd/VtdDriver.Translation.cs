@@ -90,7 +90,7 @@ public sealed partial class VtdDriver<TMemory>
             int count = InvalidationGuidance.AfterAttach(_capabilities, attachment, contextChanged, commands);
             try
             {
-                error = _queue.Submit(commands[..count]);
+                error = _invalidations.Submit(commands[..count]);
             }
             catch
             {
@@ -123,7 +123,7 @@ public sealed partial class VtdDriver<TMemory>
     public VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
     {
         Span<InvalidationDescriptor> room = stackalloc InvalidationDescriptor[CountDescriptors(commands)];
-        var batch = new InvalidationBatch<TMemory>(_queue, room);
+        var batch = new InvalidationBatch(_invalidations, room);
         Span<PageBlock> blocks = stackalloc PageBlock[PageCover.MostBlocks];
         foreach (ref readonly Invalidation command in commands)
         {
@@ -172,7 +172,7 @@ public sealed partial class VtdDriver<TMemory>
         bool isDone = false;
         try
         {
-            VcmmError error = _queue.Submit(commands[..count], drainsPageRequests: attachment.AsksForPages);
+            VcmmError error = _invalidations.Submit(commands[..count], drainsPageRequests: attachment.AsksForPages);
             // What waits in the address space is over, and was told so, before the space is: "Revoking PASIDs with Pending Page Faults".
             if (error == VcmmError.None && attachment.AsksForPages)
                 error = _pageRequests!.Close(attachment.Device, attachment.PasidOrNull, attachment.Tlb!.Value);
@@ -212,13 +212,13 @@ public sealed partial class VtdDriver<TMemory>
         {
             int tags = _isScalable && _tags.TryFind(command.Domain, out ReadOnlySpan<uint> pasids) ? pasids.Length : 1;
             count += (tags + _tlbs.Of(command.Domain).Length) * PageCover.MostBlocks;
-            if (count >= _queue.Capacity) return _queue.Capacity;
+            if (count >= _invalidations.Capacity) return _invalidations.Capacity;
         }
 
         return count;
     }
 
-    private void AddSecondStage(ref InvalidationBatch<TMemory> batch, in Invalidation command, ReadOnlySpan<PageBlock> blocks)
+    private void AddSecondStage(ref InvalidationBatch batch, in Invalidation command, ReadOnlySpan<PageBlock> blocks)
     {
         if (blocks.IsEmpty) batch.Add(InvalidationDescriptor.IotlbOfDomain(_capabilities, command.Domain));
         foreach (PageBlock block in blocks)
@@ -226,7 +226,7 @@ public sealed partial class VtdDriver<TMemory>
     }
 
     private static void AddFirstStage(
-        ref InvalidationBatch<TMemory> batch, in Invalidation command, ReadOnlySpan<uint> pasids, ReadOnlySpan<PageBlock> blocks)
+        ref InvalidationBatch batch, in Invalidation command, ReadOnlySpan<uint> pasids, ReadOnlySpan<PageBlock> blocks)
     {
         foreach (uint pasid in pasids)
         {

@@ -4,8 +4,8 @@ using Vcmm.Tables;
 
 namespace Vcmm.Vtd;
 
-/// <summary>A driver for Intel VT-d: legacy or scalable mode, queued invalidation.</summary>
-/// <typeparam name="TMemory">The memory that holds its tables and its queue.</typeparam>
+/// <summary>A driver for Intel VT-d: legacy or scalable mode, invalidation through a queue or, in legacy mode, through registers.</summary>
+/// <typeparam name="TMemory">The memory that holds its tables and its queues.</typeparam>
 /// <remarks>
 /// <para><b>Address spaces.</b> In scalable mode a device has one for its requests without a PASID and one for each PASID.
 /// The hardware takes the entry of PASID 0 for the former (RID_PASID), and refuses requests that name it.</para>
@@ -25,13 +25,14 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     private readonly IFrameSource _frames;
     private readonly VtdCapabilities _capabilities;
     private readonly bool _isScalable;
+    private readonly bool _usesQueue;
     private readonly GlobalCommand _command;
-    private readonly InvalidationQueue<TMemory> _queue;
+    private readonly IInvalidations _invalidations;
     private readonly IDeviceTables _tables;
     private readonly FaultRecords _faults;
     private readonly DeviceTlbs _tlbs = new();
     private readonly PageRequestQueue<TMemory>? _pageRequests;
-    private readonly PhysAddr[] _queueFrames;
+    private readonly PhysAddr[] _otherFrames;
     private readonly bool _tracksUse;
 
     private VtdDriver(
@@ -45,10 +46,14 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         _tracksUse = options.TracksUse && capabilities.SecondStageAccessedDirty;
         _command = new(registers, options.WaitPolicy);
         _faults = new(registers, capabilities);
-        _queueFrames = owned[1..];
-        _queue = new(memory, registers, _command, capabilities, options.WaitPolicy, owned[1], owned[2], _tlbs, _isScalable);
+        _events = new(registers);
+        _otherFrames = owned[1..];
+        _usesQueue = UsesQueue(capabilities, options);
+        _invalidations = _usesQueue
+            ? new InvalidationQueue<TMemory>(memory, registers, _command, capabilities, options.WaitPolicy, owned[1], owned[2], _tlbs, _isScalable)
+            : new InvalidationRegisters(registers, _command, capabilities, options.WaitPolicy);
         if (options.PageRequestQueueBytes != 0)
-            _pageRequests = new(memory, registers, _queue, PhysRange.FromLength(owned[3], options.PageRequestQueueBytes));
+            _pageRequests = new(memory, registers, _invalidations, PhysRange.FromLength(owned[3], options.PageRequestQueueBytes));
         PasidCount = _isScalable ? Math.Min(capabilities.PasidCount, options.MaximumPasidCount) : 0;
         _tables = _isScalable
             ? new ScalableTables<TMemory>(
@@ -73,11 +78,11 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     /// <summary>The architecture's version: major in bits 7:4, minor in bits 3:0.</summary>
     public uint HardwareVersion => _registers.Read32(VtdRegisters.Version);
 
-    /// <summary>Takes an IOMMU into use: empty tables, queue running, translation on. No device can reach memory after this.</summary>
+    /// <summary>Takes an IOMMU into use: empty tables, caches that have forgotten everything, translation on. No device can reach memory after this.</summary>
     /// <param name="memory">Where tables and queue are; the IOMMU must see it at the same addresses.</param>
     /// <param name="registers">The IOMMU's register page.</param>
     /// <param name="frames">
-    /// Gives the frames: three, and those of the page request queue; one for each bus, in scalable mode each half of a bus, that has a device attached; and in
+    /// Gives the frames: three, or one without an invalidation queue, and those of the page request queue; one for each bus, in scalable mode each half of a bus, that has a device attached; and in
     /// scalable mode a directory for each device (see <see cref="VtdDriverOptions.MaximumPasidCount"/>) and one for each 64
     /// PASIDs of which some were attached.
     /// </param>
@@ -85,7 +90,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     /// <param name="driver">The running driver.</param>
     /// <returns>
     /// <see cref="VcmmError.Invalid"/> if an option is outside its range; <see cref="VcmmError.NoDevice"/> if the hardware has no
-    /// queued invalidation, no scalable mode or page requests (with draining) where they are asked for, walks no tables that the
+    /// scalable mode with queued invalidation or page requests (with draining) where they are asked for, walks no tables that the
     /// driver makes, or needs its write buffer flushed; <see cref="VcmmError.NoMemory"/>; <see cref="VcmmError.HardwareFailure"/>
     /// if it does not answer.
     /// </returns>
@@ -97,14 +102,15 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         driver = null;
         if (!options.IsValid) return VcmmError.Invalid;
         var capabilities = new VtdCapabilities(registers.Read64(VtdRegisters.Capability), registers.Read64(VtdRegisters.ExtendedCapability));
-        if (!capabilities.QueuedInvalidation || capabilities.NeedsWriteBufferFlush) return VcmmError.NoDevice;
-        if (options.Scalable && !capabilities.ScalableMode) return VcmmError.NoDevice;
+        if (capabilities.NeedsWriteBufferFlush) return VcmmError.NoDevice;
+        // The registers know neither PASIDs nor the TLBs of devices: "Register-based Invalidation Interface".
+        if (options.Scalable && (!capabilities.ScalableMode || !capabilities.QueuedInvalidation)) return VcmmError.NoDevice;
         if (options.PageRequestQueueBytes != 0 && !capabilities.PageRequests) return VcmmError.NoDevice;
         TableFormat[] formats = VtdFormats.Of(capabilities, options.Scalable);
         if (formats.Length == 0) return VcmmError.NoDevice;
 
-        // The root table, the queue, the queue's status words, and the page request queue.
-        var owned = new PhysAddr[options.PageRequestQueueBytes == 0 ? 3 : 4];
+        // The root table, and where there are queues the queue, the queue's status words, and the page request queue.
+        var owned = new PhysAddr[!UsesQueue(capabilities, options) ? 1 : options.PageRequestQueueBytes == 0 ? 3 : 4];
         for (int i = 0; i < owned.Length; i++)
         {
             ulong byteCount = i == 3 ? options.PageRequestQueueBytes : FrameAllocator.FrameBytes;
@@ -143,6 +149,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     {
         bool stopped = _command.TryClear(VtdRegisters.TranslationEnable) && _command.TryClear(VtdRegisters.QueuedInvalidationEnable);
         if (!stopped) throw new VcmmException(VcmmError.HardwareFailure, "the IOMMU does not stop");
+        _events.DisableAll();
         _pageRequests?.Stop();
         FreeFrames();
     }
@@ -154,7 +161,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     /// <param name="device">The device.</param>
     /// <param name="capability">What its configuration space says.</param>
     /// <returns>
-    /// <see cref="VcmmError.NoDevice"/> if the hardware takes no translation requests, or page requests where the device makes
+    /// <see cref="VcmmError.NoDevice"/> if the hardware takes no translation requests, or has no invalidation queue in use, or page requests where the device makes
     /// them: there must be a queue for them (<see cref="VtdDriverOptions.PageRequestQueueBytes"/>);
     /// <see cref="VcmmError.Invalid"/> if the id or the depth is outside its range; <see cref="VcmmError.Busy"/> if it is known
     /// already, or an address space of it is attached.
@@ -168,7 +175,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     {
         ArgumentNullException.ThrowIfNull(capability);
         if (!CanIdentify(device) || capability.InvalidateQueueDepth is < 1 or > 32) return VcmmError.Invalid;
-        if (!_capabilities.DeviceTlbs || (capability.PageRequests && _pageRequests is null)) return VcmmError.NoDevice;
+        if (!_capabilities.DeviceTlbs || !_usesQueue || (capability.PageRequests && _pageRequests is null)) return VcmmError.NoDevice;
         return !_tables.IsAttached(device) && _tlbs.TryEnable(device, capability) ? VcmmError.None : VcmmError.Busy;
     }
 
@@ -198,16 +205,18 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         return _pageRequests.End(fault, retry);
     }
 
+    private static bool UsesQueue(VtdCapabilities capabilities, VtdDriverOptions options) => capabilities.QueuedInvalidation && options.QueuedInvalidation;
+
     private bool TryEnable()
     {
         // In scalable mode the queue is set up first: the hardware takes its descriptors' width from there ("Queued
         // Invalidation Interface"), and the mode must not change under translations ("Root Table Address Register").
-        if (_isScalable && (!TryLeaveOtherMode() || !_queue.TryStart())) return false;
+        if (_isScalable && (!TryLeaveOtherMode() || !_invalidations.TryStart())) return false;
         _pageRequests?.Start();
         _registers.Write64(VtdRegisters.RootTableAddress, _tables.RootPointer);
         return _command.TrySet(VtdRegisters.SetRootTablePointer)
-            && (_isScalable || _queue.TryStart())
-            && _queue.TryForgetEverything()
+            && (_isScalable || _invalidations.TryStart())
+            && _invalidations.TryForgetEverything()
             && _command.TrySet(VtdRegisters.TranslationEnable);
     }
 
@@ -221,6 +230,6 @@ public sealed partial class VtdDriver<TMemory> : IIommu
     private void FreeFrames()
     {
         _tables.Free();
-        foreach (PhysAddr frame in _queueFrames) _frames.Free(frame);
+        foreach (PhysAddr frame in _otherFrames) _frames.Free(frame);
     }
 }

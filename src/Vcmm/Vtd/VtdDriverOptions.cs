@@ -32,6 +32,14 @@ public sealed record VtdDriverOptions
     /// </summary>
     public uint PageRequestQueueBytes { get; init; }
 
-    internal bool IsValid => PageRequestQueueBytes == 0
-        || (Scalable && PageRequestQueueBytes is >= 1 << 12 and <= 1 << 19 && uint.IsPow2(PageRequestQueueBytes));
+    /// <summary>
+    /// Whether the hardware is told to forget through a queue, where it has one; without, through registers, one command at a time, in legacy
+    /// mode alone and without devices that have TLBs of their own. Default: yes.
+    /// </summary>
+    public bool QueuedInvalidation { get; init; } = true;
+
+    internal bool IsValid => Scalable ? QueuedInvalidation && IsQueueValid : PageRequestQueueBytes == 0;
+
+    private bool IsQueueValid =>
+        PageRequestQueueBytes == 0 || (PageRequestQueueBytes is >= 1 << 12 and <= 1 << 19 && uint.IsPow2(PageRequestQueueBytes));
 }

@@ -10,15 +10,20 @@ internal static class VtdRegisters
     public const uint GlobalCommand = 0x18;
     public const uint GlobalStatus = 0x1C;
     public const uint RootTableAddress = 0x20;
+    public const uint ContextCommand = 0x28;
     public const uint FaultStatus = 0x34;
+    public const uint FaultEventControl = 0x38;
     public const uint InvalidationQueueHead = 0x80;
     public const uint InvalidationQueueTail = 0x88;
     public const uint InvalidationQueueAddress = 0x90;
+    public const uint CompletionStatus = 0x9C;
+    public const uint CompletionEventControl = 0xA0;
 
     public const uint PageRequestQueueHead = 0xC0;
     public const uint PageRequestQueueTail = 0xC8;
     public const uint PageRequestQueueAddress = 0xD0;
     public const uint PageRequestStatus = 0xDC;
+    public const uint PageRequestEventControl = 0xE0;
 
     /// <summary>GCMD and GSTS have the same bits; the ones that last are kept when another is written.</summary>
     public const uint TranslationEnable = 1u << 31;
@@ -32,6 +37,12 @@ internal static class VtdRegisters
     public const uint InvalidationCompletionError = 1u << 5;
     public const uint InvalidationTimeOutError = 1u << 6;
     public const uint InvalidationErrors = InvalidationQueueError | InvalidationCompletionError | InvalidationTimeOutError;
+
+    /// <summary>What in FSTS a fault event is about.</summary>
+    public const uint FaultEvents = PrimaryFaultOverflow | PrimaryPendingFault | InvalidationErrors;
+
+    /// <summary>ICS.IWC.</summary>
+    public const uint WaitCompleted = 1u << 0;
 
     public const uint FaultRecordBytes = 16;
 

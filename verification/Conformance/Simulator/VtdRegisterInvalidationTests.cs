@@ -152,4 +152,65 @@ public sealed class VtdRegisterInvalidationTests
         Assert.Equal(isHeld, inside);
         Assert.Equal(0UL, vtd.Iommu.Read64(Iotlb) >> 63);
     }
+
+    [Fact]
+    public void ICC_stays_set_until_the_translations_are_over_that_may_use_what_is_to_go_and_what_is_written_until_then_is_lost()
+    {
+        RawVtd? machine = null;
+        ulong? inside = null;
+        VtdStatistics before = default, after = default;
+        using RawVtd vtd = WithoutQueue((step, _) =>
+        {
+            if (machine is null || step != SimStep.WalkRead || inside is not null) return;
+            machine.Iommu.Write64(Ccmd, Command | 1UL << 61);
+            machine.Iommu.Write64(Iotlb, Command | 1UL << 60);
+            inside = (machine.Iommu.Read64(Ccmd) & machine.Iommu.Read64(Iotlb)) >> 63;
+            before = machine.Iommu.Statistics;
+            machine.Iommu.Write64(Ccmd, Command | 2UL << 61 | 7);
+            machine.Iommu.Write64(Iotlb, Command | 2UL << 60 | 7UL << 32);
+            after = machine.Iommu.Statistics;
+        });
+        vtd.SetPage(2, FrameA | ReadWrite);
+        machine = vtd;
+        vtd.Master.Read(new(0x2000), new byte[1]);
+        Assert.Equal(1UL, inside);
+        Assert.Equal(before.ContextInvalidations, after.ContextInvalidations);
+        Assert.Equal(before.IotlbDomainInvalidations, after.IotlbDomainInvalidations);
+        Assert.Equal(1UL << 61 | 1UL << 59, vtd.Iommu.Read64(Ccmd));
+        Assert.Equal(1UL << 60 | 1UL << 57, vtd.Iommu.Read64(Iotlb));
+    }
+
+    [Fact]
+    public void A_unit_without_a_queue_has_none_of_its_registers_and_invalidates_by_the_others()
+    {
+        using var vtd = new RawVtd(VtdOptions.Default with { QueuedInvalidation = false }, enable: false);
+        Assert.Equal(0xF40UL, vtd.Iommu.Read64(0x10));
+        for (uint offset = 0x80; offset <= 0xB8; offset += 8)
+        {
+            vtd.Iommu.Write64(offset, ulong.MaxValue);
+            Assert.Equal(0UL, vtd.Iommu.Read64(offset));
+        }
+
+        vtd.Iommu.Write64(Rtaddr, Root);
+        vtd.Iommu.Write32(Gcmd, GcmdSrtp);
+        vtd.Iommu.Write32(Gcmd, GcmdTe | GcmdQie);
+        Assert.Equal(0xC000_0000u, vtd.Iommu.Read32(Gsts));
+        Assert.False(vtd.Iommu.ProcessNextCommand());
+        vtd.SetPage(1, FrameA | ReadWrite);
+        vtd.AssertReads(0x1000, FrameA);
+        vtd.SetPage(1, FrameB | ReadWrite);
+        vtd.AssertReads(0x1000, FrameA);
+        vtd.Iommu.Write64(Iotlb, Command | 1UL << 60);
+        vtd.AssertReads(0x1000, FrameB);
+    }
+
+    [Fact]
+    public void What_needs_the_queue_is_not_there_without_it()
+    {
+        foreach (VtdOptions options in (VtdOptions[])[VtdOptions.Scalable, VtdOptions.Default with { DeviceTlbs = true }, VtdOptions.Default with { AbortDma = true }])
+        {
+            ArgumentException refused = Assert.Throws<ArgumentException>(() => new RawVtd(options with { QueuedInvalidation = false }, enable: false));
+            Assert.Equal("QueuedInvalidation", refused.ParamName);
+        }
+    }
 }

@@ -28,6 +28,8 @@ internal static class ScriptLimits
     public static void Check(Scenario scenario)
     {
         Topology topology = scenario.Topology;
+        // Who waits for a register is told by nobody when to look again.
+        if (!topology.QueuedInvalidation) throw new BadInputException("topology.queuedInvalidation is false; expected true under a controlled schedule");
         foreach (Step step in scenario.Steps)
         {
             Check(step);

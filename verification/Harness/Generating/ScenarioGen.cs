@@ -43,7 +43,7 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
-    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12;
+    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12, QueueStream = 0x90_E0E5;
 
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
@@ -67,6 +67,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         // Some units have less.
         bool lacksFirstStage = mode == RemappingMode.Scalable && modes.Next(10) == 0, lacksPasids = mode == RemappingMode.Scalable && modes.Next(10) == 0;
         Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode, TracksUse = tracksUse, FirstStage = !lacksFirstStage, Pasids = !lacksPasids });
+        if (shape.Topology is null) topology = WithQueue(new(pcg.Stream, pcg.Seed ^ QueueStream), topology);
         if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
         if (shape.VariesEagerness && shape.Topology is null) topology = WithEagerness(new(pcg.Stream, pcg.Seed ^ EagerStream), topology);
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
@@ -97,6 +98,10 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         if (pcg.Next(2) == 0) return machine;
         return machine with { Devices = new([.. machine.Devices.Select(_ => KindFor(pcg, machine.IsScalable))]) };
     }
+
+    /// <summary>A quarter of the machines that can do without an invalidation queue has none.</summary>
+    private static Topology WithQueue(PCG pcg, Topology machine) =>
+        machine with { QueuedInvalidation = machine.IsScalable || machine.Devices.HaveTlbs || pcg.Next(4) != 0 };
 
     private static DeviceKind KindFor(PCG pcg, bool isScalable) => pcg.Next(9) switch
     {

@@ -12,10 +12,17 @@ public sealed partial class InterestingStates(RunCounts counts)
     /// <param name="CutsLargeLeaf">Whether a large leaf lies across an edge of the part that is to be unbacked.</param>
     /// <param name="IsCached">Whether the IOTLB holds what is to be changed.</param>
     /// <param name="IsInDeviceTlb">Whether a device's TLB holds some of it.</param>
-    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached, bool IsInDeviceTlb);
+    public readonly record struct Before(bool CutsLargeLeaf, bool IsCached, bool IsInDeviceTlb)
+    {
+        /// <summary>Whether the hardware is told to forget by registers.</summary>
+        public bool HasNoQueue { get; init; }
+    }
 
     /// <summary>Looks, before an operation.</summary>
-    public Before Look(Subject subject, World world, Operation operation)
+    public Before Look(Subject subject, World world, Operation operation) =>
+        LookAt(subject, world, operation) with { HasNoQueue = !subject.Options.QueuedInvalidation };
+
+    private static Before LookAt(Subject subject, World world, Operation operation)
     {
         bool isInDeviceTlb = IsInDeviceTlb(subject, world, operation);
         (ObjectId Id, ulong Offset, ulong ByteCount)? part = operation switch
@@ -36,6 +43,7 @@ public sealed partial class InterestingStates(RunCounts counts)
         NoteQuarantine(before, after, operation, seen);
         NoteWaiting(before, operation, seen);
         if (looked.IsInDeviceTlb && seen.Outcome == Outcome.None) counts.Reach("a device's TLB held what changed");
+        if (looked.HasNoQueue) NoteRegisters(operation, seen);
         if (seen.Outcome != Outcome.None)
         {
             if (operation is Reserve { In.Kind: ObjectKind.Bound } && seen.Outcome == Outcome.NoSpace) counts.Reach("a bound was full");
@@ -97,6 +105,12 @@ public sealed partial class InterestingStates(RunCounts counts)
                 NoteBacking(after, operation);
                 break;
         }
+    }
+
+    private void NoteRegisters(Operation operation, Observation seen)
+    {
+        if (seen.Outcome == Outcome.HardwareFailure) counts.Reach("an IOMMU without a queue did not answer");
+        if (seen.Outcome == Outcome.None && operation is Unback or UnbackPart or Unmap or Unbind or SetAttributes) counts.Reach("an IOMMU without a queue was told to forget");
     }
 
     private void NoteWritten(World world, CollectUse collect, Observation seen)

@@ -10,7 +10,9 @@ namespace Harness.Running;
 /// <param name="caller">Says who calls, where several call at once and each has mishaps of its own; null: one calls.</param>
 public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmio, IWaitPolicy
 {
-    private const uint QueueTail = 0x88;
+    // The tail of the queue; and where there is none the context command and the IOTLB command, which are busy until they are done.
+    private const uint QueueTail = 0x88, ContextCommand = 0x28, IotlbCommand = 0xF8;
+    private const ulong Busy = 1UL << 63;
 
     // Hardware that answers at all answers before the first poll: both machines consume the queue in the write to its tail.
     private const int MostPolls = 16;
@@ -22,7 +24,7 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
     /// <summary>Whether an allocation was refused since <see cref="Arm"/>.</summary>
     public bool MemoryFailed => Now.MemoryFailed;
 
-    /// <summary>Whether a write of the queue's tail was lost since <see cref="Arm"/>.</summary>
+    /// <summary>Whether a write of the queue's tail, or of a command, was lost since <see cref="Arm"/>.</summary>
     public bool HardwareFailed => Now.HardwareFailed;
 
     /// <summary>Whether anything that was told the hardware was ever lost.</summary>
@@ -72,7 +74,13 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
     public uint Read32(uint offset) => registers.Read32(offset);
 
     /// <inheritdoc/>
-    public ulong Read64(uint offset) => registers.Read64(offset);
+    public ulong Read64(uint offset)
+    {
+        ulong value = registers.Read64(offset);
+        if (offset is not (ContextCommand or IotlbCommand)) return value;
+        Armed now = Now;
+        return now.BusyReads != 0 && now.BusyRegister == offset && now.BusyReads-- != 0 ? value | Busy : value;
+    }
 
     /// <inheritdoc/>
     public void Write32(uint offset, uint value) => registers.Write32(offset, value);
@@ -80,15 +88,19 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
     /// <inheritdoc/>
     public void Write64(uint offset, ulong value)
     {
-        if (offset == QueueTail && Strikes(MishapKind.Hardware))
+        bool tells = offset is QueueTail or ContextCommand or IotlbCommand;
+        if (tells && Strikes(MishapKind.Hardware))
         {
-            Now.HardwareFailed = true;
-            Now.LostAfter = _toldCount;
+            Armed now = Now;
+            now.HardwareFailed = true;
+            now.LostAfter = _toldCount;
+            // Nobody is told that the command is done, until whoever waits for it has given up.
+            if (offset != QueueTail) (now.BusyRegister, now.BusyReads) = (offset, MostPolls);
             HasBeenUnheard = true;
             return;
         }
 
-        if (offset == QueueTail) Interlocked.Increment(ref _toldCount);
+        if (tells) Interlocked.Increment(ref _toldCount);
         registers.Write64(offset, value);
     }
 
@@ -115,5 +127,9 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
         public bool HardwareFailed { get; set; }
 
         public int LostAfter { get; set; }
+
+        public uint BusyRegister { get; set; }
+
+        public int BusyReads { get; set; }
     }
 }

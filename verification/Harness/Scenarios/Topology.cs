@@ -51,6 +51,9 @@ public sealed partial record Topology
     /// <summary>Whether the IOMMU caches absent entries.</summary>
     public bool CachingMode { get; init; }
 
+    /// <summary>Whether the IOMMU has an invalidation queue; without, in legacy mode and without devices that have TLBs, the library tells it by registers.</summary>
+    public bool QueuedInvalidation { get; init; } = true;
+
     /// <summary>Sets of the IOTLB: a power of two to 1,024, or 0.</summary>
     public int IotlbSets { get; init; } = 4;
 
@@ -117,6 +120,7 @@ public sealed partial record Topology
         FirstStage = FirstStage,
         RequestsWithPasid = Pasids,
         CachingMode = CachingMode,
+        QueuedInvalidation = QueuedInvalidation,
         IotlbSets = IotlbSets,
         IotlbWays = IotlbWays,
         WalkCacheEntriesPerLevel = WalkCache,
@@ -152,6 +156,7 @@ public sealed partial record Topology
         if (!Enum.IsDefined(Mode)) throw new BadInputException($"topology.mode is {(int)Mode}; expected legacy or scalable");
         Require(Devices.Count is >= 1 and <= 8, nameof(Devices), Devices.Count, "1 to 8");
         if (Devices.Contains(DeviceKind.Paging) && !IsScalable) throw new BadInputException("topology.devices has one that asks for pages; expected topology.mode scalable");
+        if (!QueuedInvalidation && (IsScalable || Devices.HaveTlbs)) throw new BadInputException("topology.queuedInvalidation is false; expected topology.mode legacy, and no topology.devices with TLBs");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
         if (Banks is not null)
         {
@@ -184,7 +189,7 @@ public sealed partial record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(TracksUse ? ", notes use" : "")}{EagernessOutline}{CpuOutline}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(QueuedInvalidation ? "" : ", no invalidation queue")}{(TracksUse ? ", notes use" : "")}{EagernessOutline}{CpuOutline}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}{(Cores == 0 ? "" : $", TLB {TlbSets}x{TlbWays}")}";

@@ -74,7 +74,6 @@ public sealed class VtdDriverLaws
     }
 
     [Theory]
-    [InlineData(0x10u, 1UL << 1, 0UL)]     // ECAP without QI
     [InlineData(0x08u, 3UL << 9, 0UL)]     // CAP without a usable SAGAW
     [InlineData(0x08u, 0UL, 1UL << 4)]     // CAP with RWBF
     public void Hardware_that_the_driver_cannot_drive_is_refused(uint register, ulong cleared, ulong set)

@@ -98,6 +98,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("Associate refused: Invalid", 20), ("DeviceAccess done", 50), ("DeviceAccess refused: Fault", 200),
             ("Translate done", 10), ("the IOTLB answered", 100), ("the IOMMU was told to forget, and not more often than needed", 100), ("a large leaf is in a table", 40), ("two devices share a table", 60),
             ("memory was taken away", 20), ("the hardware was made to fail", 3),
+            ("an IOMMU without a queue was told to forget", 200), ("an IOMMU without a queue did not answer", 3),
             ("a bound was reserved from", 30), ("a bound was full", 10), ("CreateBound refused: NoSpace", 10), ("FreeBound refused: Busy", 5),
             ("UnbackPart done", 100), ("BackPart done", 60), ("BackPart refused: Busy", 30), ("UnbackPart refused: NotFound", 70), ("a large leaf was split", 6),
             ("a reservation had several parts", 8), ("a narrowing met a cached translation", 10), ("a widening met a cached translation", 15),
