@@ -1,5 +1,7 @@
+using Explorer.Machines;
 using Explorer.Scheduling;
 using Harness;
+using Vcmm;
 using Vcmm.Spec;
 
 namespace Concurrency;
@@ -126,6 +128,82 @@ public sealed class SchedulerTests
         for (int round = 0; campaign.Failure is null; round++) campaign.Run(round);
         for (int i = 0; i < 100; i++)
             Assert.NotNull(Controlled.Replay(campaign.Failure.Plan, campaign.Failure.Failure.Trace, attempt => scenario.Run(attempt, fault)).Failure);
+    }
+
+    /// <summary>
+    /// Who waits for a core that nobody will end must not spin beside the schedules that follow; nor must one who comes to wait when he is unwound, as where the
+    /// library gives back in a finally what it took.
+    /// </summary>
+    [Theory]
+    [InlineData("a check fails", false, Invariant.Conservation)]
+    [InlineData("a deadlock", false, Invariant.Progress)]
+    [InlineData("a bound of steps", false, Invariant.Progress)]
+    [InlineData("a check fails", true, Invariant.Conservation)]
+    [InlineData("a bound of steps", true, Invariant.Progress)]
+    public void A_task_that_waits_for_a_core_ends_with_its_schedule(string end, bool isUnwound, Invariant broken)
+    {
+        Thread? waiting = null;
+        var scenario = new Explorer.Scenarios.ConcurrentScenario("over", "a schedule ends while a shootdown waits for a core", [], (attempt, fault, _) =>
+        {
+            var machine = new Machine(attempt, new(), fault);
+            Vcm process = machine.CreateVcm(0x10000, 0x10000);
+            Association running = process.Associate(machine.AddCpus(new() { CoreCount = 1 }));
+            Accessor core = machine.AddCore(0, process);
+            Reservation buffer = process.Reserve(0x1000);
+            machine.Software.Back(buffer, machine.Software.Allocate(0x1000));
+            running.Activate();
+            machine.Cpus.Enter(0, 0);
+            machine.Ledger.BeginAssociation(core.Id, process, active: true);
+            machine.Ledger.EndAssociation(core.Id, process, active: true, done: true);
+            attempt.Watcher = new InAccess(attempt, () =>
+            {
+                waiting = Thread.CurrentThread;
+                try
+                {
+                    if (isUnwound) Controlled.WaitUntil(static () => false);
+                }
+                finally
+                {
+                    machine.Cpus.Shootdown([new(new(1), buffer.Range, IsAll: false, LeavesOnly: false)]);
+                }
+            });
+            machine.AddThread("core 0", () => core.Access(buffer.Range.First, Vcmm.Access.Read));
+            machine.AddThread("end", () =>
+            {
+                Controlled.WaitUntil(() => isUnwound ? waiting is not null : machine.Cpus.WaitedForAccess);
+                while (end == "a bound of steps") Controlled.Step();
+                attempt.Check(Invariant.Conservation, end != "a check fails", static () => "over", static () => "not over");
+            });
+            return new(machine, static () => { });
+        });
+        for (uint seed = 1; seed <= 5; seed++)
+        {
+            waiting = null;
+            Exploration result = Controlled.Explore(new(Strategy.Random, seed, 1) { MaxSteps = 2000 }, attempt => scenario.Run(attempt, Explorer.Faults.PlantedFault.None));
+            Assert.Equal(broken, result.Failure?.Violation.Invariant);
+            Assert.True(waiting!.Join(TimeSpan.FromSeconds(5)), "the task still runs");
+        }
+    }
+
+    /// <summary>In the middle of the first access of a core something is done that waits for its end.</summary>
+    private sealed class InAccess(Attempt attempt, Action act) : IScheduleWatcher
+    {
+        private bool _isDone;
+
+        public void Begin(IPageStates machine)
+        {
+        }
+
+        public void Accesses(Platform.StreamId id, Platform.Iova page)
+        {
+        }
+
+        public void Noted(string agent)
+        {
+            if (_isDone || agent != "core 0" || attempt.Events[^1] is not { Kind: EventKind.Hardware, Detail: (ulong)IommuSim.SimStep.MemoryAccess }) return;
+            _isDone = true;
+            act();
+        }
     }
 
     private static void Race(Attempt attempt)

@@ -18,6 +18,7 @@ public class ControlledCpus : ICores
 {
     private const uint MostTags = 1 << 12;
     private readonly CpuOptions _options;
+    private readonly ControlledSteps _steps;
     private readonly Dictionary<uint, (Pcid Tag, PhysAddr Root)> _loaded = [];
     private readonly Dictionary<string, long> _shootdowns = [];
     private long _events;
@@ -29,6 +30,7 @@ public class ControlledCpus : ICores
     public ControlledCpus(ControlledMemory memory, CpuOptions options, ControlledSteps steps)
     {
         _options = options;
+        _steps = steps;
         Cluster = new(memory, options, steps);
         Format = new(X86FirstStage.Encoding, options.Levels, options.Pages1G ? 0b1110u : 0b0110u);
     }
@@ -185,7 +187,8 @@ public class ControlledCpus : ICores
         while (true)
         {
             long seen = _events;
-            if (shootdown.IsComplete) return;
+            // Who comes here when he is unwound, after the schedule's end, is not paused any more; and who would acknowledge may have been unwound, too.
+            if (shootdown.IsComplete || _steps.IsOver) return;
             WaitedForAccess = true;
             Controlled.WaitUntil(() => _events != seen);
         }

@@ -14,6 +14,9 @@ public readonly struct ControlledSteps(Attempt attempt) : ISteps
     /// <summary>Told where a device looks something up in its TLB; null: nobody is.</summary>
     public Action<Iova>? LookedUp { get; init; }
 
+    /// <summary>Whether the schedule has ended.</summary>
+    public bool IsOver => attempt.IsOver;
+
     /// <inheritdoc/>
     public void At(SimStep step, ulong detail)
     {
