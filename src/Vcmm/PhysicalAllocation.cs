@@ -13,6 +13,9 @@ public sealed class PhysicalAllocation
     private readonly IFrameSource? _frames;
     private readonly PhysRange[] _segments;
     private readonly ulong[] _offsets;
+
+    /// <summary>Of the list of backings and of what they stand for: look-ups take no lock.</summary>
+    private SequenceCount _sequence;
     private Backing? _first;
     private int _backingCount;
     private int _pinCount;
@@ -119,10 +122,16 @@ public sealed class PhysicalAllocation
         lock (_gate) _backingCount--;
     }
 
-    /// <summary>Lets look-ups find a backing that was counted.</summary>
+    /// <summary>Adds a backing that was counted: from here on its reservation has it, and look-ups find it, from either side.</summary>
     internal void Publish(Backing backing)
     {
-        lock (_gate) Link(backing);
+        lock (_gate)
+        {
+            BeginChange(backing);
+            Link(backing);
+            backing.State.Backings.Insert(backing);
+            EndChange(backing);
+        }
     }
 
     /// <summary>Changes which part a backing stands for; look-ups see the one or the other.</summary>
@@ -130,9 +139,11 @@ public sealed class PhysicalAllocation
     {
         lock (_gate)
         {
+            BeginChange(backing);
             backing.Offset = offset;
             backing.MemoryOffset = memoryOffset;
             backing.ByteCount = byteCount;
+            EndChange(backing);
         }
     }
 
@@ -141,6 +152,7 @@ public sealed class PhysicalAllocation
     {
         lock (_gate)
         {
+            BeginChange(backing);
             backing.ByteCount = byteCount;
             rest.State = backing.State;
             rest.Generation = backing.Generation;
@@ -150,16 +162,22 @@ public sealed class PhysicalAllocation
             rest.ByteCount = restByteCount;
             _backingCount++;
             Link(rest);
+            backing.State.Backings.Insert(rest);
+            EndChange(backing);
         }
     }
 
+    /// <summary>Takes a backing from its reservation and from the memory.</summary>
     internal void Remove(Backing backing)
     {
         lock (_gate)
         {
+            BeginChange(backing);
             if (backing.Previous is null) _first = backing.Next;
             else backing.Previous.Next = backing.Next;
             if (backing.Next is not null) backing.Next.Previous = backing.Previous;
+            backing.State.Backings.Remove(backing);
+            EndChange(backing);
             _backingCount--;
         }
     }
@@ -217,23 +235,54 @@ public sealed class PhysicalAllocation
         return error;
     }
 
-    /// <summary>Where a physical address of the memory is mapped, one entry for each backing that it lies in.</summary>
+    /// <summary>Where a physical address of the memory is mapped at an instant of the call, one entry for each backing that it lies in. Takes no lock.</summary>
     internal void FindMappings(PhysAddr address, List<Mapping> mappings)
     {
-        lock (_gate)
+        int count = mappings.Count;
+        while (!TryFindMappings(address, mappings)) mappings.RemoveRange(count, mappings.Count - count);
+    }
+
+    /// <returns>False if a backing was changed meanwhile: then what was found may never have been.</returns>
+    private bool TryFindMappings(PhysAddr address, List<Mapping> mappings)
+    {
+        uint sequence = _sequence.BeginRead();
+        for (Backing? backing = _first; backing is not null;)
         {
-            for (Backing? backing = _first; backing is not null; backing = backing.Next)
-            {
-                for (int i = 0; i < _segments.Length; i++)
-                {
-                    if (!_segments[i].Contains(address)) continue;
-                    ulong offset = _offsets[i] + (address.Value - _segments[i].First.Value);
-                    if (offset < backing.MemoryOffset || offset - backing.MemoryOffset >= backing.ByteCount) continue;
-                    Iova iova = backing.State.Range.First + (backing.Offset + (offset - backing.MemoryOffset));
-                    mappings.Add(new(new(backing.State, backing.Generation), iova));
-                }
-            }
+            ReservationState state = backing.State;
+            uint generation = backing.Generation;
+            Iova first = state.Range.First;
+            ulong offset = backing.Offset;
+            ulong memoryOffset = backing.MemoryOffset;
+            ulong byteCount = backing.ByteCount;
+            backing = backing.Next;
+            // A backing that was removed may be in another memory's list by now, which must not be gone along.
+            if (!_sequence.IsUnchanged(sequence)) return false;
+            AddMappings(address, new(state, generation), first + offset, memoryOffset, byteCount, mappings);
         }
+
+        return true;
+    }
+
+    private void AddMappings(PhysAddr address, Reservation reservation, Iova first, ulong memoryOffset, ulong byteCount, List<Mapping> mappings)
+    {
+        for (int i = 0; i < _segments.Length; i++)
+        {
+            if (!_segments[i].Contains(address)) continue;
+            ulong offset = _offsets[i] + (address.Value - _segments[i].First.Value);
+            if (offset >= memoryOffset && offset - memoryOffset < byteCount) mappings.Add(new(reservation, first + (offset - memoryOffset)));
+        }
+    }
+
+    private void BeginChange(Backing backing)
+    {
+        _sequence.BeginChange();
+        backing.State.Backings.BeginChange();
+    }
+
+    private void EndChange(Backing backing)
+    {
+        backing.State.Backings.EndChange();
+        _sequence.EndChange();
     }
 
     private void Link(Backing backing)

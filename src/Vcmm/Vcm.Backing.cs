@@ -21,7 +21,7 @@ public sealed partial class Vcm
 
         VcmmError error = FlushDeferred(state);
         if (error != VcmmError.None) return error;
-        if (!TryAddBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
+        if (!TryMakeBacking(state, offset, memory, memoryOffset, byteCount, out Backing backing)) return VcmmError.Invalid;
         bool isMapped = false;
         try
         {
@@ -36,7 +36,7 @@ public sealed partial class Vcm
             }
             else
             {
-                state.Backings.RemoveAt(state.Backings.FirstEndingAfter(offset));
+                state.Backings.Discard(backing);
                 memory.Release();
             }
         }
@@ -88,8 +88,8 @@ public sealed partial class Vcm
         return error == VcmmError.None || IsProtectedAsBefore(state, former) ? error : VcmmError.None;
     }
 
-    /// <summary>Adds a backing to the reservation and keeps the memory from being freed; look-ups from the memory do not find it yet.</summary>
-    private static bool TryAddBacking(
+    /// <summary>Makes a backing and keeps the memory from being freed; the reservation does not have it yet, and no look-up finds it.</summary>
+    private static bool TryMakeBacking(
         ReservationState state, ulong offset, PhysicalAllocation memory, ulong memoryOffset, ulong byteCount, out Backing backing)
     {
         backing = state.Backings.Take();
@@ -99,21 +99,9 @@ public sealed partial class Vcm
         backing.Offset = offset;
         backing.MemoryOffset = memoryOffset;
         backing.ByteCount = byteCount;
-        if (memory.TryAcquire())
-        {
-            state.Backings.Insert(backing);
-            return true;
-        }
-
+        if (memory.TryAcquire()) return true;
         state.Backings.Discard(backing);
         return false;
-    }
-
-    private static void RemoveBacking(ReservationState state, int index)
-    {
-        Backing backing = state.Backings[index];
-        backing.Memory.Remove(backing);
-        state.Backings.RemoveAt(index);
     }
 
     private static bool IsPart(ulong offset, ulong byteCount, ulong wholeByteCount) =>
@@ -277,7 +265,8 @@ public sealed partial class Vcm
             ulong after = backing.End > end ? backing.End - end : 0;
             if (before == 0 && after == 0)
             {
-                RemoveBacking(state, index);
+                backing.Memory.Remove(backing);
+                state.Backings.Discard(backing);
                 continue;
             }
 
@@ -294,7 +283,6 @@ public sealed partial class Vcm
             {
                 Backing rest = state.Backings.Take();
                 backing.Memory.Cut(backing, before, rest, end, lastMemoryOffset, after);
-                state.Backings.Insert(rest);
                 return;
             }
 

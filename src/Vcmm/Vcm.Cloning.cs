@@ -46,7 +46,7 @@ public sealed partial class Vcm
             ReservationState copy = clone.AddReservation(clone.OwnStripe, state.Range, state.Attributes, bound);
             foreach (Backing backing in state.Backings)
             {
-                if (!TryAddBacking(copy, backing.Offset, backing.Memory, backing.MemoryOffset, backing.ByteCount, out Backing copied))
+                if (!TryMakeBacking(copy, backing.Offset, backing.Memory, backing.MemoryOffset, backing.ByteCount, out Backing copied))
                     throw new InvalidOperationException("memory was freed while it backs a reservation");
                 backing.Memory.Publish(copied);
             }

@@ -8,7 +8,7 @@ namespace Vcmm;
 /// <remarks>
 /// <para>All associations whose IOMMUs walk the same format share one table. A table exists as long as an association of its
 /// format does; what is backed without any association is written when one is made.</para>
-/// <para><b>Threads.</b> Any number at once. Operations on different reservations run in parallel; look-ups of an address take no lock.</para>
+/// <para><b>Threads.</b> Any number at once. Operations on different reservations run in parallel; look-ups take no lock.</para>
 /// </remarks>
 public sealed partial class Vcm
 {
@@ -106,33 +106,30 @@ public sealed partial class Vcm
         return VcmmError.Fault;
     }
 
-    /// <summary>The address at which another region maps the memory that an address of this one means.</summary>
+    /// <summary>The address at which another region maps the memory that an address of this one means. Takes no lock.</summary>
     /// <param name="address">An address of this region.</param>
     /// <param name="other">A region of the same manager, or this one.</param>
     /// <param name="translated">
-    /// The lowest such address. Where other threads change backings meanwhile, one that was right at some moment of the call.
+    /// The lowest such address. Where other threads change backings meanwhile, what was right at some moment of the call.
     /// </param>
     /// <returns>
     /// <see cref="VcmmError.Fault"/> if the address is not backed; <see cref="VcmmError.NotFound"/> if the other region does not
     /// map the memory; <see cref="VcmmError.Invalid"/> if it is another manager's.
     /// </returns>
-    /// <remarks>Waits for an operation of the reservation at <paramref name="address"/> that is under way, as it asks what that is backed with and no table.</remarks>
+    /// <remarks>It asks what the address is backed with, and no table: it needs no association.</remarks>
     public VcmmError TryTranslate(Iova address, Vcm other, out Iova translated)
     {
         ArgumentNullException.ThrowIfNull(other);
         translated = default;
         if (other.Manager != Manager) return VcmmError.Invalid;
-        if (!TryFindTarget(address, out PhysAddr target)) return VcmmError.Fault;
-        var mappings = new List<Mapping>();
-        Manager.TryFindMappings(target, mappings);
-        Iova? lowest = null;
-        foreach (Mapping mapping in mappings)
+        // What is behind the address, then where that is. The answer counts if the first was so all the while.
+        while (TryFindTarget(address, out Target target))
         {
-            if (mapping.Reservation.IsOf(other) && (lowest is null || mapping.Address.Value < lowest.Value.Value)) lowest = mapping.Address;
+            VcmmError error = other.TryFindLowest(target.Address, out translated);
+            if (IsStill(address, target)) return error;
         }
 
-        translated = lowest ?? default;
-        return lowest is null ? VcmmError.NotFound : VcmmError.None;
+        return VcmmError.Fault;
     }
 
     /// <summary>The table that IOMMUs of <paramref name="format"/> walk for this region.</summary>
@@ -165,30 +162,52 @@ public sealed partial class Vcm
     /// <exception cref="VcmmException">As <see cref="TryFree"/>.</exception>
     public void Free() => VcmmException.ThrowIf(TryFree(), nameof(Free));
 
-    /// <summary>Where in physical memory an address leads.</summary>
-    private bool TryFindTarget(Iova address, out PhysAddr target)
+    /// <summary>Where in physical memory an address leads at an instant of the call.</summary>
+    private bool TryFindTarget(Iova address, out Target target)
     {
-        target = default;
         if (Kind == VcmKind.Prebuilt)
         {
             bool isMapped = TryTranslate(address, out Translation translation) == VcmmError.None;
-            target = translation.Address;
+            target = new(translation.Address, null, 0, 0);
             return isMapped;
         }
 
-        if (_reservations.Find(address, out uint generation) is not { } state) return false;
-        lock (state.Gate)
+        while (_reservations.Find(address, out uint generation) is { } state)
         {
-            if (state.Generation != generation) return false;
-            ulong offset = address.Value - state.Range.First.Value;
-            int index = state.Backings.FirstEndingAfter(offset);
-            if (index == state.Backings.Count || state.Backings[index].Offset > offset) return false;
-            Backing backing = state.Backings[index];
-            target = backing.Memory.AddressAt(backing.MemoryOffset + (offset - backing.Offset));
-            return true;
+            bool isBacked = state.Backings.TryFind(unchecked(address.Value - state.Range.First.Value), out PhysAddr found, out uint sequence);
+            target = new(found, state, generation, sequence);
+            // A state is used again: what was found counts if it is still that reservation's.
+            if (Volatile.Read(ref state.Generation) == generation) return isBacked;
         }
+
+        target = default;
+        return false;
+    }
+
+    /// <summary>Whether an address leads to where it was found to lead; if nobody else builds the table: and has all the while.</summary>
+    private bool IsStill(Iova address, in Target target)
+    {
+        if (target.State is { } state) return Knows(state, target.Generation, address) && state.Backings.IsUnchanged(target.Sequence);
+        return TryFindTarget(address, out Target now) && now == target;
+    }
+
+    /// <summary>The lowest address at which the region maps physical memory.</summary>
+    private VcmmError TryFindLowest(PhysAddr target, out Iova lowest)
+    {
+        var mappings = new List<Mapping>();
+        Manager.TryFindMappings(target, mappings);
+        mappings.RemoveAll(mapping => !mapping.Reservation.IsOf(this));
+        lowest = mappings.Count == 0 ? default : mappings.Min(static mapping => mapping.Address);
+        return mappings.Count == 0 ? VcmmError.NotFound : VcmmError.None;
     }
 
     /// <summary>The region's range.</summary>
     public override string ToString() => $"vcm {Range}";
+
+    /// <summary>What an address leads to.</summary>
+    /// <param name="Address">The physical address.</param>
+    /// <param name="State">The reservation; null: a table that somebody else builds says so.</param>
+    /// <param name="Generation">Which reservation.</param>
+    /// <param name="Sequence">Of its backings.</param>
+    private readonly record struct Target(PhysAddr Address, ReservationState? State, uint Generation, uint Sequence);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Numerics;
 using Platform;
 using Vcmm.Allocation;
@@ -13,10 +14,10 @@ public sealed partial class VcmManager
     private readonly object _memoryGate = new();
 
     /// <summary>The allocations that have memory in a block of 16 MiB, so that they are found by physical address.</summary>
-    private readonly Dictionary<ulong, List<PhysicalAllocation>> _memories = [];
+    private readonly ConcurrentDictionary<ulong, MemoryList> _memories = new();
 
     /// <summary>The wrapped ranges: there are few, and one may span everything.</summary>
-    private readonly List<PhysicalAllocation> _wrapped = [];
+    private readonly MemoryList _wrapped = new();
 
     /// <summary>Allocates physical memory in chunks, the largest that fit first.</summary>
     /// <param name="byteCount">Whole 4 KiB frames, not 0.</param>
@@ -171,20 +172,14 @@ public sealed partial class VcmManager
     /// <returns><see cref="VcmmError.NotFound"/> if there is none.</returns>
     /// <remarks>
     /// Where another thread makes a reservation with its mapping, ends both, or clones a region meanwhile, all look-ups see it at once. Of an unback that
-    /// takes several pieces of memory at a time they see one after the other. It takes locks for a few instructions each, and none that is held while
-    /// the hardware is waited for.
+    /// takes several pieces of memory at a time they see one after the other. It takes no lock.
     /// </remarks>
     public VcmmError TryFindMappings(PhysAddr address, ICollection<Mapping> mappings)
     {
         ArgumentNullException.ThrowIfNull(mappings);
-        PhysicalAllocation[] candidates;
-        lock (_memoryGate)
-        {
-            candidates = _memories.TryGetValue(address.Value >> BlockLog2, out List<PhysicalAllocation>? inBlock) ? [.. inBlock, .. _wrapped] : [.. _wrapped];
-        }
-
         var found = new List<Mapping>();
-        foreach (PhysicalAllocation candidate in candidates) candidate.FindMappings(address, found);
+        if (_memories.TryGetValue(address.Value >> BlockLog2, out MemoryList? inBlock)) inBlock.FindMappings(address, found);
+        _wrapped.FindMappings(address, found);
         // What is being made or ended is there for every look-up or for none: from the instant at which its region knows it.
         found.RemoveAll(static mapping => !mapping.Reservation.IsKnown(mapping.Address));
         foreach (Mapping mapping in found) mappings.Add(mapping);
@@ -204,9 +199,9 @@ public sealed partial class VcmManager
 
             foreach (ulong block in BlocksOf(memory))
             {
-                if (!_memories.TryGetValue(block, out List<PhysicalAllocation>? memories)) continue;
+                if (!_memories.TryGetValue(block, out MemoryList? memories)) continue;
                 memories.Remove(memory);
-                if (memories.Count == 0) _memories.Remove(block);
+                if (memories.IsEmpty) _memories.TryRemove(block, out _);
             }
         }
     }
@@ -217,8 +212,8 @@ public sealed partial class VcmManager
         {
             foreach (ulong block in BlocksOf(memory))
             {
-                if (!_memories.TryGetValue(block, out List<PhysicalAllocation>? memories)) _memories[block] = memories = [];
-                if (memories.Count == 0 || memories[^1] != memory) memories.Add(memory);
+                if (!_memories.TryGetValue(block, out MemoryList? memories)) _memories[block] = memories = new();
+                memories.Add(memory);
             }
         }
 

@@ -146,20 +146,51 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     [InlineData("unmap r0", "find v0 0x0", "mappings m1 at 0")]
     [InlineData("unmap r0", "mappings m1 at 0", "mappings m2 at 0")]
     [InlineData("v1 = clone v0", "mappings m1 at 0", "mappings m2 at 0")]
-    public void What_is_made_and_ended_is_there_for_every_look_up_or_for_none(string change, string look, string next)
+    public void What_is_made_and_ended_is_there_for_every_look_up_or_for_none(string change, string look, string next) => SurviveLooks(
+        ["r0 = reserve-at v0 0x0 8K rw", "back r0 at 0 m1 at 0 for 4K", "back r0 at 4K m2 at 0 for 4K"], [change], [look, next]);
+
+    /// <summary>The same with look-ups from region to region: they, too, see a backing from the instant at which it is there for all.</summary>
+    [Theory]
+    [InlineData("back r0 at 8K m0 at 0 for 4K", "translate v0 0x2000 to v1", "mappings m0 at 0")]
+    [InlineData("back r0 at 8K m0 at 0 for 4K", "mappings m0 at 0", "translate v0 0x2000 to v1")]
+    [InlineData("unback r0 at 4K for 4K", "translate v0 0x1000 to v1", "mappings m2 at 0")]
+    [InlineData("unback r0 at 4K for 4K", "mappings m2 at 0", "translate v0 0x1000 to v1")]
+    [InlineData("r3 = map v0 m0 rw align 4K", "translate v0 0x4000 to v1", "find v0 0x4000")]
+    [InlineData("unmap r0", "translate v0 0x1000 to v1", "mappings m1 at 0")]
+    [InlineData("unmap r0", "find v0 0x0", "translate v0 0x1000 to v1")]
+    public void What_is_backed_is_there_for_every_look_up_or_for_none(string change, string look, string next) => SurviveLooks(
+        ["r0 = reserve-at v0 0x0 16K rw", "back r0 at 0 m1 at 0 for 4K", "back r0 at 4K m2 at 0 for 4K", .. InAnother], [change], [look, next]);
+
+    /// <summary>What a look-up came upon may have become another reservation's before it looks on.</summary>
+    [Fact]
+    public void A_look_up_takes_no_reservation_for_the_one_before_it() => SurviveLooks(
+        ["r0 = reserve-at v0 0x8000 8K rw", "back r0 at 0 m1 at 0 for 4K", "back r0 at 4K m2 at 0 for 4K", .. InAnother],
+        ["unmap r0", "r3 = reserve-at v0 0x0 8K rw", "back r3 at 4K m0 at 0 for 4K"], ["translate v0 0x9000 to v1"]);
+
+    /// <summary>What is behind an address, and where that is in the other region, are so at one instant.</summary>
+    [Fact]
+    public void A_look_up_from_region_to_region_sees_both_at_once() => SurviveLooks(
+        ["r0 = reserve-at v0 0x0 4K rw", "back r0 m0", "v1 = vcm 0x0-0xffff", "r1 = reserve-at v1 0x0 4K rw"],
+        ["unback r0", "back r1 m0"], ["translate v0 0x0 to v1"]);
+
+    /// <summary>A backing that a look-up from the memory comes upon may be behind another memory before it goes on.</summary>
+    [Fact]
+    public void A_look_up_goes_along_one_memory() => SurviveLooks(
+        ["r0 = reserve-at v0 0x0 12K rw", "back r0 at 0 m1 at 0 for 4K", .. InAnother], ["unback r0 at 0 for 4K", "back r0 at 8K m0 at 0 for 4K"], ["mappings m1 at 0"]);
+
+    private static string[] InAnother => ["v1 = vcm 0x0-0xffff", "r1 = reserve-at v1 0x0 12K rw", "back r1 at 0 m0 at 0 for 4K", "back r1 at 4K m1 at 0 for 4K", "back r1 at 8K m2 at 0 for 4K"];
+
+    private void SurviveLooks(string[] steps, string[] changes, string[] looks) => Survive(LookUps(steps, changes, looks), 1);
+
+    private static ConcurrentScenario LookUps(string[] steps, params string[][] threads)
     {
-        string[] steps =
-        [
-            "v0 = vcm 0x0-0xffff", "m0 = allocate 4K of 4K", "m1 = allocate 4K of 4K", "m2 = allocate 4K of 4K",
-            "r0 = reserve-at v0 0x0 8K rw", "back r0 at 0 m1 at 0 for 4K", "back r0 at 4K m2 at 0 for 4K",
-        ];
-        var script = Script.FromJson("look-ups of one change", JsonSerializer.SerializeToNode(new
+        steps = ["v0 = vcm 0x0-0xffff", "m0 = allocate 4K of 4K", "m1 = allocate 4K of 4K", "m2 = allocate 4K of 4K", .. steps];
+        return Script.FromJson("look-ups of one change", JsonSerializer.SerializeToNode(new
         {
             summary = "look-ups while one thing changes",
             sometimes = Array.Empty<string>(),
-            scenario = new { topology = new { devices = 1 }, steps, threads = (string[][])[[change], [look, next]] },
-        }));
-        Survive(script.ToScenario(), 1);
+            scenario = new { topology = new { devices = 1 }, steps, threads },
+        })).ToScenario();
     }
 
     private void Survive(ConcurrentScenario scenario, int preemptions)

@@ -45,7 +45,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
         Assert.InRange(ScriptLibrary.All.Count, 24, int.MaxValue);
         Type[] done = [.. ScriptLibrary.All.SelectMany(static scenario => scenario.Script!.Scenario.Threads).SelectMany(static thread => thread).Select(static step => step.Operation.GetType()).Distinct()];
         // What is done before threads begin, and the time.
-        string[] left = ["AdvanceTime", "AllocateContiguous", "CreateVcm", "TranslateTo", "Wrap"];
+        string[] left = ["AdvanceTime", "AllocateContiguous", "CreateVcm", "Wrap"];
         Assert.Equal(left, typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Except(done).Select(static type => type.Name).Order(StringComparer.Ordinal));
     }
 
@@ -87,9 +87,16 @@ public sealed class ScriptTests(ITestOutputHelper output)
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Memory })));
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Hardware })));
+        AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Operation is ChangeAssociation)));
         AssertShare(static script => script.Collects);
         AssertShare(static script => script.Dispatches);
         AssertShare(static script => script.Waits);
+
+        // Two of these at once.
+        Script[] more = [.. scripts, .. Enumerable.Range(200, 800).Select(static number => GeneratedScripts.Make(Seed, number))];
+        Assert.Contains(more, static script => script.Waits && !script.Scenario.Topology.CoherentWalk);
+        Assert.Contains(more, static script => script.Waits && script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Hardware })));
+        Assert.Contains(more, static script => script.Dispatches && script.Scenario.Topology.Devices.Contains(DeviceKind.Ats));
 
         void AssertShare(Func<Script, bool> has) => Assert.InRange(scripts.Count(has), scripts.Length / 50, scripts.Length / 4);
     }
@@ -126,6 +133,19 @@ public sealed class ScriptTests(ITestOutputHelper output)
         Assert.Equal(FailureReport.Print(found).Replace(found.Scenario.Name, "found", StringComparison.Ordinal), FailureReport.Print(replayed with { Pages = [], Sights = [] }));
     }
 
+    /// <summary>What pages on demand are about shows on weak memory, too.</summary>
+    [Theory]
+    [InlineData("no-clean", Invariant.TablesAreTruth)]
+    [InlineData("no-clean-of-absent", Invariant.NoStaleAccess)]
+    public void A_page_that_comes_on_demand_or_goes_is_cleaned_for_walks_that_do_not_snoop(string name, Invariant broken)
+    {
+        var totals = new CampaignTotals();
+        FoundFailure? found = null;
+        for (int round = 0; found is null && round < Rounds; round++) found = TryRun(totals, ConcurrentScenario.Find("page-unclean")!, PlantedFault.Find(name)!, round);
+        output.WriteLine($"in schedule {totals.Schedules}");
+        Assert.Equal(broken, found?.Failure.Violation.Invariant);
+    }
+
     [Theory]
     [InlineData("summary", null, "script.summary is not there")]
     [InlineData("scenario", null, "script: expected an object with summary, sometimes, scenario")]
@@ -135,10 +155,9 @@ public sealed class ScriptTests(ITestOutputHelper output)
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [], \"threads\": [[\"poll\"]] }", "script.scenario.threads has fewer than two")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"poll ! memory 1\"], \"threads\": [[\"poll\"], [\"poll\"]] }", "step \"poll ! memory 1\": nothing is made to go wrong before")]
     [InlineData("scenario", "{ \"topology\": {}, \"steps\": [\"v0 = vcm 0x0-0xffff\", \"r0 = reserve-at v0 0x0 4K rw\", \"read d0 0x0\"], \"threads\": [[\"dirty r0 at 0 for 4K\"], [\"poll\"]] }", "step \"read d0 0x0\": what was used before the threads begin")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"ats\"] }, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "topology: where faults are dispatched")]
+    [InlineData("scenario", "{ \"topology\": { \"devices\": 1, \"eagerness\": 1 }, \"steps\": [], \"threads\": [[\"dispatch\"], [\"poll\"]] }", "topology: where faults are dispatched")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"read d0 0x0\", \"poll\"], [\"poll\"]] }", "step \"poll\": what a thread does whose accesses may wait")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"read d0 0x0 at-once\"], [\"poll\"]] }", "step \"read d0 0x0 at-once\": beside others a device asks for pages")]
-    [InlineData("scenario", "{ \"topology\": { \"devices\": [\"paging\"], \"mode\": \"scalable\" }, \"steps\": [], \"threads\": [[\"read d0 0x0\"], [\"poll ! hardware 1\"]] }", "step \"poll ! hardware 1\": where accesses wait for pages the hardware hears all")]
     [InlineData("scenario", "{ \"topology\": { \"devices\": [\"direct\"] }, \"steps\": [], \"threads\": [[\"read d0 0x0\"], [\"poll\"]] }", "step \"read d0 0x0\": nobody stops a device without an IOMMU")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [], \"threads\": [[\"idle c0\"], [\"read c0 p0 0x0\"]] }", "script.scenario.threads has a core that several threads play")]
     [InlineData("scenario", "{ \"topology\": { \"cores\": 1, \"processes\": 1 }, \"steps\": [\"v0 = vcm 0x0-0xffff\"], \"threads\": [[\"v1 = adopt v0 first-stage\"], [\"poll\"]] }", "step \"v1 = adopt v0 first-stage\": the table is there before")]

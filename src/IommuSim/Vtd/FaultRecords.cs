@@ -14,11 +14,8 @@ namespace IommuSim;
 internal sealed class FaultRecords(int count, MessageOutbox outbox)
 {
     private const ulong Fault = VtdRegisters.Bit63;
-    private readonly ulong[] _halves = new ulong[2 * count];
-    private int _next;
-    private int _pending;
-    private int _firstPending;
-    private bool _overflow, _queueError, _completionError, _timeoutError;
+    private readonly RecordBank _records = new(count, wordCount: 2, holds: Fault);
+    private bool _queueError, _completionError, _timeoutError;
     private QueueErrorInfo _info;
     private ushort _timeoutSource, _completionSource;
 
@@ -33,40 +30,27 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
 
     /// <summary>FSTS_REG. FRI stays at the record with which PPF came up until PPF goes down.</summary>
     public uint Status =>
-        (_overflow ? VtdRegisters.PrimaryFaultOverflow : 0)
-        | (_pending != 0 ? VtdRegisters.PrimaryPendingFault : 0)
+        (_records.IsOverflowed ? VtdRegisters.PrimaryFaultOverflow : 0)
+        | (_records.IsAnyHeld ? VtdRegisters.PrimaryPendingFault : 0)
         | (_queueError ? VtdRegisters.InvalidationQueueError : 0)
         | (_completionError ? VtdRegisters.InvalidationCompletionError : 0)
         | (_timeoutError ? VtdRegisters.InvalidationTimeoutError : 0)
-        | (_pending != 0 ? (uint)_firstPending << 8 : 0);
+        | (_records.IsAnyHeld ? (uint)_records.FirstHeld << 8 : 0);
 
-    private bool IsQuiet => !_overflow && _pending == 0 && !_queueError && !_completionError && !_timeoutError;
+    private bool IsQuiet => !_records.IsOverflowed && !_records.IsAnyHeld && !_queueError && !_completionError && !_timeoutError;
 
     /// <summary>Records a fault; false if it is lost.</summary>
     public bool Record(StreamId source, Iova address, RequestType type, DeviceAccess access, PasidPrefix? prefix, VtdFaultReason reason)
     {
-        // 1. While PFO is set nothing is recorded.
-        if (_overflow) return false;
-
-        // 2. A register that software has not emptied yet is not written over: PFO instead.
-        if ((_halves[2 * _next + 1] & Fault) != 0)
-        {
-            // A record that is not emptied is a pending fault, so the event has been raised.
-            _overflow = true;
-            return false;
-        }
-
-        // 3. Otherwise the fault is recorded, and the index goes on, wrapping.
-        _halves[2 * _next] = address.Value & PageLevels.FrameMask;
-        _halves[2 * _next + 1] = Fault
+        ulong high = Fault
             | TypeFields(type, access)
             | (ulong)reason << 32
             | PrefixFields(prefix, access)
             | source.Value & 0xFFFF;
-        RaiseIfQuiet();
-        if (_pending++ == 0) _firstPending = _next;
-        _next = (_next + 1) % count;
-        return true;
+        bool wasQuiet = IsQuiet;
+        RecordOutcome outcome = _records.Add([address.Value & PageLevels.FrameMask, high]);
+        if (wasQuiet && outcome != RecordOutcome.Lost) Event.Raise();
+        return outcome == RecordOutcome.Kept;
     }
 
     /// <summary>Sets FSTS.IQE.</summary>
@@ -100,26 +84,23 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
         _queueError &= (bits & VtdRegisters.InvalidationQueueError) == 0;
         _completionError &= (bits & VtdRegisters.InvalidationCompletionError) == 0;
         _timeoutError &= (bits & VtdRegisters.InvalidationTimeoutError) == 0;
-        _overflow &= (bits & VtdRegisters.PrimaryFaultOverflow) == 0;
+        if ((bits & VtdRegisters.PrimaryFaultOverflow) != 0) _records.AcknowledgeOverflow();
         if (IsQuiet) Event.Serve();
         return wasStopped && !StopsQueue;
     }
 
     /// <summary>Reads half a record, by its byte offset from the first record.</summary>
-    public ulong Load(uint offset) => offset / 8 < _halves.Length ? _halves[offset / 8] : 0;
+    public ulong Load(uint offset) => _records.Load((int)(offset / 8));
 
     /// <summary>Write 1 to clear: the F bit of a record, which lies in its high half.</summary>
     public void Store(uint offset, ulong value)
     {
-        uint half = offset / 8;
-        if (half >= _halves.Length || (half & 1) == 0 || (value & _halves[half] & Fault) == 0) return;
-        _halves[half] &= ~Fault;
-        _pending--;
+        _records.Clear((int)(offset / 8), value);
         if (IsQuiet) Event.Serve();
     }
 
     /// <summary>Translation was switched off: the next fault goes to the first register.</summary>
-    public void ResetIndex() => _next = 0;
+    public void ResetIndex() => _records.ResetIndex();
 
     /// <summary>T1 and T2, the type of the request: write 00b, page request 01b, read 10b; AT, the type of its address. A translation request is a read.</summary>
     private static ulong TypeFields(RequestType type, DeviceAccess access) => type switch

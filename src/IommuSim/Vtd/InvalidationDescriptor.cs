@@ -57,8 +57,8 @@ internal enum DescriptorSet : byte
 /// <remarks><b>Source.</b> Intel VT-d specification, Queued Invalidation Interface, the descriptors by name.</remarks>
 internal readonly record struct InvalidationDescriptor(ulong Low, ulong High, ulong Rest = 0)
 {
-    public const ulong Bytes = 16;
-    public const ulong WideBytes = 32;
+    public const int BytesLog2 = 4;
+    public const int WideBytesLog2 = 5;
 
     // Bits 8:6, 15:9 and 63:52 of the descriptors that name a PASID.
     private const ulong PasidReserved = 0xFFF0_0000_0000_FFC0;

@@ -8,16 +8,10 @@ namespace IommuSim;
 
 public sealed partial class VtdIommu<TMemory, TSteps>
 {
-    // Held over a whole command, so that commands take effect one after the other; taken before _gate, never after it.
-    private readonly object _commandGate = new();
-    private bool _executing;
+    private readonly CommandRing _queue = new(QueueAt(0));
 
-    // The queue, under _gate.
-    private bool _queueEnabled;
+    // IQA_REG and more of the queue, under _gate.
     private ulong _queueAddress;
-    private ulong _queueHead;
-    private ulong _queueTail;
-    private ulong _queueGeneration;
     private bool _tailRefused;
     private bool _waitCompleted;
 
@@ -27,15 +21,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     // Set under _gate; the end of an access looks at it without it.
     private volatile bool _waitHeld;
 
-    // Both are powers of two.
-    private ulong QueueBytes => 4096UL << (int)(_queueAddress & 7);
-
     /// <summary>IQA_REG.DW.</summary>
-    private bool IsWide => (_queueAddress & 1 << 11) != 0;
-
-    private ulong DescriptorBytes => IsWide ? InvalidationDescriptor.WideBytes : InvalidationDescriptor.Bytes;
-
-    private bool IsTailValid => _queueTail < QueueBytes && (_queueTail & (DescriptorBytes - 1)) == 0;
+    private bool IsWide => IsWideAt(_queueAddress);
 
     /// <summary>
     /// Which types of descriptors are valid: in scalable and in abort-dma mode only wide ones are, in legacy mode wide ones where the unit has
@@ -53,12 +40,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         }
     }
 
-    private bool HasPending => IsTailValid && _queueHead != _queueTail;
-
-    private PhysAddr HeadAddress => new((_queueAddress & PageLevels.FrameMask) | _queueHead);
-
-    private bool IsQueueRunning => _queueEnabled && !_faults.StopsQueue;
-
     /// <summary>
     /// Consumes the descriptor at the head of the invalidation queue.
     /// </summary>
@@ -75,45 +56,19 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private int Process(int most)
     {
-        int count = ProcessAlone(most);
+        int count = _queue.Consume(this, most);
         SendMessages();
         return count;
     }
 
-    private int ProcessAlone(int most)
-    {
-        lock (_commandGate)
-        {
-            // A step of a command that itself asks for the next one: it is not its turn.
-            if (_executing) return 0;
-            _executing = true;
-            try
-            {
-                int count = 0;
-                while (count < most)
-                {
-                    int consumed = FetchAndExecute(most - count);
-                    if (consumed == 0) break;
-                    count += consumed;
-                }
-
-                return count;
-            }
-            finally
-            {
-                _executing = false;
-            }
-        }
-    }
-
     /// <summary>Consumes the descriptor at the head, and where no step is announced the invalidations after it that follow on.</summary>
     /// <returns>How many, at most <paramref name="most"/>.</returns>
-    private int FetchAndExecute(int most)
+    int ICommandConsumer.ConsumeNext(int most)
     {
         // Without the lock: the head is moved by this thread alone, unless the generation moves, too; who moves the tail rings after it.
-        ulong generation = Volatile.Read(ref _queueGeneration);
-        if (!IsQueueRunning || !HasPending) return 0;
-        PhysAddr at = HeadAddress;
+        ulong generation = _queue.Generation;
+        if (!_queue.IsRunning || !_queue.HasPending) return 0;
+        PhysAddr at = _queue.NextAddress;
         bool isWide = IsWide;
         DescriptorSet valid = ValidDescriptors;
         _steps.At(SimStep.CommandFetch, at.Value);
@@ -141,7 +96,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         lock (_gate)
         {
-            if (generation != _queueGeneration || !IsQueueRunning) return 0;
+            if (!_queue.IsStill(generation)) return 0;
             if (TryInvalidate(kind, descriptor)) return 1 + FollowOn(most - 1);
             switch (kind)
             {
@@ -161,7 +116,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                     return 0;
             }
 
-            AdvanceHead();
+            _queue.Advance();
         }
 
         // The device may at once do what it was waiting for, and that takes the unit's locks.
@@ -182,8 +137,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         _caches.Hold();
         try
         {
-            while (count < most && count < MostUnderOneLock && HasPending
-                && TryInvalidate(Fetch(HeadAddress, IsWide, valid, out InvalidationDescriptor descriptor), descriptor)) count++;
+            while (count < most && count < MostUnderOneLock && _queue.HasPending
+                && TryInvalidate(Fetch(_queue.NextAddress, IsWide, valid, out InvalidationDescriptor descriptor), descriptor)) count++;
         }
         finally
         {
@@ -216,7 +171,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 return false;
         }
 
-        AdvanceHead();
+        _queue.Advance();
         return true;
     }
 
@@ -230,12 +185,13 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         lock (_gate)
         {
-            if (generation != _queueGeneration || !IsQueueRunning) return false;
+            if (!_queue.IsStill(generation)) return false;
             if (_unanswered is { } late)
             {
                 _unanswered = null;
                 _caches.Counts.InvalidationTimeouts++;
                 _faults.SetTimeout(late);
+                _queue.Stop();
                 return false;
             }
 
@@ -264,9 +220,9 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
         lock (_gate)
         {
-            if (generation != _queueGeneration) return false;
+            if (generation != _queue.Generation) return false;
             _caches.Counts.Waits++;
-            AdvanceHead();
+            _queue.Advance();
             if (descriptor.InterruptFlag && !_waitCompleted)
             {
                 _waitCompleted = true;
@@ -280,8 +236,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private bool MustHold(in InvalidationDescriptor descriptor) =>
         !_caches.IsDrained || (descriptor.DrainPageRequests && _caches.InFlight.AnyPageRequest);
 
-    private void AdvanceHead() => _queueHead = (_queueHead + DescriptorBytes) & (QueueBytes - 1);
-
     /// <summary>
     /// FSTS.IQE: the head stays at the descriptor. When software has put a valid one in its place and cleared IQE, the
     /// queue goes on.
@@ -291,6 +245,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         _caches.Counts.QueueErrors++;
         _faults.SetQueueError(info);
+        _queue.Stop();
     }
 
     private QueueErrorInfo WhyInvalid(DescriptorKind kind, in InvalidationDescriptor descriptor)
@@ -303,7 +258,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private void MoveTail(ulong value)
     {
-        _queueTail = value;
+        _queue.Producer = value;
         _tailRefused = false;
         CheckTail();
     }
@@ -311,21 +266,36 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <summary>A tail outside the queue, or between two descriptors, is a queue error, once for each time it is written.</summary>
     private void CheckTail()
     {
-        if (!IsQueueRunning || IsTailValid || _tailRefused) return;
+        ulong tail = _queue.Producer;
+        if (!_queue.IsRunning || _queue.Layout.IsEntry(tail) || _tailRefused) return;
         _tailRefused = true;
-        StopQueue(_queueTail < QueueBytes ? QueueErrorInfo.TailMisaligned : QueueErrorInfo.TailInvalid);
+        StopQueue(_queue.Layout.IsWithin(tail) ? QueueErrorInfo.TailMisaligned : QueueErrorInfo.TailInvalid);
     }
 
     private void SwitchQueue(bool enabled)
     {
-        if (enabled == _queueEnabled) return;
-        _queueEnabled = enabled;
-        _queueGeneration++;
+        if (enabled == _queue.IsOn) return;
+        // IQH_REG is 0 while queued invalidation is off.
+        _queue.Switch(enabled, consumer: 0);
         _waitHeld = false;
         _unanswered = null;
-        // IQH_REG is 0 while queued invalidation is off.
-        _queueHead = 0;
         _tailRefused = false;
         CheckTail();
+    }
+
+    /// <summary>IQA_REG: bits 10:3 are reserved.</summary>
+    private void PlaceQueue(ulong address)
+    {
+        _queueAddress = address & ~0x7F8UL;
+        _queue.Place(QueueAt(_queueAddress));
+    }
+
+    private static bool IsWideAt(ulong address) => (address & 1 << 11) != 0;
+
+    /// <summary>The queue that IQA_REG says: 4 KiB times two to QS, at a multiple of 4 KiB.</summary>
+    private static RingLayout QueueAt(ulong address)
+    {
+        int descriptorLog2 = IsWideAt(address) ? InvalidationDescriptor.WideBytesLog2 : InvalidationDescriptor.BytesLog2;
+        return new(new(address & PageLevels.FrameMask), 12 + (int)(address & 7) - descriptorLog2, descriptorLog2, RingPositions.ByteOffset);
     }
 }

@@ -66,7 +66,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         bool rings, hasRoom;
         lock (_gate)
         {
-            rings = Store(granule, value, lanes) && IsQueueRunning;
+            rings = Store(granule, value, lanes) && _queue.IsRunning;
             hasRoom = _hasRoomAgain;
             _hasRoomAgain = false;
         }
@@ -88,8 +88,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.FaultEventControl => _faults.Event.ControlAndData,
         VtdRegisters.FaultEventAddress => _faults.Event.Address,
         >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation => 0,
-        VtdRegisters.QueueHead => _queueHead,
-        VtdRegisters.QueueTail => _queueTail,
+        VtdRegisters.QueueHead => _queue.Consumer,
+        VtdRegisters.QueueTail => _queue.Producer,
         VtdRegisters.QueueAddress => _queueAddress,
         VtdRegisters.CompletionStatus => _waitCompleted ? 1UL << 32 : 0,
         VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
@@ -115,7 +115,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             bool rootSet = _rootSet && !_caches.InFlight.AnyBefore(_rootChanged);
             return (enabled ? VtdRegisters.TranslationEnable : 0)
                 | (rootSet ? VtdRegisters.SetRootTablePointer : 0)
-                | (_queueEnabled ? VtdRegisters.QueuedInvalidationEnable : 0);
+                | (_queue.IsOn ? VtdRegisters.QueuedInvalidationEnable : 0);
         }
     }
 
@@ -152,6 +152,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 return false;
             case VtdRegisters.FaultStatus when (lanes & HighHalf) != 0:
                 if (!_faults.ClearStatus((uint)(value >> 32))) return false;
+                _queue.Resume();
                 CheckTail();
                 return true;
             case VtdRegisters.FaultEventControl:
@@ -165,9 +166,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             case VtdRegisters.QueueTail when (lanes & LowHalf) != 0:
                 MoveTail(value & lanes & 0x7_FFFF);
                 return true;
-            case VtdRegisters.QueueAddress when !_queueEnabled:
-                // Bits 10:3 are reserved.
-                _queueAddress = Merge(_queueAddress, value, lanes) & ~0x7F8UL;
+            case VtdRegisters.QueueAddress when !_queue.IsOn:
+                PlaceQueue(Merge(_queueAddress, value, lanes));
                 return false;
             case VtdRegisters.CompletionStatus when (lanes & value & 1UL << 32) != 0:
                 _waitCompleted = false;
@@ -272,7 +272,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private void CommandContexts()
     {
         var granularity = (Granularity)(_contextCommand >> 61 & 3);
-        if (_queueEnabled || _settings.Root.Mode != 0) granularity = Granularity.Reserved;
+        if (_queue.IsOn || _settings.Root.Mode != 0) granularity = Granularity.Reserved;
         if (granularity == Granularity.Reserved)
         {
             _contextCommand = Merge(_contextCommand, 0, VtdRegisters.Bit63 | 3UL << 59);
@@ -294,7 +294,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         var granularity = (Granularity)(_invalidateCommand >> 60 & 3);
         var pages = new PageSelection(_invalidateAddress);
         bool isMaskTooLarge = granularity == Granularity.Selective && pages.AddressMask > _options.MaximumAddressMask;
-        if (_queueEnabled || _settings.Root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
+        if (_queue.IsOn || _settings.Root.Mode != 0 || isMaskTooLarge) granularity = Granularity.Reserved;
         if (granularity == Granularity.Reserved)
         {
             _invalidateCommand = Merge(_invalidateCommand, 0, VtdRegisters.Bit63 | 3UL << 57);

@@ -23,7 +23,7 @@ namespace IommuSim;
 /// </remarks>
 /// <typeparam name="TMemory">Where tables, queue and device buffers are.</typeparam>
 /// <typeparam name="TSteps">The interleaving seam.</typeparam>
-public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio
+public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio, ICommandConsumer
     where TMemory : struct, IPhysicalMemory
     where TSteps : struct, ISteps
 {

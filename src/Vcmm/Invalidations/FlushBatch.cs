@@ -86,6 +86,7 @@ internal sealed class FlushBatch
             DomainCover cover = _covers[i];
             if (!ReferenceEquals(cover.Iommu, iommu)) continue;
             _told[i] = true;
+            // Stryker disable once equality : performance only, an array that would just do is made larger
             if (_commands.Length < count + cover.Count) Array.Resize(ref _commands, 2 * (count + cover.Count));
             foreach (IovaRange range in cover.Ranges) _commands[count++] = new(cover.Domain, range, cover.LeavesOnly);
         }

@@ -21,15 +21,17 @@ public sealed class VtdQueueTests
     }
 
     [Theory]
-    [InlineData(0, 256)]
-    [InlineData(1, 512)]
-    [InlineData(7, 32768)]
-    public void The_queue_wraps_at_the_size_that_QS_says(int sizeLog2, int entryCount)
+    [InlineData(0, 256, 0x200000)]
+    [InlineData(1, 512, 0x200000)]
+    // Any multiple of 4 KiB will do, also one that is none of the queue's size.
+    [InlineData(1, 512, 0x201000)]
+    [InlineData(7, 32768, 0x200000)]
+    public void The_queue_wraps_at_the_size_that_QS_says(int sizeLog2, int entryCount, ulong address)
     {
         using var vtd = new RawVtd(enable: false);
         vtd.Iommu.Write64(Rtaddr, Root);
         vtd.Iommu.Write32(Gcmd, GcmdSrtp);
-        vtd.Iommu.Write64(Iqa, 0x200000UL | (uint)sizeLog2);
+        vtd.Iommu.Write64(Iqa, address | (uint)sizeLog2);
         vtd.Iommu.Write32(Gcmd, GcmdQie);
         // Two rounds and a bit; the status of a wait at the end of each tells that the whole round was consumed.
         ulong index = 0;
@@ -38,8 +40,8 @@ public sealed class VtdQueueTests
             for (int i = 0; i < entryCount - 1; i++)
             {
                 bool isLast = i == entryCount - 2;
-                vtd.Write(0x200000 + index * 16, isLast ? 0x25 | (ulong)round << 32 : 0x12);
-                vtd.Write(0x200000 + index * 16 + 8, isLast ? Status : 0);
+                vtd.Write(address + index * 16, isLast ? 0x25 | (ulong)round << 32 : 0x12);
+                vtd.Write(address + index * 16 + 8, isLast ? Status : 0);
                 index = (index + 1) % (ulong)entryCount;
             }
 

@@ -75,6 +75,57 @@ internal sealed class DetachesUnconfirmed(IIommu inner) : FaultyIommu(inner)
     }
 }
 
+/// <summary>An activation is in the address space that the association had when it was called, though it was changed before its turn came.</summary>
+internal sealed class ActivatesAsBefore(IIommu inner) : FaultyIommu(inner)
+{
+    private readonly object _gate = new();
+    private readonly Dictionary<string, Pasid?> _asked = [];
+    private readonly Dictionary<(StreamId Device, DomainId Domain), Pasid?> _attached = [];
+
+    /// <summary>The calling agent is going to activate.</summary>
+    public void Ask(Association association)
+    {
+        Pasid? pasid = association.Pasid;
+        lock (_gate) _asked[Attempt.Agent] = pasid;
+    }
+
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        lock (_gate)
+        {
+            if (_asked.Remove(Attempt.Agent, out Pasid? asked)) pasid = asked;
+            _attached[(device, domain)] = pasid;
+        }
+
+        return Inner.Attach(device, pasid, domain, table);
+    }
+
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        lock (_gate) pasid = _attached[(device, domain)];
+        return Inner.Detach(device, pasid, domain);
+    }
+}
+
+/// <summary>Where a device is blocked that is attached to nothing, another is blamed that is attached.</summary>
+internal sealed class BlamesAnother(IIommu inner) : FaultyIommu(inner)
+{
+    private StreamId? _attached;
+
+    public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        _attached ??= device;
+        return Inner.Attach(device, pasid, domain, table);
+    }
+
+    public override bool TryTakeFault(out DeviceFault fault)
+    {
+        if (!Inner.TryTakeFault(out fault)) return false;
+        if (fault.Cause == FaultCause.NotAttached && _attached is { } another) fault = fault with { Device = another };
+        return true;
+    }
+}
+
 /// <summary>A fault is told again when it is followed by another.</summary>
 internal sealed class TellsFaultsAgain(IIommu inner) : FaultyIommu(inner)
 {

@@ -39,6 +39,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new EarlyDetach(iommu),
             Variant = 0,
         },
+        new("activates-as-before", "an activation is in the address space that the association had when it was called, though it was changed meanwhile", "change-activate", Invariant.Isolation)
+        {
+            Wrap = static iommu => new ActivatesAsBefore(iommu),
+        },
         new("detaches-unconfirmed", "a detach that the hardware did not confirm is told as done", "detach-unheard", Invariant.Isolation)
         {
             Wrap = static iommu => new DetachesUnconfirmed(iommu),
@@ -87,6 +91,15 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         new("refuses-twice", "a detach refuses what waits in the address space, and then the last of it once more", "page-detach", Invariant.FaultExact)
         {
             AnswersAtDetach = WrongAnswers.SentTwice,
+        },
+        new("forgets-unheard", "an answer to an access that waits is not sent again when the hardware did not hear it", "page-unheard", Invariant.Progress)
+        {
+            Wrap = static iommu => new ForgetsUnheard(iommu),
+            AnswersAtDetach = WrongAnswers.NotAgain,
+        },
+        new("blames-another", "where a device was blocked that is not attached, another is said to be blocked that is", "faults-told-tlb", Invariant.FaultExact)
+        {
+            Wrap = static iommu => new BlamesAnother(iommu),
         },
         new("forget-absent", "mapping leaves out the invalidation that caching mode asks for", "recycle", Invariant.TablesAreTruth)
         {
@@ -216,7 +229,7 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
     /// <summary>Whether the driver leaves out the invalidations of the TLBs of devices.</summary>
     public bool LeavesDeviceTlbsOut { get; init; }
 
-    /// <summary>What is wrong with the answers that a detach sends to what waits for pages.</summary>
+    /// <summary>What is wrong with the answers that are sent to what waits for pages.</summary>
     public WrongAnswers AnswersAtDetach { get; init; }
 
     /// <summary>Whether regions that have a process's table are not told of its changes.</summary>

@@ -83,7 +83,26 @@ internal sealed class LeavesRequests(IIommu inner) : FaultyIommu(inner)
     }
 }
 
-/// <summary>What is wrong with the answers that a detach sends.</summary>
+/// <summary>An answer that the hardware did not hear is not sent again: see <see cref="AnswersAtDetach"/>.</summary>
+internal sealed class ForgetsUnheard : FaultyIommu
+{
+    private static int _lost;
+
+    public ForgetsUnheard(IIommu inner)
+        : base(inner) => Volatile.Write(ref _lost, 0);
+
+    public override VcmmError EndFault(in DeviceFault fault, bool retry)
+    {
+        VcmmError error = Inner.EndFault(fault, retry);
+        if (error == VcmmError.HardwareFailure) Volatile.Write(ref _lost, 1);
+        return error;
+    }
+
+    /// <summary>Whether what is sent next was sent before and not heard.</summary>
+    public static bool Takes() => Interlocked.Exchange(ref _lost, 0) != 0;
+}
+
+/// <summary>What is wrong with the answers that a driver sends.</summary>
 public enum WrongAnswers
 {
     /// <summary>Nothing.</summary>
@@ -94,6 +113,9 @@ public enum WrongAnswers
 
     /// <summary>The last is sent twice.</summary>
     SentTwice,
+
+    /// <summary>What was not heard is not sent again.</summary>
+    NotAgain,
 }
 
 /// <summary>
@@ -126,6 +148,7 @@ internal sealed class AnswersAtDetach(IPhysicalMemory inner, Func<PhysAddr, bool
         (ulong low, ulong high) = _answer;
         _answer = default;
         if (wrong == WrongAnswers.Left && type == Answer && LeavesRequests.IsDetaching) return Instead(address, Wait, 0);
+        if (wrong == WrongAnswers.NotAgain && type == Answer && ForgetsUnheard.Takes()) return Instead(address, Wait, 0);
         if (wrong == WrongAnswers.SentTwice && isBehindAnswer) return Instead(address, low, high);
         if (type == Answer) _answer.Low = value;
         return value;

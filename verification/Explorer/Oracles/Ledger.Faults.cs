@@ -10,6 +10,7 @@ namespace Explorer.Oracles;
 public sealed partial class Ledger
 {
     private readonly Dictionary<(StreamId Space, Iova Page, Access Kind), int> _given = [];
+    private readonly HashSet<StreamId> _ending = [];
     private bool _areFaultsLost;
 
     /// <summary>Whether it keeps why accesses may be blocked.</summary>
@@ -33,6 +34,16 @@ public sealed partial class Ledger
         }
 
         return null;
+    }
+
+    /// <summary>A hook was given a fault of a device that asks for translations: which of its requests were blocked nobody knows, but it made some there, and for such a cause.</summary>
+    /// <returns>What is wrong, and what would be right; null: nothing.</returns>
+    public (string Observed, string Expected)? NoteGivenOfRequests(StreamId space, Iova page, FaultCauses cause)
+    {
+        // It asks once more for what was taken from it, in no access; and then it may be attached to nothing.
+        FaultCauses meanwhile = _ending.Contains(space) ? FaultCauses.NotAttached : FaultCauses.None;
+        FaultCauses causes = meanwhile | _asked.Where(asked => asked.Window.Device == space && asked.Window.Page == page).Aggregate(FaultCauses.None, static (all, asked) => all | asked.Window.Causes);
+        return cause != FaultCauses.None && (cause & ~causes) == FaultCauses.None ? null : ($"a hook was given that {space} was blocked at {page}: {cause}", $"{causes}");
     }
 
     /// <summary>All hooks have been given all there is.</summary>

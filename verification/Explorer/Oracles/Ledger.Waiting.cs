@@ -12,6 +12,9 @@ public sealed partial class Ledger
     private readonly List<Dispatch> _dispatches = [];
     private readonly Dictionary<(StreamId Space, Iova Page, Access Kind), AnswerCount> _answers = [];
 
+    /// <summary>Whether the hardware may have been told something that it did not hear: what was answered is then answered again, and the device may take that for another answer.</summary>
+    public Func<bool> MayRepeatAnswers { get; init; } = static () => false;
+
     /// <summary>Whether an access waits that no dispatch has had to answer yet.</summary>
     public bool HasUnanswered => _requests.Exists(static request => !request.IsDue && request.IsOpen);
 
@@ -59,7 +62,7 @@ public sealed partial class Ledger
         if ((window.Causes & Vcmm.Spec.FaultCauses.NotAttached) != 0) return null;
         if (window.Request is null) return ($"{window} has failed at once", "it waits for its page");
         AnswerCount count = CountOf(window);
-        return ++count.Failed <= count.Refused || !hasHook ? null : ($"{window} has failed; it was not refused, and its address space is there", "it waits, or is tried again");
+        return ++count.Failed <= count.Refused || !hasHook || MayRepeatAnswers() ? null : ($"{window} has failed; it was not refused, and its address space is there", "it waits, or is tried again");
     }
 
     /// <summary>A hook is told of an access that waits.</summary>
@@ -95,14 +98,17 @@ public sealed partial class Ledger
     public bool AreDispatchesBeside => _dispatches.Count > 1;
 
     /// <summary>It has returned.</summary>
+    /// <param name="dispatch">Which.</param>
+    /// <param name="owes">Whether the hardware may not have heard its answers: the next dispatch sends them again.</param>
     /// <returns>What is wrong, and what would be right; null: nothing.</returns>
-    public (string Observed, string Expected)? EndDispatch(Dispatch dispatch)
+    public (string Observed, string Expected)? EndDispatch(Dispatch dispatch, bool owes)
     {
         _dispatches.Remove(dispatch);
         (string, string)? wrong = null;
         foreach (PageRequest request in _requests)
         {
-            request.Suspects.Remove(dispatch);
+            if (request.Suspects.Remove(dispatch) && owes && !request.IsOfEnded) request.IsDue = false;
+            if (owes) continue;
             if (!request.IsDue && request.Asked < dispatch.Begun)
             {
                 // Whoever dispatches beside may have it.
@@ -150,7 +156,7 @@ public sealed partial class Ledger
     {
         if (window.Request is null) return null;
         AnswerCount count = CountOf(window);
-        return ++count.WentOn <= count.Retried ? null : ($"{window} {how}; no hook has said that it is to be tried again", "it waits until it is answered");
+        return ++count.WentOn <= count.Retried || MayRepeatAnswers() ? null : ($"{window} {how}; no hook has said that it is to be tried again", "it waits until it is answered");
     }
 
     private AnswerCount CountOf(DeviceAccessWindow window) => CountOf((window.Device, window.Page, window.Kind));

@@ -55,13 +55,27 @@ public sealed partial class Ledger
     public void BeginAssociation(StreamId device, Vcm vcm, bool active)
     {
         AssociationOf(device, vcm).Begin(active, ++_clock);
+        if (!active) _ending.Add(device);
         Refresh();
     }
 
     /// <summary>That operation has returned.</summary>
-    public void EndAssociation(StreamId device, Vcm vcm, bool active, bool done)
+    /// <param name="device">Whose.</param>
+    /// <param name="vcm">The region.</param>
+    /// <param name="active">Which of the two.</param>
+    /// <param name="done">Whether it had an effect.</param>
+    /// <param name="isCertain">Whether that is known to be here.</param>
+    public void EndAssociation(StreamId device, Vcm vcm, bool active, bool done, bool isCertain = true)
     {
-        AssociationOf(device, vcm).End(done, ++_clock);
+        AssociationOf(device, vcm).End(done, ++_clock, waits: !isCertain);
+        Refresh();
+    }
+
+    /// <summary>It is known by now whether the device translates through the region.</summary>
+    public void SetAssociation(StreamId device, Vcm vcm, bool active)
+    {
+        int now = ++_clock;
+        AssociationOf(device, vcm).Set(active, now, now);
         Refresh();
     }
 

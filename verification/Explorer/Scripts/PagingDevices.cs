@@ -48,6 +48,7 @@ internal sealed class PagingDevices(Attempt attempt, Ledger ledger, CommandPump 
         if (queue == 0 || address.Value >> (int)FrameLog2 != queue >> (int)FrameLog2 || address.Value % DescriptorBytes != SecondWord) return;
         if (SideAt(_lookups[Attempt.Agent])?.Window is not { } window) throw new InvalidOperationException("a page is asked for outside an access");
         if (window.Request is not null) attempt.Reach(States.AskedAgain);
+        attempt.Check(Invariant.TablesAreTruth, window.MayBeBlocked, () => $"{window} asks for its page", static () => "mapped all the while, so let through");
         attempt.Check(Invariant.FaultExact, ledger.NoteAsked(window));
     }
 

@@ -17,20 +17,14 @@ namespace Explorer.Scripts;
 /// What each operation of a script does to what devices may see: told to the ledger before the operation begins and when it has returned. Names are followed
 /// by what calls gave, so that nothing is asked of the library, whose locks would order what should overlap.
 /// </summary>
-/// <param name="attempt">Where checks go.</param>
-/// <param name="ledger">What devices may see.</param>
-/// <param name="subject">The library.</param>
-/// <param name="mayInvent">Whether collections may tell of what nobody did, since hardware fetches ahead.</param>
-/// <param name="hasTlb">Whether the device of a number has a TLB of its own.</param>
 [SkipRewriting("Keeping the books must not add steps to the schedule.")]
-internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject, bool mayInvent, Func<int, bool> hasTlb)
+internal sealed class ScriptEffects
 {
     private const uint FirstCore = 0x1_0000, Privileged = 0x8000_0000;
 
     private readonly Dictionary<ObjectId, (ObjectId Vcm, IovaRange Range)> _reservations = [];
     private readonly Dictionary<ObjectId, ObjectId> _bounds = [];
     private readonly Dictionary<ObjectId, PhysRange[]> _memories = [];
-    private readonly Dictionary<ObjectId, Associate> _associations = [];
     private readonly Dictionary<ObjectId, AddressRange> _regions = [];
     private readonly HashSet<ObjectId> _deferred = [];
     private readonly Dictionary<ObjectId, ObjectId> _owners = [];
@@ -39,6 +33,25 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     private readonly List<PhysRange> _data = [];
     private readonly List<PhysRange> _foreign = [];
     private readonly Endings _endings = new();
+    private readonly Attempt _attempt;
+    private readonly Ledger _ledger;
+    private readonly Func<Subject> _subject;
+    private readonly bool _mayInvent;
+    private readonly Func<int, bool> _hasTlb;
+    private readonly AssociationBook _associations;
+    private int _unheardCount;
+
+    /// <summary>Of one schedule.</summary>
+    /// <param name="attempt">Where checks go.</param>
+    /// <param name="ledger">What devices may see.</param>
+    /// <param name="subject">The library.</param>
+    /// <param name="mayInvent">Whether collections may tell of what nobody did, since hardware fetches ahead.</param>
+    /// <param name="hasTlb">Whether the device of a number has a TLB of its own.</param>
+    public ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject> subject, bool mayInvent, Func<int, bool> hasTlb)
+    {
+        (_attempt, _ledger, _subject, _mayInvent, _hasTlb) = (attempt, ledger, subject, mayInvent, hasTlb);
+        _associations = new(attempt, ledger, subject, OwnerOf);
+    }
 
     /// <summary>Memory that is data: from the return of the call that takes it to the beginning of the one that frees it.</summary>
     public IReadOnlyList<PhysRange> Data => _data;
@@ -65,7 +78,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         ObjectKind.Vcm => !HasProcess(id),
         ObjectKind.Bound => _bounds.TryGetValue(id, out ObjectId vcm) && !HasProcess(vcm),
         ObjectKind.Reservation => Find(id) is { } found && !HasProcess(found.Vcm),
-        ObjectKind.Association => _associations.TryGetValue(id, out Associate? joined) && !HasProcess(joined.Vcm),
+        ObjectKind.Association => _associations.Find(id) is { } joined && !HasProcess(joined.Vcm),
         _ => true,
     });
 
@@ -112,9 +125,9 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         Unmap o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null),
         Unbind o => Give(o.Reservation) + Unmapping(o.Reservation, 0, null) + Free(o.Memory),
         Associate o => Join(o),
-        ChangeAssociation o => Change(o),
-        Activate o => Switch(o.Association, true),
-        Deactivate o => Switch(o.Association, false),
+        ChangeAssociation o => _associations.Change(o),
+        Activate o => _associations.Switch(o.Association, true),
+        Deactivate o => _associations.Switch(o.Association, false),
         Flush => Flushing(),
         CollectUse o => Collecting(o),
         DispatchFaults => Dispatching(),
@@ -125,7 +138,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
 
     private static Access AccessOf(Attributes attributes) => attributes.SupervisorOnly ? Access.None : (Access)attributes.Permissions & (Access.Read | Access.Write | Access.Execute);
 
-    private Vcm Region(ObjectId vcm) => subject().Region(vcm);
+    private Vcm Region(ObjectId vcm) => _subject().Region(vcm);
 
     private (ObjectId Vcm, IovaRange Range)? Find(ObjectId reservation)
     {
@@ -139,7 +152,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         ObjectId vcm = place.Kind == ObjectKind.Bound ? _bounds[place] : place;
         IovaRange range = RangeOf(seen);
         Take(reservation, vcm, range);
-        ledger.SetAccess(Region(vcm), range, AccessOf(attributes));
+        _ledger.SetAccess(Region(vcm), range, AccessOf(attributes));
     }
 
     private static IovaRange RangeOf(Observation seen) => new(new(seen.Ranges[0].First), new(seen.Ranges[0].Last));
@@ -149,7 +162,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
     {
         bool isInside = !_regions.TryGetValue(vcm, out AddressRange region) || (region.Contains(range.First.Value) && region.Contains(range.Last.Value));
         string[] others = [.. _taken.Where(taken => taken.Vcm == vcm && taken.Range.Overlaps(range)).Select(static taken => $"{taken.Reservation} {taken.Range}")];
-        attempt.Check(
+        _attempt.Check(
             Invariant.NoOverlap, isInside && others.Length == 0,
             () => $"{range} of {vcm} was given out while [{string.Join(", ", others)}] was taken", () => "a free range of the region");
         _reservations[reservation] = (vcm, range);
@@ -172,8 +185,8 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         if (Find(protect.Reservation) is not { } found) return null;
         Vcm vcm = Region(found.Vcm);
         Access access = AccessOf(protect.Attributes);
-        ledger.BeginAccess(vcm, found.Range, access);
-        return seen => ledger.EndAccess(vcm, found.Range, access, seen.Outcome == Outcome.None);
+        _ledger.BeginAccess(vcm, found.Range, access);
+        return seen => _ledger.EndAccess(vcm, found.Range, access, seen.Outcome == Outcome.None);
     }
 
     private void Allocated(ObjectId memory, Observation seen, int first)
@@ -212,26 +225,26 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         if (byteCount is null && there != bytes) return null;
         Vcm vcm = Region(found.Vcm);
         PhysRange[] part = [.. frames.Skip((int)(memoryOffset / World.PageBytes)).Take((int)(bytes / World.PageBytes)).Select(static frame => PhysRange.FromLength(frame, World.PageBytes))];
-        ledger.BeginMapping(vcm, range, Access.None, part);
-        return seen => ledger.EndMapping(vcm, range, Access.None, part, seen.Outcome == Outcome.None);
+        _ledger.BeginMapping(vcm, range, Access.None, part);
+        return seen => _ledger.EndMapping(vcm, range, Access.None, part, seen.Outcome == Outcome.None);
     }
 
     private Action<Observation>? Unmapping(ObjectId reservation, ulong offset, ulong? byteCount)
     {
         if (Find(reservation) is not { } found || Part(found.Range, offset, byteCount ?? found.Range.ByteCount) is not { } range) return null;
         Vcm vcm = Region(found.Vcm);
-        ledger.BeginMapping(vcm, range, Access.None, null);
+        _ledger.BeginMapping(vcm, range, Access.None, null);
         return seen =>
         {
             bool isDone = seen.Outcome == Outcome.None;
-            if (_deferred.Contains(found.Vcm)) ledger.EndUnmappingLater(vcm, range, Access.None, isDone);
-            else ledger.EndMapping(vcm, range, Access.None, null, isDone);
+            if (_deferred.Contains(found.Vcm)) _ledger.EndUnmappingLater(vcm, range, Access.None, isDone);
+            else _ledger.EndMapping(vcm, range, Access.None, null, isDone);
         };
     }
 
     private Action<Observation> Anywhere(ObjectId reservation, ObjectId vcm, Attributes attributes, PhysRange[] segments, ObjectId? memory)
     {
-        ledger.BeginAnywhere(Region(vcm), AccessOf(attributes), segments);
+        _ledger.BeginAnywhere(Region(vcm), AccessOf(attributes), segments);
         return seen =>
         {
             bool isDone = seen.Outcome == Outcome.None;
@@ -241,7 +254,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
                 segments = _memories[made];
             }
 
-            ledger.EndAnywhere(isDone ? RangeOf(seen) : null, segments);
+            _ledger.EndAnywhere(isDone ? RangeOf(seen) : null, segments);
             if (isDone) Take(reservation, vcm, RangeOf(seen));
         };
     }
@@ -251,7 +264,7 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         if (seen.Outcome != Outcome.None) return;
         Vcm made = Region(clone.Vcm);
         if (_deferred.Contains(clone.Source)) _deferred.Add(clone.Vcm);
-        ledger.NoteClone(Region(clone.Source), made, page =>
+        _ledger.NoteClone(Region(clone.Source), made, page =>
         {
             using (Controlled.Quietly()) return FrameBehind(made, page);
         });
@@ -270,44 +283,22 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         return null;
     }
 
-    private Action<Observation>? Switch(ObjectId association, bool active)
-    {
-        if (!_associations.TryGetValue(association, out Associate? joined)) return null;
-        StreamId[] spaces = joined.Device.Kind == ObjectKind.Process
-            ? [.. Enumerable.Range(0, subject().Cpus!.CoreCount).Select(core => SpaceOf(core, joined.Device.Number))]
-            : [SpaceOf(subject().Machine.Devices[joined.Device.Number].Id, joined.Pasid)];
-        Vcm vcm = Region(OwnerOf(joined.Vcm));
-        foreach (StreamId space in spaces)
-        {
-            ledger.BeginAssociation(space, vcm, active);
-            if (active) ledger.SetNoting(space, vcm, isNoted: false);
-        }
+    /// <summary>What a step told the hardware was lost, and the step has ended.</summary>
+    public void NoteUnheard() => _unheardCount++;
 
-        bool isNoted = active && IsNoted(joined);
-        return seen =>
-        {
-            foreach (StreamId space in spaces)
-            {
-                ledger.EndAssociation(space, vcm, active, seen.Outcome == Outcome.None);
-                if (seen.Outcome == Outcome.None) ledger.SetNoting(space, vcm, isNoted);
-                if (!active && seen.Outcome == Outcome.None) attempt.Check(Invariant.Progress, ledger.EndSpace(space));
-            }
-        };
-    }
+    /// <summary>How many such steps have ended.</summary>
+    public int UnheardCount => _unheardCount;
 
-    /// <summary>Whether what a device does by way of an association is noted in a table of the region's own.</summary>
-    private bool IsNoted(Associate joined)
-    {
-        if (joined.Device.Kind == ObjectKind.Process || OwnerOf(joined.Vcm) != joined.Vcm) return false;
-        return subject().Driver.TracksUse(subject().FormatOf(joined.Kind ?? TableKind.SecondStage));
-    }
+    /// <summary>Whether a step of anybody's was unheard that has been under way since then.</summary>
+    public bool WasUnheardSince(int count) => _unheardCount != count || _subject().Mishaps.IsAnybodyUnheard;
 
     private Action<Observation> Dispatching()
     {
-        Ledger.Dispatch dispatch = ledger.BeginDispatch();
+        int begun = _unheardCount;
+        Ledger.Dispatch dispatch = _ledger.BeginDispatch();
         return seen =>
         {
-            attempt.Check(Invariant.Progress, ledger.EndDispatch(dispatch));
+            _attempt.Check(Invariant.Progress, _ledger.EndDispatch(dispatch, WasUnheardSince(begun)));
             Told(seen);
         };
     }
@@ -321,73 +312,65 @@ internal sealed class ScriptEffects(Attempt attempt, Ledger ledger, Func<Subject
         StreamId space = SpaceOf(fault.Device, fault.Pasid?.Value);
         var page = new Iova(fault.Address.Value & ~(World.PageBytes - 1));
         string text = $"a hook is told that {space} waits for {fault.Access} at {page}";
-        attempt.Note(EventKind.Call, text: text);
-        if (ledger.AreDispatchesBeside) attempt.Reach(States.ToldBeside);
-        attempt.Check(Invariant.FaultExact, ledger.BeginTelling(space, page, fault.Access));
+        _attempt.Note(EventKind.Call, text: text);
+        if (_ledger.AreDispatchesBeside) _attempt.Reach(States.ToldBeside);
+        _attempt.Check(Invariant.FaultExact, _ledger.BeginTelling(space, page, fault.Access));
         FaultAnswer given = answer();
-        ledger.EndTelling(space, page, fault.Access, given == FaultAnswer.Retry);
-        attempt.Note(EventKind.Return, text: $"{text} = {given}");
+        _ledger.EndTelling(space, page, fault.Access, given == FaultAnswer.Retry);
+        _attempt.Note(EventKind.Return, text: $"{text} = {given}");
         return given;
     }
 
     private void Told(Observation seen)
     {
         string? strange = seen.Faults.Where(static fault => fault.Hook != fault.Device).Select(static fault => $"{fault}").FirstOrDefault();
-        attempt.Check(Invariant.FaultExact, strange is null, () => strange!, () => "to the hook of the device that was blocked");
+        _attempt.Check(Invariant.FaultExact, strange is null, () => strange!, () => "to the hook of the device that was blocked");
         // Of a device that asks for translations it is not certain which of its requests are blocked, but why.
         string? mistaken = seen.Faults.Where(fault => !fault.Waits && HasTlb(fault) && fault.Cause != FaultCauses.NotAttached).Select(static fault => $"{fault}").FirstOrDefault();
-        attempt.Check(Invariant.FaultExact, mistaken is null, () => mistaken!, () => "what it may not reach in an address space that it has waits");
-        var wrong = ledger.NoteGiven(
-            seen.Faults.Where(fault => !fault.Waits && !HasTlb(fault)).Select(fault => (SpaceOf(subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new Iova(fault.Page), (Access)fault.Access, fault.Cause)), seen.FaultsLost);
-        attempt.Check(Invariant.FaultExact, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
-        if (!seen.Faults.IsEmpty) attempt.Reach(States.Given);
+        _attempt.Check(Invariant.FaultExact, mistaken is null, () => mistaken!, () => "what it may not reach in an address space that it has waits");
+        foreach (GivenFault fault in seen.Faults.Where(fault => !fault.Waits && HasTlb(fault)))
+            _attempt.Check(Invariant.FaultExact, _ledger.NoteGivenOfRequests(SpaceOf(_subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new(fault.Page), fault.Cause));
+        var wrong = _ledger.NoteGiven(
+            seen.Faults.Where(fault => !fault.Waits && !HasTlb(fault)).Select(fault => (SpaceOf(_subject().Machine.Devices[fault.Device.Number].Id, fault.Pasid), new Iova(fault.Page), (Access)fault.Access, fault.Cause)), seen.FaultsLost);
+        _attempt.Check(Invariant.FaultExact, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
+        if (!seen.Faults.IsEmpty) _attempt.Reach(States.Given);
     }
 
-    private bool HasTlb(GivenFault fault) => hasTlb(fault.Device.Number);
+    private bool HasTlb(GivenFault fault) => _hasTlb(fault.Device.Number);
 
     private Action<Observation>? Collecting(CollectUse collect)
     {
         if (Find(collect.Reservation) is not { } found || Part(found.Range, collect.Offset, collect.ByteCount) is not { } part) return null;
-        Ledger.Collection collection = ledger.BeginCollection(Region(found.Vcm), part, collect.Use, collect.Clears);
+        Ledger.Collection collection = _ledger.BeginCollection(Region(found.Vcm), part, collect.Use, collect.Clears);
         return seen =>
         {
-            collection.MayInvent = mayInvent || subject().Mishaps.HasBeenUnheard;
+            collection.MayInvent = _mayInvent || _subject().Mishaps.HasBeenUnheard;
             IovaRange[]? told = seen.Outcome == Outcome.None ? [.. seen.Ranges.Select(static range => new IovaRange(new(range.First), new(range.Last)))] : null;
-            var wrong = ledger.EndCollection(collection, told);
-            attempt.Check(Invariant.TablesAreTruth, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
-            if (collection.ToldUse) attempt.Reach(States.Told);
-            if (collection.MetUse) attempt.Reach(States.ToldMeanwhile);
+            var wrong = _ledger.EndCollection(collection, told);
+            _attempt.Check(Invariant.TablesAreTruth, wrong is null, () => wrong!.Value.Observed, () => wrong!.Value.Expected);
+            if (collection.ToldUse) _attempt.Reach(States.Told);
+            if (collection.MetUse) _attempt.Reach(States.ToldMeanwhile);
         };
     }
 
     /// <summary>What must still be told at the end: collections of the reservations that have it.</summary>
     public IEnumerable<CollectUse> LastCollections() =>
         from use in (Use[])[Use.Written, Use.Accessed]
-        from id in ledger.Untold(use).SelectMany(untold => _reservations.Where(pair => pair.Value.Range.Contains(untold.Page) && Region(pair.Value.Vcm) == untold.Vcm)).Select(static pair => pair.Key).Distinct()
+        from id in _ledger.Untold(use).SelectMany(untold => _reservations.Where(pair => pair.Value.Range.Contains(untold.Page) && Region(pair.Value.Vcm) == untold.Vcm)).Select(static pair => pair.Key).Distinct()
         select new CollectUse(id, 0, _reservations[id].Range.ByteCount, use, Clears: false);
 
     private Action<Observation> Join(Associate associate)
     {
         if (associate.Device.Kind == ObjectKind.Process) _processes.Add(OwnerOf(associate.Vcm));
-        return _ => _associations[associate.Association] = associate;
-    }
-
-    /// <summary>It is active before and after it or not at all, so that nothing is seen otherwise for it.</summary>
-    private Action<Observation>? Change(ChangeAssociation change)
-    {
-        if (!_associations.ContainsKey(change.Association)) return null;
-        return seen =>
-        {
-            if (seen.Outcome == Outcome.None) _associations[change.Association] = _associations[change.Association] with { Kind = change.Kind, Pasid = change.Pasid };
-        };
+        return _ => _associations.Add(associate);
     }
 
     private Action<Observation> Flushing()
     {
-        int begun = ledger.BeginFlush();
+        int begun = _ledger.BeginFlush();
         return seen =>
         {
-            if (seen.Outcome == Outcome.None) ledger.EndFlush(begun);
+            if (seen.Outcome == Outcome.None) _ledger.EndFlush(begun);
         };
     }
 

@@ -59,6 +59,9 @@ internal static class ScriptLimits
     public static bool MayWait(Topology topology, Operation operation) =>
         operation is DeviceAccess { Device.Kind: ObjectKind.Device } access && access.Device.Number < topology.Devices.Count && topology.Devices[access.Device.Number] == DeviceKind.Paging;
 
+    /// <summary>Whether a device has a TLB of its own, and asks for translations.</summary>
+    public static bool HasTlb(Topology topology, int device) => device < topology.Devices.Count && topology.Devices[device] is DeviceKind.Ats or DeviceKind.Paging;
+
     /// <summary>Whether an access of a thread may wait for a page.</summary>
     public static bool Waits(Scenario scenario) => scenario.Threads.Any(thread => thread.Any(step => MayWait(scenario.Topology, step.Operation)));
 
@@ -73,18 +76,13 @@ internal static class ScriptLimits
                 if (step.Operation is DeviceAccess { MayAsk: false } && MayWait(scenario.Topology, step.Operation)) throw Refused(step, "beside others a device asks for pages, or it does not");
             }
         }
-
-        if (!Waits(scenario)) return;
-        foreach (Step step in scenario.Threads.SelectMany(static thread => thread).Where(static step => step.Mishap is { Kind: MishapKind.Hardware }))
-            throw Refused(step, "where accesses wait for pages the hardware hears all");
     }
 
     /// <summary>What is told of faults is judged where each is one access's.</summary>
     private static void CheckFaults(Scenario scenario)
     {
         if (!Dispatches(scenario)) return;
-        if (scenario.Topology.Eagerness != 0 || scenario.Topology.Devices.Any(static kind => kind == DeviceKind.Ats))
-            throw new BadInputException("topology: where faults are dispatched hardware fetches nothing ahead, and devices have no TLBs");
+        if (scenario.Topology.Eagerness != 0) throw new BadInputException("topology: where faults are dispatched hardware fetches nothing ahead");
         foreach (Step step in scenario.Steps.Where(static step => Script.IsAccess(step.Operation))) throw Refused(step, "what was blocked before the threads begin, nobody knows when it is told");
         foreach (Step step in scenario.Threads.SelectMany(static thread => thread).Where(static step => step.Operation is DeviceAccess { IsPrivileged: true }))
             throw Refused(step, "what is told of a fault does not say whether the request was privileged");

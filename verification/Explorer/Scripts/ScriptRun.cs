@@ -48,16 +48,15 @@ internal sealed partial class ScriptRun
     private ScriptRun(Attempt attempt, Script script, PlantedFault fault)
     {
         _attempt = attempt;
-        _ledger = new() { KeepsCauses = script.Dispatches || script.Waits };
+        _ledger = new() { KeepsCauses = script.Dispatches || script.Waits, MayRepeatAnswers = () => _subject!.Mishaps.HasBeenUnheard };
         _script = script;
         _fault = fault;
         // The thread may have been another's before, and its name decides which slots are used.
         Attempt.Agent = Attempt.SetUpAgent;
         Subject? subject = null;
         _machine = new(attempt, script.Scenario.Topology, IsTable, fault, _ledger);
-        DeviceList devices = script.Scenario.Topology.Devices;
         _effects = new(
-            attempt, _ledger, () => subject!, MayNoteWhatNobodyDid(script.Scenario.Topology), device => device < devices.Count && devices[device] is DeviceKind.Ats or DeviceKind.Paging);
+            attempt, _ledger, () => subject!, MayNoteWhatNobodyDid(script.Scenario.Topology), device => ScriptLimits.HasTlb(script.Scenario.Topology, device));
         _hooked = HookedThroughout(script.Scenario);
         subject = _subject = new(_machine, script.Scenario.Topology, Parts(script.Scenario.Topology.RangeCache))
         {
@@ -185,20 +184,23 @@ internal sealed partial class ScriptRun
     {
         if (!step.Operation.Uses.All(_subject.Has)) return;
         if (step.Operation is DispatchFaults) AwaitRequest();
-        int begun = ++_clock;
+        int begun = ++_clock, unheard = _effects.UnheardCount;
         _subject.Mishaps.Arm(step.Mishap);
         if (step.Operation is DispatchFaults) _dispatching[Attempt.Agent] = thread;
         Observation seen = _subject.Do(step.Operation);
         _dispatching.Remove(Attempt.Agent);
         _hasLateAdopter |= step.Operation is Adopt;
         (bool memoryFails, bool hardwareFails) = (_subject.Mishaps.MemoryFailed, _subject.Mishaps.HardwareFailed);
+        // What starts the queue anew answers nobody, whoever waits for an answer to arrive.
+        bool mayLoseAnswers = _script.Waits && _effects.WasUnheardSince(unheard);
         _subject.Mishaps.Arm(null);
+        if (hardwareFails) _effects.NoteUnheard();
         if (memoryFails) _attempt.Reach(States.Refused);
         if (hardwareFails) _attempt.Reach(States.Unheard);
         // What devices did meanwhile is in no history: the ledger judges what was told of it.
         if (step.Operation is CollectUse) seen = seen with { Ranges = [] };
         if (step.Operation is DispatchFaults) seen = new(seen.Outcome);
-        _history[thread].Add(new(step.Operation, seen, begun, ++_clock) { MemoryFails = memoryFails, HardwareFails = hardwareFails });
+        _history[thread].Add(new(step.Operation, seen, begun, ++_clock) { MemoryFails = memoryFails, HardwareFails = hardwareFails || mayLoseAnswers });
     }
 
     /// <summary>Hardware notes what it fetches ahead, and devices with TLBs of their own ask for more than they use.</summary>
@@ -260,6 +262,7 @@ internal sealed partial class ScriptRun
         int begun = ++_clock;
         Action<Observation>? end = _effects.Begin(operation);
         _attempt.Note(EventKind.Call, text: text);
+        if (_faulty is ActivatesAsBefore faulty && operation is Activate activate) faulty.Ask(_subject.Joined(activate.Association));
         Observation seen = run(operation);
         end?.Invoke(seen);
         _attempt.Note(EventKind.Return, text: $"{text} = {seen}");

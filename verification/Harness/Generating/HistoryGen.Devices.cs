@@ -55,17 +55,23 @@ public sealed partial class HistoryGen
                 for (int i = 0; i < threads.Count; i++) threads[i] = Silence(threads[i], others);
             }
 
+            var changes = new PCG(pcg.Stream, pcg.Seed ^ ChangeStream);
+            if (world == Scalable && changes.Next(2) == 0)
+            {
+                for (int i = 0; i < threads.Count; i++) threads[i] = WithChanges(threads[i], changes);
+            }
+
             size = new((ulong)threads.Sum(thread => thread.Length));
             // Something is backed when they begin, in half of them.
             string[] before = pcg.Next(2) == 0 || world == Deferred ? [] : ["back r0 m0"];
-            if (machine != Machine.WithOtherDevices && others.Next(8) == 0)
+            if ((machine == Machine.WithOtherDevices ? changes : others).Next(8) == 0)
             {
                 before = [.. before, "hook d0 refuse", "hook d1 refuse"];
                 threads[0] = threads[0].SetItem((int)others.Next((uint)threads[0].Length), new(new DispatchFaults()));
             }
 
             Topology topology = Change(world.Topology with { TracksUse = collects }, machine, others);
-            if (world == Scalable && machine == Machine.Usual && others.Next(2) == 0 && threads.All(static thread => thread.All(static step => step.Mishap is not { Kind: MishapKind.Hardware })))
+            if (world == Scalable && machine is Machine.Usual or Machine.NotCoherent && others.Next(2) == 0)
             {
                 topology = topology with { Devices = new([.. topology.Devices.Select(static _ => DeviceKind.Paging)]) };
                 before = [.. before, "hook d0 back", "hook d1 back"];

@@ -19,7 +19,7 @@ internal sealed record HistoryWorld(Topology Topology, Func<PCG, ImmutableArray<
 // Worlds in which regions are of other kinds.
 public sealed partial class HistoryGen
 {
-    private const ulong OtherStream = 0x4157_0121;
+    private const ulong OtherStream = 0x4157_0121, ChangeStream = 0xC4A_4157;
 
     // Names that threads make: of the generator's own, and those that only these worlds have.
     private const int FirstMade = 10, FirstOther = 100;
@@ -89,6 +89,22 @@ public sealed partial class HistoryGen
             _ => new BackPart(new(ObjectKind.Reservation, (int)pcg.Next(3)), 0, new(ObjectKind.Memory, (int)pcg.Next(2)), Page, Page),
         };
     }
+
+    /// <summary>Some of what a thread does is to give associations other tables or address spaces, and some of what a device does is done in those.</summary>
+    private static ImmutableArray<Step> WithChanges(ImmutableArray<Step> thread, PCG pcg) =>
+    [
+        .. thread.Select(step => step.Operation switch
+        {
+            DeviceAccess access => pcg.Next(2) == 0 ? step with { Operation = access with { Pasid = 1 + pcg.Next(2) } } : step,
+            _ => pcg.Next(4) == 0 ? new(Change(pcg)) : step,
+        }),
+    ];
+
+    private static ChangeAssociation Change(PCG pcg) => new(new ObjectId(ObjectKind.Association, (int)pcg.Next(3)))
+    {
+        Kind = One<TableKind?>(pcg, null, TableKind.FirstStage, TableKind.SecondStage, TableKind.FirstStageFiveLevels),
+        Pasid = One<uint?>(pcg, null, 1, 2),
+    };
 
     private static T One<T>(PCG pcg, params ReadOnlySpan<T> values) => values[(int)pcg.Next((uint)values.Length)];
 }

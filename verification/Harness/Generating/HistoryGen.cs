@@ -33,6 +33,7 @@ public sealed partial class HistoryGen : Gen<Scenario>
         var others = new PCG(pcg.Stream, pcg.Seed ^ OtherStream);
         HistoryWorld world = Worlds[others.Next((uint)Worlds.Length)];
         if (HasCpu ?? new PCG(pcg.Stream, pcg.Seed ^ CpuStream).Next(5) == 0) world = Cpu;
+        PCG? changes = world == Scalable ? new(pcg.Stream, pcg.Seed ^ ChangeStream) : null;
         var threads = ImmutableArray.CreateBuilder<ImmutableArray<Step>>();
         for (int thread = 0; thread < Threads; thread++)
         {
@@ -44,7 +45,7 @@ public sealed partial class HistoryGen : Gen<Scenario>
                 steps.Add(new(others.Next(3) == 0 && world.Next(others, steps, FirstOther + thread * MostSteps + i) is { } other ? other : next));
             }
 
-            threads.Add(steps.ToImmutable());
+            threads.Add(changes?.Next(2) == 0 ? WithChanges(steps.ToImmutable(), changes) : steps.ToImmutable());
         }
 
         size = new((ulong)threads.Sum(thread => thread.Length));

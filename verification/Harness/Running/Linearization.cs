@@ -98,7 +98,7 @@ public sealed class Linearization
             yield return after;
         }
 
-        if (!isAccepted && entry.Operation is CoreAccess or Translate or TranslateTo && Foresees(world, entry, next)) yield return world;
+        if (!isAccepted && entry.Operation is CoreAccess or Translate && Foresees(world, entry, next)) yield return world;
     }
 
     /// <summary>

@@ -30,6 +30,16 @@ public sealed class Mishaps(IMmio registers, Func<string>? caller = null) : IMmi
     /// <summary>Whether anything that was told the hardware was ever lost.</summary>
     public bool HasBeenUnheard { get; private set; }
 
+    /// <summary>Whether a write of the queue's tail was lost in a step of anybody's that is still under way.</summary>
+    public bool IsAnybodyUnheard
+    {
+        get
+        {
+            if (caller is null) return _one.HardwareFailed;
+            lock (_callers) return _callers.Values.Any(static armed => armed.HardwareFailed);
+        }
+    }
+
     /// <summary>Whether what the caller told the hardware last was lost, and nobody has told it anything since: it will not answer.</summary>
     public bool IsUnheard => Now.HardwareFailed && Now.LostAfter == _toldCount;
 

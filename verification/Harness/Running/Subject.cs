@@ -210,6 +210,9 @@ public sealed partial class Subject
     /// <summary>The library's region of that name.</summary>
     public Vcm Region(ObjectId vcm) => Of(_vcms, vcm);
 
+    /// <summary>The library's association of that name.</summary>
+    public Association Joined(ObjectId association) => Of(_associations, association);
+
     /// <summary>The library's reservation of that name; what stands in its place where others made it while it was cloned, before it had a name.</summary>
     public Reservation Reservation(ObjectId reservation, ReservationState state)
     {

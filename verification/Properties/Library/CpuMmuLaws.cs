@@ -24,7 +24,7 @@ internal sealed class SimpleCpus(Ram memory, int coreCount = 2, int levelCount =
 
     public int CoreCount => coreCount;
 
-    public TableFormat Format { get; } = new(X86FirstStage.Encoding, levelCount, 0b1110);
+    public TableFormat Format { get; init; } = new(X86FirstStage.Encoding, levelCount, 0b1110);
 
     public uint AddressSpaceCount => 4;
 

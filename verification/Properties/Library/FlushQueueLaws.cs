@@ -271,6 +271,9 @@ public sealed class FlushQueueLaws : IDisposable
         void Round()
         {
             for (ulong i = 0; i < 100; i++) queue.TryAdd([new(quiet, new(1 + (uint)i % 3), IovaRange.FromLength(new(i * 2 * Page), Page), LeavesOnly: true)], held);
+            quiet.Outcome = VcmmError.HardwareFailure;
+            queue.TryFlush();
+            quiet.Outcome = VcmmError.None;
             queue.TryFlush();
         }
 
@@ -359,9 +362,11 @@ internal sealed class QuietIommu(IIommu inner) : Harness.Passing.PassingIommu(in
 {
     public int Count { get; private set; }
 
+    public VcmmError Outcome { get; set; }
+
     public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
     {
         Count++;
-        return VcmmError.None;
+        return Outcome;
     }
 }

@@ -52,6 +52,7 @@ public sealed class LookUpLaws : IDisposable
         elsewhere.Back(memory);
         // Page 0 stays as it is; what is done is done to the next, or to the devices.
         Iova stays = reservation.Range.First;
+        Iova elsewhereFirst = elsewhere.Range.First;
         if (operation == HeldUp.Flush) reservation.Unback(Page, Page);
 
         var seen = new List<string>();
@@ -62,8 +63,11 @@ public sealed class LookUpLaws : IDisposable
             seen.Add($"{vcm.TryFindReservation(stays, out Reservation found)} {found == reservation}");
             var mappings = new List<Mapping>();
             seen.Add($"{_system.Manager.TryFindMappings(target, mappings)} {mappings.Count}");
+            seen.Add($"{vcm.TryTranslate(stays, other, out Iova there)} {there == elsewhereFirst}");
+            seen.Add($"{other.TryTranslate(elsewhereFirst, vcm, out Iova here)} {here == stays}");
             // Before or after: the look-up itself must come back.
-            vcm.TryTranslate(stays + Page, out _);
+            vcm.TryTranslate(stays + Page, out Translation _);
+            vcm.TryTranslate(stays + Page, other, out _);
             seen.Add("done");
         }
 
@@ -103,7 +107,7 @@ public sealed class LookUpLaws : IDisposable
         Assert.Equal(1, heldUp);
         looker.Join();
         Assert.False(hasWaited, "a look-up waits for an operation that waits for the hardware");
-        Assert.Equal(["None True", "True True", "None 2", "done"], seen);
+        Assert.Equal(["None True", "True True", "None 2", "None True", "None True", "done"], seen);
     }
 
     [Fact]

@@ -12,13 +12,11 @@ namespace IommuSim.DeviceSide;
 /// </remarks>
 internal sealed class PageRequestQueue(MessageOutbox outbox)
 {
-    public const ulong EntryBytes = 32;
+    private const int EntryBytesLog2 = 5;
     private const ulong PageGroupRequest = 1;
+    private readonly RecordRing _ring = new(RingAt(0), OverflowRule.Stops);
     private ulong _address;
-    private ulong _head;
-    private ulong _tail;
     private bool _pending;
-    private bool _overflow;
 
     /// <summary>PECTL, PEDATA, PEADDR, PEUADDR.</summary>
     public EventRegisters Event { get; } = new(outbox);
@@ -27,87 +25,72 @@ internal sealed class PageRequestQueue(MessageOutbox outbox)
     public ulong Address
     {
         get => _address;
-        set => _address = value & ~0xFF8UL;
+        set
+        {
+            _address = value & ~0xFF8UL;
+            _ring.Place(RingAt(_address));
+        }
     }
 
     /// <summary>PQH_REG and PQT_REG: an offset in bits 18:5.</summary>
     public ulong Head
     {
-        get => _head;
-        set => _head = value & 0x7_FFE0;
+        get => _ring.Consumer;
+        set => _ring.Consumer = value & 0x7_FFE0;
     }
 
     /// <inheritdoc cref="Head"/>
     public ulong Tail
     {
-        get => _tail;
-        set => _tail = value & 0x7_FFE0;
+        get => _ring.Producer;
+        set => _ring.Producer = value & 0x7_FFE0;
     }
 
     /// <summary>PRS_REG.</summary>
-    public uint Status => (_pending ? VtdRegisters.PendingPageRequest : 0) | (_overflow ? VtdRegisters.PageRequestOverflow : 0);
+    public uint Status => (_pending ? VtdRegisters.PendingPageRequest : 0) | (IsOverflowed ? VtdRegisters.PageRequestOverflow : 0);
 
     /// <summary>PRO: requests are not queued until software has cleared it.</summary>
-    public bool IsOverflowed => _overflow;
+    public bool IsOverflowed => _ring.IsOverflowed;
 
-    /// <summary>2^(PQS + 7) entries.</summary>
-    private ulong Bytes => 4096UL << (int)(_address & 7);
+    /// <summary>The event is for the first of what software has not served yet, whichever of the two it is.</summary>
+    private bool IsQuiet => !_pending && !IsOverflowed;
 
     /// <summary>Puts a request into the queue; false if there is no room, or was none since software last looked.</summary>
     public bool TryAdd<TMemory>(TMemory memory, in PageRequest request)
         where TMemory : struct, IPhysicalMemory
     {
-        if (_overflow) return false;
-        ulong next = (_tail + EntryBytes) % Bytes;
-        if (next == _head)
-        {
-            RaiseIfQuiet();
-            _overflow = true;
-            return false;
-        }
-
-        var at = new PhysAddr((_address & PageLevels.FrameMask) + _tail);
-        // A write to where no memory is goes nowhere; the unit does not learn of it.
-        if (memory.Contains(PhysRange.FromLength(at, EntryBytes))) Write(memory, at, request);
-        _tail = next;
-        RaiseIfQuiet();
-        _pending = true;
-        return true;
+        bool wasQuiet = IsQuiet;
+        RecordOutcome outcome = _ring.Add(memory, [LowHalf(request), HighHalf(request), 0, 0]);
+        if (outcome == RecordOutcome.Kept) _pending = true;
+        if (wasQuiet && outcome != RecordOutcome.Lost) Event.Raise();
+        return outcome == RecordOutcome.Kept;
     }
 
     /// <summary>Write 1 to clear: PPR and PRO. Whether PRO went away.</summary>
     public bool ClearStatus(uint bits)
     {
-        bool clearsOverflow = _overflow && (bits & VtdRegisters.PageRequestOverflow) != 0;
-        if (clearsOverflow) _overflow = false;
+        bool clearsOverflow = IsOverflowed && (bits & VtdRegisters.PageRequestOverflow) != 0;
+        if (clearsOverflow) _ring.AcknowledgeOverflow();
         if ((bits & VtdRegisters.PendingPageRequest) != 0) _pending = false;
-        if (!_pending && !_overflow) Event.Serve();
+        if (IsQuiet) Event.Serve();
         return clearsOverflow;
     }
 
-    private static void Write<TMemory>(TMemory memory, PhysAddr at, in PageRequest request)
-        where TMemory : struct, IPhysicalMemory
+    /// <summary>PQA_REG: 2^(PQS + 7) entries.</summary>
+    private static RingLayout RingAt(ulong address) =>
+        new(new(address & PageLevels.FrameMask), 7 + (int)(address & 7), EntryBytesLog2, RingPositions.ByteOffset);
+
+    private static ulong LowHalf(in PageRequest request)
     {
         ulong low = PageGroupRequest | (ulong)(request.Source.Value & 0xFFFF) << 16;
-        if (request.Prefix is { } prefix)
-        {
-            low |= 1UL << 8 | (ulong)prefix.Pasid.Value << 32
-                | (prefix.Execute && request.Read ? 1UL << 52 : 0)
-                | (prefix.Privileged ? 1UL << 53 : 0);
-        }
-
-        ulong high = (request.Page.Value & PageLevels.FrameMask)
-            | (request.Read ? 1UL : 0) | (request.Write ? 1UL << 1 : 0) | (request.IsLast ? 1UL << 2 : 0)
-            | (ulong)request.Group << 3;
-        memory.Write64(at, low);
-        memory.Write64(at + 8, high);
-        memory.Write64(at + 16, 0);
-        memory.Write64(at + 24, 0);
+        if (request.Prefix is not { } prefix) return low;
+        return low | 1UL << 8 | (ulong)prefix.Pasid.Value << 32
+            | (prefix.Execute && request.Read ? 1UL << 52 : 0)
+            | (prefix.Privileged ? 1UL << 53 : 0);
     }
 
-    /// <summary>The event is for the first of what software has not served yet, whichever of the two it is.</summary>
-    private void RaiseIfQuiet()
-    {
-        if (!_pending && !_overflow) Event.Raise();
-    }
+    private static ulong HighHalf(in PageRequest request) =>
+        (request.Page.Value & PageLevels.FrameMask)
+        | (request.Read ? 1UL : 0) | (request.Write ? 1UL << 1 : 0) | (request.IsLast ? 1UL << 2 : 0)
+        | (ulong)request.Group << 3;
 }

@@ -1,0 +1,76 @@
+using Platform;
+
+namespace IommuSim.Machinery;
+
+/// <summary>What a ring of records does while software has not acknowledged that one was lost.</summary>
+internal enum OverflowRule : byte
+{
+    /// <summary>Nothing more is recorded.</summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Page Request Status Register, PRO; RISC-V IOMMU specification 1.0, <c>fqof</c> and
+    /// <c>pqof</c>; AMD I/O Virtualization Technology specification (48882), IOMMU Status Register, EventOverflow; Arm SMMUv3 architecture
+    /// specification (IHI 0070), 8.1 PRI queue overflow.</remarks>
+    Stops,
+
+    /// <summary>What there is room for is recorded. A second overflow cannot be told from the first.</summary>
+    /// <remarks><b>Source.</b> Arm SMMUv3 architecture specification (IHI 0070), 7.4 Event queue overflow.</remarks>
+    GoesOn,
+}
+
+/// <summary>A ring of records: the hardware writes faults, events or page requests, and software takes them.</summary>
+/// <remarks>
+/// <para><b>Source.</b> <see cref="OverflowRule"/> and <see cref="RingPositions"/> name the documents. A write to where no memory is goes
+/// nowhere, and the ring goes on: Intel VT-d specification, of the page request queue.</para>
+/// <para><b>Threads.</b> Under the unit's lock.</para>
+/// </remarks>
+internal sealed class RecordRing(RingLayout layout, OverflowRule rule)
+{
+    private RingLayout _layout = layout;
+    private ulong _producer;
+    private ulong _consumer;
+
+    /// <summary>Where the next record goes.</summary>
+    public ulong Producer
+    {
+        get => _producer;
+        set => _producer = value;
+    }
+
+    /// <summary>The first record that software has not taken.</summary>
+    public ulong Consumer
+    {
+        get => _consumer;
+        set => _consumer = value;
+    }
+
+    public bool IsEmpty => _producer == _consumer;
+
+    /// <summary>A record was lost, and software has not acknowledged it.</summary>
+    public bool IsOverflowed { get; private set; }
+
+    public void Place(in RingLayout layout) => _layout = layout;
+
+    public RecordOutcome Add<TMemory>(TMemory memory, ReadOnlySpan<ulong> record)
+        where TMemory : struct, IPhysicalMemory
+    {
+        if (IsOverflowed && rule == OverflowRule.Stops) return RecordOutcome.Lost;
+        if (_layout.IsFull(_producer, _consumer))
+        {
+            if (IsOverflowed) return RecordOutcome.Lost;
+            IsOverflowed = true;
+            return RecordOutcome.Overflowed;
+        }
+
+        PhysAddr at = _layout.AddressOf(_producer);
+        if (memory.Contains(PhysRange.FromLength(at, (ulong)record.Length * sizeof(ulong))))
+        {
+            for (int i = 0; i < record.Length; i++) memory.Write64(new(at.Value + (ulong)i * sizeof(ulong)), record[i]);
+        }
+
+        // Behind the record: who sees the position finds it.
+        _producer = _layout.Next(_producer);
+        return RecordOutcome.Kept;
+    }
+
+    /// <summary>Software knows that records were lost.</summary>
+    public void AcknowledgeOverflow() => IsOverflowed = false;
+}

@@ -1,0 +1,45 @@
+namespace Vcmm;
+
+/// <summary>
+/// Lets readers look, without a lock, at what writers change under one: who has read counts before and after, and reads anew if the count has
+/// moved. What is read may be torn until then. A sequence lock, less the lock.
+/// </summary>
+/// <remarks>
+/// <para><b>Threads.</b> Any number of readers, one writer at a time. Between <see cref="BeginChange"/> and <see cref="EndChange"/> the writer waits
+/// for nothing, so that a reader is held up for a few instructions at most.</para>
+/// <para><b>Source.</b> Boehm, Can Seqlocks Get Along with Programming Language Memory Models?, MSPC 2012, sections 3 and 4.</para>
+/// </remarks>
+internal struct SequenceCount
+{
+    private uint _count;
+
+    /// <summary>Before a change.</summary>
+    public void BeginChange()
+    {
+        _count = unchecked(_count + 1);
+        Volatile.WriteBarrier();
+    }
+
+    /// <summary>After it.</summary>
+    public void EndChange()
+    {
+        // Not Volatile.Write: a controlled schedule could stop before it, and readers would spin.
+        Volatile.WriteBarrier();
+        _count = unchecked(_count + 1);
+    }
+
+    /// <summary>Before reading; waits for the end of a change that is under way.</summary>
+    public readonly uint BeginRead()
+    {
+        uint count = Volatile.Read(in _count);
+        for (var spin = new SpinWait(); (count & 1) != 0; count = Volatile.Read(in _count)) spin.SpinOnce(sleep1Threshold: -1);
+        return count;
+    }
+
+    /// <summary>After reading: whether what was read was there at one instant.</summary>
+    public readonly bool IsUnchanged(uint count)
+    {
+        Volatile.ReadBarrier();
+        return Volatile.Read(in _count) == count;
+    }
+}
