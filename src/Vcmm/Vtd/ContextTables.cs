@@ -9,9 +9,10 @@ namespace Vcmm.Vtd;
 /// <para>The tables in memory are the only record. A context table is made for a bus when its first device is attached and
 /// stays until the driver stops.</para>
 /// <para><b>Source.</b> VT-d specification, "Root Entry" and "Context Entry". Translation type 00b: untranslated requests go
-/// through second-stage tables; 01b: translation requests do too, and translated requests are let through.</para>
+/// through second-stage tables; 01b: translation requests do too, and translated requests are let through;
+/// 10b: untranslated requests go where they say. The address width is then the largest that the hardware has.</para>
 /// </remarks>
-internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames, PhysAddr root) : IDeviceTables
+internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames, PhysAddr root, int mostLevels) : IDeviceTables
     where TMemory : struct, IPhysicalMemory
 {
     private const ulong EntryBytes = 16;
@@ -19,6 +20,7 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
     private const int BusCount = 256;
     private const int DomainShift = 8;
     private const ulong DeviceTlbType = 1UL << 2;
+    private const ulong PassThroughType = 2UL << 2;
 
     [LockRank(LockRank.DeviceTables)]
     private readonly object _gate = new();
@@ -33,7 +35,7 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
     }
 
     /// <inheritdoc/>
-    public VcmmError TryAttach(in Attachment attachment, IPageTable table, out bool contextChanged)
+    public VcmmError TryAttach(in Attachment attachment, IPageTable? table, out bool contextChanged)
     {
         contextChanged = true;
         lock (_gate)
@@ -43,8 +45,9 @@ internal sealed class ContextTables<TMemory>(TMemory memory, IFrameSource frames
             PhysAddr entry = EntryOf(contexts, attachment.Device);
             if (memory.IsPresent(entry)) throw new InvalidOperationException($"{attachment.Device} is attached already");
             // Address widths 001b, 010b and 011b are 3, 4 and 5 levels.
-            ulong type = attachment.Ats is null ? 0 : DeviceTlbType;
-            memory.Publish(entry, [table.Root.Value | type, (ulong)attachment.Domain.Value << DomainShift | (uint)(table.Format.LevelCount - 2)]);
+            ulong type = table is null ? PassThroughType : attachment.Ats is null ? 0 : DeviceTlbType;
+            int levelCount = table?.Format.LevelCount ?? mostLevels;
+            memory.Publish(entry, [(table?.Root.Value ?? 0) | type, (ulong)attachment.Domain.Value << DomainShift | (uint)(levelCount - 2)]);
             return VcmmError.None;
         }
     }

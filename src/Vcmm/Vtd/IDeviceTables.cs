@@ -18,13 +18,13 @@ internal interface IDeviceTables
     /// <summary>Whether any address space of the device is attached.</summary>
     bool IsAttached(StreamId device);
 
-    /// <summary>Makes the entries present that lead to <paramref name="table"/>.</summary>
+    /// <summary>Makes the entries present that lead to <paramref name="table"/>, or past all tables.</summary>
     /// <param name="attachment">Whose.</param>
-    /// <param name="table">The table.</param>
+    /// <param name="table">The table; null: requests go untranslated.</param>
     /// <param name="contextChanged">Whether the device's context entry was absent before.</param>
     /// <returns><see cref="VcmmError.NoMemory"/>; nothing is taken then.</returns>
     /// <exception cref="InvalidOperationException">The address space is attached already.</exception>
-    VcmmError TryAttach(in Attachment attachment, IPageTable table, out bool contextChanged);
+    VcmmError TryAttach(in Attachment attachment, IPageTable? table, out bool contextChanged);
 
     /// <summary>Makes them absent. What must follow: an invalidation, and <see cref="Forget"/> or <see cref="Restore"/>.</summary>
     /// <returns>Whether the device's context entry is among them.</returns>

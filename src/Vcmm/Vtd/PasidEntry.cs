@@ -27,6 +27,7 @@ internal static class PasidEntry
     private const int AddressWidthShift = 2;
     private const ulong FirstStageType = 1UL << 6;
     private const ulong SecondStageType = 2UL << 6;
+    private const ulong PassThroughType = 4UL << 6;
     private const ulong SecondStageAccessedDirty = 1UL << 9;
     private const ulong PageWalkSnoop = 1UL << 23;
     private const ulong FiveLevels = 1UL << 2;
@@ -47,15 +48,23 @@ internal static class PasidEntry
             | (ulong)(entryCountLog2 - SmallestDirectoryLog2) << DirectorySizeShift;
     }
 
-    /// <summary>An entry that leads to <paramref name="table"/>.</summary>
+    /// <summary>An entry that leads to <paramref name="table"/>, or past all tables.</summary>
     /// <param name="capabilities">What the hardware can do.</param>
     /// <param name="attachment">Its stage and its domain.</param>
-    /// <param name="table">The table.</param>
+    /// <param name="table">The table; null: requests go untranslated.</param>
     /// <param name="tracksUse">Whether hardware keeps Accessed and Dirty in second-stage tables.</param>
     /// <param name="words">The entry.</param>
-    public static void Write(VtdCapabilities capabilities, in Attachment attachment, IPageTable table, bool tracksUse, Span<ulong> words)
+    public static void Write(VtdCapabilities capabilities, in Attachment attachment, IPageTable? table, bool tracksUse, Span<ulong> words)
     {
         words.Clear();
+        if (table is null)
+        {
+            // The address width is the largest that the hardware has.
+            words[0] = PassThroughType | (ulong)(capabilities.MostSecondStageLevels - 2) << AddressWidthShift;
+            words[1] = attachment.Domain.Value;
+            return;
+        }
+
         words[1] = attachment.Domain.Value | (capabilities.PageWalkSnoop ? PageWalkSnoop : 0);
         if (attachment.Stage == Stage.First)
         {

@@ -66,7 +66,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
     }
 
     /// <inheritdoc/>
-    public VcmmError TryAttach(in Attachment attachment, IPageTable table, out bool contextChanged)
+    public VcmmError TryAttach(in Attachment attachment, IPageTable? table, out bool contextChanged)
     {
         lock (_gate)
         {

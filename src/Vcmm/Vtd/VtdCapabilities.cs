@@ -43,6 +43,12 @@ internal readonly record struct VtdCapabilities(ulong Cap, ulong Ecap)
 
     public bool DeviceTlbs => Bit(Ecap, 2);
 
+    /// <summary>Whether an entry may let requests go untranslated.</summary>
+    public bool PassThrough => Bit(Ecap, 6);
+
+    /// <summary>The widest address of those that entries can name, in levels of tables: SAGAW.</summary>
+    public int MostSecondStageLevels => SecondStageLevels(5) ? 5 : SecondStageLevels(4) ? 4 : 3;
+
     /// <summary>Page requests, and that a wait can drain those on their way.</summary>
     public bool PageRequests => DeviceTlbs && Bit(Ecap, 29) && Bit(Ecap, 42);
 

@@ -73,11 +73,45 @@ public sealed partial class VtdDriver<TMemory>
     public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         Stage stage = !_isScalable ? Stage.Legacy : VtdFormats.IsFirstStage(table.Format) ? Stage.First : Stage.Second;
-        Attachment attachment = new(device, EntryOf(pasid), domain, stage) { Ats = _tlbs.Find(device) };
+        return AttachTo(new(device, EntryOf(pasid), domain, stage) { Ats = _tlbs.Find(device) }, table);
+    }
+
+    /// <summary>
+    /// Lets an address space of a device through to memory as it is: it reaches every address, of whoever's memory, and no region and no reservation
+    /// confines it. For a device that is trusted with all of it, and that pays for no translation. <see cref="Detach(StreamId, Pasid?, DomainId)"/> ends it.
+    /// </summary>
+    /// <param name="device">The device.</param>
+    /// <param name="pasid">Of which requests; null: of those without a PASID.</param>
+    /// <param name="domain">A domain of its own: nothing else is attached under it.</param>
+    /// <returns>
+    /// <see cref="VcmmError.NoDevice"/> if the hardware lets nothing through (ECAP.PT), or cannot identify the device; <see cref="VcmmError.Invalid"/> if the device has a
+    /// TLB of its own; <see cref="VcmmError.NoMemory"/>; <see cref="VcmmError.HardwareFailure"/>. Then it is not let through.
+    /// </returns>
+    /// <exception cref="ArgumentOutOfRangeException">The PASID is 0, or not below <see cref="PasidCount"/>.</exception>
+    /// <exception cref="InvalidOperationException">The address space is attached already.</exception>
+    /// <remarks>
+    /// <b>Threads.</b> As <see cref="Attach"/>. <b>Source.</b> VT-d specification, "Context Entry" (TT 10b, which takes no translation requests) and "Scalable-Mode PASID
+    /// Table Entry" (PGTT 100b).
+    /// </remarks>
+    public VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        if (!_capabilities.PassThrough || !CanIdentify(device)) return VcmmError.NoDevice;
+        Attachment attachment = new(device, EntryOf(pasid), domain, _isScalable ? Stage.Second : Stage.Legacy);
+        return _tlbs.Find(device) is null ? AttachTo(attachment, table: null) : VcmmError.Invalid;
+    }
+
+    /// <summary>Lets an address space of a device through to memory as it is.</summary>
+    /// <inheritdoc cref="TryAttachPassThrough"/>
+    /// <exception cref="VcmmException">As <see cref="TryAttachPassThrough"/>.</exception>
+    public void AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) =>
+        VcmmException.ThrowIf(TryAttachPassThrough(device, pasid, domain), nameof(AttachPassThrough));
+
+    private VcmmError AttachTo(in Attachment attachment, IPageTable? table)
+    {
         // From here on an invalidation of the domain reaches what the hardware may cache under this PASID, and the device.
-        if (stage == Stage.First) _tags.Add(domain, attachment.Pasid);
-        if (attachment.Tlb is { } tlb) _tlbs.Add(domain, tlb);
-        if (attachment.AsksForPages) _pageRequests!.Open(device, attachment.PasidOrNull);
+        if (attachment.Stage == Stage.First) _tags.Add(attachment.Domain, attachment.Pasid);
+        if (attachment.Tlb is { } tlb) _tlbs.Add(attachment.Domain, tlb);
+        if (attachment.AsksForPages) _pageRequests!.Open(attachment.Device, attachment.PasidOrNull);
         bool isAttached = false;
         try
         {
@@ -104,7 +138,7 @@ public sealed partial class VtdDriver<TMemory>
         {
             if (!isAttached)
             {
-                if (attachment.AsksForPages) _pageRequests!.Undo(device, attachment.PasidOrNull);
+                if (attachment.AsksForPages) _pageRequests!.Undo(attachment.Device, attachment.PasidOrNull);
                 Untag(attachment);
             }
         }

@@ -58,7 +58,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
         _tables = _isScalable
             ? new ScalableTables<TMemory>(
                 memory, frames, owned[0], capabilities, PasidCount, _tracksUse)
-            : new ContextTables<TMemory>(memory, frames, owned[0]);
+            : new ContextTables<TMemory>(memory, frames, owned[0], capabilities.MostSecondStageLevels);
         Formats = formats;
     }
 
