@@ -40,7 +40,8 @@ internal enum LockRank
     Reservation,
 
     /// <summary>What a physical allocation backs.</summary>
-    [Signalled("who depends on whether the memory ends waits until that is known", In = "PhysicalAllocation.AwaitDecision")]
+    [Signalled("who depends on whether the memory ends, or is kept, waits until that is known", In = "PhysicalAllocation.Await")]
+    [Signalled("it is known whether it is kept", In = "PhysicalAllocation.Decide")]
     [Signalled("it is known", In = "PhysicalAllocation.TryFreeWith")]
     Memory,
 

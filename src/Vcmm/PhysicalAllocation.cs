@@ -18,6 +18,12 @@ public sealed class PhysicalAllocation
     private SequenceCount _sequence;
     private Backing? _first;
     private int _backingCount;
+
+    /// <summary>How many of the backings are of calls that may still come to nothing.</summary>
+    private int _undecidedCount;
+
+    /// <summary>How many threads wait for one of those, or for <see cref="_isEnding"/>.</summary>
+    private int _waiterCount;
     private int _pinCount;
     private bool _isEnding;
     private bool _freed;
@@ -55,11 +61,12 @@ public sealed class PhysicalAllocation
 
     /// <summary>Gives the memory back.</summary>
     /// <returns><see cref="VcmmError.Busy"/> while it backs a reservation, <see cref="VcmmError.Invalid"/> if it was freed.</returns>
+    /// <remarks>Beside a back that may still be refused it waits for what comes of that.</remarks>
     public VcmmError TryFree()
     {
         lock (_gate)
         {
-            AwaitDecision();
+            AwaitDecision(null);
             if (_freed) return VcmmError.Invalid;
             if (_backingCount != 0) return VcmmError.Busy;
             _freed = true;
@@ -104,14 +111,15 @@ public sealed class PhysicalAllocation
         return CollectionsMarshal.AsSpan(scratch);
     }
 
-    /// <summary>Counts one more backing; false once the memory is freed.</summary>
+    /// <summary>Counts one more backing, which <see cref="Publish"/> or <see cref="Release"/> decides about; false once the memory is freed.</summary>
     internal bool TryAcquire()
     {
         lock (_gate)
         {
-            AwaitDecision();
+            while (_isEnding) Await();
             if (_freed) return false;
             _backingCount++;
+            _undecidedCount++;
             return true;
         }
     }
@@ -119,7 +127,11 @@ public sealed class PhysicalAllocation
     /// <summary>Takes back a <see cref="TryAcquire"/> that came to nothing.</summary>
     internal void Release()
     {
-        lock (_gate) _backingCount--;
+        lock (_gate)
+        {
+            _backingCount--;
+            Decide();
+        }
     }
 
     /// <summary>Adds a backing that was counted: from here on its reservation has it, and look-ups find it, from either side.</summary>
@@ -131,6 +143,7 @@ public sealed class PhysicalAllocation
             Link(backing);
             backing.State.Backings.Insert(backing);
             EndChange(backing);
+            Decide();
         }
     }
 
@@ -206,9 +219,9 @@ public sealed class PhysicalAllocation
     {
         lock (_gate)
         {
-            AwaitDecision();
+            AwaitDecision(state);
             if (_freed) return VcmmError.Invalid;
-            if (_backingCount > 1 || (_first is { } only && only.State != state)) return VcmmError.Busy;
+            if (_backingCount > 1 || IsKept(state)) return VcmmError.Busy;
             _isEnding = true;
         }
 
@@ -293,10 +306,37 @@ public sealed class PhysicalAllocation
         _first = backing;
     }
 
-    /// <summary>Whether the memory ends is being found out: what depends on it waits. Under the lock.</summary>
-    private void AwaitDecision()
+    /// <summary>
+    /// Who ends the memory waits while it is being found out whether it ends otherwise, and, if nothing keeps it, whether something will. Under the lock.
+    /// </summary>
+    /// <param name="own">The reservation that ends with it.</param>
+    private void AwaitDecision(ReservationState? own)
     {
-        while (_isEnding) Monitor.Wait(_gate);
+        while (_isEnding || (_undecidedCount != 0 && !IsKept(own))) Await();
+    }
+
+    /// <summary>Whether it backs anything else than <paramref name="own"/>, or that more than once. Under the lock.</summary>
+    private bool IsKept(ReservationState? own) => _backingCount - _undecidedCount > 1 || (_first is { } only && only.State != own);
+
+    /// <summary>Of one backing it is known whether there is one. Under the lock.</summary>
+    private void Decide()
+    {
+        _undecidedCount--;
+        // Only then: a pulse that nobody waits for makes every lock of it afterwards dearer.
+        if (_waiterCount != 0) Monitor.PulseAll(_gate);
+    }
+
+    private void Await()
+    {
+        _waiterCount++;
+        try
+        {
+            Monitor.Wait(_gate);
+        }
+        finally
+        {
+            _waiterCount--;
+        }
     }
 
     private int SegmentAt(ulong offset)

@@ -178,16 +178,24 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     public void A_look_up_goes_along_one_memory() => SurviveLooks(
         ["r0 = reserve-at v0 0x0 12K rw", "back r0 at 0 m1 at 0 for 4K", .. InAnother], ["unback r0 at 0 for 4K", "back r0 at 8K m0 at 0 for 4K"], ["mappings m1 at 0"]);
 
+    /// <summary>Memory is busy for what backs a reservation, not for a call that comes to nothing.</summary>
+    [Theory]
+    [InlineData("free m0")]
+    [InlineData("unbind v1 r1 m3")]
+    public void A_back_that_is_refused_keeps_no_memory_from_being_freed(string free) => Survive(
+        Of(["a0 = associate v0 d0", "activate a0", "r0 = reserve-at v0 0x0 4K rw", "v1 = vcm 0x0-0xffff", "r1 m3 = bind v1 4K rw of 4K"],
+        [$"back r0 {(free == "free m0" ? "m0" : "m3")} ! memory 1"], [free]), 1);
+
     private static string[] InAnother => ["v1 = vcm 0x0-0xffff", "r1 = reserve-at v1 0x0 12K rw", "back r1 at 0 m0 at 0 for 4K", "back r1 at 4K m1 at 0 for 4K", "back r1 at 8K m2 at 0 for 4K"];
 
-    private void SurviveLooks(string[] steps, string[] changes, string[] looks) => Survive(LookUps(steps, changes, looks), 1);
+    private void SurviveLooks(string[] steps, string[] changes, string[] looks) => Survive(Of(steps, changes, looks), 1);
 
-    private static ConcurrentScenario LookUps(string[] steps, params string[][] threads)
+    private static ConcurrentScenario Of(string[] steps, params string[][] threads)
     {
         steps = ["v0 = vcm 0x0-0xffff", "m0 = allocate 4K of 4K", "m1 = allocate 4K of 4K", "m2 = allocate 4K of 4K", .. steps];
-        return Script.FromJson("look-ups of one change", JsonSerializer.SerializeToNode(new
+        return Script.FromJson("one change and what is beside it", JsonSerializer.SerializeToNode(new
         {
-            summary = "look-ups while one thing changes",
+            summary = "what is beside one change",
             sometimes = Array.Empty<string>(),
             scenario = new { topology = new { devices = 1 }, steps, threads },
         })).ToScenario();
