@@ -1,0 +1,194 @@
+using Harness;
+using Harness.Passing;
+using Harness.Running;
+using Platform;
+using Vcmm;
+using Vcmm.Allocation;
+using Vcmm.Dma;
+using Vcmm.Invalidations;
+using Vcmm.Tables;
+
+namespace Properties.Library;
+
+/// <summary>What address spaces and mappings without a VCM refuse, give back and leave as it is, at the ends of what they take.</summary>
+public sealed class DmaContractLaws : IDisposable
+{
+    private const ulong Page = 4096;
+
+    private readonly RamBlock _ram = new(PhysRange.FromLength(new(0), 256 * Page));
+    private readonly FailingFrames _frames;
+    private readonly RecordingIommu _iommu;
+    private readonly IommuDomain _domain;
+    private readonly RangeAllocator _addresses = new(IovaRange.FromLength(new(16 * Page), 64 * Page));
+
+    public DmaContractLaws()
+    {
+        _frames = new(new FrameAllocator(_ram.Range));
+        _iommu = new(_ram.Port);
+        _domain = IommuDomain.Create(_iommu, _frames);
+    }
+
+    public void Dispose() => _ram.Dispose();
+
+    [Fact]
+    public void A_domain_id_goes_back_when_its_address_space_ends_and_when_it_cannot_be_made()
+    {
+        Assert.Empty(Released());
+        Assert.Equal(VcmmError.None, _domain.TryFree());
+        Assert.Equal([_domain.Id], Released());
+        Assert.Equal(VcmmError.Invalid, _domain.TryFree());
+        Assert.Equal([_domain.Id], Released());
+        _frames.AllocationsBeforeFailure = 0;
+        Assert.Equal(VcmmError.NoMemory, IommuDomain.TryCreate(_iommu, _iommu.Format, _frames, out IommuDomain? none));
+        Assert.Null(none);
+        Assert.Equal([_domain.Id, new DomainId(_domain.Id.Value + 1)], Released());
+
+        DomainId[] Released() => [.. _iommu.Calls.OfType<RecordingIommu.Released>().Select(static call => call.Domain)];
+    }
+
+    [Fact]
+    public void What_has_ended_maps_unmaps_and_protects_nothing()
+    {
+        IovaRange range = IovaRange.FromLength(new(Page), Page);
+        UnmapGather gather = _domain.CreateGather();
+        Assert.Equal(VcmmError.None, _domain.TryMap(range.First, PhysRange.FromLength(new(Page), Page), Access.ReadWrite));
+        Assert.Equal(VcmmError.None, _domain.TryFree());
+        Assert.Equal(VcmmError.Invalid, _domain.TryMap(range.First, PhysRange.FromLength(new(Page), Page), Access.ReadWrite));
+        Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(range));
+        Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(range, gather));
+        Assert.Equal(VcmmError.Invalid, _domain.TryProtect(range, Access.Read));
+        Assert.Equal(0, gather.Count);
+    }
+
+    [Fact]
+    public void No_gather_and_no_queue_is_a_mistake_of_the_caller()
+    {
+        IovaRange range = IovaRange.FromLength(new(Page), Page);
+        Assert.Throws<ArgumentNullException>("gather", () => _domain.TryUnmap(range, null!));
+        Assert.Throws<ArgumentNullException>("gather", () => _domain.TrySync(null!));
+        Assert.Throws<ArgumentNullException>("gather", () => _domain.TryDefer(null!, new FlushQueue()));
+        Assert.Throws<ArgumentNullException>("queue", () => _domain.TryDefer(_domain.CreateGather(), null!));
+    }
+
+    [Fact]
+    public void A_gather_that_a_queue_holds_is_busy_until_it_is_released()
+    {
+        Attach();
+        _domain.Map(new(Page), PhysRange.FromLength(new(Page), Page), Access.ReadWrite);
+        UnmapGather gather = _domain.CreateGather();
+        var queue = new FlushQueue(new() { FlushAtAge = TimeSpan.MaxValue });
+        Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(Page), Page), gather));
+        Assert.Equal(VcmmError.None, _domain.TryDefer(gather, queue));
+        Assert.True(gather.IsDeferred);
+        Assert.Equal(VcmmError.Busy, _domain.TryDefer(gather, queue));
+        Assert.Equal(VcmmError.Busy, _domain.TrySync(gather));
+        Assert.Equal(VcmmError.Busy, _domain.TryUnmap(IovaRange.FromLength(new(Page), Page), gather));
+        queue.Flush();
+        Assert.Equal((false, 0), (gather.IsDeferred, gather.Count));
+        Assert.Equal(VcmmError.None, _domain.TrySync(gather));
+    }
+
+    /// <summary>What waits for its sync is nobody's yet, to its first byte and its last, and what lies beside it is not held up.</summary>
+    [Theory]
+    [InlineData(3, 1, false)]
+    [InlineData(4, 1, true)]
+    [InlineData(5, 1, true)]
+    [InlineData(3, 2, true)]
+    [InlineData(5, 4, true)]
+    [InlineData(6, 1, false)]
+    [InlineData(8, 1, true)]
+    [InlineData(9, 1, false)]
+    public void Addresses_that_wait_for_a_sync_are_busy(ulong page, ulong count, bool isBusy)
+    {
+        Attach();
+        _domain.Map(new(4 * Page), PhysRange.FromLength(new(Page), 2 * Page), Access.ReadWrite);
+        _domain.Map(new(8 * Page), PhysRange.FromLength(new(Page), Page), Access.ReadWrite);
+        UnmapGather gather = _domain.CreateGather();
+        Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(8 * Page), Page), gather));
+        Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(4 * Page), 2 * Page), gather));
+        Assert.Equal(isBusy ? VcmmError.Busy : VcmmError.None, _domain.TryMap(new(page * Page), PhysRange.FromLength(new(Page), count * Page), Access.Read));
+        _domain.Sync(gather);
+        if (isBusy) Assert.Equal(VcmmError.None, _domain.TryMap(new(page * Page), PhysRange.FromLength(new(Page), count * Page), Access.Read));
+    }
+
+    [Theory]
+    [InlineData(1UL, 4096UL)]
+    [InlineData(5000UL, 8192UL)]
+    public void Coherent_memory_is_zero_to_its_last_byte_whatever_was_in_it(ulong byteCount, ulong zeroBytes)
+    {
+        byte[] dirt = [.. Enumerable.Repeat((byte)0xAA, (int)Page)];
+        for (ulong page = 0; page < 256; page++)
+        {
+            if (_frames.TryAllocate(Page, out PhysAddr frame) != VcmmError.None) break;
+            _ram.Port.Write(frame, dirt);
+        }
+
+        // All but the table's are free again, and dirty.
+        for (ulong page = 0; page < 256; page++)
+        {
+            if (new PhysAddr(page * Page) != _domain.Root) Assert.Equal(VcmmError.None, _frames.TryFree(new(page * Page)));
+        }
+
+        DmaMapping<Ram> mapping = Create();
+        (PhysAddr memory, Iova address) = mapping.AllocateCoherent(byteCount);
+        byte[] content = new byte[zeroBytes];
+        _ram.Port.Read(memory, content);
+        Assert.All(content, static value => Assert.Equal(0, value));
+        Assert.Equal(memory, _domain.IovaToPhys(address));
+        mapping.FreeCoherent(address, byteCount);
+        Assert.Equal(VcmmError.Invalid, mapping.TryAllocateCoherent(0, out _, out _));
+        Assert.Equal(VcmmError.Invalid, mapping.TryAllocateCoherent((1UL << 30) + 1, out _, out _));
+        Assert.Equal(VcmmError.NoMemory, mapping.TryAllocateCoherent(1UL << 30, out _, out _));
+    }
+
+    [Fact]
+    public void A_sync_reaches_to_the_last_byte_of_what_is_mapped_and_no_further()
+    {
+        DmaMapping<Ram> mapping = Create();
+        Iova address = mapping.MapSingle(new(7 * Page), 2 * Page, DmaDirection.Bidirectional);
+        foreach (Func<Iova, ulong, VcmmError> sync in (Func<Iova, ulong, VcmmError>[])[mapping.TrySyncForDevice, mapping.TrySyncForCpu])
+        {
+            Assert.Equal(VcmmError.None, sync(address, 2 * Page));
+            Assert.Equal(VcmmError.None, sync(address + (2 * Page - 1), 1));
+            Assert.Equal(VcmmError.Fault, sync(address + (2 * Page - 1), 2));
+            Assert.Equal(VcmmError.Fault, sync(address, 2 * Page + 1));
+            Assert.Equal(VcmmError.Invalid, sync(address, 0));
+            // The last byte that there is, and one too many.
+            Assert.Equal(VcmmError.Fault, sync(new(ulong.MaxValue), 1));
+            Assert.Equal(VcmmError.Invalid, sync(new(ulong.MaxValue), 2));
+            Assert.Equal(VcmmError.Invalid, sync(address, ulong.MaxValue));
+        }
+    }
+
+    [Fact]
+    public void What_the_device_does_not_snoop_is_cleaned_to_the_byte()
+    {
+        var cleaned = new List<PhysRange>();
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 64 * Page));
+        var mapping = new DmaMapping<PortMemory>(_domain, _addresses, new(new CleanedMemory(ram.Port, cleaned)), _frames, new() { IsCoherent = false });
+        Iova address = mapping.MapScatterGather([PhysRange.FromLength(new(7 * Page), Page), PhysRange.FromLength(new(3 * Page), Page)], DmaDirection.ToDevice);
+        cleaned.Clear();
+        mapping.SyncForDevice(address + 100, Page);
+        Assert.Equal([new(new(7 * Page + 100), new(8 * Page - 1)), new(new(3 * Page), new(3 * Page + 99))], cleaned);
+        cleaned.Clear();
+        mapping.SyncForCpu(address, Page);
+        Assert.Empty(cleaned);
+    }
+
+    /// <summary>Memory at the very top of what an address can say.</summary>
+    [Fact]
+    public void A_range_that_would_wrap_is_invalid_and_one_that_ends_at_the_end_is_not_that()
+    {
+        Assert.Equal(VcmmError.Invalid, _domain.TryMap(new(0), new PhysRange(new(ulong.MaxValue - Page + 1), new(ulong.MaxValue)), Access.Read));
+        Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new IovaRange(new(ulong.MaxValue - Page + 1), new(ulong.MaxValue))));
+    }
+
+    private void Attach() => _domain.Attach(new(1));
+
+    private DmaMapping<Ram> Create() => new(_domain, _addresses, _ram.Port, _frames);
+
+    private sealed class CleanedMemory(IPhysicalMemory inner, List<PhysRange> cleaned) : PassingMemory(inner)
+    {
+        public override void Clean(PhysRange range) => cleaned.Add(range);
+    }
+}
