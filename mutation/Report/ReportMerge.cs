@@ -47,9 +47,9 @@ public sealed class ReportMerge(ReportPaths paths)
                 object place = (maker, path, mutant.Location, mutant.MutatorName, mutant.Replacement);
                 if (_places.TryGetValue(place, out var other) && other.Report != _reports)
                 {
-                    // A run over a few files tells of all others, too, that it left them out.
-                    if (mutant.Status == MutantStatus.Ignored) continue;
-                    if (other.Mutant.Status != MutantStatus.Ignored)
+                    // A run over a few files tells of all others, too: that it left them out, or that they cannot be compiled.
+                    if (TellsOf(mutant) <= Math.Min(TellsOf(other.Mutant), 1)) continue;
+                    if (TellsOf(other.Mutant) > 1)
                         throw new BadInputException($"{name}: {mutant.MutatorName} at {path}:{mutant.Location.Start.Line} is in {other.Name}, too; expected each mutant in one report");
                     known.Mutants.Remove(other.Mutant);
                 }
@@ -62,6 +62,9 @@ public sealed class ReportMerge(ReportPaths paths)
         _reports++;
         _thresholds = new(Math.Max(_thresholds.High, report.Thresholds.High), Math.Max(_thresholds.Low, report.Thresholds.Low));
     }
+
+    /// <summary>How much a result says: 0 nothing, 1 that it cannot be compiled, 2 what became of it.</summary>
+    private static int TellsOf(MutantResult mutant) => mutant.Status switch { MutantStatus.Ignored => 0, MutantStatus.CompileError => 1, _ => 2 };
 
     /// <summary>The report of all that were added.</summary>
     public MutationReport Merged() => new()

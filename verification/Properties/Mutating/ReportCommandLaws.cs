@@ -80,10 +80,12 @@ public sealed class ReportCommandLaws
     [Fact]
     public void What_one_run_left_out_is_as_another_found_it()
     {
-        string left = Report("Stryker.NET", "src/Vcmm/A.cs", Source, ("0", "Block", "Killed", ";"), ("1", "Equality", "Ignored", "!="), ("2", "Equality", "Ignored", "<"));
-        string right = Report("Stryker.NET", "src/Vcmm/A.cs", Source, ("0", "Block", "Ignored", ";"), ("1", "Equality", "Survived", "!="), ("2", "Equality", "Ignored", "<"));
+        string left = Report("Stryker.NET", "src/Vcmm/A.cs", Source, ("0", "Block", "Killed", ";"), ("1", "Equality", "Ignored", "!="), ("2", "Equality", "Ignored", "<"),
+            ("3", "Equality", "CompileError", ">"), ("4", "Equality", "CompileError", "<="), ("5", "Equality", "Killed", ">="));
+        string right = Report("Stryker.NET", "src/Vcmm/A.cs", Source, ("0", "Block", "Ignored", ";"), ("1", "Equality", "Survived", "!="), ("2", "Equality", "Ignored", "<"),
+            ("3", "Equality", "CompileError", ">"), ("4", "Equality", "Ignored", "<="), ("5", "Equality", "CompileError", ">="));
         foreach (MutationReport merged in (MutationReport[])[Merged(("a", left), ("b", right)), Merged(("b", right), ("a", left))])
-            Assert.Equal(["!= Survived", "; Killed", "< Ignored"], merged.Files["src/Vcmm/A.cs"].Mutants.Select(static mutant => $"{mutant.Replacement} {mutant.Status}").Order(StringComparer.Ordinal));
+            Assert.Equal(["!= Survived", "; Killed", "< Ignored", "<= CompileError", "> CompileError", ">= Killed"], merged.Files["src/Vcmm/A.cs"].Mutants.Select(static mutant => $"{mutant.Replacement} {mutant.Status}").Order(StringComparer.Ordinal));
     }
 
     /// <summary>Each run of Stryker counts its mutants from the beginning.</summary>
