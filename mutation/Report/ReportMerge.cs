@@ -28,6 +28,8 @@ public sealed class ReportMerge(ReportPaths paths)
         string suffix = SuffixFor(name, report);
         foreach ((string given, MutatedFile file) in report.Files)
         {
+            // Of a file that a run leaves out as a whole Stryker does not even tell the text.
+            if (file.Mutants.Count == 0) continue;
             string path = paths.Of(given, report.ProjectRoot);
             string source = TextOf(file);
             if (!_files.TryGetValue(path, out var known)) _files.Add(path, known = (file with { Source = source, Mutants = [] }, name, []));

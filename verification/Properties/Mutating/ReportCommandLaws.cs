@@ -88,6 +88,15 @@ public sealed class ReportCommandLaws
             Assert.Equal(["!= Survived", "; Killed", "< Ignored", "<= CompileError", "> CompileError", ">= Killed"], merged.Files["src/Vcmm/A.cs"].Mutants.Select(static mutant => $"{mutant.Replacement} {mutant.Status}").Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public void A_file_without_mutants_says_nothing_not_even_its_text()
+    {
+        string left = Report("Stryker.NET", "src/Vcmm/A.cs", "File ignored by mutate filter");
+        foreach (MutationReport merged in (MutationReport[])[Merged(("a", left), ("b", Strykers)), Merged(("b", Strykers), ("a", left))])
+            Assert.Equal(Merged(("b", Strykers)).Files["src/Vcmm/A.cs"].Source, merged.Files["src/Vcmm/A.cs"].Source);
+        Assert.Empty(Merged(("a", left)).Files);
+    }
+
     /// <summary>Each run of Stryker counts its mutants from the beginning.</summary>
     [Fact]
     public void Two_runs_of_one_maker_keep_their_mutants_apart()
