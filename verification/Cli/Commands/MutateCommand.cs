@@ -13,9 +13,9 @@ internal static class MutateCommand
 
     private static readonly Dictionary<string, Mutated> Projects = new()
     {
-        ["vcmm"] = new("Vcmm.csproj", "src/Vcmm"),
-        ["iommusim"] = new("IommuSim.csproj", "src/IommuSim"),
-        ["spec"] = new("Vcmm.Spec.csproj", "spec"),
+        ["vcmm"] = new("Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json"),
+        ["iommusim"] = new("IommuSim.csproj", "src/IommuSim", "stryker-config.json"),
+        ["spec"] = new("Vcmm.Spec.csproj", "spec", "stryker-config.json"),
     };
 
     /// <summary>The command.</summary>
@@ -76,7 +76,7 @@ internal static class MutateCommand
     {
         string[] before = MutationScore.ReportFolders(root);
         long begun = here.Time.GetTimestamp();
-        int exit = here.Tool("dotnet", ["stryker", "--project", Projects[name].File, .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
+        int exit = here.Tool("dotnet", ["stryker", "--config-file", Projects[name].Config, "--project", Projects[name].File, .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
         string folder = MutationScore.ReportFolders(root).Except(before).LastOrDefault()
             ?? throw new EnvironmentException($"dotnet stryker ended with exit code {exit} and left no report");
         MutationScore score = MutationScore.Read(folder);
@@ -93,5 +93,6 @@ internal static class MutateCommand
     /// <summary>A project whose code is changed.</summary>
     /// <param name="File">As Stryker knows it.</param>
     /// <param name="Folder">Where its code is, from the root.</param>
-    private sealed record Mutated(string File, string Folder);
+    /// <param name="Config">What says which tests run, in a file at the root.</param>
+    private sealed record Mutated(string File, string Folder, string Config);
 }

@@ -14,11 +14,13 @@ public sealed class MutateLaws
     private readonly List<string> _calls = [];
 
     [Theory]
-    [InlineData("", "--project Vcmm.csproj", "--project IommuSim.csproj", "--project Vcmm.Spec.csproj")]
-    [InlineData(" --project vcmm", "--project Vcmm.csproj")]
-    [InlineData(" --project spec", "--project Vcmm.Spec.csproj")]
-    [InlineData(" --project iommusim --project vcmm --project vcmm", "--project IommuSim.csproj", "--project Vcmm.csproj")]
-    [InlineData(" --project vcmm --files **/Vtd/*.cs --files **/Vcm.cs", "--project Vcmm.csproj --mutate **/Vtd/*.cs --mutate **/Vcm.cs")]
+    [InlineData(
+        "", "--config-file stryker-config.vcmm.json --project Vcmm.csproj", "--config-file stryker-config.json --project IommuSim.csproj",
+        "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
+    [InlineData(" --project vcmm", "--config-file stryker-config.vcmm.json --project Vcmm.csproj")]
+    [InlineData(" --project spec", "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
+    [InlineData(" --project iommusim --project vcmm --project vcmm", "--config-file stryker-config.json --project IommuSim.csproj", "--config-file stryker-config.vcmm.json --project Vcmm.csproj")]
+    [InlineData(" --project vcmm --files **/Vtd/*.cs --files **/Vcm.cs", "--config-file stryker-config.vcmm.json --project Vcmm.csproj --mutate **/Vtd/*.cs --mutate **/Vcm.cs")]
     public void Stryker_runs_at_the_root_once_for_each_project_asked_for(string options, params string[] calls)
     {
         using var terminal = Repository();

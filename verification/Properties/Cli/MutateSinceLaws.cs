@@ -78,7 +78,7 @@ public sealed partial class MutateSinceLaws
         terminal.Write("src/IommuSim/D.cs", "class D { int A => 2; }");
         Commit(terminal);
         Assert.Equal(ExitCode.Clean, Run(terminal, "mutate --since HEAD~1"));
-        Assert.Equal("IommuSim.csproj", Assert.Single(_calls, static call => call[0] == "stryker")[2]);
+        Assert.Equal("IommuSim.csproj", Assert.Single(_calls, static call => call[0] == "stryker")[4]);
         Assert.Contains("vcmm: no member has changed\n", terminal.Out);
         Assert.Contains("spec: no member has changed\n", terminal.Out);
         _calls.Clear();
