@@ -230,6 +230,42 @@ public sealed class DeviceTlbLaws(ITestOutputHelper output)
     }
 
     [Fact]
+    public void Who_is_told_is_who_may_hold_something()
+    {
+        using var system = new ScalableSystem(VtdOptions.Scalable with { DeviceTlbs = true });
+        for (uint id = 0x20; id < 0x23; id++) Assert.Equal(VcmmError.None, system.Driver.TryEnableAts(new(id), new()));
+        Assert.Equal(VcmmError.None, system.Driver.TryCreateDomain(out DomainId domain));
+        Assert.Equal(VcmmError.None, system.Driver.TryCreateDomain(out DomainId other));
+        Vcmm.Tables.IPageTable table = system.CreateTable();
+        for (uint id = 0x20; id < 0x24; id++) Assert.Equal(VcmmError.None, system.Driver.Attach(new(id), null, domain, table));
+        Assert.Equal([0x20, 0x21, 0x22], Told(domain));
+        // Nobody was ever in the next one.
+        Assert.Empty(Told(other));
+        Assert.Equal(VcmmError.None, system.Driver.Detach(new(0x21), null, domain));
+        Assert.Equal([0x20, 0x22], Told(domain));
+        Assert.Equal(VcmmError.None, system.Driver.Attach(new(0x21), null, other, table));
+        Assert.Equal([0x21], Told(other));
+        Assert.Equal(VcmmError.None, system.Driver.Detach(new(0x20), null, domain));
+        Assert.Equal(VcmmError.None, system.Driver.Detach(new(0x22), null, domain));
+        Assert.Empty(Told(domain));
+
+        uint[] Told(DomainId of)
+        {
+            system.Told.Clear();
+            Assert.Equal(VcmmError.None, system.Driver.Invalidate([new(of, IovaRange.FromLength(new(Page), Page), LeavesOnly: true)]));
+            return [.. system.Told.Where(static command => (command.Low & 0xF) == 3).Select(static command => (uint)(command.Low >> 32) & 0xFFFF)];
+        }
+    }
+
+    [Fact]
+    public void A_fault_that_does_not_wait_is_not_ended()
+    {
+        using var system = new PageRequestSystem();
+        Assert.Throws<InvalidOperationException>(() => system.Driver.EndFault(default, retry: true));
+        Assert.Throws<ArgumentNullException>("capability", () => system.Driver.TryEnableAts(new(0x30), null!));
+    }
+
+    [Fact]
     public void Context_entries_let_devices_do_what_they_were_said_to_do()
     {
         using var system = new PageRequestSystem();
