@@ -85,7 +85,7 @@ public static class AllOperators
             "drop-fence", "a fence is left out", "a doorbell that the hardware sees before the descriptor",
             static (method, _) => method.Name is "Fence" or "MemoryBarrier", Invariant.Progress, Invariant.TablesAreTruth, Invariant.NoStaleAccess),
         new ChangeSyntax<InvocationExpressionSyntax>(
-            "weaken-barrier", "a volatile access is a plain one", "a pointer published before what it points to", Plain, Invariant.Linearizable),
+            "weaken-barrier", "a volatile access is a plain one, a barrier is none", "a pointer published before what it points to", Plain, Invariant.Linearizable),
         new ChangeSyntax<BinaryExpressionSyntax>(
             "end-off-by-one", "a comparison with the end of a range takes it in, or leaves it out", "inclusive and exclusive limits mixed: Linux 757c370f036e",
             Ends, Invariant.NoOverlap, Invariant.Conservation, Invariant.TablesAreTruth),
@@ -141,6 +141,8 @@ public static class AllOperators
         if (model.GetSymbolInfo(node).Symbol is not IMethodSymbol { ContainingType.Name: "Volatile" } method) yield break;
         SeparatedSyntaxList<ArgumentSyntax> given = node.ArgumentList.Arguments;
         if (method.Name == "Read") yield return new(node.Span, $"({given[0].Expression})");
+        // ReadBarrier and WriteBarrier: a call that does nothing stands there.
+        else if (given.Count == 0) yield return new(node.Span, "System.GC.KeepAlive(null)");
         else if (node.Parent is ExpressionStatementSyntax) yield return new(node.Span, $"{given[0].Expression} = {given[1]}");
     }
 

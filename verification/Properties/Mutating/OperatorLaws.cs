@@ -83,6 +83,7 @@ public sealed partial class OperatorLaws
         { "drop-fence", "_memory.Clean(1); _memory.Fence();", ["_memory.Clean(1); ;"] },
         { "weaken-barrier", "_shared = Volatile.Read(ref _shared);", ["_shared = (_shared);"] },
         { "weaken-barrier", "Volatile.Write(ref _shared, this);", ["_shared = this;"] },
+        { "weaken-barrier", "Volatile.WriteBarrier();", ["System.GC.KeepAlive(null);"] },
         { "end-off-by-one", "if (last < range.Last.Value) Tell();", ["if (last <= range.Last.Value) Tell();"] },
         { "end-off-by-one", "if (level < 3 || level >= numbers.Count) Tell();", [] },
         { "forget-rollback", "Undo(); Tell();", ["; Tell();"] },
