@@ -129,6 +129,7 @@ public sealed partial class Vcm
             if (IsStill(address, target)) return error;
         }
 
+        translated = default;
         return VcmmError.Fault;
     }
 
