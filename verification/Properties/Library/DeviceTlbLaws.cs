@@ -261,7 +261,12 @@ public sealed class DeviceTlbLaws(ITestOutputHelper output)
     public void A_fault_that_does_not_wait_is_not_ended()
     {
         using var system = new PageRequestSystem();
-        Assert.Throws<InvalidOperationException>(() => system.Driver.EndFault(default, retry: true));
+        (Device device, AtsDevice<Ram, StepHook> hardware) = system.AddDevice();
+        (Vcm region, _) = system.Activate(device);
+        hardware.Read(region.Reserve(Page).Range.First, 1);
+        Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+        Assert.Throws<InvalidOperationException>(() => system.Driver.EndFault(fault with { IsStalled = false }, retry: true));
+        Assert.Equal(VcmmError.None, system.Driver.EndFault(fault, retry: false));
         Assert.Throws<ArgumentNullException>("capability", () => system.Driver.TryEnableAts(new(0x30), null!));
     }
 
