@@ -1,3 +1,4 @@
+using Explorer.Races;
 using Explorer.Scheduling;
 using Harness.Passing;
 using Platform;
@@ -25,17 +26,27 @@ public abstract class FaultyIommu(IIommu inner) : PassingIommu(inner)
     }
 
     /// <summary>Waits for what was left running.</summary>
-    protected void Join() => Task.WaitAll(_underWay.ToArray());
+    protected void Join()
+    {
+        Task.WaitAll(_underWay.ToArray());
+        Edges.Entered(_underWay);
+    }
 
     /// <summary>Leaves something running. Not before the start and after the end, where no scheduler would control it.</summary>
     protected VcmmError InBackground(Func<VcmmError> operation)
     {
         if (!_isRunning) return operation();
+        // What was done before it was started comes before it, and what it does before the end of the wait for it.
+        object start = new();
+        Edges.Exits(start);
         _underWay.Add(Task.Run(() =>
         {
             // Else it would go by the name of whatever ran on this thread before.
             Attempt.Agent = "left running";
-            return operation();
+            Edges.Entered(start);
+            VcmmError error = operation();
+            Edges.Exits(_underWay);
+            return error;
         }));
         return VcmmError.None;
     }

@@ -144,6 +144,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             LeavesDeviceTlbsOut = true,
         },
+        new("no-drain", "an invalidation does not let accesses end that are under way", "bind-unbind", Invariant.FrameSafety)
+        {
+            LeavesDrainsOut = true,
+        },
         new("invalidate-first-at-rest", "the invalidation comes before the entries are cleared, while no device is at work", "eager-unback", Invariant.NoStaleAccess)
         {
             Wrap = static iommu => new InvalidateFirst(iommu),
@@ -228,6 +232,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether the driver leaves out the invalidations of the TLBs of devices.</summary>
     public bool LeavesDeviceTlbsOut { get; init; }
+
+    /// <summary>Whether the driver's invalidations let accesses go on that are under way.</summary>
+    public bool LeavesDrainsOut { get; init; }
 
     /// <summary>What is wrong with the answers that are sent to what waits for pages.</summary>
     public WrongAnswers AnswersAtDetach { get; init; }

@@ -1,3 +1,4 @@
+using Explorer.Races;
 using Explorer.Scheduling;
 using Harness.Running;
 using IommuSim.Cpu;
@@ -46,6 +47,9 @@ public class ControlledCpus : ICores
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<uint, (Pcid Tag, PhysAddr Root)> Loaded => _loaded;
+
+    /// <summary>The search for races; null: there is none.</summary>
+    internal AccessRaces? Races { get; set; }
 
     /// <summary>Whether a shootdown had to wait for an access that was under way.</summary>
     public bool WaitedForAccess { get; private set; }
@@ -184,14 +188,17 @@ public class ControlledCpus : ICores
     {
         // Whoever has sent has acknowledged by now what he took of others.
         _events++;
+        Races?.BeginShootdown();
         while (true)
         {
             long seen = _events;
             // Who comes here when he is unwound, after the schedule's end, is not paused any more; and who would acknowledge may have been unwound, too.
-            if (shootdown.IsComplete || _steps.IsOver) return;
+            if (shootdown.IsComplete || _steps.IsOver) break;
             WaitedForAccess = true;
             Controlled.WaitUntil(() => _events != seen);
         }
+
+        Races?.EndShootdown();
     }
 
     private static Pcid TagOf(DomainId tag) => new((ushort)tag.Value);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Explorer.Races;
 using Explorer.Scheduling;
 using Platform;
 
@@ -41,7 +42,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <param name="observer">Told what is done.</param>
     /// <param name="weak">What lags between the sides, or null: each write is seen by all at once.</param>
     /// <param name="side">Which side.</param>
-    /// <param name="races">Told what is going to be done, or null.</param>
+    /// <param name="races">Told what is going to be done and what was done, or null.</param>
     public ControlledMemory(
         MemoryPool pool, IMemoryObserver observer, WeakMemory? weak = null, MemorySide side = MemorySide.Processor, AccessRaces? races = null)
     {
@@ -62,10 +63,10 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public bool TryRead64(PhysAddr address, out ulong value)
     {
-        _races?.Begin(_side, AccessKind.Load, address);
+        _races?.Next(address, changes: false);
         bool isThere = _ram.TryRead64(address, out value);
-        _races?.End();
         if (!isThere) return false;
+        _races?.Load(_side, address);
         if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
         return true;
@@ -74,7 +75,8 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public ulong Read64(PhysAddr address)
     {
-        ulong value = Reach64(address, AccessKind.Load);
+        ulong value = Reach64(address, changes: false);
+        _races?.Load(_side, address);
         if (_weak is not null) value = _weak.Load(_side, address);
         _observer.WordRead(address, value);
         return value;
@@ -83,7 +85,8 @@ public readonly struct ControlledMemory : IPhysicalMemory
     /// <inheritdoc/>
     public uint Read32(PhysAddr address)
     {
-        uint value = Reach32(address, AccessKind.Load);
+        uint value = Reach32(address, changes: false);
+        _races?.Load(_side, address);
         if (_weak is not null) value = unchecked((uint)(_weak.Load(_side, WordOf(address)) >> ShiftOf(address)));
         _observer.WordRead(address, value);
         return value;
@@ -96,7 +99,8 @@ public readonly struct ControlledMemory : IPhysicalMemory
         {
             if (!_weak.WouldChange(address, ulong.MaxValue, value)) return;
             // The same step and the same refusals as those of the write itself.
-            Reach64(address, AccessKind.Store);
+            Reach64(address, changes: true);
+            _races?.Store(_side, address);
             _weak.Store(_side, address, ulong.MaxValue, value, _observer);
             return;
         }
@@ -105,9 +109,9 @@ public readonly struct ControlledMemory : IPhysicalMemory
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt64LittleEndian(present) == value) return;
         _pool.Touch(address);
-        _races?.Begin(_side, AccessKind.Store, address);
+        _races?.Next(address, changes: true);
         _ram.Write64(address, value);
-        _races?.End();
+        _races?.Store(_side, address);
         _observer.WordWritten(address, value);
     }
 
@@ -118,7 +122,8 @@ public readonly struct ControlledMemory : IPhysicalMemory
         {
             ulong mask = MaskOf(address), bits = (ulong)value << ShiftOf(address);
             if (!_weak.WouldChange(WordOf(address), mask, bits)) return;
-            Reach32(address, AccessKind.Store);
+            Reach32(address, changes: true);
+            _races?.Store(_side, address);
             _weak.Store(_side, WordOf(address), mask, bits, _observer);
             return;
         }
@@ -127,9 +132,9 @@ public readonly struct ControlledMemory : IPhysicalMemory
         _ram.Read(address, present);
         if (BinaryPrimitives.ReadUInt32LittleEndian(present) == value) return;
         _pool.Touch(address);
-        _races?.Begin(_side, AccessKind.Store, WordOf(address));
+        _races?.Next(WordOf(address), changes: true);
         _ram.Write32(address, value);
-        _races?.End();
+        _races?.Store(_side, address);
         _observer.WordWritten(address, value);
     }
 
@@ -139,14 +144,16 @@ public readonly struct ControlledMemory : IPhysicalMemory
         if (StoresForExchanges) return LoadThenStore(address, value, comparand);
         if (_weak is not null)
         {
-            Reach64(address, AccessKind.Exchange);
-            return _weak.CompareExchange(_side, address, ulong.MaxValue, value, comparand, _observer);
+            Reach64(address, changes: true);
+            ulong there = _weak.CompareExchange(_side, address, ulong.MaxValue, value, comparand, _observer);
+            _races?.Exchange(_side, address, there == comparand);
+            return there;
         }
 
         _pool.Touch(address);
-        _races?.Begin(_side, AccessKind.Exchange, address);
+        _races?.Next(address, changes: true);
         ulong found = _ram.CompareExchange64(address, value, comparand);
-        _races?.End();
+        _races?.Exchange(_side, address, found == comparand);
         if (found == comparand) _observer.WordWritten(address, value);
         return found;
     }
@@ -156,17 +163,19 @@ public readonly struct ControlledMemory : IPhysicalMemory
     {
         if (_weak is not null)
         {
-            Reach32(address, AccessKind.Exchange);
+            Reach32(address, changes: true);
             int shift = ShiftOf(address);
             ulong word = _weak.CompareExchange(
                 _side, WordOf(address), MaskOf(address), (ulong)value << shift, (ulong)comparand << shift, _observer);
-            return unchecked((uint)(word >> shift));
+            uint there = unchecked((uint)(word >> shift));
+            _races?.Exchange(_side, address, there == comparand);
+            return there;
         }
 
         _pool.Touch(address);
-        _races?.Begin(_side, AccessKind.Exchange, WordOf(address));
+        _races?.Next(WordOf(address), changes: true);
         uint found = _ram.CompareExchange32(address, value, comparand);
-        _races?.End();
+        _races?.Exchange(_side, address, found == comparand);
         if (found == comparand) _observer.WordWritten(address, value);
         return found;
     }
@@ -175,6 +184,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public void Read(PhysAddr address, Span<byte> destination)
     {
         _observer.BytesMoved(address, destination.Length, toMemory: false);
+        _races?.Bytes(_side, address, toMemory: false);
         if (_weak is not null)
         {
             _weak.Read(_side, address, destination);
@@ -188,6 +198,7 @@ public readonly struct ControlledMemory : IPhysicalMemory
     public void Write(PhysAddr address, ReadOnlySpan<byte> source)
     {
         _observer.BytesMoved(address, source.Length, toMemory: true);
+        _races?.Bytes(_side, address, toMemory: true);
         if (_weak is not null)
         {
             _weak.Write(_side, address, source);
@@ -217,12 +228,10 @@ public readonly struct ControlledMemory : IPhysicalMemory
         return found;
     }
 
-    private ulong Reach64(PhysAddr address, AccessKind kind)
+    private ulong Reach64(PhysAddr address, bool changes)
     {
-        _races?.Begin(_side, kind, address);
-        ulong value = Bystander.IsCaller ? ReadAtRest(address) : _ram.Read64(address);
-        _races?.End();
-        return value;
+        _races?.Next(address, changes);
+        return Bystander.IsCaller ? ReadAtRest(address) : _ram.Read64(address);
     }
 
     /// <summary>As bytes, of which the scheduler is not told: a table that is freed is looked through word by word, and nothing else runs.</summary>
@@ -234,12 +243,10 @@ public readonly struct ControlledMemory : IPhysicalMemory
         return BinaryPrimitives.ReadUInt64LittleEndian(bytes);
     }
 
-    private uint Reach32(PhysAddr address, AccessKind kind)
+    private uint Reach32(PhysAddr address, bool changes)
     {
-        _races?.Begin(_side, kind, WordOf(address));
-        uint value = _ram.Read32(address);
-        _races?.End();
-        return value;
+        _races?.Next(WordOf(address), changes);
+        return _ram.Read32(address);
     }
 
     private static PhysAddr WordOf(PhysAddr address) => new(address.Value & ~7UL);

@@ -22,6 +22,7 @@ public readonly struct ControlledSteps(Attempt attempt) : ISteps
     {
         if (step == SimStep.MemoryAccess) Controlled.Step();
         attempt.Note(EventKind.Hardware, (ulong)step, detail);
+        attempt.Races?.Step(step, detail);
         if (step == SimStep.DeviceTlbLookup) LookedUp?.Invoke(new(detail));
     }
 }

@@ -32,6 +32,9 @@ public sealed class Accessor
     /// <summary>As the ledger knows it.</summary>
     public StreamId Id { get; }
 
+    /// <summary>Whether it is a core.</summary>
+    internal bool IsCore { get; init; }
+
     /// <summary>Reads or writes eight bytes, and holds the outcome to the ledger. One access at a time.</summary>
     /// <returns>Whether it was let through.</returns>
     public bool Access(Iova address, Access kind)
@@ -64,7 +67,9 @@ public sealed class Accessor
         _side.Window = window;
         _side.Next = next;
         _side.Moved = false;
+        _attempt.Races?.BeginAccess(IsCore);
         string? blocked = _transfer(address, kind);
+        _attempt.Races?.EndAccess();
         // Where it was blocked it had come to.
         DeviceAccessWindow last = _side.Window;
         last.WasBlocked = blocked is not null;

@@ -33,7 +33,9 @@ public sealed class EagerHardware(Attempt attempt, VtdIommu<ControlledMemory, Co
             else
             {
                 attempt.Watcher?.Accesses(device, new(pages[choice / 2].Value & ~(Ledger.PageBytes - 1)));
+                attempt.Races?.BeginAccess(isOfCore: false);
                 if (iommu.Prefetch(device, pages[choice / 2])) attempt.Reach(Fetched);
+                attempt.Races?.EndAccess();
             }
         }
     }

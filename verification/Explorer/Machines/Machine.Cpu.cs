@@ -44,6 +44,7 @@ public sealed partial class Machine
         ControlledMemory memory = Memory(_coreSides, MemorySide.Device);
         var steps = new ControlledSteps(_attempt);
         _cpus = _fault.MakeCpus(memory, options, steps);
+        _cpus.Races = _races;
         _mmu = new(_cpus, Memory(new LibrarySide(_attempt), MemorySide.Processor));
         if (Port is ShootsDownForDevices faulty) faulty.Mmu = _mmu;
         return Manager.AddDevice(new NotifyingIommu(_mmu, Notify), new(Process));
@@ -64,7 +65,7 @@ public sealed partial class Machine
         }
 
         _states?.AddCore(id, _cpus!, core, Process);
-        return new(_attempt, Ledger, side, id, Move);
+        return new(_attempt, Ledger, side, id, Move) { IsCore = true };
     }
 
     /// <summary>A device with a TLB of its own. It uses a process's table under a PASID.</summary>

@@ -1,5 +1,6 @@
 using Explorer.Faults;
 using Explorer.Oracles;
+using Explorer.Races;
 using Explorer.Scheduling;
 using IommuSim;
 using Platform;
@@ -42,14 +43,14 @@ public sealed partial class Machine
         Ledger = new();
         Frames = new(new FrameAllocator(Bank), attempt, WhoReaches);
         _freeAtStart = Frames.FreeBytes;
-        _races = new(attempt, IsQueue);
+        attempt.Races = _races = new(attempt, IsQueue);
         var steps = new ControlledSteps(attempt);
         if (model != MemoryModel.Sequential) _weak = CreateWeakMemory(Pool, model, attempt, fault, IsQueue);
         options = options with { Commands = CommandMode.Manual, CoherentWalk = options.CoherentWalk || model == MemoryModel.StoreBuffers };
         Iommu = new(Memory(new HardwareSide(attempt, IsTable), MemorySide.Walker), options, steps);
         _pump = new(Iommu) { Idle = _weak is null ? null : CheckQueue };
         var driver = new VtdDriverOptions { WaitPolicy = _pump, Scalable = options.ScalableMode };
-        _driver = VtdDriver<ControlledMemory>.Start(Memory(new LibrarySide(attempt), MemorySide.Processor), Iommu, Frames, driver);
+        _driver = VtdDriver<ControlledMemory>.Start(Memory(new LibrarySide(attempt), MemorySide.Processor), new WatchedRegisters(Iommu, _races), Frames, driver);
         Port = fault.Apply(_driver);
         _queue = Iommu.Read64(QueueAddressRegister);
         if (attempt.Watcher is { } watcher) watcher.Begin(_states = CreateStates());

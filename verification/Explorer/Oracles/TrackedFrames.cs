@@ -49,6 +49,7 @@ public sealed class TrackedFrames(IFrameSource inner, Attempt attempt, Func<Phys
             _live.RemoveAt(at);
             string? who = whoReaches(range);
             attempt.Check(Invariant.FrameSafety, who is null, () => $"{range} was freed while {who}", () => "nothing reaches a frame that is freed");
+            attempt.Races?.Free(range);
         }
 
         return inner.TryFree(block);

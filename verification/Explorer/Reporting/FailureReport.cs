@@ -39,6 +39,7 @@ public static class FailureReport
         if (found.Fault != PlantedFault.None) yield return ("planted", $"{found.Fault.Name}: {found.Fault.Summary}");
         yield return ("observed", failure.Violation.Observed);
         yield return ("expected", failure.Violation.Expected);
+        if (found.Sights.Count != 0 && failure.Attempt.RaceLines is { } lines) yield return ("lines", lines);
         Picture picture = PictureOf(found);
         yield return ("schedule", $"{failure.Switches} switches between agents; {(found.Interruptions is { } interruptions ? $"{interruptions}; " : "")}{picture.Rows.Count(static row => row.Matters)} of {picture.Rows.Count} steps matter");
     }

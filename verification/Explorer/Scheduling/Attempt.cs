@@ -1,3 +1,4 @@
+using Explorer.Races;
 using Microsoft.Coyote.Rewriting;
 using Vcmm.Spec;
 
@@ -20,6 +21,9 @@ public sealed class Attempt
     // A controlled task keeps to one thread.
     [ThreadStatic]
     private static string? _agent;
+
+    [ThreadStatic]
+    private static string? _call;
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
     private static readonly List<Thread> Threads = [];
@@ -56,6 +60,15 @@ public sealed class Attempt
     /// <summary>The first agent that acted on a thread which the scheduler does not control, or null: then the schedule means nothing.</summary>
     public string? UncontrolledAgent { get; private set; }
 
+    /// <summary>The search for races by what happens before what; null: there is none.</summary>
+    public AccessRaces? Races { get; set; }
+
+    /// <summary>Which statements made the two accesses of a race; null: there was none, or nobody looked on.</summary>
+    public string? RaceLines { get; set; }
+
+    /// <summary>The call that the calling agent is in; null: in none.</summary>
+    internal static string? Call => _call;
+
     /// <summary>Whether a check has failed, or the schedule has ended otherwise.</summary>
     public bool IsOver
     {
@@ -72,6 +85,7 @@ public sealed class Attempt
         set
         {
             _agent = value;
+            _call = null;
             if (value == SetUpAgent) return;
             lock (Threads) Threads.Add(Thread.CurrentThread);
         }
@@ -130,6 +144,7 @@ public sealed class Attempt
     /// <summary>Notes what the calling task does.</summary>
     public void Note(EventKind kind, ulong detail = 0, ulong value = 0, string? text = null)
     {
+        if (kind is EventKind.Call or EventKind.Return) _call = kind == EventKind.Call ? text : null;
         lock (_gate)
         {
             // After a violation the tasks are ended from outside; what they still do is no part of the schedule.

@@ -1,3 +1,4 @@
+using Explorer.Races;
 using System.Reflection;
 using System.Text.Json;
 using Explorer.Scheduling.Choosers;
@@ -33,6 +34,9 @@ public static class Controlled
 
     // One task runs at a time, so a plain field will do.
     private static int _quietScopes;
+
+    [ThreadStatic]
+    private static int _ownQuietScopes;
 
     /// <summary>Runs <paramref name="body"/> in many schedules, until one fails or the plan is done.</summary>
     /// <param name="plan">How.</param>
@@ -155,6 +159,7 @@ public static class Controlled
     /// </summary>
     public static QuietScope Quietly()
     {
+        _ownQuietScopes++;
         if (_quietScopes++ == 0) SchedulingPoint.Suppress();
         return default;
     }
@@ -162,8 +167,14 @@ public static class Controlled
     /// <summary>Whether what is done is under <see cref="Quietly"/>.</summary>
     public static bool IsQuiet => _quietScopes != 0;
 
+    /// <summary>
+    /// Whether the calling thread itself looks on. While somebody who does waits for a lock others go on, and what they do is under a scope that is not theirs.
+    /// </summary>
+    internal static bool IsCallerQuiet => _ownQuietScopes != 0;
+
     internal static void EndQuiet()
     {
+        _ownQuietScopes--;
         if (--_quietScopes == 0) SchedulingPoint.Resume();
     }
 
@@ -196,6 +207,7 @@ public static class Controlled
             Attempt.AwaitAgents();
             attempt = new() { Muted = plan.Muted };
             _quietScopes = 0;
+            VectorClocks.Current.Begin();
             if (!stopped) chooser?.Begin();
         });
         engine.RegisterEndIterationCallBack(_ =>

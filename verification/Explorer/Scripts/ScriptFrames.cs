@@ -48,6 +48,7 @@ internal sealed class ScriptFrames(IBankedFrameSource inner, Attempt attempt, Fu
             attempt.Check(
                 Invariant.FrameSafety, who is null,
                 () => $"{PhysRange.FromLength(block, byteCount)} was freed while {who}", () => "nothing reaches a frame that is freed");
+            attempt.Races?.Free(PhysRange.FromLength(block, byteCount));
         }
 
         return Inner.TryFree(block);

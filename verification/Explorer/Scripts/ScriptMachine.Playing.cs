@@ -26,6 +26,7 @@ internal sealed partial class ScriptMachine
     {
         Cpus = _fault.MakeCpus(new(Pool, _coreSides, null, MemorySide.Device, _races), options, new ControlledSteps(_attempt));
         Cpus.AddressSpaceCount = (uint)processCount;
+        Cpus.Races = _races;
         return Cpus;
     }
 
@@ -71,7 +72,10 @@ internal sealed partial class ScriptMachine
             if (!Cpus!.Enter(core, process)) return "no table";
             CpuResult result = Cpus.Access(core, address, kind);
             return result.Ok ? null : $"{result.Outcome} {result.Code}";
-        });
+        })
+        {
+            IsCore = true,
+        };
     }
 
     /// <summary>Shows how the pages of a device stand in one address space.</summary>

@@ -2,6 +2,7 @@ using Explorer.Faults;
 using Explorer.Machines;
 using Explorer.Oracles;
 using Explorer.Replaying;
+using Explorer.Races;
 using Explorer.Scheduling;
 using Harness.Foreign;
 using Harness.Scenarios;
@@ -39,7 +40,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
         _attempt = attempt;
         _coreSides = new(attempt, isTable);
         _fault = fault;
-        _races = new(attempt, IsQueue);
+        attempt.Races = _races = new(attempt, IsOfQueues);
         Pool.Reset();
         if (!topology.CoherentWalk) _weak = Machine.CreateWeakMemory(Pool, MemoryModel.NonCoherentWalks, attempt, fault, IsQueue);
         Memory = new UnseenMemory(Pool, _weak);
@@ -48,10 +49,14 @@ internal sealed partial class ScriptMachine : IVtdMachine
         var steps = new ControlledSteps(attempt) { LookedUp = arePaging ? address => Paging!.LookUp(address) : null };
         Iommu = new(new(Pool, hardware, _weak, MemorySide.Walker, _races), topology.ToOptions() with { Commands = CommandMode.Manual }, steps);
         Pump = new(Iommu) { Idle = _weak is null ? null : () => Machine.CheckQueue(attempt, Iommu) };
-        Registers = _known = new(Iommu);
+        _known = new(Iommu);
+        Registers = new WatchedRegisters(_known, _races);
         Paging = new(attempt, ledger, Pump) { Queue = () => _known.PageRequests };
-        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device), kind, StreamId.Pci(0, FirstSlot + index, 0), new ControlledSteps(attempt), Paging))];
+        _devices = [.. topology.Devices.Select((kind, index) => new ScriptDevice(Iommu, side => new(Pool, side, _weak, MemorySide.Device, _races), kind, StreamId.Pci(0, FirstSlot + index, 0), new ControlledSteps(attempt), Paging))];
     }
+
+    private bool IsOfQueues(PhysAddr word) =>
+        IsQueue(word) || (_known.PageRequests != 0 && word.Value >> FrameLog2 == _known.PageRequests >> FrameLog2);
 
     private bool IsQueue(PhysAddr word) => word.Value >> FrameLog2 == _known.Queue >> FrameLog2;
 
@@ -70,6 +75,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
     /// <summary>The memory as the driver has it.</summary>
     public IPhysicalMemory DriverMemory =>
         _fault.LeavesDeviceTlbsOut ? new NoDeviceTlbs(LibraryMemory, IsQueue)
+        : _fault.LeavesDrainsOut ? new NoDrains(LibraryMemory, IsQueue)
         : _fault.AnswersAtDetach != WrongAnswers.None ? new AnswersAtDetach(LibraryMemory, IsQueue, _fault.AnswersAtDetach)
         : LibraryMemory;
 

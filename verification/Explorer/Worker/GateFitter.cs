@@ -1,3 +1,4 @@
+using Explorer.Races;
 using Explorer.Scheduling;
 using Mono.Cecil;
 using Mono.Cecil.Cil;
@@ -6,7 +7,7 @@ namespace Explorer.Worker;
 
 /// <summary>
 /// Puts <see cref="Gates"/> into assemblies that are rewritten for the scheduler: what these call at each method and each field goes through a gate. Of
-/// branches the scheduler never wants to know: those calls are taken out.
+/// branches the scheduler never wants to know: those calls are taken out. Then it fits <see cref="Edges"/>, as <see cref="EdgeFitter"/> says.
 /// </summary>
 public static class GateFitter
 {
@@ -21,12 +22,12 @@ public static class GateFitter
         foreach (string name in names) Fit(folder, name);
     }
 
-    /// <summary>How many calls go past the gates.</summary>
+    /// <summary>How many calls go past the gates, or order agents and tell nobody.</summary>
     /// <param name="path">The assembly.</param>
     public static int CountWithout(string path)
     {
         using AssemblyDefinition assembly = Read(Path.GetDirectoryName(path)!, Path.GetFileName(path));
-        return Calls(assembly.MainModule).Count();
+        return Calls(assembly.MainModule).Count() + EdgeFitter.CountWithout(assembly.MainModule, (space, type) => ReferTo(assembly.MainModule, space, type));
     }
 
     private static void Fit(string folder, string name)
@@ -34,8 +35,9 @@ public static class GateFitter
         using AssemblyDefinition assembly = Read(folder, name);
         ModuleDefinition module = assembly.MainModule;
         List<Instruction> calls = [.. Calls(module)];
-        if (calls.Count == 0) return;
-        TypeReference gates = ReferToGates(module);
+        bool isChanged = EdgeFitter.Fit(module, (space, type) => ReferTo(module, space, type));
+        if (calls.Count == 0 && !isChanged) return;
+        TypeReference gates = ReferTo(module, typeof(Gates).Namespace, nameof(Gates));
         var method = new MethodReference(nameof(Gates.Method), module.TypeSystem.Void, gates) { Parameters = { new(module.TypeSystem.String) } };
         var field = new MethodReference(nameof(Gates.Field), module.TypeSystem.Void, gates);
         foreach (Instruction call in calls)
@@ -70,13 +72,13 @@ public static class GateFitter
     private static bool IsTold(string type, string method) => (type, method) is
         (Operation, "RegisterCallSite") or (SchedulingPoint, "InterleaveMemoryAccess") or (SchedulingPoint, "InterleaveControlFlow");
 
-    private static TypeReference ReferToGates(ModuleDefinition module)
+    private static TypeReference ReferTo(ModuleDefinition module, string? space, string type)
     {
-        if (module.GetType(typeof(Gates).FullName) is { } here) return here;
+        if (module.GetType($"{space}.{type}") is { } here) return here;
         System.Reflection.AssemblyName name = typeof(Gates).Assembly.GetName();
         AssemblyNameReference? reference = module.AssemblyReferences.FirstOrDefault(reference => reference.Name == name.Name);
         if (reference is null) module.AssemblyReferences.Add(reference = new(name.Name, name.Version));
-        return new(typeof(Gates).Namespace, nameof(Gates), module, reference);
+        return new(space, type, module, reference);
     }
 
     private static AssemblyDefinition Read(string folder, string name)
