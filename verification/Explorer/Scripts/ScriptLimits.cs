@@ -109,6 +109,7 @@ internal static class ScriptLimits
 
     private static void Check(Step step)
     {
+        if (step.Operation is PassThrough or EndPassThrough) throw Refused(step, "what is let through untranslated reaches everything, so there is nothing to hold it to");
         if (step.Operation is Deactivate { Meanwhile: not null }) throw Refused(step, "what a device does meanwhile is a thread of its own");
     }
 

@@ -163,6 +163,7 @@ public sealed partial class Subject
         Devices = [.. _kinds.Select(ToModel)],
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
         PasidCount = Driver.PasidCount,
+        PassesThrough = Driver.CanPassThrough,
         NotesUse = Driver.TracksUse(FormatOf(TableKind.SecondStage)),
         OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
         // A context table; in scalable mode a directory and a table of PASIDs, too.
