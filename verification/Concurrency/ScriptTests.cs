@@ -83,6 +83,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
         Script[] scripts = [.. Enumerable.Range(0, 200).Select(static number => GeneratedScripts.Make(Seed, number))];
         AssertShare(static script => script.Scenario.Topology.Cores != 0);
         AssertShare(static script => !script.Scenario.Topology.CoherentWalk);
+        AssertShare(static script => !script.Scenario.Topology.QueuedInvalidation);
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Ats));
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Memory })));

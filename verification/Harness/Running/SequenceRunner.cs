@@ -111,6 +111,22 @@ public sealed class SequenceRunner
 
     private Violation? Do(Step step)
     {
+        int interrupts = _subject.Events?.Count ?? 0;
+        if (DoAndLook(step) is { } violation) return violation;
+        return _isLost || _subject.Events is not { } events ? null : JudgeInterrupts(step, events, interrupts);
+    }
+
+    /// <summary>I12 and I13: what is pending has interrupted, and nothing else has.</summary>
+    private Violation? JudgeInterrupts(Step step, EventWatch events, int before)
+    {
+        Counts.Check(Invariant.Progress);
+        if (events.Count != before) Counts.Reach("the IOMMU interrupted");
+        if (events.Count != before && step.Operation is DispatchFaults) Counts.Reach("the IOMMU interrupted while it was seen to");
+        return Counts.FirstToTell(events.Check());
+    }
+
+    private Violation? DoAndLook(Step step)
+    {
         Operation operation = step.Operation;
         if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer: a device that stops there tells nothing.

@@ -121,6 +121,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
             ("a device without an IOMMU reached what nobody gave it", 5),
             ("an access was made under nobody's id", 20), ("a request with supervisor privilege was kept out", 10), ("a supervisor-only page kept a request with the privilege out", 10),
             ("Adopt refused: Invalid", 5), ("a device's TLB held what changed", 30), ("an access waited for a page", 35), ("an access went on that had waited", 4), ("an access was refused that had waited", 10),
+            ("the IOMMU interrupted", 400), ("the IOMMU interrupted while it was seen to", 2),
             ("PassThrough done", 180), ("PassThrough refused: Busy", 60), ("PassThrough refused: NoDevice", 60), ("PassThrough refused: Invalid", 40), ("EndPassThrough done", 180),
             ("EndPassThrough refused: NotFound", 60), ("a device that is let through read data", 40), ("a device that is let through wrote data", 40),
             ("a device that is let through read what is nobody's data", 100), ("a device was blocked beside one that is let through", 100),
