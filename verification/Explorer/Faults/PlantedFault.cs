@@ -102,6 +102,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Registers = static registers => new ClearsLate(registers),
         },
+        new("stays-unmasked", "an event that is disabled is not masked", "page-handled", Invariant.FaultExact)
+        {
+            Registers = static registers => new StaysUnmasked(registers),
+        },
         new("blames-another", "where a device was blocked that is not attached, another is said to be blocked that is", "faults-told-tlb", Invariant.FaultExact)
         {
             Wrap = static iommu => new BlamesAnother(iommu),

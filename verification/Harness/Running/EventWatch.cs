@@ -145,9 +145,9 @@ public sealed class EventWatch
             Count++;
             foreach ((VtdEvent source, InterruptMessage own) in Messages)
             {
-                if (message != own || !_enabled.Contains(source)) continue;
+                if (message != own) continue;
                 _arrived.Add(source);
-                return;
+                if (_enabled.Contains(source)) return;
             }
 
             _strays.Add(message);
