@@ -137,6 +137,7 @@ public sealed partial class CanonicalForm
     {
         List<KeyValuePair<ObjectId, AssociationState>> associations = [.. _blank.Associations];
         var hooked = ImmutableSortedSet.CreateBuilder<ObjectId>();
+        var passing = ImmutableList.CreateBuilder<DeviceSpace>();
         var faults = new SortedList<int, PendingFault>();
         var waiting = new SortedList<int, WaitingAccess>();
         // They were written by class.
@@ -152,6 +153,7 @@ public sealed partial class CanonicalForm
                     new(vcm, user, (rest & 1) != 0, (rest & 2) != 0) { Kind = (TableKind)(rest >> 2), Pasid = ToPasid(pasid) }));
             }
 
+            for (int left = reader.Get(); left > 0; left--) passing.Add(new(user, ToPasid(reader.Get())));
             for (int left = reader.Get(); left > 0; left--)
             {
                 int place = reader.Get();
@@ -173,6 +175,7 @@ public sealed partial class CanonicalForm
         {
             Associations = ObjectMap<AssociationState>.Of(associations),
             Hooked = hooked.ToImmutable(),
+            Passing = passing.ToImmutable(),
             Faults = [.. faults.Values],
             Waiting = [.. waiting.Values],
             NextWaiting = waiting.Count,

@@ -202,6 +202,7 @@ public sealed partial class CanonicalForm
             writer.Put(rest);
         }
 
+        WritePassing(world, user, ref writer);
         // Faults and waiting accesses are told in the order of all of them.
         WritePlaces(world.Faults, static fault => fault.Device, user, ref writer, static (PendingFault fault, ref FormWriter into) =>
         {
@@ -215,6 +216,23 @@ public sealed partial class CanonicalForm
             into.Put((int)waiting.Access.Kind | (waiting.Access.IsPrivileged ? 8 : 0) | (waiting.MayBeOver ? 16 : 0));
             into.Put((int)(waiting.Access.Pasid + 1 ?? 0));
         });
+    }
+
+    /// <summary>The address spaces that are let through: in which order they were does not matter.</summary>
+    private static void WritePassing(World world, ObjectId user, ref FormWriter writer)
+    {
+        Span<int> passing = stackalloc int[MostPassing];
+        int count = 0;
+        foreach (DeviceSpace space in world.Passing)
+        {
+            if (space.Device != user) continue;
+            if (count == passing.Length) throw new NotSupportedException($"{user} is let through in more than {passing.Length} address spaces");
+            passing[count++] = (int)(space.Pasid + 1 ?? 0);
+        }
+
+        passing[..count].Sort();
+        writer.Put(count);
+        foreach (int pasid in passing[..count]) writer.Put(pasid);
     }
 
     private void WriteName(ObjectId id, ref FormWriter writer)

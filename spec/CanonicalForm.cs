@@ -14,7 +14,7 @@ namespace Vcmm.Spec;
 /// </remarks>
 public sealed partial class CanonicalForm
 {
-    private const int MostRegions = 16, MostAlike = 4;
+    private const int MostRegions = 16, MostAlike = 4, MostPassing = 64;
 
     private readonly World _blank;
     private readonly bool _keepsNames;
@@ -44,7 +44,7 @@ public sealed partial class CanonicalForm
     {
         bool isBlank = blank.Vcms.Values.All(static vcm => vcm.IsFreed) && blank.Bounds.Values.All(static bound => bound.IsFreed)
             && blank.Reservations.Values.All(static reservation => reservation.IsEnded) && blank.Memories.Values.All(static memory => memory.IsFreed)
-            && blank.Associations.Values.All(static association => association.IsDropped) && blank.Quarantine.IsEmpty && blank.Waiting.IsEmpty && blank.Faults.IsEmpty;
+            && blank.Associations.Values.All(static association => association.IsDropped) && blank.Passing.IsEmpty && blank.Quarantine.IsEmpty && blank.Waiting.IsEmpty && blank.Faults.IsEmpty;
         if (!isBlank) throw new ArgumentException("something in the world has not ended", nameof(blank));
         _blank = blank;
         _frames = likeFrames;

@@ -83,6 +83,28 @@ public sealed record Deactivate(ObjectId Association) : Operation
     public override IEnumerable<ObjectId> Uses => [Association];
 }
 
+/// <summary>Lets an address space of a device through to memory as it is, untranslated.</summary>
+/// <param name="Device">The device.</param>
+public sealed record PassThrough(ObjectId Device) : Operation
+{
+    /// <summary>The PASID of the requests; null: those without one.</summary>
+    public uint? Pasid { get; init; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Device];
+}
+
+/// <summary>Ends that.</summary>
+/// <param name="Device">The device.</param>
+public sealed record EndPassThrough(ObjectId Device) : Operation
+{
+    /// <summary>The PASID of the requests; null: those without one.</summary>
+    public uint? Pasid { get; init; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ObjectId> Uses => [Device];
+}
+
 /// <summary>A device reads or writes eight bytes.</summary>
 /// <param name="Device">The device.</param>
 /// <param name="Address">A multiple of 8.</param>

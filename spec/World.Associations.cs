@@ -82,6 +82,7 @@ public sealed partial record World
         return new Refusals()
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
             .Must(Outcome.Busy, !association.IsDropped && ActiveVcmOf(association.Device, association.Pasid) is not null, Invariant.Isolation, "the device's address space is active")
+            .Must(Outcome.Busy, !association.IsDropped && PassesThrough(association.Device, association.Pasid), Invariant.Isolation, "the device's address space is let through untranslated")
             .May(Outcome.NoMemory, ModelOf(association.Device).IsTranslated && (surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes))
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Decide(this, seen.Outcome)
@@ -152,6 +153,7 @@ public sealed partial record World
     {
         access = Sent(access);
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
+        if (IsPassing(access)) return JudgePassing(access, seen);
         World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
         if (seen.Outcome != Outcome.None) next = next.Noted(access, isDone: false);
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.

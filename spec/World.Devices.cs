@@ -44,7 +44,7 @@ public sealed partial record World
     private bool IsTranslatedFrom(ObjectId vcm) =>
         Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped && IsBehindIommu(association.Device));
 
-    private bool IsDefined(DeviceAccess access) => ModelOf(access.Device).IsTranslated
+    private bool IsDefined(DeviceAccess access) => IsPassing(access) ? IsDefinedPassing(access) : ModelOf(access.Device).IsTranslated
         ? HasRoom(access)
         : access.Pasid is null && (access.Kind == Permissions.Read || Sees(access.Device, access.Address) is not null);
 

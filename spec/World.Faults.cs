@@ -77,6 +77,7 @@ public sealed partial record World
     /// <summary>Why hardware may say that it blocks an access that it translates.</summary>
     private FaultCauses CausesOf(DeviceAccess access)
     {
+        if (IsPassing(access)) return FaultCauses.NotPermitted;
         if (ActiveAssociationOf(access.Device, access.Pasid) is not { } association) return FaultCauses.NotAttached;
         TableModel table = TableModelOf(association.Kind);
         // What is absent, and what was found absent though it is mapped by now.

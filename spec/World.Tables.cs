@@ -6,6 +6,7 @@ public sealed partial record World
     /// <summary>The address spaces that devices have or once had: requests without a PASID, and those with each that was ever associated.</summary>
     public IEnumerable<(ObjectId Device, uint? Pasid)> Spaces => Devices.Select(static device => (device, (uint?)null))
         .Concat(Associations.Values.Select(static association => (association.Device, association.Pasid)))
+        .Concat(Passing.Select(static space => (space.Device, space.Pasid)))
         .Distinct();
 
     /// <summary>The active association of an address space; null: it has none.</summary>

@@ -13,6 +13,9 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     /// <summary>Whether the hardware notes in second-stage tables what devices use and write to.</summary>
     public bool NotesUse { get; init; }
 
+    /// <summary>Whether it can let a device's accesses through untranslated.</summary>
+    public bool PassesThrough { get; init; }
+
     /// <summary>How many PASIDs it tells apart.</summary>
     public uint PasidCount { get; init; }
 
@@ -177,6 +180,8 @@ public sealed partial record World
         Deassociate deassociate => Judge(deassociate, seen),
         Activate activate => Judge(activate, seen, surroundings),
         Deactivate deactivate => Judge(deactivate, seen, surroundings),
+        PassThrough pass => Judge(pass, seen, surroundings),
+        EndPassThrough end => Judge(end, seen, surroundings),
         Translate translate => Judge(translate, seen),
         TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),

@@ -1,6 +1,9 @@
 namespace Vcmm.Spec;
 
-/// <summary>I8: an address space of a device is one region at most, and the device reaches only what that maps, or may still be seen in it.</summary>
+/// <summary>
+/// I8: an address space of a device is one region at most, and the device reaches only what that maps, or may still be seen in it; or it is no region and is let
+/// through, and the device reaches the address that it names.
+/// </summary>
 internal static class Isolation
 {
     public static string? OfWorld(World world)
@@ -22,12 +25,20 @@ internal static class Isolation
             }
         }
 
+        foreach (DeviceSpace space in world.Passing)
+        {
+            if (world.ModelOf(space.Device) is not { IsTranslated: true, HasTlb: false } || !world.Iommu.PassesThrough) return $"{space} is let through, and cannot be";
+            if (world.ActiveVcmOf(space.Device, space.Pasid) is { } vcm) return $"{space} is let through, and active in {vcm}";
+            if (world.Passing.Count(space.Equals) > 1) return $"{space} is let through twice";
+        }
+
         return null;
     }
 
     public static string? OfStep(WorldStep step)
     {
         if (step.Operation is not DeviceAccess access || step.Seen.Reached is not { } reached || !step.Before.ModelOf(access.Device).IsTranslated) return null;
+        if (!access.IsStray && step.Before.PassesThrough(access.Device, access.Pasid)) return reached == access.Address ? null : $"{access} reached 0x{reached:x}; the device is let through untranslated";
         if (step.Before.ActiveVcmOf(access.Device, access.Pasid) is not { } vcm) return $"{access} reached 0x{reached:x}; the device is active nowhere";
         foreach (Mapping mapping in step.Before.MappingsOf(vcm).Concat(step.Before.StaleOf(vcm)))
         {

@@ -4,7 +4,7 @@ namespace Vcmm;
 
 /// <summary>A device behind an IOMMU.</summary>
 /// <remarks><b>Threads.</b> Any number at once.</remarks>
-public sealed class Device
+public sealed partial class Device
 {
     [LockRank(LockRank.Device)]
     private readonly object _gate = new();
@@ -39,12 +39,12 @@ public sealed class Device
         set => Volatile.Write(ref _faultHook, value);
     }
 
-    /// <summary>An address space of a device is one region at a time.</summary>
+    /// <summary>An address space of a device is one region at a time, or is let through.</summary>
     internal bool TryClaim(Association association)
     {
         lock (_gate)
         {
-            if (_active.Exists(active => active.Pasid == association.Pasid)) return false;
+            if (IsTaken(association.Pasid)) return false;
             _active.Add(association);
             return true;
         }
@@ -54,6 +54,9 @@ public sealed class Device
     {
         lock (_gate) _active.Remove(association);
     }
+
+    /// <summary>Whether an address space is a region's, or is let through. Under the gate.</summary>
+    private bool IsTaken(Pasid? pasid) => _active.Exists(active => active.Pasid == pasid) || _passages.Exists(passage => passage.Pasid == pasid);
 
     /// <summary>The device's id.</summary>
     public override string ToString() => Id.ToString();

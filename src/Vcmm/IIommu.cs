@@ -56,6 +56,9 @@ public interface IIommu
     /// </summary>
     bool TracksUse(TableFormat format) => false;
 
+    /// <summary>Whether it can let a device's accesses through untranslated. Unless an IOMMU says otherwise it cannot.</summary>
+    bool CanPassThrough => false;
+
     /// <summary>Makes an empty table.</summary>
     /// <param name="format">One of <see cref="Formats"/>.</param>
     /// <param name="frames">Where its pages come from.</param>
@@ -86,8 +89,19 @@ public interface IIommu
     /// <returns><see cref="VcmmError.NoMemory"/> or <see cref="VcmmError.HardwareFailure"/>; the device is then detached, as before.</returns>
     VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table);
 
+    /// <summary>Lets <paramref name="device"/> through to memory as it is, until it is detached: it reaches every address, of whoever's memory.</summary>
+    /// <param name="device">The device.</param>
+    /// <param name="pasid">Which of its address spaces; null: its requests without a PASID.</param>
+    /// <param name="domain">A domain of its own: nothing else is attached under it.</param>
+    /// <returns>
+    /// <see cref="VcmmError.NoDevice"/> if it lets nothing through (<see cref="CanPassThrough"/>); <see cref="VcmmError.Invalid"/> if the device has a TLB of its own;
+    /// <see cref="VcmmError.NoMemory"/> or <see cref="VcmmError.HardwareFailure"/>. The device is then detached, as before.
+    /// </returns>
+    /// <remarks><b>Threads.</b> As <see cref="Attach"/>.</remarks>
+    VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => VcmmError.NoDevice;
+
     /// <summary>
-    /// Ends the device's translations. When this returns no access of the device through the domain is under way, those that
+    /// Ends the device's translations, or that it is let through. When this returns no access of the device through the domain is under way, those that
     /// waited have failed, and nothing of the domain's is cached that other devices of the domain would not fetch again.
     /// </summary>
     /// <returns><see cref="VcmmError.HardwareFailure"/>; the device is then attached, as before.</returns>

@@ -72,6 +72,10 @@ internal enum LockRank
     /// <summary>Which buffers are mapped.</summary>
     DmaMappings,
 
+    /// <summary>Which of a device's address spaces are let through untranslated.</summary>
+    [HeldAcrossWait("an address space is let through, or not, only once the hardware has done it")]
+    Passages,
+
     /// <summary>What is mapped in a table that has no bytes.</summary>
     Table,
 

@@ -44,8 +44,8 @@ public sealed class ScriptTests(ITestOutputHelper output)
     {
         Assert.InRange(ScriptLibrary.All.Count, 24, int.MaxValue);
         Type[] done = [.. ScriptLibrary.All.SelectMany(static scenario => scenario.Script!.Scenario.Threads).SelectMany(static thread => thread).Select(static step => step.Operation.GetType()).Distinct()];
-        // What is done before threads begin, and the time.
-        string[] left = ["AdvanceTime", "AllocateContiguous", "CreateVcm", "Wrap"];
+        // What is done before threads begin, and the time; and what lets a device reach everything.
+        string[] left = ["AdvanceTime", "AllocateContiguous", "CreateVcm", "EndPassThrough", "PassThrough", "Wrap"];
         Assert.Equal(left, typeof(Operation).Assembly.GetTypes().Where(static type => type.IsSubclassOf(typeof(Operation))).Except(done).Select(static type => type.Name).Order(StringComparer.Ordinal));
     }
 
@@ -83,6 +83,7 @@ public sealed class ScriptTests(ITestOutputHelper output)
         Script[] scripts = [.. Enumerable.Range(0, 200).Select(static number => GeneratedScripts.Make(Seed, number))];
         AssertShare(static script => script.Scenario.Topology.Cores != 0);
         AssertShare(static script => !script.Scenario.Topology.CoherentWalk);
+        AssertShare(static script => !script.Scenario.Topology.QueuedInvalidation);
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Ats));
         AssertShare(static script => script.Scenario.Topology.Devices.Contains(DeviceKind.Wild));
         AssertShare(static script => script.Scenario.Threads.Any(static thread => thread.Any(static step => step.Mishap is { Kind: MishapKind.Memory })));

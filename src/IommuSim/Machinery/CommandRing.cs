@@ -29,12 +29,14 @@ internal sealed class CommandRing
     private bool _isConsuming;
     private RingLayout _layout;
     private bool _isOn;
-    private bool _isStopped;
+    private readonly Func<bool> _isStopped;
     private ulong _generation;
     private ulong _producer;
     private ulong _consumer;
 
-    public CommandRing(in RingLayout layout) => _layout = layout;
+    /// <param name="layout">Where the ring is.</param>
+    /// <param name="isStopped">Whether an error stands that software has not seen to: whoever tells software of errors knows. The consumer's position then stays.</param>
+    public CommandRing(in RingLayout layout, Func<bool> isStopped) => (_layout, _isStopped) = (layout, isStopped);
 
     /// <summary>Software changes it while the ring is off.</summary>
     public ref readonly RingLayout Layout => ref _layout;
@@ -53,7 +55,7 @@ internal sealed class CommandRing
     public bool IsOn => _isOn;
 
     /// <summary>Whether commands are fetched: not while an error stands.</summary>
-    public bool IsRunning => _isOn && !_isStopped;
+    public bool IsRunning => _isOn && !_isStopped();
 
     /// <summary>Which time it is that the ring is on: what was fetched before is of no effect after.</summary>
     public ulong Generation => Volatile.Read(ref _generation);
@@ -75,12 +77,6 @@ internal sealed class CommandRing
 
     /// <summary>The command is consumed.</summary>
     public void Advance() => _consumer = _layout.Next(_consumer);
-
-    /// <summary>An error stands: the position stays.</summary>
-    public void Stop() => _isStopped = true;
-
-    /// <summary>Software has seen to the error: the ring goes on where it was.</summary>
-    public void Resume() => _isStopped = false;
 
     /// <summary>Whether what was fetched in <paramref name="generation"/> may still take effect.</summary>
     public bool IsStill(ulong generation) => generation == _generation && IsRunning;

@@ -24,21 +24,17 @@ internal sealed class RecordBank(int recordCount, int wordCount, ulong holds)
     /// <summary>The record with which that came to be so.</summary>
     public int FirstHeld { get; private set; }
 
-    /// <summary>A record was lost, and software has not acknowledged it: nothing is recorded.</summary>
-    public bool IsOverflowed { get; private set; }
-
     /// <summary>Reads a word; 0 beyond the last.</summary>
     public ulong Load(int word) => word < _words.Length ? _words[word] : 0;
 
-    public RecordOutcome Add(ReadOnlySpan<ulong> record)
+    /// <summary>A record is to be kept.</summary>
+    /// <param name="record">Its words.</param>
+    /// <param name="isOverflowed">Whether one was lost, and software has not acknowledged it: then nothing is recorded. Whoever tells software of it knows.</param>
+    public RecordOutcome Add(ReadOnlySpan<ulong> record, bool isOverflowed)
     {
-        if (IsOverflowed) return RecordOutcome.Lost;
+        if (isOverflowed) return RecordOutcome.Lost;
         Span<ulong> place = _words.AsSpan(_next * wordCount, wordCount);
-        if ((place[^1] & holds) != 0)
-        {
-            IsOverflowed = true;
-            return RecordOutcome.Overflowed;
-        }
+        if ((place[^1] & holds) != 0) return RecordOutcome.Overflowed;
 
         record.CopyTo(place);
         if (_held++ == 0) FirstHeld = _next;
@@ -53,9 +49,6 @@ internal sealed class RecordBank(int recordCount, int wordCount, ulong holds)
         _words[word] &= ~(bits & holds);
         if ((_words[word] & holds) == 0) _held--;
     }
-
-    /// <summary>Software knows that records were lost.</summary>
-    public void AcknowledgeOverflow() => IsOverflowed = false;
 
     /// <summary>The next record goes to the first place.</summary>
     public void ResetIndex() => _next = 0;

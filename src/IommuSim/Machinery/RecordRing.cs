@@ -44,21 +44,17 @@ internal sealed class RecordRing(RingLayout layout, OverflowRule rule)
 
     public bool IsEmpty => _producer == _consumer;
 
-    /// <summary>A record was lost, and software has not acknowledged it.</summary>
-    public bool IsOverflowed { get; private set; }
-
     public void Place(in RingLayout layout) => _layout = layout;
 
-    public RecordOutcome Add<TMemory>(TMemory memory, ReadOnlySpan<ulong> record)
+    /// <summary>A record is to be written.</summary>
+    /// <param name="memory">Where to.</param>
+    /// <param name="record">Its words.</param>
+    /// <param name="isOverflowed">Whether one was lost, and software has not acknowledged it: whoever tells software of it knows.</param>
+    public RecordOutcome Add<TMemory>(TMemory memory, ReadOnlySpan<ulong> record, bool isOverflowed)
         where TMemory : struct, IPhysicalMemory
     {
-        if (IsOverflowed && rule == OverflowRule.Stops) return RecordOutcome.Lost;
-        if (_layout.IsFull(_producer, _consumer))
-        {
-            if (IsOverflowed) return RecordOutcome.Lost;
-            IsOverflowed = true;
-            return RecordOutcome.Overflowed;
-        }
+        if (isOverflowed && rule == OverflowRule.Stops) return RecordOutcome.Lost;
+        if (_layout.IsFull(_producer, _consumer)) return isOverflowed ? RecordOutcome.Lost : RecordOutcome.Overflowed;
 
         PhysAddr at = _layout.AddressOf(_producer);
         if (memory.Contains(PhysRange.FromLength(at, (ulong)record.Length * sizeof(ulong))))
@@ -70,7 +66,4 @@ internal sealed class RecordRing(RingLayout layout, OverflowRule rule)
         _producer = _layout.Next(_producer);
         return RecordOutcome.Kept;
     }
-
-    /// <summary>Software knows that records were lost.</summary>
-    public void AcknowledgeOverflow() => IsOverflowed = false;
 }

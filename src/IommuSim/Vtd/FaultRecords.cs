@@ -40,7 +40,7 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
             | (ulong)reason << 32
             | PrefixFields(prefix, access)
             | source.Value & 0xFFFF;
-        RecordOutcome outcome = _records.Add([address.Value & PageLevels.FrameMask, high]);
+        RecordOutcome outcome = _records.Add([address.Value & PageLevels.FrameMask, high], Event.Line.IsUp(VtdRegisters.PrimaryFaultOverflow));
         if (outcome == RecordOutcome.Kept) Event.Line.Raise(VtdRegisters.PrimaryPendingFault);
         else if (outcome == RecordOutcome.Overflowed) Event.Line.Raise(VtdRegisters.PrimaryFaultOverflow);
         return outcome == RecordOutcome.Kept;
@@ -71,7 +71,6 @@ internal sealed class FaultRecords(int count, MessageOutbox outbox)
     public bool ClearStatus(uint bits)
     {
         bool wasStopped = StopsQueue;
-        if ((bits & VtdRegisters.PrimaryFaultOverflow) != 0) _records.AcknowledgeOverflow();
         Event.Line.Serve(bits & Cleared);
         return wasStopped && !StopsQueue;
     }

@@ -8,7 +8,7 @@ namespace IommuSim;
 
 public sealed partial class VtdIommu<TMemory, TSteps>
 {
-    private readonly CommandRing _queue = new(QueueAt(0));
+    private readonly CommandRing _queue;
 
     // IQA_REG and more of the queue, under _gate.
     private ulong _queueAddress;
@@ -190,7 +190,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _unanswered = null;
                 _caches.Counts.InvalidationTimeouts++;
                 _faults.SetTimeout(late);
-                _queue.Stop();
                 return false;
             }
 
@@ -239,7 +238,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     {
         _caches.Counts.QueueErrors++;
         _faults.SetQueueError(info);
-        _queue.Stop();
     }
 
     private QueueErrorInfo WhyInvalid(DescriptorKind kind, in InvalidationDescriptor descriptor)

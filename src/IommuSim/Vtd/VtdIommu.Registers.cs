@@ -152,7 +152,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 return false;
             case VtdRegisters.FaultStatus when (lanes & HighHalf) != 0:
                 if (!_faults.ClearStatus((uint)(value >> 32))) return false;
-                _queue.Resume();
                 CheckTail();
                 return true;
             case VtdRegisters.FaultEventControl:

@@ -49,6 +49,7 @@ public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio, 
         _options = options;
         _caches = new(options);
         _faults = new(options.FaultRecordCount, _outbox);
+        _queue = new(QueueAt(0), () => _faults.StopsQueue);
         _completionEvent = new(_outbox);
         _pageRequests = new(_outbox);
     }

@@ -43,6 +43,12 @@ internal sealed class EventRegisters(IMmio registers)
         }
     }
 
+    /// <summary>Masks an event that somebody else may have enabled, who does not listen any more.</summary>
+    public void MaskFormer(VtdEvent source)
+    {
+        lock (_gate) SetMask(ControlOf(source), isMasked: true);
+    }
+
     /// <summary>Nobody listens any more.</summary>
     public void DisableAll()
     {

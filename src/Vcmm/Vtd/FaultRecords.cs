@@ -27,11 +27,14 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
     private bool _hasOverflowed;
 
     /// <summary>Takes the oldest fault. Hardware that has lost some records no more until it is told to: it is told when all are taken.</summary>
-    public bool TryTake(out DeviceFault fault)
+    /// <param name="fault">The fault.</param>
+    /// <param name="hasStopped">If there is none, whether the status says that the invalidation queue stands still at an error.</param>
+    public bool TryTake(out DeviceFault fault, out bool hasStopped)
     {
         lock (_gate)
         {
             fault = default;
+            hasStopped = false;
             if (!Bit(registers.Read64(OffsetOf(_next) + 8), Fault))
             {
                 // The hardware may have begun elsewhere, at the record that FSTS.FRI names. It names one only while a fault is
@@ -40,6 +43,7 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
                 if ((status & VtdRegisters.PrimaryPendingFault) == 0)
                 {
                     ClearOverflow(status);
+                    hasStopped = (status & VtdRegisters.InvalidationErrors) != 0;
                     return false;
                 }
 

@@ -21,7 +21,7 @@ public sealed partial class VtdDriver<TMemory>
     /// <remarks>
     /// Whoever takes the interrupt calls <see cref="HandleFaultEvent"/>, <see cref="HandleCompletionEvent"/> or <see cref="HandlePageRequestEvent"/>:
     /// until then the hardware does not tell it again. With a <see cref="VcmManager"/>, which gives faults to their hooks, the call for faults and for page
-    /// requests is <see cref="VcmManager.DispatchFaults"/>. <b>Threads.</b> Any number at once.
+    /// requests is <see cref="VcmManager.DispatchFaults"/>, behind which nothing is pending either. <b>Threads.</b> Any number at once.
     /// <para><b>Source.</b> VT-d specification, "Fault Event Control Register", "Invalidation Event Control Register", "Page Request Event Control Register".</para>
     /// </remarks>
     public VcmmError TryEnableEvent(VtdEvent source, PhysAddr address, uint data)
@@ -78,7 +78,7 @@ public sealed partial class VtdDriver<TMemory>
             if (status == uint.MaxValue) return new(count, false, hasQueueError);
             if ((status & VtdRegisters.FaultEvents) == 0) break;
             int before = count;
-            while (_faults.TryTake(out DeviceFault fault))
+            while (_faults.TryTake(out DeviceFault fault, out _))
             {
                 faults.Add(fault);
                 count++;

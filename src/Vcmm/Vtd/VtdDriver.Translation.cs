@@ -40,6 +40,10 @@ public sealed partial class VtdDriver<TMemory>
     public bool TracksUse(TableFormat format) =>
         Formats.Contains(format) && (VtdFormats.IsFirstStage(format) || (_isScalable && _tracksUse));
 
+    /// <summary>Whether the hardware says so (ECAP.PT).</summary>
+    /// <inheritdoc/>
+    public bool CanPassThrough => _capabilities.PassThrough;
+
     /// <inheritdoc/>
     public IPageTable AdoptTable(TableFormat format, PhysAddr root) => VtdFormats.Adopt(_memory, format, root);
 
@@ -83,7 +87,8 @@ public sealed partial class VtdDriver<TMemory>
 
     /// <summary>
     /// Lets an address space of a device through to memory as it is: it reaches every address, of whoever's memory, and no region and no reservation
-    /// confines it. For a device that is trusted with all of it, and that pays for no translation. <see cref="Detach(StreamId, Pasid?, DomainId)"/> ends it.
+    /// confines it. For a device that is trusted with all of it, and that pays for no translation. <see cref="Detach(StreamId, Pasid?, DomainId)"/> ends it. Where there is a
+    /// <see cref="VcmManager"/>, <see cref="Device.TryPassThrough"/> calls it.
     /// </summary>
     /// <param name="device">The device.</param>
     /// <param name="pasid">Of which requests; null: of those without a PASID.</param>

@@ -185,10 +185,16 @@ public sealed partial class VtdDriver<TMemory> : IIommu
 
     /// <inheritdoc/>
     /// <remarks>
-    /// First those that the hardware recorded, then those that wait in the page request queue. <b>Source.</b> VT-d specification,
-    /// "Fault Recording Registers", "Fault Reason Encodings" and "Recoverable Fault Reporting".
+    /// First those that the hardware recorded, then those that wait in the page request queue. Behind the last of the former an invalidation queue that stands still at an
+    /// error is started anew, and the hardware waited for: its error keeps the event up, so that no fault would interrupt, and whoever takes all has missed none.
+    /// <b>Source.</b> VT-d specification, "Fault Recording Registers", "Fault Status Register", "Fault Reason Encodings" and "Recoverable Fault Reporting".
     /// </remarks>
-    public bool TryTakeFault(out DeviceFault fault) => _faults.TryTake(out fault) || (_pageRequests?.TryTake(out fault) ?? false);
+    public bool TryTakeFault(out DeviceFault fault)
+    {
+        if (_faults.TryTake(out fault, out bool hasStopped)) return true;
+        if (hasStopped && _invalidations.TryClearErrors() && _faults.TryTake(out fault, out _)) return true;
+        return _pageRequests?.TryTake(out fault) ?? false;
+    }
 
     /// <summary>
     /// Whether faults were lost, because all records were full, since this was last asked. From then until all records have been taken
@@ -209,6 +215,7 @@ public sealed partial class VtdDriver<TMemory> : IIommu
 
     private bool TryEnable()
     {
+        MaskFormerEvents();
         // In scalable mode the queue is set up first: the hardware takes its descriptors' width from there ("Queued
         // Invalidation Interface"), and the mode must not change under translations ("Root Table Address Register").
         if (_isScalable && (!TryLeaveOtherMode() || !_invalidations.TryStart())) return false;
@@ -218,6 +225,14 @@ public sealed partial class VtdDriver<TMemory> : IIommu
             && (_isScalable || _invalidations.TryStart())
             && _invalidations.TryForgetEverything()
             && _command.TrySet(VtdRegisters.TranslationEnable);
+    }
+
+    /// <summary>Whoever had the hardware before may have left its interrupts on: they would go where he listened.</summary>
+    private void MaskFormerEvents()
+    {
+        _events.MaskFormer(VtdEvent.Fault);
+        if (_capabilities.QueuedInvalidation) _events.MaskFormer(VtdEvent.InvalidationCompletion);
+        if (_capabilities.PageRequests) _events.MaskFormer(VtdEvent.PageRequest);
     }
 
     private bool TryLeaveOtherMode()

@@ -20,12 +20,13 @@ internal sealed class ScopeOptions
     private readonly Option<int> _processes = Number("--processes", "Processes of a core.", Default.Processes);
     private readonly Option<int> _waiting = Number("--waiting", "Accesses that may wait for a page; 0: no device asks for any.", Default.Waiting);
     private readonly Option<bool> _oneToOne = new("--one-to-one") { Description = "Regions may be one-to-one." };
+    private readonly Option<bool> _passThrough = new("--pass-through") { Description = "Devices may be let through untranslated." };
     private readonly Option<bool> _cachingMode = new("--caching-mode") { Description = "The library is told that the hardware caches what is absent." };
 
     /// <summary>Gives them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_vcms, _formats, _devices, _granules, _frames, _bounds, _owners, _quarantine, _faults, _processes, _waiting, _oneToOne, _cachingMode]) command.Options.Add(option);
+        foreach (Option option in (Option[])[_vcms, _formats, _devices, _granules, _frames, _bounds, _owners, _quarantine, _faults, _processes, _waiting, _oneToOne, _passThrough, _cachingMode]) command.Options.Add(option);
     }
 
     /// <summary>The small world that was asked for; it may be none.</summary>
@@ -43,6 +44,7 @@ internal sealed class ScopeOptions
         Processes = parsed.GetValue(_processes),
         Waiting = parsed.GetValue(_waiting),
         OneToOne = parsed.GetValue(_oneToOne),
+        PassThrough = parsed.GetValue(_passThrough),
         CachingMode = parsed.GetValue(_cachingMode),
     };
 

@@ -1,5 +1,6 @@
 using Explorer.Machines;
 using IommuSim.Cpu;
+using Platform;
 using Vcmm;
 using Vcmm.Spec;
 
@@ -96,6 +97,14 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new ForgetsUnheard(iommu),
             AnswersAtDetach = WrongAnswers.NotAgain,
+        },
+        new("clears-late", "the status of page requests is cleared when the queue is empty, and not before it is looked at", "page-interrupt", Invariant.Progress)
+        {
+            Registers = static registers => new ClearsLate(registers),
+        },
+        new("stays-unmasked", "an event that is disabled is not masked", "page-handled", Invariant.FaultExact)
+        {
+            Registers = static registers => new StaysUnmasked(registers),
         },
         new("blames-another", "where a device was blocked that is not attached, another is said to be blocked that is", "faults-told-tlb", Invariant.FaultExact)
         {
@@ -244,6 +253,9 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
 
     /// <summary>Whether regions are not told of a table's changes that have adopted it while threads ran.</summary>
     public bool LeavesLateAdoptersOut { get; init; }
+
+    /// <summary>The registers as the driver has them.</summary>
+    public Func<IMmio, IMmio> Registers { get; init; } = static registers => registers;
 
     /// <summary>What the driver leaves out of ordering its writes.</summary>
     public LeftOut LeavesOut { get; init; }

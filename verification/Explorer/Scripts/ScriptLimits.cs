@@ -28,8 +28,9 @@ internal static class ScriptLimits
     public static void Check(Scenario scenario)
     {
         Topology topology = scenario.Topology;
-        // Who waits for a register is told by nobody when to look again.
-        if (!topology.QueuedInvalidation) throw new BadInputException("topology.queuedInvalidation is false; expected true under a controlled schedule");
+        // Who waits for a register looks again when an access of a device has ended.
+        if (!topology.QueuedInvalidation && topology.Eagerness != 0) throw new BadInputException("topology.queuedInvalidation is false; expected topology.eagerness 0 then, under a controlled schedule");
+        CheckEvents(scenario);
         foreach (Step step in scenario.Steps)
         {
             Check(step);
@@ -88,6 +89,16 @@ internal static class ScriptLimits
             throw Refused(step, "what is told of a fault does not say whether the request was privileged");
     }
 
+    /// <summary>What an interrupt is for one dispatch sees to; and nothing interrupts for an answer that was not heard, and is sent again at the next look.</summary>
+    private static void CheckEvents(Scenario scenario)
+    {
+        if (scenario.Topology.Events == EventUse.Polled) return;
+        if (scenario.Threads.Count(static thread => thread.Any(static step => step.Operation is DispatchFaults)) > 1)
+            throw new BadInputException("topology.events is not polled, and several threads dispatch; expected one");
+        foreach (Step step in scenario.Threads.SelectMany(static thread => thread).Where(static step => step.Mishap is { Kind: MishapKind.Hardware }))
+            throw Refused(step, "where software waits for interrupts the hardware hears all");
+    }
+
     /// <summary>Whether a thread asks what devices used.</summary>
     public static bool Collects(Scenario scenario) => scenario.Threads.Any(static thread => thread.Any(static step => step.Operation is CollectUse));
 
@@ -109,6 +120,7 @@ internal static class ScriptLimits
 
     private static void Check(Step step)
     {
+        if (step.Operation is PassThrough or EndPassThrough) throw Refused(step, "what is let through untranslated reaches everything, so there is nothing to hold it to");
         if (step.Operation is Deactivate { Meanwhile: not null }) throw Refused(step, "what a device does meanwhile is a thread of its own");
     }
 

@@ -53,7 +53,14 @@ internal sealed partial class ScriptMachine
         var side = new DeviceSide(_attempt, ledger, space, isLive, isMapped);
         PasidPrefix? prefix = access.Pasid is { } given ? new(new(given), access.IsPrivileged) : null;
         DeviceMove move = device.Play(access.IsStray ? ScriptDevice.Nobody : device.Id, side, hasHook);
-        return new(_attempt, ledger, side, space, (address, kind) => move(address, kind == Access.Write, new byte[byteCount], prefix));
+        return new(_attempt, ledger, side, space, (address, kind) => Ended(move(address, kind == Access.Write, new byte[byteCount], prefix)));
+    }
+
+    /// <summary>An access is over: whoever waits for a register, which shows that accesses have drained, may look again. A queue tells that by itself.</summary>
+    private string? Ended(string? refusal)
+    {
+        if (!_hasQueue) Pump.GivenBack();
+        return refusal;
     }
 
     /// <summary>What a core does in the schedule, in one process.</summary>

@@ -26,6 +26,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
     private readonly PlantedFault _fault;
     private readonly WeakMemory? _weak;
     private readonly ScriptDevice[] _devices;
+    private readonly bool _interrupts, _hasQueue;
     private bool _isAtWork;
     private readonly KnownRegisters _known;
 
@@ -40,6 +41,7 @@ internal sealed partial class ScriptMachine : IVtdMachine
         _attempt = attempt;
         _coreSides = new(attempt, isTable);
         _fault = fault;
+        (_interrupts, _hasQueue) = (topology.Events != EventUse.Polled, topology.QueuedInvalidation);
         attempt.Races = _races = new(attempt, IsOfQueues);
         Pool.Reset();
         if (!topology.CoherentWalk) _weak = Machine.CreateWeakMemory(Pool, MemoryModel.NonCoherentWalks, attempt, fault, IsQueue);
@@ -84,6 +86,14 @@ internal sealed partial class ScriptMachine : IVtdMachine
 
     /// <summary>The devices, for before and after the schedule.</summary>
     public IReadOnlyList<IDmaDevice> Devices => _devices;
+
+    /// <inheritdoc/>
+    /// <remarks>Where software does not wait for interrupts nobody asks for any, which would be steps.</remarks>
+    public bool TryListen(Action<InterruptMessage> listener)
+    {
+        if (_interrupts) Iommu.Interrupt += listener;
+        return _interrupts;
+    }
 
     /// <inheritdoc/>
     /// <remarks>While threads run nothing: the harness asks while it holds a lock of its own. <see cref="WhoElseReaches"/> is asked then.</remarks>

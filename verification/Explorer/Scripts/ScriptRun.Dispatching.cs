@@ -21,11 +21,19 @@ internal sealed partial class ScriptRun
     // Asked for by tasks that wait, so plain: one task runs at a time.
     private int _left, _callersLeft;
 
-    /// <summary>Where accesses wait for pages a dispatch begins as at an interrupt: when one waits of which nobody was told, or no device can ask for a page before that.</summary>
-    private void AwaitRequest()
+    /// <summary>
+    /// Where accesses wait for pages a dispatch begins as at an interrupt: when one waits of which nobody was told, or no device can ask for a page before that. Where software
+    /// waits for interrupts it begins at one, and without one it does not.
+    /// </summary>
+    /// <returns>False if it does not.</returns>
+    private bool AwaitRequest()
     {
-        if (_script.Waits) Controlled.WaitUntil(() => _ledger.HasUntold || _left - _callersLeft <= _machine.Paging.Waiting);
+        if (_script.Waits) Controlled.WaitUntil(() => IsCalledFor(_ledger.HasUntold) || _left - _callersLeft <= _machine.Paging.Waiting);
+        return IsCalledFor(isThere: true);
     }
+
+    /// <summary>Whether software knows that something is there.</summary>
+    private bool IsCalledFor(bool isThere) => _subject.Events?.HasArrived ?? isThere;
 
     /// <summary>What a hook does is an operation of the thread that dispatches.</summary>
     private void NoteAct(int thread, Operation operation, Observation seen, int begun)
@@ -40,7 +48,7 @@ internal sealed partial class ScriptRun
         Attempt.Agent = LastAgent;
         while (true)
         {
-            Controlled.WaitUntil(() => _left == 0 || (_callersLeft == 0 && _ledger.HasUnanswered));
+            Controlled.WaitUntil(() => _left == 0 || (_callersLeft == 0 && IsCalledFor(_ledger.HasUnanswered)));
             // Of a schedule that has ended nobody is left either.
             if (_left == 0 || _attempt.IsOver) return;
             for (int device = 0; device < _machine.Devices.Count; device++) _subject.Do(new SetFaultHook(new(ObjectKind.Device, device), FaultHookKind.Refuse));

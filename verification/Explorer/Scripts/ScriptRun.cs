@@ -82,6 +82,7 @@ internal sealed partial class ScriptRun
     private SubjectParts Parts(bool hasRangeCache) => new()
     {
         Wait = _machine.Pump,
+        Registers = _fault.Registers,
         DriverMemory = _ => _machine.DriverMemory,
         CpuMemory = _ => _machine.LibraryMemory,
         ControlledCpus = options => _machine.AddCpus(options, _script.Scenario.Topology.Processes),
@@ -183,7 +184,7 @@ internal sealed partial class ScriptRun
     private void Do(int thread, Step step)
     {
         if (!step.Operation.Uses.All(_subject.Has)) return;
-        if (step.Operation is DispatchFaults) AwaitRequest();
+        if (step.Operation is DispatchFaults && !AwaitRequest()) return;
         int begun = ++_clock, unheard = _effects.UnheardCount;
         _subject.Mishaps.Arm(step.Mishap);
         if (step.Operation is DispatchFaults) _dispatching[Attempt.Agent] = thread;
@@ -289,6 +290,7 @@ internal sealed partial class ScriptRun
 
         // What was not told by now is told at last, or lost.
         if (_script.Collects) foreach (CollectUse last in _effects.LastCollections().ToArray()) _subject.Do(last);
+        if (_subject.Events is { } events) Report(events.Check().FirstOrDefault());
         if (_script.Dispatches || _script.Waits) DispatchLast();
         HistoryViolation? violation = _judge.Judge(_start, history) ?? _judge.TakeDown();
         foreach ((Invariant invariant, long times) in _counts.Checks) _attempt.Passed(invariant, times);

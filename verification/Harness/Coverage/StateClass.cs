@@ -129,14 +129,14 @@ public readonly record struct StateClass(ulong Bits)
         return (OfDevice(world, association.Device) & (Traits.Hooked | Traits.Special))
             | If(association.IsActive, Traits.Active)
             | If(association.Pasid is not null, Traits.Joined)
-            | If(!association.IsActive && world.ActiveVcmOf(association.Device, association.Pasid) is not null, Traits.Used)
+            | If(!association.IsActive && (world.ActiveVcmOf(association.Device, association.Pasid) is not null || world.PassesThrough(association.Device, association.Pasid)), Traits.Used)
             | If(association.Kind != TableKind.SecondStage, Traits.ManyFormats);
     }
 
     private static Traits OfDevice(World world, ObjectId id)
     {
         DeviceModel model = world.ModelOf(id);
-        Traits traits = If(world.Hooked.Contains(id), Traits.Hooked) | If(model.HasTlb || !model.IsTranslated, Traits.Special);
+        Traits traits = If(world.Hooked.Contains(id), Traits.Hooked) | If(model.HasTlb || !model.IsTranslated, Traits.Special) | If(world.Passing.Exists(space => space.Device == id), Traits.Used);
         foreach (PendingFault fault in world.Faults)
         {
             if (fault.Device == id) traits |= Traits.Waiting;

@@ -28,7 +28,7 @@ internal enum Traits : ushort
     /// <summary>A device, or an association, through which is translated now; a region with such a one, and what lies in it.</summary>
     Active = 1 << 6,
 
-    /// <summary>Something has it: reservations a region or a bound, backings memory, another association the device.</summary>
+    /// <summary>Something has it: reservations a region or a bound, backings memory, another association the device; a device is let through untranslated.</summary>
     Used = 1 << 7,
 
     /// <summary>Several have it: owners a reservation, reservations memory.</summary>

@@ -21,6 +21,11 @@ public interface IVtdMachine : IDisposable
     /// <summary>The devices, each with a requester id of its own.</summary>
     IReadOnlyList<IDmaDevice> Devices { get; }
 
+    /// <summary>Has the interrupts of the remapping unit itself told.</summary>
+    /// <param name="listener">Told of each, on the thread that brought it up.</param>
+    /// <returns>False if nobody can listen to them.</returns>
+    bool TryListen(Action<InterruptMessage> listener) => false;
+
     /// <summary>What the TLB of a device holds; nothing where it has none, or cannot be looked into.</summary>
     IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => [];
 }

@@ -72,6 +72,13 @@ public sealed class SimulatedVtd : IVtdMachine
     }
 
     /// <inheritdoc/>
+    public bool TryListen(Action<InterruptMessage> listener)
+    {
+        Iommu.Interrupt += listener;
+        return true;
+    }
+
+    /// <inheritdoc/>
     public IReadOnlyList<DeviceTlbEntry> TlbOf(int device) => Devices[device] is Ats ats ? ats.Tlb : [];
 
     /// <summary>The first word of a range, of whole words, that the unit reads otherwise than software has it; null: there is none.</summary>

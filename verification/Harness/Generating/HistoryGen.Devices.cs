@@ -9,6 +9,7 @@ namespace Harness.Generating;
 // Scenarios for controlled schedules: more or fewer threads, and devices that are at work beside them.
 public sealed partial class HistoryGen
 {
+    private const ulong QueueStream = 0x90_E0E5;
     private const int MostThreads = 4, MostOperations = 6, MostDevices = 2, MostAccesses = 4;
 
     // Of the first region: what its reservations have, and a page that none has.
@@ -78,8 +79,13 @@ public sealed partial class HistoryGen
                 for (int thread = 0; thread < 2; thread++) threads[thread] = threads[thread].SetItem((int)others.Next((uint)threads[thread].Length), new(new DispatchFaults()));
             }
 
+            topology = WithoutQueue(topology, new(pcg.Stream, pcg.Seed ^ QueueStream));
             return new(topology, [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
         }
+
+        /// <summary>An eighth of the machines that can do without an invalidation queue has none.</summary>
+        private static Topology WithoutQueue(Topology topology, PCG pcg) =>
+            topology with { QueuedInvalidation = topology.IsScalable || topology.Devices.HaveTlbs || pcg.Next(8) != 0 };
 
         private static ImmutableArray<Step> DrawDevice(PCG pcg, int device)
         {

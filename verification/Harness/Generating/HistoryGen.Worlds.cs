@@ -19,7 +19,7 @@ internal sealed record HistoryWorld(Topology Topology, Func<PCG, ImmutableArray<
 // Worlds in which regions are of other kinds.
 public sealed partial class HistoryGen
 {
-    private const ulong OtherStream = 0x4157_0121, ChangeStream = 0xC4A_4157;
+    private const ulong OtherStream = 0x4157_0121, ChangeStream = 0xC4A_4157, PassStream = 0x9A55_4157;
 
     // Names that threads make: of the generator's own, and those that only these worlds have.
     private const int FirstMade = 10, FirstOther = 100;
@@ -99,6 +99,31 @@ public sealed partial class HistoryGen
             _ => pcg.Next(4) == 0 ? new(Change(pcg)) : step,
         }),
     ];
+
+    /// <summary>Some of what a thread does is to let devices through untranslated, and to end that: mostly what it began.</summary>
+    private static ImmutableArray<Step> WithPassages(ImmutableArray<Step> thread, PCG pcg)
+    {
+        var steps = thread.ToBuilder();
+        PassThrough? begun = null;
+        for (int i = 0; i < steps.Count; i++)
+        {
+            // What others work on is made all the same.
+            if (pcg.Next(3) == 0 || steps[i].Operation.Makes.Any()) continue;
+            if (begun is not null)
+            {
+                steps[i] = new(new EndPassThrough(begun.Device) { Pasid = begun.Pasid });
+                begun = null;
+                continue;
+            }
+
+            var pass = new PassThrough(new(ObjectKind.Device, (int)pcg.Next(2))) { Pasid = pcg.Next(3) == 0 ? 1 : null };
+            bool ends = pcg.Next(4) == 0;
+            steps[i] = new(ends ? new EndPassThrough(pass.Device) { Pasid = pass.Pasid } : pass);
+            begun = ends ? null : pass;
+        }
+
+        return steps.ToImmutable();
+    }
 
     private static ChangeAssociation Change(PCG pcg) => new(new ObjectId(ObjectKind.Association, (int)pcg.Next(3)))
     {

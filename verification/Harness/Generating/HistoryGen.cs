@@ -48,6 +48,10 @@ public sealed partial class HistoryGen : Gen<Scenario>
             threads.Add(changes?.Next(2) == 0 ? WithChanges(steps.ToImmutable(), changes) : steps.ToImmutable());
         }
 
+        var passages = new PCG(pcg.Stream, pcg.Seed ^ PassStream);
+        bool letsThrough = world != Cpu && passages.Next(4) == 0;
+        for (int thread = 0; letsThrough && thread < Threads; thread++) threads[thread] = WithPassages(threads[thread], passages);
+
         size = new((ulong)threads.Sum(thread => thread.Length));
         return new(world.Topology, world.Steps) { Threads = threads.ToImmutable() };
     }

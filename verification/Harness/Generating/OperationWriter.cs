@@ -55,6 +55,7 @@ internal sealed partial class OperationWriter
         _beside = new(pcg.Stream, pcg.Seed ^ BesideStream);
         _change = new(pcg.Stream, pcg.Seed ^ ChangeStream);
         _wild = new(pcg.Stream, pcg.Seed ^ WildStream);
+        _pass = new(pcg.Stream, pcg.Seed ^ PassStream);
         _across = new(pcg.Stream, pcg.Seed ^ TranslateStream);
         _shape = shape;
         _devices = topology.Devices;

@@ -43,7 +43,7 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
-    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12, QueueStream = 0x90_E0E5;
+    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12, QueueStream = 0x90_E0E5, PassStream = 0x9A55_ED, EventStream = 0xE4_E274;
 
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
@@ -68,8 +68,11 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         bool lacksFirstStage = mode == RemappingMode.Scalable && modes.Next(10) == 0, lacksPasids = mode == RemappingMode.Scalable && modes.Next(10) == 0;
         Topology topology = shape.Topology ?? WithKinds(new PCG(pcg.Stream, pcg.Seed ^ DeviceStream), Machine(pcg) with { Mode = mode, TracksUse = tracksUse, FirstStage = !lacksFirstStage, Pasids = !lacksPasids });
         if (shape.Topology is null) topology = WithQueue(new(pcg.Stream, pcg.Seed ^ QueueStream), topology);
+        // Some units let nothing through.
+        if (shape.Topology is null) topology = topology with { PassThrough = new PCG(pcg.Stream, pcg.Seed ^ PassStream).Next(8) != 0 };
         if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
         if (shape.VariesEagerness && shape.Topology is null) topology = WithEagerness(new(pcg.Stream, pcg.Seed ^ EagerStream), topology);
+        if (shape.Topology is null) topology = topology with { Events = EventsFor(new(pcg.Stream, pcg.Seed ^ EventStream)) };
         if (shape.Topology is null || shape.VariesSetup) topology = SetUp(pcg, topology);
         var writer = new OperationWriter(pcg, topology, shape);
         int count = 4 + (int)pcg.Next((uint)shape.MaxSteps - 3);
@@ -81,7 +84,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
             steps.Add(writer.Next());
             if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
             // None of the others has to make room.
-            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing()])
+            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing(), writer.Passing()])
             {
                 if (beside is null) continue;
                 steps.Add(beside);
@@ -102,6 +105,9 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
     /// <summary>A quarter of the machines that can do without an invalidation queue has none.</summary>
     private static Topology WithQueue(PCG pcg, Topology machine) =>
         machine with { QueuedInvalidation = machine.IsScalable || machine.Devices.HaveTlbs || pcg.Next(4) != 0 };
+
+    /// <summary>On half of the machines software waits for interrupts.</summary>
+    private static EventUse EventsFor(PCG pcg) => pcg.Next(4) switch { 0 => EventUse.Dispatched, 1 => EventUse.Handled, _ => EventUse.Polled };
 
     private static DeviceKind KindFor(PCG pcg, bool isScalable) => pcg.Next(9) switch
     {

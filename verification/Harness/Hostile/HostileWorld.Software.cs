@@ -16,7 +16,7 @@ internal sealed partial class HostileWorld
     private const ulong Queue = 0x30000, Status = 0x40000, Requests = 0x50000, LastTable = 0x60000;
     private const ulong FrameA = 0x100000, FrameB = 0x101000, GoodPage = 0x1000, FrameMark = 0xA5A5_0000_0000_5A5A;
 
-    private const uint GCMD = 0x18, RTADDR = 0x20, FSTS = 0x34, IQH = 0x80, IQT = 0x88, IQA = 0x90, ICS = 0x9C, PQH = 0xC0, PQT = 0xC8, PQA = 0xD0, PRS = 0xDC, FRCD = 0x220;
+    private const uint GCMD = 0x18, RTADDR = 0x20, CCMD = 0x28, FSTS = 0x34, IQH = 0x80, IQT = 0x88, IQA = 0x90, ICS = 0x9C, PQH = 0xC0, PQT = 0xC8, PQA = 0xD0, PRS = 0xDC, IOTLB = 0xF8, FRCD = 0x220;
     private const uint TE = 1u << 31, SRTP = 1u << 30, QIE = 1u << 26;
 
     private static readonly uint[] Sources = [0x20, 0x28, 0xFF, 0x1FF];
@@ -75,6 +75,14 @@ internal sealed partial class HostileWorld
         _unit.Write32(PRS, ~0u);
         _unit.Write64(RTADDR, isScalable ? Root | 1 << 10 : LegacyRoot);
         _unit.Write32(GCMD, SRTP);
+        if (_options.QueuedInvalidation) ForgetByQueue(isScalable);
+        else ForgetByRegisters();
+        _unit.Write32(FSTS, ~0u);
+        _unit.Write32(GCMD, (_options.QueuedInvalidation ? QIE : 0) | TE);
+    }
+
+    private void ForgetByQueue(bool isScalable)
+    {
         _unit.Write64(IQT, 0);
         _unit.Write64(IQA, Queue | (isScalable ? 1UL << 11 : 0));
         _unit.Write32(GCMD, QIE);
@@ -82,8 +90,15 @@ internal sealed partial class HostileWorld
         Submit(0x11, 0);
         if (isScalable) Submit(0x37, 0);
         Submit(0x12, 0);
-        _unit.Write32(FSTS, ~0u);
-        _unit.Write32(GCMD, QIE | TE);
+    }
+
+    /// <summary>All contexts, and all translations: each command is done when its first bit is clear.</summary>
+    private void ForgetByRegisters()
+    {
+        _unit.Write64(CCMD, 1UL << 63 | 1UL << 61);
+        Expect(_unit.Read64(CCMD) >> 63 == 0 && (_unit.Read64(CCMD) >> 59 & 3) == 1, $"after a global invalidation the context command is 0x{_unit.Read64(CCMD):x}");
+        _unit.Write64(IOTLB, 1UL << 63 | 1UL << 60);
+        Expect(_unit.Read64(IOTLB) >> 63 == 0 && (_unit.Read64(IOTLB) >> 57 & 3) == 1, $"after a global invalidation the IOTLB command is 0x{_unit.Read64(IOTLB):x}");
     }
 
     private void Tables()

@@ -99,7 +99,7 @@ internal sealed partial class HostileWorld : IDisposable
     /// <summary>The unit's kind in a few words.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"VT-d {(_options.ScalableMode ? "with" : "without")} scalable mode, IOTLB {_options.IotlbSets}x{_options.IotlbWays}, walk cache {_options.WalkCacheEntriesPerLevel}, context cache {_options.ContextCacheEntries}, {_options.FaultRecordCount} fault records{(_options.CachingMode ? ", caching mode" : "")}{(IsNesting ? ", nesting" : "")}{(_options.DeviceTlbs ? ", device TLBs" : "")}{(_options.PageRequests ? ", page requests" : "")}");
+        $"VT-d {(_options.ScalableMode ? "with" : "without")} scalable mode, IOTLB {_options.IotlbSets}x{_options.IotlbWays}, walk cache {_options.WalkCacheEntriesPerLevel}, context cache {_options.ContextCacheEntries}, {_options.FaultRecordCount} fault records{(_options.QueuedInvalidation ? "" : ", no invalidation queue")}{(_options.CachingMode ? ", caching mode" : "")}{(IsNesting ? ", nesting" : "")}{(_options.DeviceTlbs ? ", device TLBs" : "")}{(_options.PageRequests ? ", page requests" : "")}");
 
     /// <summary>Lets everything happen.</summary>
     /// <exception cref="BrokenMachineException">Something was seen that may not be. So says any other exception.</exception>
@@ -130,7 +130,7 @@ internal sealed partial class HostileWorld : IDisposable
     private VtdOptions AnyOptions()
     {
         bool hasSnoop = _pcg.Next(4) != 0, hasTlbs = _pcg.Next(2) == 0;
-        return new()
+        var any = new VtdOptions
         {
             ScalableMode = _pcg.Next(3) != 0,
             IotlbSets = _pcg.Next(4) == 0 ? 0 : 1 << (int)_pcg.Next(3),
@@ -172,6 +172,8 @@ internal sealed partial class HostileWorld : IDisposable
             MemoryTypes = _later.Next(4) == 0,
             AbortDma = _later.Next(4) == 0,
         };
+        // In scalable mode, and of devices with TLBs, it cannot be done without.
+        return any.ScalableMode || any.DeviceTlbs || any.AbortDma ? any : any with { QueuedInvalidation = _later.Next(2) == 0 };
     }
 
     /// <summary>Nothing has grown beyond its size, nothing is left in flight, and with good tables good accesses go through.</summary>
@@ -190,6 +192,7 @@ internal sealed partial class HostileWorld : IDisposable
             Expect(read.Ok, $"with everything put right a read is blocked by {read.Reason}");
             Expect(BitConverter.ToUInt64(_buffer) == FrameMark, $"with everything put right a read sees 0x{BitConverter.ToUInt64(_buffer):x}");
             Expect(_unit.Read32(FSTS) == 0, $"with everything put right the fault status is 0x{_unit.Read32(FSTS):x}");
+            if (!_options.QueuedInvalidation) continue;
             _ram.Port.Write64(new(Status), 0);
             Submit(0x25 | 0x5AUL << 32, Status);
             Expect(_ram.Port.Read64(new(Status)) == 0x5A, $"with everything put right a wait does not complete");
@@ -201,6 +204,7 @@ internal sealed partial class HostileWorld : IDisposable
         _counts.Meet("PASID cache hits", statistics.PasidCacheHits);
         _counts.Meet("flag updates", statistics.FlagUpdates);
         _counts.Meet("queue errors", statistics.QueueErrors);
+        if (!_options.QueuedInvalidation) _counts.Meet("invalidations by registers", statistics.ContextInvalidations + statistics.IotlbGlobalInvalidations);
         _counts.Meet("waits", statistics.Waits);
         _counts.Meet("invalidation time-outs", statistics.InvalidationTimeouts);
         _counts.Meet("interrupt messages", statistics.InterruptMessages);

@@ -26,6 +26,7 @@ public sealed partial class Behaviours
             if (!isHooked && _scope.Waiting != 0) AddDone(new SetFaultHook(device, FaultHookKind.Back));
         }
 
+        Passages();
         foreach (ObjectId process in _world.Processes)
         {
             foreach (ObjectId vcm in _world.Vcms.Keys) AddAssociate(new(made, vcm, process));
@@ -39,6 +40,18 @@ public sealed partial class Behaviours
             AddDone(new Deactivate(association), Outcome.Invalid, Outcome.NotFound, Outcome.HardwareFailure);
             DeactivationsThatEnd(association);
             DeactivationsBeside(association);
+        }
+    }
+
+    /// <summary>Devices are let through, whether or not they can be, and are there no more.</summary>
+    private void Passages()
+    {
+        if (!_scope.PassThrough) return;
+        foreach (ObjectId device in _devices)
+        {
+            AddDone(new PassThrough(device), Outcome.Invalid, Outcome.NoDevice, Outcome.Busy, Outcome.NoMemory, Outcome.HardwareFailure);
+            AddDone(new PassThrough(device) { Pasid = 0 }, Outcome.Invalid);
+            AddDone(new EndPassThrough(device), Outcome.NotFound, Outcome.HardwareFailure);
         }
     }
 
@@ -81,7 +94,7 @@ public sealed partial class Behaviours
         foreach (ObjectId device in _devices)
         {
             // What a device does that is active nowhere is the same wherever it does it.
-            ImmutableArray<ulong> addresses = _world.ActiveVcmOf(device) is { } active ? AddressesOf(active) : [0];
+            ImmutableArray<ulong> addresses = _world.ActiveVcmOf(device) is { } active ? AddressesOf(active) : _world.PassesThrough(device, null) ? [.. _frames] : [0];
             foreach (ulong address in addresses)
             {
                 foreach (Permissions kind in Kinds) AddAccesses(new DeviceAccess(device, address, kind));
@@ -125,6 +138,7 @@ public sealed partial class Behaviours
         if (mayBeBlocked) Add(access, Refused[Outcome.Fault]);
         foreach (ulong frame in _frames) Add(access, Done with { Reached = frame });
         Add(access, Done with { Reached = Scope.Foreign.First });
+        if (_scope.PassThrough) Add(access, Done);
     }
 
     private void Queries()

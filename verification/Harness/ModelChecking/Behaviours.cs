@@ -120,7 +120,7 @@ public sealed partial class Behaviours
             if (association.Device == device && !association.IsDropped) return false;
         }
 
-        return !_world.Hooked.Contains(device) && !_world.Faults.Exists(fault => fault.Device == device) && !_world.Waiting.Exists(waiting => waiting.Access.Device == device);
+        return !_world.PassesThrough(device, null) && !_world.Hooked.Contains(device) && !_world.Faults.Exists(fault => fault.Device == device) && !_world.Waiting.Exists(waiting => waiting.Access.Device == device);
     }
 
     private void Add(Operation operation, Observation seen, Surroundings? surroundings = null)

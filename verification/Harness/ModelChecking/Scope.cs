@@ -48,6 +48,9 @@ public sealed record Scope
     /// <summary>Whether regions may be one-to-one. Then frames are not alike.</summary>
     public bool OneToOne { get; init; }
 
+    /// <summary>Whether devices may be let through untranslated. Only such as have no TLB: not where accesses may wait.</summary>
+    public bool PassThrough { get; init; }
+
     /// <summary>Whether hardware caches that something is absent, so that also what is made must be told to it. The model does not say how that is done; a search of the library sees it fail.</summary>
     public bool CachingMode { get; init; }
 
@@ -91,6 +94,7 @@ public sealed record Scope
             new IommuModel(LastAddress: (1UL << 48) - 1, Untranslated: [])
             {
                 OtherTables = Formats == 1 ? [] : [firstStage],
+                PassesThrough = PassThrough,
                 Devices = Waiting == 0 ? [] : [.. Enumerable.Repeat(new DeviceModel { HasTlb = true, AsksForPages = true }, Devices)],
             },
             Devices,
@@ -125,6 +129,7 @@ public sealed record Scope
         MemoryMiB = 1,
         Mode = Formats > 1 || Waiting != 0 ? RemappingMode.Scalable : RemappingMode.Legacy,
         CachingMode = CachingMode,
+        PassThrough = PassThrough,
         Cores = Processes == 0 ? 0 : 1,
         Processes = Processes,
         FlushCapacity = Quarantine + 1,
@@ -155,7 +160,7 @@ public sealed record Scope
 
     /// <summary><c>2 VCMs, 2 formats, …</c>.</summary>
     public override string ToString() =>
-        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(OneToOne ? "one-to-one regions; " : "")}{(Waiting == 0 ? "" : $"at most {Count(Waiting, "access", "es")} that wait; ")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
+        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(OneToOne ? "one-to-one regions; " : "")}{(Waiting == 0 ? "" : $"at most {Count(Waiting, "access", "es")} that wait; ")}{(PassThrough ? "devices may be let through; " : "")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
 
     private static string Count(int count, string what, string plural = "s") => $"{count} {what}{(count == 1 ? "" : plural)}";
 

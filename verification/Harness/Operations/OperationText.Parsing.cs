@@ -68,6 +68,8 @@ public static partial class OperationText
             "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => TakeDeactivate(words),
+            "pass-through" => new PassThrough(words.TakeId(ObjectKind.Device)) { Pasid = words.TryTakePasid() },
+            "end-pass-through" => new EndPassThrough(words.TakeId(ObjectKind.Device)) { Pasid = words.TryTakePasid() },
             "translate" => TakeTranslate(words),
             "read" => TakeAccess(words, Permissions.Read),
             "write" => TakeAccess(words, Permissions.Write),

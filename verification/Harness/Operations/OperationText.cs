@@ -49,6 +49,8 @@ public static partial class OperationText
         Deassociate o => $"deassociate {o.Association}",
         Activate o => $"activate {o.Association}",
         Deactivate o => $"deactivate {o.Association}{(o.Meanwhile is { } meanwhile ? $" while {(meanwhile.Kind == Permissions.Read ? "read" : "write")} 0x{meanwhile.Address:x}" : "")}",
+        PassThrough o => $"pass-through {o.Device}{Pasid(o.Pasid)}",
+        EndPassThrough o => $"end-pass-through {o.Device}{Pasid(o.Pasid)}",
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
         DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{(o.IsStray ? " as-nobody" : "")}{(o.IsPrivileged ? " as-supervisor" : "")}{Pasid(o.Pasid)} 0x{o.Address:x}{(o.MayAsk ? "" : " at-once")}",

@@ -8,7 +8,8 @@ namespace Harness.Oracles;
 
 /// <summary>
 /// I3 and I8: the address spaces of devices that are active in a region walk its one table of their format, or that of the table's owner
-/// if it is prebuilt, under one domain id; and no other address space walks anything, least of all one of a device without an IOMMU.
+/// if it is prebuilt, under one domain id; those that are let through walk nothing, each under a domain id of its own; and no other address space leads anywhere, least of all
+/// one of a device without an IOMMU.
 /// </summary>
 public sealed class SharedTableOracle : IOracle
 {
@@ -27,6 +28,12 @@ public sealed class SharedTableOracle : IOracle
                     yield return new(Invariant.SharedTable, $"{Name(device, association.Pasid)} has no usable entry", $"it is active in {association.Vcm}");
             }
 
+            foreach (DeviceSpace space in look.World.Passing)
+            {
+                if (space.Device == device && !spaces.Exists(found => found.Pasid == space.Pasid && found.Translation.Stage == TranslationStage.PassThrough))
+                    yield return new(Invariant.Isolation, $"{Name(device, space.Pasid)} has no entry that lets it through", "it is let through untranslated");
+            }
+
             foreach (DecodedSpace space in spaces)
             {
                 foreach (Violation wrong in CheckSpace(look, device, space, domains)) yield return wrong;
@@ -38,6 +45,13 @@ public sealed class SharedTableOracle : IOracle
     {
         string name = Name(device, space.Pasid);
         DecodedTranslation entry = space.Translation;
+        if (entry.Stage == TranslationStage.PassThrough)
+        {
+            if (!look.World.PassesThrough(device, space.Pasid)) yield return new(Invariant.Isolation, $"{name} is let through to all memory", "nobody has said so, or he has taken it back");
+            if (!domains.TryAdd(entry.Domain, (device, default, device))) yield return new(Invariant.Isolation, $"{name}, which is let through, shares {entry.Domain} with {domains[entry.Domain].Vcm}", "it has a domain id of its own");
+            yield break;
+        }
+
         if (!look.World.ModelOf(device).IsTranslated) yield return new(Invariant.Isolation, $"{name} walks the table at {entry.Root}", $"{name} has no IOMMU");
         if (look.World.ActiveAssociationOf(device, space.Pasid) is not { } association)
         {

@@ -1,5 +1,6 @@
 using Harness.Foreign;
 using Harness.Running;
+using IommuSim;
 using Platform;
 using Vcmm.Spec;
 
@@ -41,6 +42,7 @@ public sealed class WalkerSightOracle : IOracle
 
             foreach (DecodedSpace space in look.SpacesOf(device))
             {
+                if (space.Translation.Stage == TranslationStage.PassThrough) continue;
                 foreach (PhysAddr page in look.Subject.Tables.Read(space.Translation).Pages) yield return (PageAt(page), $"a page of the table that d{device} walks");
             }
         }

@@ -40,6 +40,9 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual bool TracksUse(TableFormat format) => inner.TracksUse(format);
 
     /// <inheritdoc/>
+    public virtual bool CanPassThrough => inner.CanPassThrough;
+
+    /// <inheritdoc/>
     public virtual VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(format, frames, out table);
 
     /// <inheritdoc/>
@@ -53,6 +56,9 @@ public abstract class PassingIommu(IIommu inner) : IIommu
 
     /// <inheritdoc/>
     public virtual VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => inner.Attach(device, pasid, domain, table);
+
+    /// <inheritdoc/>
+    public virtual VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => inner.TryAttachPassThrough(device, pasid, domain);
 
     /// <inheritdoc/>
     public virtual VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => inner.Detach(device, pasid, domain);

@@ -82,7 +82,8 @@ public static class Hardware
 
             foreach (DecodedSpace space in SpacesOf(subject, memory, device, tree))
             {
-                if (!seen.Add(space.Translation.Root)) continue;
+                // What is let through reaches everything: it is nothing that memory is kept for.
+                if (space.Translation.Stage == TranslationStage.PassThrough || !seen.Add(space.Translation.Root)) continue;
                 DecodedTable table = subject.Tables.Read(space.Translation);
                 string walker = $"d{device} walks it as a table", mapper = $"d{device} has it mapped";
                 reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), walker)));

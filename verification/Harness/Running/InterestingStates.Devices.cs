@@ -59,10 +59,19 @@ public sealed partial class InterestingStates
         return false;
     }
 
+    private void NotePassing(World world, DeviceAccess access, Observation seen)
+    {
+        if (world.Passing.IsEmpty) return;
+        bool passes = !access.IsStray && world.PassesThrough(access.Device, access.Pasid);
+        if (passes && seen.Outcome == Outcome.None) counts.Reach(seen.Reached is null ? "a device that is let through read what is nobody's data" : access.Kind == Permissions.Write ? "a device that is let through wrote data" : "a device that is let through read data");
+        if (!passes && seen.Outcome == Outcome.Fault) counts.Reach("a device was blocked beside one that is let through");
+    }
+
     /// <summary>Counts, after a device's access that the model accepted.</summary>
     public void Note(World world, DeviceAccess access, Observation seen, DeviceKind kind)
     {
         if (seen.Reached is not null) counts.Reach(ReachedBy[(int)kind]);
+        NotePassing(world, access, seen);
         if (access.IsStray) counts.Reach("an access was made under nobody's id");
         if (access.IsPrivileged && world.Sees(access.Device, access.Address, access.Pasid) is { } meaning)
             counts.Reach(meaning.SupervisorOnly ? "a supervisor-only page kept a request with the privilege out" : "a request with supervisor privilege was kept out");

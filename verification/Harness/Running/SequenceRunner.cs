@@ -86,7 +86,7 @@ public sealed class SequenceRunner
         {
             _subject = new(machine, scenario.Topology, _parts);
             _world = World.Create(_subject.Model, scenario.Topology.Devices.Count, scenario.Topology.ToSetup(machine.Window.First) with { FaultsAreExact = _subject.Insides is not null }).With(scenario.Topology.ToCpuModel());
-            _subject.Expected = access => (_world.Sees(access.Device, access.Address, access.Pasid) ?? _world.StaleAt(access.Device, access.Address, access.Pasid))?.Target;
+            _subject.Expected = access => _world.PassesThrough(access.Device, access.Pasid) ? access.Address : (_world.Sees(access.Device, access.Address, access.Pasid) ?? _world.StaleAt(access.Device, access.Address, access.Pasid))?.Target;
             _subject.Copied = copy => FramesBehind(copy);
             _subject.InUse = () => _world.Memories.Where(memory => !memory.Value.IsFreed || _world.IsInQuarantine(memory.Key)).SelectMany(memory => memory.Value.Segments);
             foreach (Step step in scenario.Steps)
@@ -110,6 +110,22 @@ public sealed class SequenceRunner
     }
 
     private Violation? Do(Step step)
+    {
+        int interrupts = _subject.Events?.Count ?? 0;
+        if (DoAndLook(step) is { } violation) return violation;
+        return _isLost || _subject.Events is not { } events ? null : JudgeInterrupts(step, events, interrupts);
+    }
+
+    /// <summary>I12 and I13: what is pending has interrupted, and nothing else has.</summary>
+    private Violation? JudgeInterrupts(Step step, EventWatch events, int before)
+    {
+        Counts.Check(Invariant.Progress);
+        if (events.Count != before) Counts.Reach("the IOMMU interrupted");
+        if (events.Count != before && step.Operation is DispatchFaults) Counts.Reach("the IOMMU interrupted while it was seen to");
+        return Counts.FirstToTell(events.Check());
+    }
+
+    private Violation? DoAndLook(Step step)
     {
         Operation operation = step.Operation;
         if (!operation.Uses.All(_world.Knows) || !_world.IsDefined(operation)) return null;
@@ -365,7 +381,7 @@ public sealed class SequenceRunner
         Reserve or ReserveAt or ListReservations or FindReservation or CreateVcm or CreateBound or FreeBound => Invariant.NoOverlap,
         Translate or TranslateTo or FindMappings or CollectUse => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess or CrossingAccess or CoreAccess => Invariant.Permission,
-        Associate or ChangeAssociation or Activate or Deactivate or Deassociate => Invariant.Isolation,
+        Associate or ChangeAssociation or Activate or Deactivate or Deassociate or PassThrough or EndPassThrough => Invariant.Isolation,
         Flush or PollFlush => Invariant.NoStaleAccess,
         SetFaultHook or DispatchFaults => Invariant.FaultExact,
         _ => Invariant.Conservation,

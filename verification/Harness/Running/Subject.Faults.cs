@@ -1,7 +1,9 @@
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
+using Harness.Scenarios;
 using Vcmm;
 using Vcmm.Spec;
+using Vcmm.Vtd;
 
 namespace Harness.Running;
 
@@ -9,6 +11,8 @@ namespace Harness.Running;
 public sealed partial class Subject
 {
     private readonly Telling _one = new();
+    private HandlingIommu? _handling;
+    private ImmutableArray<VtdEvent> _dispatchesFor = [];
     private readonly Dictionary<string, Telling> _tellings = [];
 
     /// <summary>What the hooks are given by the dispatch that the caller is in: several may dispatch at once.</summary>
@@ -41,13 +45,39 @@ public sealed partial class Subject
         return isRetried ? FaultAnswer.Retry : FaultAnswer.Refuse;
     }
 
+    /// <summary>What the manager's IOMMU is made of, and how it learns of faults.</summary>
+    private IIommu StartEvents(Topology topology)
+    {
+        // Where nobody can listen software looks.
+        if (topology.Events == EventUse.Polled || Events is not { } events) return Driver;
+        foreach (VtdEvent source in events.Sources) events.Enable(Driver, source);
+        _dispatchesFor = topology.Events == EventUse.Dispatched ? [.. events.Sources] : [];
+        return topology.Events == EventUse.Handled ? _handling = new(Driver, events) : Driver;
+    }
+
+    /// <summary>Has the hooks told, where software waits for an interrupt if one has come. The handlers ask for themselves.</summary>
+    private int Dispatch()
+    {
+        if (_dispatchesFor.IsEmpty) return _manager.DispatchFaults();
+        VtdEvent[] begun = [.. _dispatchesFor.Where(Events!.TryBegin)];
+        if (begun.Length == 0) return 0;
+        try
+        {
+            return _manager.DispatchFaults();
+        }
+        finally
+        {
+            foreach (VtdEvent source in begun) Events.End(source);
+        }
+    }
+
     private Observation Do(DispatchFaults _)
     {
         Telling told = Told;
         told.Given.Clear();
         told.Acts.Clear();
-        int count = _manager.DispatchFaults();
-        bool isLost = Driver.TakeFaultOverflow();
+        int count = Dispatch();
+        bool isLost = _handling?.TakeOverflow() ?? Driver.TakeFaultOverflow();
         return new(Outcome.None) { Faults = [.. told.Given], FaultCount = count, FaultsLost = isLost, Acts = told.Acts.ToImmutable() };
     }
 

@@ -54,6 +54,8 @@ public sealed partial class Subject
         Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
         Activate o => Seen(Of(_associations, o.Association).TryActivate()),
         Deactivate o => Do(o),
+        PassThrough o => Seen(_devices[o.Device.Number].TryPassThrough(ToPasid(o.Pasid))),
+        EndPassThrough o => Seen(_devices[o.Device.Number].TryEndPassThrough(ToPasid(o.Pasid))),
         Translate o => Do(o),
         TranslateTo o => Do(o),
         DeviceAccess o => Do(o),
@@ -357,6 +359,8 @@ public sealed partial class Subject
         new() { Sizes = (ChunkSizes)chunkSizes, Scattered = scattered, From = Request(from) };
 
     private static MemoryRequest Request(BankRequest from) => new(from.Type is { } type ? Topology.TypeOf(type) : null, from.MustBeCoherent);
+
+    private static Pasid? ToPasid(uint? pasid) => pasid is { } given ? new(given) : null;
 
     private static Observation Seen(VcmmError error) => new((Outcome)error);
 }

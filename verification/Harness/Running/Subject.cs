@@ -61,6 +61,9 @@ public sealed record SubjectParts
     /// <summary>Says who calls, where several call at once and each has mishaps of its own; null: one calls, or none has.</summary>
     public Func<string>? Caller { get; init; }
 
+    /// <summary>Given the registers as the driver has them; what the driver uses.</summary>
+    public Func<IMmio, IMmio> Registers { get; init; } = static registers => registers;
+
     /// <summary>Given what a hook is told of, and the hook; calls it.</summary>
     public Func<DeviceFault, Func<FaultAnswer>, FaultAnswer> AroundHook { get; init; } = static (_, answer) => answer();
 
@@ -106,10 +109,11 @@ public sealed partial class Subject
         Stamps = new(machine.Memory);
         Tables = new(machine.Memory, Options);
         Frames = new(new BankedFrames(topology.LayOut(machine.Window.First)), Mishaps, () => Hardware.Reach(this));
-        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(WithStepsFor(topology, MemoryOfDriver(machine)))), Mishaps, Frames, new() { WaitPolicy = parts.Wait ?? Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
+        Events = EventWatch.TryListen(machine, Options);
+        Driver = VtdDriver<PortMemory>.Start(new(parts.DriverMemory(WithStepsFor(topology, MemoryOfDriver(machine)))), parts.Registers(Mishaps), Frames, new() { WaitPolicy = parts.Wait ?? Mishaps, Scalable = topology.IsScalable, TracksUse = topology.TracksUse, MaximumPasidCount = MostPasids, PageRequestQueueBytes = Options.PageRequests ? PageRequestQueueBytes : 0 });
         EnableAts(topology.Devices);
         DriverFrames = Frames.Live;
-        _counting = new(Driver);
+        _counting = new(StartEvents(topology));
         IIommu iommu = parts.Iommu(new NotifyingIommu(_counting, parts.Telling(Notify)));
         _flushQueue = new(new()
         {
@@ -134,6 +138,9 @@ public sealed partial class Subject
 
     /// <summary>What the hardware can do.</summary>
     public VtdOptions Options { get; }
+
+    /// <summary>The IOMMU's interrupts; null on a machine of others.</summary>
+    public EventWatch? Events { get; }
 
     /// <summary>What can go wrong.</summary>
     public Mishaps Mishaps { get; }
@@ -163,6 +170,7 @@ public sealed partial class Subject
         Devices = [.. _kinds.Select(ToModel)],
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
         PasidCount = Driver.PasidCount,
+        PassesThrough = Driver.CanPassThrough,
         NotesUse = Driver.TracksUse(FormatOf(TableKind.SecondStage)),
         OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
         // A context table; in scalable mode a directory and a table of PASIDs, too.

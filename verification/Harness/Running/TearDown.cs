@@ -8,6 +8,8 @@ public static class TearDown
     /// <summary>The operations, in order; each can be done.</summary>
     public static IEnumerable<Operation> Of(World world)
     {
+        foreach (DeviceSpace space in world.Passing) yield return new EndPassThrough(space.Device) { Pasid = space.Pasid };
+
         // Prebuilt regions first: the tables that they have end with the associations of others.
         foreach ((ObjectId id, AssociationState association) in world.Associations)
         {

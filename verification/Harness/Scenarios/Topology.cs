@@ -54,6 +54,9 @@ public sealed partial record Topology
     /// <summary>Whether the IOMMU has an invalidation queue; without, in legacy mode and without devices that have TLBs, the library tells it by registers.</summary>
     public bool QueuedInvalidation { get; init; } = true;
 
+    /// <summary>Whether the IOMMU can let devices through untranslated.</summary>
+    public bool PassThrough { get; init; } = true;
+
     /// <summary>Sets of the IOTLB: a power of two to 1,024, or 0.</summary>
     public int IotlbSets { get; init; } = 4;
 
@@ -121,6 +124,7 @@ public sealed partial record Topology
         RequestsWithPasid = Pasids,
         CachingMode = CachingMode,
         QueuedInvalidation = QueuedInvalidation,
+        PassThrough = PassThrough,
         IotlbSets = IotlbSets,
         IotlbWays = IotlbWays,
         WalkCacheEntriesPerLevel = WalkCache,
@@ -179,6 +183,7 @@ public sealed partial record Topology
         Require(FlushAtCount >= 1 && FlushAtCount <= FlushCapacity, nameof(FlushAtCount), FlushAtCount, "1 to flushCapacity");
         Require(FlushAtMilliseconds is >= 1 and <= 1000, nameof(FlushAtMilliseconds), FlushAtMilliseconds, "1 to 1000");
         Require(ContextCache is >= 0 and <= 256, nameof(ContextCache), ContextCache, "0 to 256");
+        ValidateEvents();
         ValidateEagerness();
         ValidateCpu();
     }
@@ -189,7 +194,7 @@ public sealed partial record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(QueuedInvalidation ? "" : ", no invalidation queue")}{(TracksUse ? ", notes use" : "")}{EagernessOutline}{CpuOutline}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(QueuedInvalidation ? "" : ", no invalidation queue")}{(PassThrough ? "" : ", lets nothing through")}{(TracksUse ? ", notes use" : "")}{EventsOutline}{EagernessOutline}{CpuOutline}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}{(Cores == 0 ? "" : $", TLB {TlbSets}x{TlbWays}")}";

@@ -91,6 +91,8 @@ internal static class Renaming
         Deassociate o => o with { Association = to(o.Association) },
         Activate o => o with { Association = to(o.Association) },
         Deactivate o => o with { Association = to(o.Association) },
+        PassThrough o => o with { Device = to(o.Device) },
+        EndPassThrough o => o with { Device = to(o.Device) },
         Translate o => o with { Vcm = to(o.Vcm) },
         TranslateTo o => o with { Vcm = to(o.Vcm), Other = to(o.Other) },
         DeviceAccess o => o with { Device = to(o.Device) },

@@ -64,7 +64,7 @@ internal static class Simplifications
         int cores = Math.Max(CountOf(ObjectKind.Core), processes == 0 ? 0 : 1);
         Topology[] simpler =
         [
-            now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { QueuedInvalidation = true }, now with { Levels = 4 }, now with { Pages2M = true },
+            now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { QueuedInvalidation = true }, now with { Events = EventUse.Polled }, now with { PassThrough = true }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { TracksUse = false }, now with { FirstStage = true }, now with { Pasids = true }, now with { FaultRecords = 16 },

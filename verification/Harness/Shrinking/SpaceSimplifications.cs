@@ -40,6 +40,8 @@ internal static class SpaceSimplifications
         ChangeAssociation o => o.Pasid,
         DeviceAccess o => o.Pasid,
         CrossingAccess o => o.Pasid,
+        PassThrough o => o.Pasid,
+        EndPassThrough o => o.Pasid,
         _ => null,
     };
 
@@ -48,6 +50,8 @@ internal static class SpaceSimplifications
         Associate o => o with { Pasid = pasid },
         ChangeAssociation o => o with { Pasid = pasid },
         CrossingAccess o => o with { Pasid = pasid },
+        PassThrough o => o with { Pasid = pasid },
+        EndPassThrough o => o with { Pasid = pasid },
         // Without a PASID there is no way to ask for privilege.
         DeviceAccess o => o with { Pasid = pasid, IsPrivileged = o.IsPrivileged && pasid is not null },
         _ => operation,

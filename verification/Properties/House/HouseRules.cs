@@ -119,6 +119,8 @@ public sealed class HouseRules
         ["Association.TryDeactivate"] = typeof(Deactivate),
         ["Association.TrySetOptions"] = typeof(ChangeAssociation),
         ["Association.TryDeassociate"] = typeof(Deassociate),
+        ["Device.TryPassThrough"] = typeof(PassThrough),
+        ["Device.TryEndPassThrough"] = typeof(EndPassThrough),
     };
 
     [Fact]
@@ -126,7 +128,7 @@ public sealed class HouseRules
     {
         Type[] objects =
         [
-            typeof(Vcmm.VcmManager), typeof(Vcmm.Vcm), typeof(Vcmm.Bound), typeof(Vcmm.Reservation), typeof(Vcmm.PhysicalAllocation), typeof(Vcmm.Association),
+            typeof(Vcmm.VcmManager), typeof(Vcmm.Vcm), typeof(Vcmm.Bound), typeof(Vcmm.Reservation), typeof(Vcmm.PhysicalAllocation), typeof(Vcmm.Association), typeof(Vcmm.Device),
         ];
         string[] calls =
         [

@@ -271,6 +271,92 @@ public sealed class VtdEventLaws
         Assert.Equal([new InterruptMessage(new(0x12_FEE0_1000), 0x41)], messages);
     }
 
+    /// <summary>Whoever had the hardware before may have left its interrupts on.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_start_masks_what_another_had_listened_to(bool isScalable)
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 64 * Page));
+        var simulator = new VtdIommu<Ram, NoSteps>(ram.Port, isScalable ? VtdOptions.Scalable with { DeviceTlbs = true, PageRequests = true } : VtdOptions.Default);
+        List<InterruptMessage> messages = Listen(simulator);
+        uint[] controls = isScalable ? [0x38, 0xA0, 0xE0] : [0x38, 0xA0];
+        foreach (uint control in controls) simulator.Write32(control, 0);
+        VtdDriver<Ram>.Start(ram.Port, simulator, new FrameAllocator(ram.Range), new() { Scalable = isScalable, WaitPolicy = new CountedPolicy(), PageRequestQueueBytes = isScalable ? (uint)Page : 0 });
+        Assert.All(controls, control => Assert.Equal(Mask, simulator.Read32(control) & Mask));
+        Assert.False(new BusMaster<Ram, NoSteps>(simulator, ram.Port, new(1)).Read(new(0), new byte[1]).Ok);
+        Assert.Empty(messages);
+    }
+
+    /// <summary>Hardware without an event has no register for it, and what is there instead is nobody's to write.</summary>
+    [Fact]
+    public void A_start_leaves_alone_what_is_no_event_of_the_hardware()
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 64 * Page));
+        var registers = new HookedRegisters(new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Default with { QueuedInvalidation = false }));
+        var written = new List<uint>();
+        registers.BeforeWrite32 = (offset, _) => written.Add(offset);
+        VtdDriver<Ram>.Start(ram.Port, registers, new FrameAllocator(ram.Range), new() { WaitPolicy = new CountedPolicy() });
+        Assert.Contains(0x38u, written);
+        Assert.DoesNotContain(0xA0u, written);
+        Assert.DoesNotContain(0xE0u, written);
+    }
+
+    /// <summary>As with the handler: an error of the queue keeps the event up, and behind it no fault interrupts.</summary>
+    [Fact]
+    public void A_dispatch_starts_a_queue_anew_that_has_stopped_and_misses_no_fault()
+    {
+        using var system = new VtdSystem();
+        List<InterruptMessage> messages = Listen(system.Simulator);
+        system.Driver.EnableEvent(VtdEvent.Fault, Target, 0x41);
+        (_, Association association, BusMaster<Ram, NoSteps> device) = system.CreateRegion();
+        var told = new List<Iova>();
+        association.Device.FaultHook = fault =>
+        {
+            told.Add(fault.Address);
+            return FaultAnswer.Refuse;
+        };
+        // Nobody waits for what stops the queue: a descriptor of no type there is, and the tail behind it.
+        ulong tail = system.Simulator.Read64(HookedRegisters.QueueTail);
+        system.Memory.Write64(new((system.Simulator.Read64(0x90) & ~0xFFFUL) + tail), 0xF);
+        system.Simulator.Write64(HookedRegisters.QueueTail, tail + 16);
+        Assert.Single(messages);
+        device.Read(new(7 * Page), new byte[1]);
+        Assert.Single(messages);
+        VtdStatistics before = system.Simulator.Statistics;
+        Assert.Equal(1, system.Manager.DispatchFaults());
+        Assert.Equal([new Iova(7 * Page)], told);
+        Assert.Equal(0u, system.Simulator.Read32(Fsts));
+        Assert.Equal(before.IotlbGlobalInvalidations + 1, system.Simulator.Statistics.IotlbGlobalInvalidations);
+        device.Read(new(8 * Page), new byte[1]);
+        Assert.Equal(2, messages.Count);
+        Assert.Equal(1, system.Manager.DispatchFaults());
+        Assert.Equal(before.IotlbGlobalInvalidations + 1, system.Simulator.Statistics.IotlbGlobalInvalidations);
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+    }
+
+    /// <summary>A fault that is recorded while the queue is started anew is given with the others.</summary>
+    [Fact]
+    public void A_fault_that_comes_while_the_queue_is_started_anew_is_taken_too()
+    {
+        using var system = new VtdSystem();
+        (_, _, BusMaster<Ram, NoSteps> device) = system.CreateRegion();
+        ulong tail = system.Simulator.Read64(HookedRegisters.QueueTail);
+        system.Memory.Write64(new((system.Simulator.Read64(0x90) & ~0xFFFUL) + tail), 0xF);
+        system.Simulator.Write64(HookedRegisters.QueueTail, tail + 16);
+        bool isDone = false;
+        system.Registers.BeforeWrite64 = (offset, _) =>
+        {
+            if (offset == HookedRegisters.QueueTail && !isDone) device.Read(new(3 * Page), new byte[1]);
+            isDone |= offset == HookedRegisters.QueueTail;
+            return true;
+        };
+        Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+        Assert.Equal(new Iova(3 * Page), fault.Address);
+        Assert.False(system.Driver.TryTakeFault(out _));
+        Assert.Equal(0u, system.Simulator.Read32(Fsts));
+    }
+
     [Fact]
     public void Hardware_that_is_gone_has_nothing_to_tell_and_a_handler_comes_back()
     {

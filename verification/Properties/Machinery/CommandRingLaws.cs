@@ -61,13 +61,14 @@ public sealed class CommandRingLaws
     [Fact]
     public void What_was_fetched_before_the_ring_was_switched_off_or_stopped_takes_no_effect()
     {
-        var ring = new CommandRing(InterfaceRing.Commands[0].Layout(First, 3));
+        bool isStopped = false;
+        var ring = new CommandRing(InterfaceRing.Commands[0].Layout(First, 3), () => isStopped);
         ring.Switch(isOn: true, consumer: 0);
         ulong fetched = ring.Generation;
         Assert.True(ring.IsStill(fetched));
-        ring.Stop();
+        isStopped = true;
         Assert.False(ring.IsStill(fetched));
-        ring.Resume();
+        isStopped = false;
         Assert.True(ring.IsStill(fetched));
         ring.Switch(isOn: false, consumer: 0);
         Assert.False(ring.IsStill(ring.Generation));
@@ -81,7 +82,7 @@ public sealed class CommandRingLaws
     public void A_ring_begins_where_it_is_told()
     {
         InterfaceRing smmu = InterfaceRing.Commands.Single(each => each.Positions == RingPositions.IndexAndWrap);
-        var ring = new CommandRing(smmu.Layout(First, 2));
+        var ring = new CommandRing(smmu.Layout(First, 2), static () => false);
         ring.Switch(isOn: true, consumer: 6);
         ring.Producer = 6;
         Assert.False(ring.HasPending);
@@ -131,6 +132,8 @@ public sealed class CommandRingLaws
     {
         public List<ulong> Consumed { get; } = [];
 
+        public bool IsStopped { get; set; }
+
         public Action Before { get; set; } = static () => { };
 
         public int ConsumeNext(int most)
@@ -140,7 +143,7 @@ public sealed class CommandRingLaws
             Before();
             if (command == Illegal)
             {
-                ring.Stop();
+                IsStopped = true;
                 return 0;
             }
 
@@ -166,7 +169,7 @@ public sealed class CommandRingLaws
         {
             _form = form;
             _entryCount = 1 << log2;
-            Ring = new(form.Layout(First, log2));
+            Ring = new(form.Layout(First, log2), () => Unit!.IsStopped);
             Unit = new(Ring, _memory.Port);
             Ring.Switch(isOn: true, consumer: 0);
         }
@@ -211,8 +214,7 @@ public sealed class CommandRingLaws
             _pending.Clear();
             _pending.Enqueue(Harmless);
             foreach (ulong command in rest) _pending.Enqueue(command);
-            _isStopped = false;
-            Ring.Resume();
+            _isStopped = Unit.IsStopped = false;
             return true;
         }
 
@@ -225,8 +227,7 @@ public sealed class CommandRingLaws
             Ring.Switch(isOn: true, consumer: 0);
             _pending.Clear();
             _written = _consumed = 0;
-            if (_isStopped) Ring.Resume();
-            _isStopped = false;
+            _isStopped = Unit.IsStopped = false;
             return 1;
         }
 

@@ -29,7 +29,7 @@ public sealed class RecordBankLaws
                 {
                     bool hasRoom = held[next] is null;
                     RecordOutcome expected = isOverflowed ? RecordOutcome.Lost : hasRoom ? RecordOutcome.Kept : RecordOutcome.Overflowed;
-                    Assert.Equal(expected, bank.Add([++number, F | number]));
+                    Assert.Equal(expected, bank.Add([++number, F | number], isOverflowed));
                     if (expected == RecordOutcome.Overflowed) overflows++;
                     isOverflowed |= expected == RecordOutcome.Overflowed;
                     if (expected == RecordOutcome.Kept)
@@ -47,7 +47,6 @@ public sealed class RecordBankLaws
                 }
                 else if (act < 97)
                 {
-                    bank.AcknowledgeOverflow();
                     isOverflowed = false;
                 }
                 else
@@ -56,7 +55,6 @@ public sealed class RecordBankLaws
                     next = 0;
                 }
 
-                Assert.Equal(isOverflowed, bank.IsOverflowed);
                 Assert.Equal(Array.Exists(held, static each => each is not null), bank.IsAnyHeld);
                 if (bank.IsAnyHeld) Assert.Equal(first, bank.FirstHeld);
                 for (int i = 0; i < count; i++)
@@ -74,7 +72,7 @@ public sealed class RecordBankLaws
     public void Only_a_one_in_the_last_word_empties_a_record()
     {
         var bank = new RecordBank(recordCount: 2, wordCount: 2, holds: F);
-        bank.Add([F, F | 1]);
+        bank.Add([F, F | 1], isOverflowed: false);
         bank.Clear(0, F);
         bank.Clear(1, ~F);
         bank.Clear(3, F);
@@ -85,7 +83,7 @@ public sealed class RecordBankLaws
         Assert.False(bank.IsAnyHeld);
         Assert.Equal(1UL, bank.Load(1));
         bank.Clear(1, ulong.MaxValue);
-        Assert.Equal(RecordOutcome.Kept, bank.Add([2, F | 2]));
+        Assert.Equal(RecordOutcome.Kept, bank.Add([2, F | 2], isOverflowed: false));
         Assert.True(bank.IsAnyHeld);
         Assert.Equal(0UL, bank.Load(4));
     }
@@ -95,16 +93,15 @@ public sealed class RecordBankLaws
     public void A_context_bank_has_one_record_and_says_that_there_were_more()
     {
         var bank = new RecordBank(recordCount: 1, wordCount: 2, holds: FsrFaults);
-        Assert.Equal(RecordOutcome.Kept, bank.Add([0x1000, 0x6]));
-        Assert.Equal(RecordOutcome.Overflowed, bank.Add([0x2000, 0x8]));
-        Assert.Equal(RecordOutcome.Lost, bank.Add([0x3000, 0x8]));
+        Assert.Equal(RecordOutcome.Kept, bank.Add([0x1000, 0x6], isOverflowed: false));
+        Assert.Equal(RecordOutcome.Overflowed, bank.Add([0x2000, 0x8], isOverflowed: false));
+        Assert.Equal(RecordOutcome.Lost, bank.Add([0x3000, 0x8], isOverflowed: true));
         Assert.Equal((0x1000UL, 0x6UL), (bank.Load(0), bank.Load(1)));
         bank.Clear(1, 0x2);
         Assert.True(bank.IsAnyHeld);
         bank.Clear(1, 0x4);
         Assert.False(bank.IsAnyHeld);
-        bank.AcknowledgeOverflow();
-        Assert.Equal(RecordOutcome.Kept, bank.Add([0x4000, 0x2]));
+        Assert.Equal(RecordOutcome.Kept, bank.Add([0x4000, 0x2], isOverflowed: false));
         Assert.Equal(0x4000UL, bank.Load(0));
     }
 }

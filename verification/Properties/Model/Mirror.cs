@@ -14,6 +14,8 @@ internal static class Mirror
         Associate o => o with { Device = Of(o.Device, scope) },
         DeviceAccess o => o with { Device = Of(o.Device, scope) },
         CrossingAccess o => o with { Device = Of(o.Device, scope) },
+        PassThrough o => o with { Device = Of(o.Device, scope) },
+        EndPassThrough o => o with { Device = Of(o.Device, scope) },
         SetFaultHook o => o with { Device = Of(o.Device, scope) },
         _ => operation,
     };

@@ -16,6 +16,7 @@ public sealed class ModelSearchLaws
         ["two granules"] = Least with { Granules = 2 },
         ["two formats and two devices"] = Least with { Formats = 2, Devices = 2 },
         ["an access may wait"] = Least with { Faults = 1, Waiting = 1 },
+        ["let through"] = Least with { PassThrough = true },
         ["one-to-one"] = Least with { OneToOne = true, Frames = 2 },
     };
 
@@ -26,6 +27,8 @@ public sealed class ModelSearchLaws
     [InlineData("two granules", 3_936, 2)]
     [InlineData("two formats and two devices", 2_040, 2)]
     [InlineData("an access may wait", 2_160, 2)]
+    // As below: a device that is not active is let through, or is not.
+    [InlineData("let through", (36 * 10) + (20 * 4), 2)]
     [InlineData("one-to-one", 4_784, 2)]
     public void A_scope_has_as_many_states_as_it_had(string name, int states, int workers)
     {
@@ -60,6 +63,7 @@ public sealed class ModelSearchLaws
             Least with { Granules = 2, Bounds = 1, Owners = 2, Quarantine = 1, Faults = 1, Processes = 1 },
             Least with { Vcms = 2, Devices = 3, Formats = 2 },
             Least with { Quarantine = 2, Granules = 2, Faults = 1 },
+            Least with { PassThrough = true },
         ];
         ModelReport[] reports = [.. scopes.Select(static scope => Search(scope, new SearchLimits { Depth = 6, States = 60_000 }))];
         Assert.All(reports, static report => Assert.Null(report.Counterexample));

@@ -62,6 +62,12 @@ public static class PlantedModels
             Lets<Activate>(world, operation, seen, surroundings, activate => world.Associations[activate.Association] is { IsDropped: false, IsActive: false } association
                 ? world with { Associations = world.Associations.SetItem(activate.Association, association with { IsActive = true }) }
                 : null)),
+        new("an address space that is a region and let through", Invariant.Isolation, 4, Small with { Granules = 1, Bounds = 0, Quarantine = 0, Faults = 0, PassThrough = true }, static (world, operation, seen, surroundings) =>
+            Lets<Activate>(world, operation, seen, surroundings, activate => world.Associations[activate.Association] is { IsDropped: false, IsActive: false } association
+                ? world with { Associations = world.Associations.SetItem(activate.Association, association with { IsActive = true }) }
+                : null)),
+        new("a device that is let through and goes elsewhere", Invariant.Isolation, 2, Small with { Granules = 1, Frames = 2, Bounds = 0, Quarantine = 0, Faults = 0, PassThrough = true }, static (world, operation, seen, surroundings) =>
+            Lets<DeviceAccess>(world, operation, seen, surroundings, access => world.PassesThrough(access.Device, null) ? world : null)),
         new("a flush that is never due", Invariant.Progress, 7, Small, static (world, operation, seen, surroundings) =>
             world.Judge(operation, seen, surroundings with { HardwareFails = true }) is { IsAccepted: true, Next: var next } && !surroundings.HardwareFails
                 ? Verdict<World>.Accept(next with { FlushFailedAt = null })

@@ -29,7 +29,7 @@ public sealed class ParallelHistories(ITestOutputHelper output)
             });
         foreach ((string state, long times) in runner.Counts.Sometimes) output.WriteLine($"{times,6} {state}");
         Assert.InRange(runner.Counts.Operations, 1000, long.MaxValue);
-        string[] sometimes = ["operations overlapped", "Flush done", "PollFlush done", "Bind done", "Unbind done", "Associate done", "Activate done", "ChangeAssociation done", "ChangeAssociation refused: Busy", "SetAttributes refused: Invalid", "ReserveAt refused: NoSpace", "CoreAccess done", "CoreAccess refused: Fault", "GoIdle done"];
+        string[] sometimes = ["operations overlapped", "Flush done", "PollFlush done", "Bind done", "Unbind done", "Associate done", "Activate done", "ChangeAssociation done", "ChangeAssociation refused: Busy", "SetAttributes refused: Invalid", "ReserveAt refused: NoSpace", "CoreAccess done", "CoreAccess refused: Fault", "GoIdle done", "PassThrough done", "PassThrough refused: Busy", "EndPassThrough done", "EndPassThrough refused: NotFound"];
         Assert.All(sometimes, state => Assert.True(runner.Counts.Sometimes.ContainsKey(state), $"\"{state}\" was never reached"));
     }
 

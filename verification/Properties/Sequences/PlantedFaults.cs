@@ -124,6 +124,8 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. UseFaults.All,
         .. CallFaults.All,
         .. PlantedSpaceFaults.All,
+        .. PlantedPassingFaults.All,
+        .. PlantedEventFaults.All,
         .. PlantedDeviceFaults.All,
         .. PlantedCleaningFaults.All,
         .. PlantedWildFaults.All,

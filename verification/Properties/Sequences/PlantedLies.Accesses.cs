@@ -36,6 +36,10 @@ internal static class AccessLies
         },
         new("a transfer that goes on behind the page in which it was refused", Invariant.FaultExact, "; it stops where it is refused",
             static told => told is { Operation: CrossingAccess, Seen: { Outcome: Outcome.Fault, Reached: null } } ? told.Seen with { ReachedNext = 0x100_0000 } : null),
+        new("a device that is let through and reaches another address", Invariant.Isolation, "; nothing stands between it and memory", static told => IsPassing(told) && told.Seen.Reached is { } reached ? told.Seen with { Reached = reached ^ World.PageBytes } : null),
+        new("a device that is let through and is kept from memory", Invariant.Isolation, " and it came to Fault", static told => IsPassing(told) && told.IsDone ? new(Outcome.Fault) : null),
+        new("a write of a device that is let through that is nowhere", Invariant.Isolation, " and it came to None", static told => IsPassing(told) && told is { IsDone: true, Operation: DeviceAccess { Kind: Permissions.Write } } ? new(Outcome.None) : null),
+        new("a supervisor of a device that is let through", Invariant.Permission, " as supervisor, and was let in", static told => told.Operation is DeviceAccess { IsPrivileged: true } access && told.World.PassesThrough(access.Device, access.Pasid) ? new(Outcome.None) { Reached = access.Address } : null),
         new("a device without an IOMMU that is kept from what it was given", Invariant.TablesAreTruth, ", which has no IOMMU, ", static told => IsDirect(told) && Meaning(told) is not null ? new(Outcome.Fault) : null),
         new("a device without an IOMMU that reaches another address", Invariant.Isolation, " and reached 0x", static told => IsDirect(told) && Meaning(told) is null && told.Seen.Reached is { } reached ? told.Seen with { Reached = reached + World.PageBytes } : null),
         new("a device without an IOMMU that is kept from memory", Invariant.Isolation, ", and nobody between", static told => IsDirect(told) && Meaning(told) is null && told.IsDone ? new(Outcome.Fault) : null),
@@ -52,7 +56,9 @@ internal static class AccessLies
             : null;
     }
 
-    private static bool IsTranslated(Told told) => told.Operation is DeviceAccess { IsStray: false } access && told.World.ModelOf(access.Device).IsTranslated;
+    private static bool IsTranslated(Told told) => told.Operation is DeviceAccess { IsStray: false } access && told.World.ModelOf(access.Device).IsTranslated && !told.World.PassesThrough(access.Device, access.Pasid);
+
+    private static bool IsPassing(Told told) => told.Operation is DeviceAccess { IsStray: false, IsPrivileged: false } access && told.World.PassesThrough(access.Device, access.Pasid);
 
     private static bool IsDirect(Told told) => told.Operation is DeviceAccess access && !told.World.ModelOf(access.Device).IsTranslated;
 

@@ -49,13 +49,13 @@ internal sealed class PageRequestQueue(MessageOutbox outbox)
     public uint Status => Event.Line.Conditions;
 
     /// <summary>PRO: requests are not queued until software has cleared it.</summary>
-    public bool IsOverflowed => _ring.IsOverflowed;
+    public bool IsOverflowed => Event.Line.IsUp(VtdRegisters.PageRequestOverflow);
 
     /// <summary>Puts a request into the queue; false if there is no room, or was none since software last looked.</summary>
     public bool TryAdd<TMemory>(TMemory memory, in PageRequest request)
         where TMemory : struct, IPhysicalMemory
     {
-        RecordOutcome outcome = _ring.Add(memory, [LowHalf(request), HighHalf(request), 0, 0]);
+        RecordOutcome outcome = _ring.Add(memory, [LowHalf(request), HighHalf(request), 0, 0], IsOverflowed);
         if (outcome == RecordOutcome.Kept) Event.Line.Raise(VtdRegisters.PendingPageRequest);
         else if (outcome == RecordOutcome.Overflowed) Event.Line.Raise(VtdRegisters.PageRequestOverflow);
         return outcome == RecordOutcome.Kept;
@@ -65,7 +65,6 @@ internal sealed class PageRequestQueue(MessageOutbox outbox)
     public bool ClearStatus(uint bits)
     {
         bool clearsOverflow = IsOverflowed && (bits & VtdRegisters.PageRequestOverflow) != 0;
-        if (clearsOverflow) _ring.AcknowledgeOverflow();
         Event.Line.Serve(bits & (VtdRegisters.PendingPageRequest | VtdRegisters.PageRequestOverflow));
         return clearsOverflow;
     }

@@ -101,6 +101,7 @@ internal sealed class HostileWorld
             [typeof(PhysRange)] = Boxed(Pairs().Select(pair => new PhysRange(new(pair.First), new(pair.Last)))),
             [typeof(StreamId)] = Boxed([new StreamId(5), new StreamId(1), new StreamId(0x10000), new StreamId(uint.MaxValue)]),
             [typeof(bool)] = [false, true],
+            [typeof(Pasid?)] = [null, new Pasid(0), new Pasid(1), new Pasid(15), new Pasid(16), new Pasid(uint.MaxValue)],
             [typeof(Placement)] = Boxed([Placement.BottomUp, Placement.TopDown, (Placement)77]),
             [typeof(MappingAttributes)] = Attributes(),
             [typeof(MappingAttributes?)] = [.. Attributes(), null],

@@ -86,6 +86,18 @@ internal sealed class LedgerIommu(Ram memory, Fuse fuse, params TableFormat[] fo
         return VcmmError.None;
     }
 
+    public bool CanPassThrough => true;
+
+    public VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        Assert.Contains(domain.Value, _domains);
+        Assert.DoesNotContain((device, SpaceOf(pasid)), Attached.Keys);
+        Assert.DoesNotContain(Attached.Values, entry => entry.Domain == domain);
+        if (fuse.Blows()) return VcmmError.HardwareFailure;
+        Attached.Add((device, SpaceOf(pasid)), (domain, default));
+        return VcmmError.None;
+    }
+
     public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
         Assert.Equal(domain, Attached[(device, SpaceOf(pasid))].Domain);
