@@ -40,6 +40,9 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual bool TracksUse(TableFormat format) => inner.TracksUse(format);
 
     /// <inheritdoc/>
+    public virtual bool CanNest(TableFormat outer, TableFormat nested) => inner.CanNest(outer, nested);
+
+    /// <inheritdoc/>
     public virtual VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(format, frames, out table);
 
     /// <inheritdoc/>
@@ -55,10 +58,17 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => inner.Attach(device, pasid, domain, table);
 
     /// <inheritdoc/>
+    public virtual VcmmError AttachNested(StreamId device, Pasid? pasid, DomainId domain, IPageTable table, NestedTable nested) =>
+        inner.AttachNested(device, pasid, domain, table, nested);
+
+    /// <inheritdoc/>
     public virtual VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => inner.Detach(device, pasid, domain);
 
     /// <inheritdoc/>
     public virtual VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) => inner.Invalidate(commands);
+
+    /// <inheritdoc/>
+    public virtual VcmmError InvalidateNested(DomainId domain, IovaRange range) => inner.InvalidateNested(domain, range);
 
     /// <inheritdoc/>
     public virtual bool TryTakeFault(out DeviceFault fault) => inner.TryTakeFault(out fault);

@@ -119,6 +119,8 @@ public sealed class HouseRules
         ["Association.TryDeactivate"] = typeof(Deactivate),
         ["Association.TrySetOptions"] = typeof(ChangeAssociation),
         ["Association.TryDeassociate"] = typeof(Deassociate),
+        // Guests and their tables are no part of the model: NestingSequences has one of its own.
+        ["Association.TryInvalidate"] = null,
     };
 
     [Fact]
