@@ -237,6 +237,8 @@ public sealed class NestingLaws
         two.Map(0, system.At(Data + 2));
         Probe device = system.Join(one, pasid, hasTlb);
         Association association = device.Association;
+        // Another address space of the device stays, so that its context entry does: what is then cached as absent is this one's own.
+        system.Region.Associate(device.Device, new() { Pasid = new Pasid(9) }).Activate();
         Assert.Equal((Data, Data + 1), (device.Read(0), device.Read(1)));
         association.Deactivate();
         Assert.Equal((null, null), (device.Read(0), device.Read(1)));
@@ -256,29 +258,44 @@ public sealed class NestingLaws
         Assert.Equal(VcmmError.Invalid, association.TryInvalidate(Guest.Pages(0, 1)));
     }
 
-    /// <summary>Nothing of what a first-stage walk has met is kept under a domain that somebody else is given next.</summary>
+    /// <summary>
+    /// Nothing of what a walk of either stage has met is kept under a domain that somebody else is given next: another guest of the region, or
+    /// one of another region that has other memory at the same addresses.
+    /// </summary>
     [Fact]
     public void A_domain_that_is_given_back_knows_nothing_of_the_guest_before()
     {
         using var system = new NestedSystem();
-        Guest one = system.AddGuest(), two = system.AddGuest(1);
+        Vcm region = system.Manager.CreateVcm(system.Region.Range);
+        region.Associate(system.Manager.AddDevice(system.Driver, new(0x11)));
+        PhysicalAllocation memory = system.Manager.Allocate(system.Behind.ByteCount, ChunkSizes.Size4K, scattered: true);
+        region.ReserveAt(region.Range.First, memory.ByteCount).Back(memory);
+        system.Memory.Write64(memory.AddressAt((Data + 1) * Guest.Page), 0xA11);
+        Guest one = system.AddGuest(), two = system.AddGuest(1), three = new(system.Memory, region, system.At(0), system.Nested);
         one.Map(0, system.At(Data));
         one.Map(1, system.At(Data + 1));
         two.Map(1, system.At(Data + 3));
-        // Another address space of each device stays, so that its context entry does.
+        three.Map(1, system.At(Data + 1));
+        // Another address space of the device stays, so that its context entry does.
+        Probe device = system.Join(one, 5);
+        Association ofRegion = device.Association, ofOther = region.Associate(device.Device, new() { Pasid = new Pasid(5), NestedTable = three.Table });
+        system.Region.Associate(device.Device).Activate();
+        ofRegion.Deactivate();
+        var domains = new HashSet<uint>();
         for (int round = 0; round < 3; round++)
         {
-            foreach ((Guest guest, ulong? first, ulong second) in new (Guest, ulong?, ulong)[] { (one, Data, Data + 1), (two, null, Data + 3) })
+            foreach ((Guest guest, ulong? first, ulong second) in new (Guest, ulong?, ulong)[] { (one, Data, Data + 1), (two, null, Data + 3), (three, null, 0xA11) })
             {
-                Probe device = system.Join(guest, 5);
-                Association other = system.Region.Associate(device.Device);
-                other.Activate();
+                Association association = guest == three ? ofOther : ofRegion;
+                association.SetOptions(association.Options with { NestedTable = guest.Table });
+                association.Activate();
                 Assert.Equal((first, second), (device.Read(0), device.Read(1)));
-                Assert.Single(system.Simulator.Iotlb.Where(static line => line.Pasid?.Value == 5).Select(static line => line.Domain).Distinct());
-                device.Association.Deactivate();
+                domains.UnionWith(system.Simulator.Iotlb.Where(static line => line.Pasid?.Value == 5).Select(static line => (uint)line.Domain.Value));
+                association.Deactivate();
                 Assert.Null(device.Read(1));
-                other.Deactivate();
             }
         }
+
+        Assert.Single(domains);
     }
 }
