@@ -14,7 +14,7 @@ namespace Explorer.Scenarios;
 /// </summary>
 internal static class GuestUnback
 {
-    private const int Accesses = 3;
+    private const int Accesses = 2;
 
     // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 3A, formats of paging-structure entries: P, R/W, U/S, A, D; PS.
     private const ulong Grants = 1 | 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6, LargeLeaf = 1 << 7;
@@ -55,7 +55,6 @@ internal static class GuestUnback
         {
             software.Unback(buffer);
             software.Back(buffer, second);
-            software.Unback(buffer);
         });
         machine.AddThread("guest", () =>
         {
