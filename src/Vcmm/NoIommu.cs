@@ -40,6 +40,7 @@ public sealed class NoIommu : IIommu
     /// <inheritdoc/>
     public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
+        ArgumentNullException.ThrowIfNull(frames);
         table = new IdentityTable();
         return VcmmError.None;
     }
@@ -62,7 +63,11 @@ public sealed class NoIommu : IIommu
 
     /// <summary>Does nothing: the device reaches memory already.</summary>
     /// <returns><see cref="VcmmError.None"/>; <see cref="VcmmError.Invalid"/> with a PASID.</returns>
-    public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => pasid is null ? VcmmError.None : VcmmError.Invalid;
+    public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        return pasid is null ? VcmmError.None : VcmmError.Invalid;
+    }
 
     /// <summary>Does nothing: the device goes on to reach memory.</summary>
     /// <returns><see cref="VcmmError.None"/>; <see cref="VcmmError.Invalid"/> with a PASID.</returns>

@@ -188,8 +188,11 @@ public readonly record struct Reservation
     /// Software for Invalidations": a flag that is clear in memory may be set in a cache, so a clear takes an invalidation. Linux
     /// documents the same of IOMMU_HWPT_GET_DIRTY_BITMAP, which clears unless it is told not to.</para>
     /// </remarks>
-    public VcmmError TryCollectDirty(ulong offset, ulong byteCount, bool clear, ICollection<IovaRange> dirty) =>
-        CollectUsed(offset, byteCount, isDirty: true, clear, dirty);
+    public VcmmError TryCollectDirty(ulong offset, ulong byteCount, bool clear, ICollection<IovaRange> dirty)
+    {
+        ArgumentNullException.ThrowIfNull(dirty);
+        return CollectUsed(offset, byteCount, isDirty: true, clear, dirty);
+    }
 
     /// <summary>Finds the addresses of a part that devices used since they were last cleared, or since they were backed.</summary>
     /// <param name="offset">From the start of the reservation, in bytes, a multiple of 4 KiB.</param>
@@ -198,8 +201,11 @@ public readonly record struct Reservation
     /// <param name="accessed">As for <see cref="TryCollectDirty"/>.</param>
     /// <returns>As <see cref="TryCollectDirty"/>.</returns>
     /// <remarks>Hardware may note a use that it only prepared for.</remarks>
-    public VcmmError TryCollectAccessed(ulong offset, ulong byteCount, bool clear, ICollection<IovaRange> accessed) =>
-        CollectUsed(offset, byteCount, isDirty: false, clear, accessed);
+    public VcmmError TryCollectAccessed(ulong offset, ulong byteCount, bool clear, ICollection<IovaRange> accessed)
+    {
+        ArgumentNullException.ThrowIfNull(accessed);
+        return CollectUsed(offset, byteCount, isDirty: false, clear, accessed);
+    }
 
     /// <summary>Adds an owner. Whoever made the reservation is the first.</summary>
     /// <returns><see cref="VcmmError.Invalid"/> after its end, or if there are 2^31-1.</returns>
@@ -261,7 +267,6 @@ public readonly record struct Reservation
 
     private VcmmError CollectUsed(ulong offset, ulong byteCount, bool isDirty, bool clear, ICollection<IovaRange> used)
     {
-        ArgumentNullException.ThrowIfNull(used);
         if (_state is null) return VcmmError.Invalid;
         List<IovaRange> found = [];
         VcmmError error;

@@ -23,6 +23,13 @@ public static class VtdReasons
         /// met, which the unit does not record. <see cref="VtdFaultReason.None"/> where no memory answered, and where the unit does not
         /// translate at all and so answers no translation request.
         /// </summary>
-        public VtdFaultReason Reason => (VtdFaultReason)transfer.Fault.Value;
+        public VtdFaultReason Reason
+        {
+            get
+            {
+                ArgumentNullException.ThrowIfNull(transfer);
+                return (VtdFaultReason)transfer.Fault.Value;
+            }
+        }
     }
 }

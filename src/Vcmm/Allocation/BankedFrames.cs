@@ -61,6 +61,7 @@ public sealed class BankedFrames : IBankedFrameSource
     /// <inheritdoc/>
     public ulong FreeBytesOf(MemoryBank bank)
     {
+        ArgumentNullException.ThrowIfNull(bank);
         int i = Array.IndexOf(_banks, bank);
         return i >= 0 ? _frames[i].FreeBytes : throw new ArgumentException($"{bank} is not a bank of this source", nameof(bank));
     }

@@ -93,6 +93,7 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
     /// <inheritdoc/>
     public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
     {
+        ArgumentNullException.ThrowIfNull(frames);
         VcmmError error = PageTable<TFormat, CountingMemory<TMemory>>.TryCreate(_memory, frames, format, out PageTable<TFormat, CountingMemory<TMemory>>? created);
         table = created;
         return error;

@@ -25,6 +25,7 @@ public sealed class TablePagePool
     /// <returns><see cref="VcmmError.NoMemory"/> if there are not enough; the pool is then empty.</returns>
     public VcmmError TryFill(IFrameSource frames, ulong granuleBytes, int count)
     {
+        ArgumentNullException.ThrowIfNull(frames);
         while (_pages.Count < count)
         {
             VcmmError error = frames.TryAllocate(granuleBytes, out PhysAddr page);
@@ -43,6 +44,7 @@ public sealed class TablePagePool
     /// <summary>Gives every page back.</summary>
     public void ReturnAll(IFrameSource frames)
     {
+        ArgumentNullException.ThrowIfNull(frames);
         foreach (PhysAddr page in _pages) frames.Free(page);
         _pages.Clear();
     }

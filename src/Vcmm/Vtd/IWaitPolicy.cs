@@ -31,9 +31,10 @@ public interface IWaitPolicy
 public sealed class SpinUntilDeadline(TimeProvider time, TimeSpan limit) : IWaitPolicy
 {
     private const int SpinsBeforeYield = 64;
+    private readonly TimeProvider _time = time ?? throw new ArgumentNullException(nameof(time));
 
     /// <inheritdoc/>
-    public long Begin() => time.GetTimestamp();
+    public long Begin() => _time.GetTimestamp();
 
     /// <inheritdoc/>
     public bool KeepWaiting(long begun, int attempt)
@@ -45,7 +46,7 @@ public sealed class SpinUntilDeadline(TimeProvider time, TimeSpan limit) : IWait
         }
 
         Thread.Yield();
-        return time.GetElapsedTime(begun) < limit;
+        return _time.GetElapsedTime(begun) < limit;
     }
 }
 

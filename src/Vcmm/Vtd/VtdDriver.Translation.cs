@@ -44,8 +44,11 @@ public sealed partial class VtdDriver<TMemory>
     public IPageTable AdoptTable(TableFormat format, PhysAddr root) => VtdFormats.Adopt(_memory, format, root);
 
     /// <inheritdoc/>
-    public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) =>
-        VtdFormats.TryCreate(_memory, format, frames, out table);
+    public VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
+    {
+        ArgumentNullException.ThrowIfNull(frames);
+        return VtdFormats.TryCreate(_memory, format, frames, out table);
+    }
 
     /// <inheritdoc/>
     public VcmmError TryCreateDomain(out DomainId domain)
@@ -72,6 +75,8 @@ public sealed partial class VtdDriver<TMemory>
     /// <exception cref="InvalidOperationException">The address space is attached already.</exception>
     public VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
+        // Without a table the device would be let through to all memory: that takes a call that says so.
+        ArgumentNullException.ThrowIfNull(table);
         Stage stage = !_isScalable ? Stage.Legacy : VtdFormats.IsFirstStage(table.Format) ? Stage.First : Stage.Second;
         return AttachTo(new(device, EntryOf(pasid), domain, stage) { Ats = _tlbs.Find(device) }, table);
     }

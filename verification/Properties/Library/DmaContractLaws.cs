@@ -183,6 +183,110 @@ public sealed class DmaContractLaws : IDisposable
         Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new IovaRange(new(ulong.MaxValue - Page + 1), new(ulong.MaxValue))));
     }
 
+    /// <summary>Two pieces of memory that are not one behind the other, and both granted more: what stands after two failures is all of it.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void What_a_protect_grants_to_any_number_of_pieces_stands_after_two_failures(int pieces)
+    {
+        Attach();
+        for (ulong i = 0; i < (ulong)pieces; i++) _domain.Map(new(i * Page), PhysRange.FromLength(new((40 - 2 * i) * Page), Page), Access.Read);
+        int failures = 2;
+        _iommu.OnCall = _ => failures-- > 0 ? VcmmError.HardwareFailure : VcmmError.None;
+        Assert.Equal(VcmmError.None, _domain.TryProtect(IovaRange.FromLength(new(0), (ulong)pieces * Page), Access.ReadWrite));
+        Assert.Equal(0, failures);
+        for (ulong i = 0; i < (ulong)pieces; i++) Assert.Equal(Access.ReadWrite, _domain.Translate(new(i * Page)).Access);
+    }
+
+    [Fact]
+    public void Where_nothing_translates_only_what_is_one_to_one_can_be_mapped()
+    {
+        IommuDomain domain = IommuDomain.Create(new NoIommu(), _frames);
+        Assert.Equal(VcmmError.Invalid, domain.TryMap(new(5 * Page), PhysRange.FromLength(new(6 * Page), Page), Access.ReadWrite));
+        PhysRange[] gap = [PhysRange.FromLength(new(5 * Page), Page), PhysRange.FromLength(new(7 * Page), Page)];
+        Assert.Equal(VcmmError.Invalid, domain.TryMap(new(5 * Page), gap, Access.ReadWrite));
+        PhysRange[] whole = [PhysRange.FromLength(new(5 * Page), 2 * Page), PhysRange.FromLength(new(7 * Page), Page)];
+        Assert.Equal(VcmmError.None, domain.TryMap(new(5 * Page), whole, Access.ReadWrite));
+    }
+
+    /// <summary>So that the largest leaf fits.</summary>
+    [Theory]
+    [InlineData(1UL << 30, 1UL << 30)]
+    [InlineData((1UL << 30) - 4096, 2UL << 20)]
+    [InlineData(2UL << 20, 2UL << 20)]
+    [InlineData((2UL << 20) - 4096, 4096UL)]
+    public void A_large_buffer_gets_addresses_of_its_leafs_alignment(ulong byteCount, ulong alignment)
+    {
+        var addresses = new RangeAllocator(new(new(Page), new((8UL << 30) - 1)));
+        var mapping = new DmaMapping<Ram>(_domain, addresses, _ram.Port, _frames);
+        Iova first = mapping.MapSingle(new(1UL << 32), Page, DmaDirection.ToDevice);
+        Iova address = mapping.MapSingle(new(1UL << 33), byteCount, DmaDirection.ToDevice);
+        Assert.Equal(new Iova(Page), first);
+        Assert.Equal(Math.Max(alignment, 2 * Page), address.Value);
+    }
+
+    /// <summary>Of what was tried and lies across the end of what the IOMMU does not translate the rest can be used.</summary>
+    [Theory]
+    [InlineData(20, 2, 8, 22, 4, 16)]       // [16, 24) was tried
+    [InlineData(14, 4, 8, 18, 8, 26)]       // [16, 24) was tried, and 14, 15 are not of the space
+    [InlineData(78, 4, 64, 0, 62, 16)]      // [16, 80) was tried, and 80, 81 are not of the space
+    public void What_is_tried_around_a_reserved_region_is_not_lost(
+        ulong reserved, ulong count, ulong firstPages, ulong firstAt, ulong secondPages, ulong secondAt)
+    {
+        _iommu.ReservedRegions = [IovaRange.FromLength(new(reserved * Page), count * Page)];
+        IommuDomain domain = IommuDomain.Create(_iommu, _frames);
+        var mapping = new DmaMapping<Ram>(domain, _addresses, _ram.Port, _frames);
+        VcmmError error = mapping.TryMapSingle(new(Page), firstPages * Page, DmaDirection.ToDevice, out Iova first);
+        Assert.Equal((firstAt == 0 ? VcmmError.NoSpace : VcmmError.None, firstAt * Page), (error, first.Value));
+        Assert.Equal(secondAt * Page, mapping.MapSingle(new(Page), secondPages * Page, DmaDirection.ToDevice).Value);
+        // In the end everything is handed out but what is reserved.
+        ulong left = 0;
+        while (mapping.TryMapSingle(new(Page), Page, DmaDirection.ToDevice, out _) == VcmmError.None) left++;
+        ulong inSpace = Math.Min(reserved + count, 80) - Math.Max(reserved, 16);
+        Assert.Equal(64 - inSpace, left + secondPages + (firstAt == 0 ? 0 : firstPages));
+    }
+
+    [Fact]
+    public void Coherent_memory_takes_one_block_and_flushes_only_for_want_of_one()
+    {
+        var queue = new FlushQueue(new() { FlushAtAge = TimeSpan.MaxValue });
+        var mapping = new DmaMapping<Ram>(_domain, _addresses, _ram.Port, _frames, new() { Deferred = queue });
+        (_, Iova warm) = mapping.AllocateCoherent(Page);
+        mapping.FreeCoherent(warm, Page);
+        queue.Flush();
+        ulong free = _frames.FreeBytes;
+        (_, Iova first) = mapping.AllocateCoherent(Page);
+        (_, Iova second) = mapping.AllocateCoherent(Page);
+        Assert.Equal(free - 2 * Page, _frames.FreeBytes);
+        mapping.FreeCoherent(first, Page);
+        _frames.AllocationsBeforeFailure = 0;
+        (_, Iova third) = mapping.AllocateCoherent(Page);
+        Assert.Equal((0, free - 2 * Page), (queue.Count, _frames.FreeBytes));
+        mapping.FreeCoherent(third, Page);
+        (_, Iova fourth) = mapping.AllocateCoherent(Page);
+        Assert.Equal((1, free - 3 * Page), (queue.Count, _frames.FreeBytes));
+        mapping.FreeCoherent(second, Page);
+        mapping.FreeCoherent(fourth, Page);
+        queue.Flush();
+        Assert.Equal(free, _frames.FreeBytes);
+    }
+
+    [Fact]
+    public void Pieces_that_meet_off_a_page_or_are_more_than_there_is_are_invalid()
+    {
+        DmaMapping<Ram> mapping = Create();
+        PhysRange page = PhysRange.FromLength(new(7 * Page), Page);
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather([page, PhysRange.FromLength(new(9 * Page), Page / 2), page], DmaDirection.ToDevice, out _));
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather([page, PhysRange.FromLength(new(9 * Page + 512), Page - 512), page], DmaDirection.ToDevice, out _));
+        var most = new PhysRange(new(0), new(ulong.MaxValue));
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather([most], DmaDirection.ToDevice, out _));
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather([page, most], DmaDirection.ToDevice, out _));
+        var half = new PhysRange(new(0), new(ulong.MaxValue >> 1));
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather([half, half], DmaDirection.ToDevice, out _));
+        Assert.NotEqual(VcmmError.None, mapping.TryMapScatterGather([half], DmaDirection.ToDevice, out _));
+    }
+
     private void Attach() => _domain.Attach(new(1));
 
     private DmaMapping<Ram> Create() => new(_domain, _addresses, _ram.Port, _frames);
