@@ -13,7 +13,7 @@ namespace Vcmm;
 /// own call: that has then changed nothing, and can be made again. A change that would stand after two failures stands after two exceptions too, and is not refused.
 /// What <see cref="ReleaseDomain"/> throws, which cannot be refused, comes out of a call that is done: the id is lost.</para>
 /// <para><b>Threads.</b> Any number at once, but for one device or one domain one call of
-/// <see cref="Attach"/>, <see cref="Detach"/> and <see cref="ReleaseDomain"/> at a time.</para>
+/// <see cref="Attach"/>, <see cref="AttachNested"/>, <see cref="Detach"/> and <see cref="ReleaseDomain"/> at a time.</para>
 /// </remarks>
 public interface IIommu
 {
@@ -59,6 +59,12 @@ public interface IIommu
     /// <summary>Whether it can let a device's accesses through untranslated. Unless an IOMMU says otherwise it cannot.</summary>
     bool CanPassThrough => false;
 
+    /// <summary>
+    /// Whether it translates through two tables, one after the other: what a table of <paramref name="nested"/> points at, its own pages too, through
+    /// one of <paramref name="outer"/>. Unless an IOMMU says otherwise it does not.
+    /// </summary>
+    bool CanNest(TableFormat outer, TableFormat nested) => false;
+
     /// <summary>Makes an empty table.</summary>
     /// <param name="format">One of <see cref="Formats"/>.</param>
     /// <param name="frames">Where its pages come from.</param>
@@ -101,6 +107,21 @@ public interface IIommu
     VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => VcmmError.NoDevice;
 
     /// <summary>
+    /// Lets <paramref name="device"/> translate through <paramref name="nested"/>, and what that points at through <paramref name="table"/>.
+    /// Otherwise as <see cref="Attach"/>; an <see cref="Invalidate"/> of the domain is of addresses of <paramref name="table"/>.
+    /// </summary>
+    /// <param name="device">The device.</param>
+    /// <param name="pasid">Which of its address spaces; null: its requests without a PASID.</param>
+    /// <param name="domain">The tag of what is cached.</param>
+    /// <param name="table">Of one of <see cref="Formats"/>.</param>
+    /// <param name="nested">What leads there; all tables of a domain, these too, are the same, and none of them is attached under it alone.</param>
+    /// <returns>
+    /// <see cref="VcmmError.Invalid"/> if it cannot (<see cref="CanNest"/>) or the root is not a page of what <paramref name="table"/> translates;
+    /// otherwise as <see cref="Attach"/>.
+    /// </returns>
+    VcmmError AttachNested(StreamId device, Pasid? pasid, DomainId domain, IPageTable table, NestedTable nested) => VcmmError.Invalid;
+
+    /// <summary>
     /// Ends the device's translations, or that it is let through. When this returns no access of the device through the domain is under way, those that
     /// waited have failed, and nothing of the domain's is cached that other devices of the domain would not fetch again.
     /// </summary>
@@ -114,6 +135,17 @@ public interface IIommu
     /// <param name="commands">What to forget.</param>
     /// <returns><see cref="VcmmError.HardwareFailure"/> if it is not known to have forgotten.</returns>
     VcmmError Invalidate(ReadOnlySpan<Invalidation> commands);
+
+    /// <summary>
+    /// Makes the hardware forget what the nested table of a domain said (<see cref="AttachNested"/>). When this returns every access through that
+    /// is over. Nothing happens if nothing is attached under the domain.
+    /// </summary>
+    /// <param name="domain">The domain.</param>
+    /// <param name="range">Whole smallest pages of the nested table's addresses.</param>
+    /// <returns>
+    /// <see cref="VcmmError.HardwareFailure"/> if it is not known to have forgotten; <see cref="VcmmError.Invalid"/> of an IOMMU that nests nothing.
+    /// </returns>
+    VcmmError InvalidateNested(DomainId domain, IovaRange range) => VcmmError.Invalid;
 
     /// <summary>
     /// Takes the oldest fault that has not been taken. Any thread may call, also several at once and beside any other call:

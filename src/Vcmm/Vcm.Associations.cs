@@ -16,13 +16,14 @@ public sealed partial class Vcm
 
     /// <summary>Joins the region with a device. The device reaches nothing before <see cref="Association.Activate"/>.</summary>
     /// <param name="device">A device of the same manager.</param>
-    /// <param name="options">The format and the address space.</param>
+    /// <param name="options">The format, the address space and what is nested in the region.</param>
     /// <param name="association">The association, not active.</param>
     /// <returns>
     /// <see cref="VcmmError.Busy"/> if the two are associated already under that PASID; <see cref="VcmmError.Invalid"/> if the
     /// device is another manager's, its IOMMU does not have the format, the table base, the PASID or all addresses of the region, the format
     /// is not the region's (one-to-one devices need a one-to-one region, a prebuilt region needs its own format), a prebuilt region's table has become a deferred region's, the region has
-    /// been freed, or a reservation or a bound lies in one of the IOMMU's reserved regions, or a reservation has attributes, or memory beyond those, that the format cannot express;
+    /// been freed, or a reservation or a bound lies in one of the IOMMU's reserved regions, or a reservation has attributes, or memory beyond those, that the format cannot express,
+    /// or there is a nested table and the IOMMU cannot nest its format in the region's, or its root is not a page of the region (it need not be backed yet);
     /// <see cref="VcmmError.NoMemory"/> if there is no frame for a table page; <see cref="VcmmError.HardwareFailure"/> if addresses in the
     /// IOMMU's reserved regions wait for a flush and that fails.
     /// </returns>
@@ -38,7 +39,7 @@ public sealed partial class Vcm
         {
             if (_freed) return VcmmError.Invalid;
             if (_associations.Exists(existing => existing.Device == device && existing.Pasid == options.Pasid)) return VcmmError.Busy;
-            var joined = new Association(this, device, new(format, options.Pasid, device.Iommu.TracksUse(format)))
+            var joined = new Association(this, device, new(format, options.Pasid, options.NestedTable, device.Iommu.TracksUse(format)))
             {
                 ReservedRegions = [.. device.Iommu.ReservedRegions],
             };
@@ -104,7 +105,7 @@ public sealed partial class Vcm
             if (association.IsDropped) return VcmmError.Invalid;
             if (association.IsActive) return VcmmError.Busy;
             if (_associations.Exists(other => other != association && other.Device == association.Device && other.Pasid == options.Pasid)) return VcmmError.Busy;
-            AssociationTerms former = association.Terms, terms = new(format, options.Pasid, iommu.TracksUse(format));
+            AssociationTerms former = association.Terms, terms = new(format, options.Pasid, options.NestedTable, iommu.TracksUse(format));
             VcmmError error = TryProvideTable(iommu, format);
             if (error != VcmmError.None) return error;
             association.Terms = terms;
@@ -128,7 +129,9 @@ public sealed partial class Vcm
                 if (error != VcmmError.None) return error;
                 // The domain is published and the driver fences before the device can walk the table: an unmap that does
                 // not see the domain has cleared its entries before the first walk.
-                error = device.Iommu.Attach(device.Id, association.Pasid, domain!.Id, domain.Table);
+                error = domain!.Nested is { } nested
+                    ? device.Iommu.AttachNested(device.Id, association.Pasid, domain.Id, domain.Table, nested)
+                    : device.Iommu.Attach(device.Id, association.Pasid, domain.Id, domain.Table);
                 if (error != VcmmError.None) return error;
                 domain.AttachedCount++;
                 association.SetActive(domain);
@@ -171,7 +174,8 @@ public sealed partial class Vcm
         && (pasid is not { } space || (space.Value != 0 && space.Value < iommu.PasidCount))
         && (_prebuilt is not null && pasid is not null ? iommu.CanShare(format, Range) : iommu.CanTranslate(format, Range))
         && (Kind == VcmKind.OneToOne || format != IdentityTable.Format)
-        && (_prebuilt is not { } prebuilt || prebuilt.Format == format);
+        && (_prebuilt is not { } prebuilt || prebuilt.Format == format)
+        && (options.NestedTable is not { } nested || (iommu.CanNest(format, nested.Format) && HasPage(nested.Root)));
 
     /// <summary>A table goes with the last association that has its format.</summary>
     private void RemoveTableIfUnused(AssociationTerms terms)
@@ -233,12 +237,13 @@ public sealed partial class Vcm
     private VcmmError TryFindOrPublishDomain(Association association, out ActiveDomain? domain)
     {
         IIommu iommu = association.Device.Iommu;
-        TryGetTable(association.Format, out IPageTable? table);
-        domain = Array.Find(_activeDomains, active => active.Iommu == iommu && active.Table == table);
+        AssociationTerms terms = association.Terms;
+        domain = FindDomain(iommu, terms);
         if (domain is not null) return VcmmError.None;
+        TryGetTable(terms.Format, out IPageTable? table);
         VcmmError error = iommu.TryCreateDomain(out DomainId id);
         if (error != VcmmError.None) return error;
-        domain = new(iommu, table!, id);
+        domain = new(iommu, table!, terms.Nested, id);
         int neighbour = Array.FindLastIndex(_activeDomains, active => active.Iommu == iommu);
         int place = neighbour < 0 ? _activeDomains.Length : neighbour + 1;
         Volatile.Write(ref _activeDomains, [.. _activeDomains.AsSpan(0, place), domain, .. _activeDomains.AsSpan(place)]);

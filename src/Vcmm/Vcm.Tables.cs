@@ -23,16 +23,44 @@ public sealed partial class Vcm
     /// </returns>
     public VcmmError TryInvalidate(IovaRange range)
     {
-        if (Kind != VcmKind.Prebuilt || !Range.Contains(range)) return VcmmError.Invalid;
-        if (!range.First.IsAligned(VcmManager.PageBytes) || (range.Last.Value & (VcmManager.PageBytes - 1)) != VcmManager.PageBytes - 1) return VcmmError.Invalid;
-        // The owner's writes come before the domains are read, as those of an unmap do.
-        Interlocked.MemoryBarrier();
+        if (Kind != VcmKind.Prebuilt || !Range.Contains(range) || !VcmManager.IsWholePages(range)) return VcmmError.Invalid;
+        OrderOwnersWrites();
         return Invalidate(Volatile.Read(ref _activeDomains), [range], leavesOnly: false, absentOnly: false);
     }
 
     /// <summary>Makes devices forget what a prebuilt region's table said of a range.</summary>
     /// <exception cref="VcmmException">As <see cref="TryInvalidate"/>.</exception>
     public void Invalidate(IovaRange range) => VcmmException.ThrowIf(TryInvalidate(range), nameof(Invalidate));
+
+    internal VcmmError InvalidateNested(Association association, IovaRange range)
+    {
+        AssociationTerms terms = association.Terms;
+        if (terms.Nested is null || association.IsDropped || !VcmManager.IsWholePages(range)) return VcmmError.Invalid;
+        OrderOwnersWrites();
+        // A domain is there before a device is attached under it: what is not active yet has cached nothing from before the writes.
+        ActiveDomain? domain = FindDomain(association.Device.Iommu, terms);
+        return domain is null ? VcmmError.None : domain.Iommu.InvalidateNested(domain.Id, range);
+    }
+
+    /// <summary>The writes of a table's owner come before the domains are read, as those of an unmap do.</summary>
+    private static void OrderOwnersWrites()
+    {
+        Interlocked.MemoryBarrier();
+    }
+
+    /// <summary>The active domain of devices that are given these terms; null: none is active. Takes no lock.</summary>
+    private ActiveDomain? FindDomain(IIommu iommu, AssociationTerms terms)
+    {
+        foreach (ActiveDomain active in Volatile.Read(ref _activeDomains))
+        {
+            if (active.Serves(iommu, terms)) return active;
+        }
+
+        return null;
+    }
+
+    /// <summary>Whether the address is that of a whole page of the region.</summary>
+    private bool HasPage(Iova address) => address.IsAligned(VcmManager.PageBytes) && Range.Contains(IovaRange.FromLength(address, VcmManager.PageBytes));
 
     private VcmmError TryProvideTable(IIommu iommu, TableFormat format)
     {

@@ -202,6 +202,6 @@ public sealed partial class VcmManager
         }
     }
 
-    private static bool IsWholePages(IovaRange range) =>
+    internal static bool IsWholePages(IovaRange range) =>
         range.First.IsAligned(PageBytes) && (range.Last.Value & (PageBytes - 1)) == PageBytes - 1;
 }

@@ -78,6 +78,12 @@ public sealed record AssociationOptions
     public Pasid? Pasid { get; init; }
 
     /// <summary>
+    /// A table of whoever owns the device, such as a guest, through which its accesses go before they go through the region's: its addresses are then
+    /// that table's, and what that yields are addresses of the region. Null: they are the region's.
+    /// </summary>
+    public NestedTable? NestedTable { get; init; }
+
+    /// <summary>
     /// Which of two table bases leads to the region's table, in formats that have two, such as Arm's. None that an association can name
     /// has: anything but <see cref="TableBase.Only"/> is refused with <see cref="VcmmError.Invalid"/>.
     /// </summary>

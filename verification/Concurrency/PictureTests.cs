@@ -62,6 +62,15 @@ public sealed partial class PictureTests
         Assert.All(told, text => Assert.Contains(states, state => state.Contains(text, StringComparison.Ordinal)));
     }
 
+    /// <summary>The guest's table leads to the same address of the region, of which the region's then says that it is gone.</summary>
+    [Fact]
+    public void Of_a_guests_table_the_entries_of_both_stages_are_told()
+    {
+        FoundFailure found = Found("forgets-guests");
+        string[] states = [.. FailureReport.PictureOf(FailureReport.Replay(FailureReport.ToFile(found))!).Rows.SelectMany(static row => row.States)];
+        Assert.Contains(states, static state => state.StartsWith("guest's PTE 0xe7 of level 3; PTE 0x0; IOTLB pa:0x", StringComparison.Ordinal));
+    }
+
     public static TheoryData<string> Faults => [.. PlantedFault.All.Select(static fault => fault.Name).Except(["idle-left-out"])];
 
     /// <summary>Looking on is no step: every planted fault is seen again as it was found, twice the same, and each of its events has a sight.</summary>

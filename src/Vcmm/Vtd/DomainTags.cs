@@ -1,43 +1,45 @@
 namespace Vcmm.Vtd;
 
+/// <summary>What of a domain is cached under domain and PASID.</summary>
+/// <param name="IsNested">Whether its first-stage table is nested in a second-stage one, whose entries are cached under the domain alone.</param>
+/// <param name="Pasids">Under which PASIDs it is attached.</param>
+internal sealed record DomainTag(bool IsNested, uint[] Pasids);
+
 /// <summary>
-/// Under which PASIDs each domain is attached through first-stage tables: what they give is cached under domain and PASID.
+/// Under which PASIDs each domain is attached through first-stage tables: what they give, alone or nested, is cached under domain and PASID.
 /// </summary>
 /// <remarks>
-/// <b>Threads.</b> Any number at once. <see cref="TryFind"/> takes no lock: it reads arrays that are replaced and never changed.
+/// <b>Threads.</b> Any number at once. <see cref="Find"/> takes no lock: it reads arrays that are replaced and never changed.
 /// </remarks>
 internal sealed class DomainTags
 {
     [LockRank(LockRank.DomainTags)]
     private readonly object _gate = new();
     private readonly Dictionary<(DomainId Domain, uint Pasid), int> _uses = [];
-    private uint[]?[] _pasids = [];
+    private DomainTag?[] _tags = [];
 
-    /// <summary>The PASIDs of a domain.</summary>
-    /// <returns>False if it is not one of first-stage tables.</returns>
-    public bool TryFind(DomainId domain, out ReadOnlySpan<uint> pasids)
+    /// <summary>What is known of a domain; null if it is not one of first-stage tables.</summary>
+    public DomainTag? Find(DomainId domain)
     {
-        uint[]?[] all = Volatile.Read(ref _pasids);
-        uint[]? found = domain.Value < all.Length ? Volatile.Read(ref all[domain.Value]) : null;
-        pasids = found;
-        return found is not null;
+        DomainTag?[] all = Volatile.Read(ref _tags);
+        return domain.Value < all.Length ? Volatile.Read(ref all[domain.Value]) : null;
     }
 
     /// <summary>An attachment under domain and PASID begins.</summary>
-    public void Add(DomainId domain, uint pasid)
+    public void Add(DomainId domain, uint pasid, bool isNested)
     {
         lock (_gate)
         {
-            if (_pasids.Length <= domain.Value)
+            if (_tags.Length <= domain.Value)
             {
-                uint[]?[] larger = _pasids;
+                DomainTag?[] larger = _tags;
                 Array.Resize(ref larger, Math.Max((int)domain.Value + 1, 2 * larger.Length));
-                Volatile.Write(ref _pasids, larger);
+                Volatile.Write(ref _tags, larger);
             }
 
             int uses = _uses.GetValueOrDefault((domain, pasid));
             _uses[(domain, pasid)] = uses + 1;
-            if (uses == 0) Volatile.Write(ref _pasids[domain.Value], [.. _pasids[domain.Value] ?? [], pasid]);
+            if (uses == 0) Volatile.Write(ref _tags[domain.Value], new(isNested, [.. _tags[domain.Value]?.Pasids ?? [], pasid]));
         }
     }
 
@@ -48,7 +50,8 @@ internal sealed class DomainTags
         {
             if (--_uses[(domain, pasid)] != 0) return;
             _uses.Remove((domain, pasid));
-            Volatile.Write(ref _pasids[domain.Value], Array.FindAll(_pasids[domain.Value]!, other => other != pasid));
+            DomainTag tag = _tags[domain.Value]!;
+            Volatile.Write(ref _tags[domain.Value], tag with { Pasids = Array.FindAll(tag.Pasids, other => other != pasid) });
         }
     }
 
@@ -57,7 +60,7 @@ internal sealed class DomainTags
     {
         lock (_gate)
         {
-            if (domain.Value < _pasids.Length) Volatile.Write(ref _pasids[domain.Value], null);
+            if (domain.Value < _tags.Length) Volatile.Write(ref _tags[domain.Value], null);
         }
     }
 }

@@ -8,7 +8,8 @@ namespace Vcmm.Vtd;
 /// them, or a walk in between takes from one that is not empty yet what the next then keeps. A device's own TLB comes last, after
 /// the IOTLB that it would be filled from ("Device-TLB Invalidate").</para>
 /// <para><b>Source.</b> VT-d specification, "Guidance to Software for Invalidations", and for entries that were absent
-/// "Caching Mode": they are cached under domain id 0. A context entry of scalable mode has no domain id.</para>
+/// "Caching Mode": they are cached under domain id 0. A context entry of scalable mode has no domain id. What nested tables gave goes with all
+/// that the IOTLB has of their domain, as with second-stage tables.</para>
 /// </remarks>
 internal static class InvalidationGuidance
 {
@@ -101,6 +102,9 @@ internal enum Stage
 
     /// <summary>A PASID entry that points at a first-stage table.</summary>
     First,
+
+    /// <summary>A PASID entry that points at both, of which the second stage translates what the first points at.</summary>
+    Nested,
 }
 
 /// <summary>An address space of a device, and what it translates through.</summary>
@@ -112,6 +116,9 @@ internal readonly record struct Attachment(StreamId Device, uint Pasid, DomainId
 {
     /// <summary>The device's own TLB; null: it has none.</summary>
     public AtsCapability? Ats { get; init; }
+
+    /// <summary>The first-stage table of <see cref="Stage.Nested"/>.</summary>
+    public NestedTable? Nested { get; init; }
 
     public DeviceTlb? Tlb => Ats is { } ats ? new(Device, Pasid, ats.InvalidateQueueDepth) : null;
 

@@ -27,6 +27,7 @@ internal static class PasidEntry
     private const int AddressWidthShift = 2;
     private const ulong FirstStageType = 1UL << 6;
     private const ulong SecondStageType = 2UL << 6;
+    private const ulong NestedType = 3UL << 6;
     private const ulong PassThroughType = 4UL << 6;
     private const ulong SecondStageAccessedDirty = 1UL << 9;
     private const ulong PageWalkSnoop = 1UL << 23;
@@ -50,7 +51,7 @@ internal static class PasidEntry
 
     /// <summary>An entry that leads to <paramref name="table"/>, or past all tables.</summary>
     /// <param name="capabilities">What the hardware can do.</param>
-    /// <param name="attachment">Its stage and its domain.</param>
+    /// <param name="attachment">Its stage, its domain, and what is nested in the table.</param>
     /// <param name="table">The table; null: requests go untranslated.</param>
     /// <param name="tracksUse">Whether hardware keeps Accessed and Dirty in second-stage tables.</param>
     /// <param name="words">The entry.</param>
@@ -69,16 +70,25 @@ internal static class PasidEntry
         if (attachment.Stage == Stage.First)
         {
             words[0] = FirstStageType;
-            // Requests with supervisor privilege, and those that ask for execute, are refused (SRE 0, ERE 0). WPE speaks of the
-            // former alone: they would obey R/W. Where there are the latter, XD is a reserved bit of the tables without NXE.
-            words[2] = table.Root.Value | (table.Format.LevelCount == 5 ? FiveLevels : 0)
-                | (capabilities.SupervisorRequests ? WriteProtect : 0)
-                | (capabilities.ExecuteRequests ? NoExecute : 0);
+            words[2] = FirstStageOf(capabilities, table.Root.Value, table.Format);
         }
         else
         {
             words[0] = table.Root.Value | SecondStageType | (ulong)(table.Format.LevelCount - 2) << AddressWidthShift
                 | (tracksUse ? SecondStageAccessedDirty : 0);
+            if (attachment.Nested is not { } nested) return;
+            words[0] |= NestedType;
+            words[2] = FirstStageOf(capabilities, nested.Root.Value, nested.Format);
         }
+    }
+
+    /// <summary>The word that points at a first-stage table, nested or not.</summary>
+    private static ulong FirstStageOf(VtdCapabilities capabilities, ulong root, TableFormat format)
+    {
+        // Requests with supervisor privilege, and those that ask for execute, are refused (SRE 0, ERE 0). WPE speaks of the
+        // former alone: they would obey R/W. Where there are the latter, XD is a reserved bit of the tables without NXE.
+        return root | (format.LevelCount == 5 ? FiveLevels : 0)
+            | (capabilities.SupervisorRequests ? WriteProtect : 0)
+            | (capabilities.ExecuteRequests ? NoExecute : 0);
     }
 }

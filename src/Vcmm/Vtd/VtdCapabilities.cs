@@ -49,6 +49,9 @@ internal readonly record struct VtdCapabilities(ulong Cap, ulong Ecap)
     /// <summary>The widest address of those that entries can name, in levels of tables: SAGAW.</summary>
     public int MostSecondStageLevels => SecondStageLevels(5) ? 5 : SecondStageLevels(4) ? 4 : 3;
 
+    /// <summary>Whether first-stage tables may be translated by second-stage ones.</summary>
+    public bool Nesting => Bit(Ecap, 26);
+
     /// <summary>Page requests, and that a wait can drain those on their way.</summary>
     public bool PageRequests => DeviceTlbs && Bit(Ecap, 29) && Bit(Ecap, 42);
 

@@ -70,7 +70,7 @@ public sealed partial class VtdDriver<TMemory>
     /// <inheritdoc/>
     public void ReleaseDomain(DomainId domain)
     {
-        if (_isScalable) _tags.Forget(domain);
+        _tags.Forget(domain);
         lock (_domainGate) _releasedDomains.Push(domain);
     }
 
@@ -119,7 +119,7 @@ public sealed partial class VtdDriver<TMemory>
     private VcmmError AttachTo(in Attachment attachment, IPageTable? table)
     {
         // From here on an invalidation of the domain reaches what the hardware may cache under this PASID, and the device.
-        if (attachment.Stage == Stage.First) _tags.Add(attachment.Domain, attachment.Pasid);
+        if (attachment.Stage is Stage.First or Stage.Nested) _tags.Add(attachment.Domain, attachment.Pasid, attachment.Stage == Stage.Nested);
         if (attachment.Tlb is { } tlb) _tlbs.Add(attachment.Domain, tlb);
         if (attachment.AsksForPages) _pageRequests!.Open(attachment.Device, attachment.PasidOrNull);
         bool isAttached = false;
@@ -159,7 +159,7 @@ public sealed partial class VtdDriver<TMemory>
     /// <exception cref="InvalidOperationException">The address space is not attached under the domain.</exception>
     public VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
     {
-        Stage stage = !_isScalable ? Stage.Legacy : _tags.TryFind(domain, out _) ? Stage.First : Stage.Second;
+        Stage stage = !_isScalable ? Stage.Legacy : _tags.Find(domain) is not { } tag ? Stage.Second : tag.IsNested ? Stage.Nested : Stage.First;
         return Detach(new Attachment(device, EntryOf(pasid), domain, stage) { Ats = _tlbs.Find(device) });
     }
 
@@ -172,22 +172,23 @@ public sealed partial class VtdDriver<TMemory>
         foreach (ref readonly Invalidation command in commands)
         {
             int count = PageCover.Cover(_capabilities, command.Range, blocks);
-            if (_isScalable && _tags.TryFind(command.Domain, out ReadOnlySpan<uint> pasids))
-                AddFirstStage(ref batch, command, pasids, blocks[..count]);
+            // A range of a nested domain is one of the second stage. What came through it by way of the first goes with it, wherever that was:
+            // "IOTLB Invalidate".
+            if (_tags.Find(command.Domain) is { IsNested: false } tag) AddFirstStage(ref batch, command, tag.Pasids, blocks[..count]);
             else AddSecondStage(ref batch, command, blocks[..count]);
         }
 
         // The devices come after, or they fetch again what is to go.
-        foreach (ref readonly Invalidation command in commands)
+        for (int i = 0; i < commands.Length; i++)
         {
+            ref readonly Invalidation command = ref commands[i];
             ReadOnlySpan<DeviceTlb> tlbs = _tlbs.Of(command.Domain);
             if (tlbs.IsEmpty) continue;
-            int count = PageCover.Cover(_capabilities, command.Range, blocks);
-            foreach (DeviceTlb tlb in tlbs)
-            {
-                if (count == 0) batch.Add(InvalidationDescriptor.DeviceTlbAll(tlb));
-                foreach (PageBlock block in blocks[..count]) batch.Add(InvalidationDescriptor.DeviceTlbPages(tlb, block));
-            }
+            // By which of their own addresses they came through the range nobody knows: all that they have goes, once.
+            bool isNested = _tags.Find(command.Domain) is { IsNested: true };
+            if (isNested && i != 0 && commands[i - 1].Domain == command.Domain) continue;
+            int count = isNested ? 0 : PageCover.Cover(_capabilities, command.Range, blocks);
+            AddDevices(ref batch, tlbs, blocks[..count]);
         }
 
         return batch.Submit();
@@ -236,7 +237,7 @@ public sealed partial class VtdDriver<TMemory>
 
     private void Untag(in Attachment attachment)
     {
-        if (attachment.Stage == Stage.First) _tags.Remove(attachment.Domain, attachment.Pasid);
+        if (attachment.Stage is Stage.First or Stage.Nested) _tags.Remove(attachment.Domain, attachment.Pasid);
         if (attachment.Tlb is { } tlb) _tlbs.Remove(attachment.Domain, tlb);
     }
 
@@ -254,12 +255,21 @@ public sealed partial class VtdDriver<TMemory>
         int count = 1;
         foreach (ref readonly Invalidation command in commands)
         {
-            int tags = _isScalable && _tags.TryFind(command.Domain, out ReadOnlySpan<uint> pasids) ? pasids.Length : 1;
+            int tags = _tags.Find(command.Domain) is { IsNested: false } tag ? tag.Pasids.Length : 1;
             count += (tags + _tlbs.Of(command.Domain).Length) * PageCover.MostBlocks;
             if (count >= _invalidations.Capacity) return _invalidations.Capacity;
         }
 
         return count;
+    }
+
+    private static void AddDevices(ref InvalidationBatch batch, ReadOnlySpan<DeviceTlb> tlbs, ReadOnlySpan<PageBlock> blocks)
+    {
+        foreach (DeviceTlb tlb in tlbs)
+        {
+            if (blocks.IsEmpty) batch.Add(InvalidationDescriptor.DeviceTlbAll(tlb));
+            foreach (PageBlock block in blocks) batch.Add(InvalidationDescriptor.DeviceTlbPages(tlb, block));
+        }
     }
 
     private void AddSecondStage(ref InvalidationBatch batch, in Invalidation command, ReadOnlySpan<PageBlock> blocks)

@@ -13,7 +13,8 @@ namespace Vcmm.Vtd;
 /// wait: <see cref="TryTakeFault"/> gives them, <see cref="EndFault"/> ends them, and so does a detach. A request that finds the queue
 /// full is not lost: the device asks again.</para>
 /// <para><b>Cost.</b> A change of a table costs at most four commands for each range, domain and, with first-stage tables,
-/// PASID under which the domain is attached, as many for each of the domain's devices that has a TLB, and one wait for all of them.</para>
+/// PASID under which the domain is attached, as many for each of the domain's devices that has a TLB, and one wait for all of them. Where first-stage
+/// tables are nested a change of the second-stage one costs a device with a TLB all that it has there, by one command.</para>
 /// <para><b>Threads.</b> As <see cref="IIommu"/>.</para>
 /// <para><b>Source.</b> Intel Virtualization Technology for Directed I/O; the sections are named where a rule is used.</para>
 /// </remarks>

@@ -62,6 +62,25 @@ internal sealed class ForgetSync(IIommu inner) : FaultyIommu(inner)
     }
 }
 
+/// <summary>What changes in a region is told to those of its domains in which no guest's table is nested.</summary>
+internal sealed class ForgetsGuests(IIommu inner) : FaultyIommu(inner)
+{
+    private readonly HashSet<DomainId> _ofGuests = [];
+
+    public override VcmmError AttachNested(StreamId device, Pasid? pasid, DomainId domain, IPageTable table, NestedTable nested)
+    {
+        lock (_ofGuests) _ofGuests.Add(domain);
+        return Inner.AttachNested(device, pasid, domain, table, nested);
+    }
+
+    public override VcmmError Invalidate(ReadOnlySpan<Invalidation> commands)
+    {
+        Invalidation[] told;
+        lock (_ofGuests) told = Array.FindAll(commands.ToArray(), command => !_ofGuests.Contains(command.Domain));
+        return Inner.Invalidate(told);
+    }
+}
+
 /// <summary>Only the first page of a range is invalidated.</summary>
 internal sealed class FirstPageOnly(IIommu inner) : FaultyIommu(inner)
 {

@@ -31,6 +31,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
         {
             Wrap = static iommu => new FirstPageOnly(iommu),
         },
+        new("forgets-guests", "what changes in a region is not told to the domains of those who go through a guest's table", "guest-unback", Invariant.NoStaleAccess)
+        {
+            Wrap = static iommu => new ForgetsGuests(iommu),
+        },
         new("skip-unattached", "an invalidation is left out while the domain's attach has not returned", "deactivate-unback", Invariant.NoStaleAccess)
         {
             Wrap = static iommu => new SkipUnattached(iommu),

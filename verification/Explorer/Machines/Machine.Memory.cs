@@ -23,6 +23,9 @@ public sealed partial class Machine
         StoresForExchanges = side == MemorySide.Processor && _fault.StoresForExchanges,
     };
 
+    /// <summary>Sets a word before the threads start.</summary>
+    public void Write(PhysAddr address, ulong value) => Pool.Port.Write64(address, value);
+
     /// <summary>Memory in which writes lag, with what the fault leaves out of ordering them.</summary>
     internal static WeakMemory CreateWeakMemory(MemoryPool pool, MemoryModel model, Attempt attempt, PlantedFault fault, Func<PhysAddr, bool> isQueue) => new(pool, model, processorsSynchronize: true)
     {

@@ -22,6 +22,7 @@ internal sealed class PageStates(
     IPhysicalMemory memory, VtdOptions options, PhysAddr rootTable, Func<IReadOnlyList<IotlbEntry>> iotlb, Func<PhysAddr, string> ownerOf) : IPageStates
 {
     private const ulong PageMask = 4095, TargetMask = 0x000F_FFFF_FFFF_F000, LargeBit = 1 << 7;
+    private const ulong FirstStagePresent = 1, SecondStagePresent = 3;
     private const int PageLog2 = 12, IndexLog2 = 9, HighestLeafLevel = 3;
 
     private readonly Dictionary<StreamId, Func<(DecodedTranslation? Translation, string? Why)>> _ways = [];
@@ -86,13 +87,42 @@ internal sealed class PageStates(
     private string Walk(DecodedTranslation way, Iova page, out PhysAddr? frame)
     {
         frame = null;
-        if (way.Stage == TranslationStage.PassThrough) return "pass-through";
-        ulong table = way.Root.Value & TargetMask;
-        ulong present = way.Stage == TranslationStage.FirstStage ? 1UL : 3UL;
-        for (int level = way.Levels; ; level--)
+        switch (way.Stage)
+        {
+            case TranslationStage.PassThrough:
+                return "pass-through";
+            case TranslationStage.FirstStage:
+                return Walk(way.Root, way.Levels, FirstStagePresent, page, static guest => guest, out frame);
+            case TranslationStage.Nested:
+                // What the guest's table says, and then the region's of what that has led to.
+                PhysAddr? Behind(PhysAddr guest)
+                {
+                    Walk(way.SecondStageRoot, way.SecondStageLevels, SecondStagePresent, new(guest.Value & ~PageMask), static table => table, out PhysAddr? behind);
+                    return behind;
+                }
+
+                string said = $"guest's {Walk(way.Root, way.Levels, FirstStagePresent, page, Behind, out PhysAddr? target)}";
+                return target is { } yielded ? $"{said}; {Walk(way.SecondStageRoot, way.SecondStageLevels, SecondStagePresent, new(yielded.Value), static table => table, out frame)}" : said;
+            default:
+                return Walk(way.Root, way.Levels, SecondStagePresent, page, static table => table, out frame);
+        }
+    }
+
+    /// <param name="root">The table.</param>
+    /// <param name="levels">Its levels.</param>
+    /// <param name="present">The bits of an entry of which one must be set.</param>
+    /// <param name="page">The address.</param>
+    /// <param name="find">Where in memory a table is; null: nowhere.</param>
+    /// <param name="frame">Where the address leads.</param>
+    private string Walk(PhysAddr root, int levels, ulong present, Iova page, Func<PhysAddr, PhysAddr?> find, out PhysAddr? frame)
+    {
+        frame = null;
+        ulong table = root.Value & TargetMask;
+        for (int level = levels; ; level--)
         {
             int shift = PageLog2 + (level - 1) * IndexLog2;
-            var at = new PhysAddr(table + ((page.Value >> shift) & ((1UL << IndexLog2) - 1)) * sizeof(ulong));
+            if (find(new(table)) is not { } found) return $"table of level {level} is nowhere";
+            PhysAddr at = found + ((page.Value >> shift) & ((1UL << IndexLog2) - 1)) * sizeof(ulong);
             if (!memory.TryRead64(at, out ulong entry)) return $"the walk leaves memory at level {level}";
             if ((entry & present) == 0) return level == 1 ? $"PTE 0x{entry:x}" : $"no PTE: the walk ends at level {level} in 0x{entry:x}";
             if (level == 1 || (level <= HighestLeafLevel && (entry & LargeBit) != 0))

@@ -43,6 +43,9 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual bool CanPassThrough => inner.CanPassThrough;
 
     /// <inheritdoc/>
+    public virtual bool CanNest(TableFormat outer, TableFormat nested) => inner.CanNest(outer, nested);
+
+    /// <inheritdoc/>
     public virtual VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table) => inner.TryCreateTable(format, frames, out table);
 
     /// <inheritdoc/>
@@ -61,10 +64,17 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => inner.TryAttachPassThrough(device, pasid, domain);
 
     /// <inheritdoc/>
+    public virtual VcmmError AttachNested(StreamId device, Pasid? pasid, DomainId domain, IPageTable table, NestedTable nested) =>
+        inner.AttachNested(device, pasid, domain, table, nested);
+
+    /// <inheritdoc/>
     public virtual VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => inner.Detach(device, pasid, domain);
 
     /// <inheritdoc/>
     public virtual VcmmError Invalidate(ReadOnlySpan<Invalidation> commands) => inner.Invalidate(commands);
+
+    /// <inheritdoc/>
+    public virtual VcmmError InvalidateNested(DomainId domain, IovaRange range) => inner.InvalidateNested(domain, range);
 
     /// <inheritdoc/>
     public virtual bool TryTakeFault(out DeviceFault fault) => inner.TryTakeFault(out fault);
