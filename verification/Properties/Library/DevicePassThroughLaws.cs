@@ -99,6 +99,8 @@ public sealed class DevicePassThroughLaws : IDisposable
         Assert.Equal(_port.Taken.Count - 1, _port.Released.Count);
         _port.HasDomains = false;
         Assert.Equal(VcmmError.NoSpace, _device.TryPassThrough());
+        // What was not taken is not given back.
+        Assert.Equal(_port.Taken.Count - 1, _port.Released.Count);
         _port.HasDomains = true;
         _port.IsAble = false;
         Assert.Equal(VcmmError.NoDevice, _device.TryPassThrough());
