@@ -17,6 +17,7 @@ public sealed partial class VtdDriver<TMemory>
     /// <remarks><b>Source.</b> VT-d specification, "Nested Translation" and "Scalable-Mode PASID Table Entry" (PGTT 011b).</remarks>
     public VcmmError AttachNested(StreamId device, Pasid? pasid, DomainId domain, IPageTable table, NestedTable nested)
     {
+        ArgumentNullException.ThrowIfNull(table);
         if (!CanNest(table.Format, nested.Format)) return VcmmError.Invalid;
         // Wider than that is an error of the entry, and not of what the table says.
         if ((nested.Root.Value & ~EntryExtensions.AddressMask) != 0 || nested.Root.Value > VtdFormats.LastAddress(_capabilities, table.Format).Value) return VcmmError.Invalid;
