@@ -6,7 +6,7 @@ public sealed partial record World
     private bool IsDefined(CrossingAccess access)
     {
         DeviceModel device = ModelOf(access.Device);
-        return device is { IsTranslated: true, HasTlb: false } && !PassesThrough(access.Device, access.Pasid) && (access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.First.Address) || range.Contains(access.Second.Address)));
+        return device is { IsTranslated: true, HasTlb: false } && IsDefinedThroughGuest(access.First) && !PassesThrough(access.Device, access.Pasid) && (access.Pasid is not null || !Iommu.Untranslated.Any(range => range.Contains(access.First.Address) || range.Contains(access.Second.Address)));
     }
 
     private Verdict<World> Judge(CrossingAccess access, Observation seen)

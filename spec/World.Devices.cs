@@ -45,7 +45,7 @@ public sealed partial record World
         Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped && IsBehindIommu(association.Device));
 
     private bool IsDefined(DeviceAccess access) => IsPassing(access) ? IsDefinedPassing(access) : ModelOf(access.Device).IsTranslated
-        ? HasRoom(access)
+        ? HasRoom(access) && (access.IsStray || IsDefinedThroughGuest(access))
         : access.Pasid is null && (access.Kind == Permissions.Read || Sees(access.Device, access.Address) is not null);
 
     private Verdict<World> JudgeUntranslated(DeviceAccess access, Observation seen)

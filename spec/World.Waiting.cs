@@ -57,7 +57,7 @@ public sealed partial record World
         if (!isAsked) return false;
         if (ActiveAssociationOf(access.Device, access.Pasid) is not { } association)
             return Associations.Values.Any(other => other.IsActive && other.Device == access.Device) ? null : false;
-        return access.Address <= Iommu.Find(association.Kind)!.LastAddress ? true : null;
+        return access.Address <= FirstTableOf(association).LastAddress ? true : null;
     }
 
     /// <summary>Whether that is what an access comes to that is not let through.</summary>
