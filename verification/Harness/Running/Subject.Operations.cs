@@ -50,12 +50,16 @@ public sealed partial class Subject
         Copy o => Do(o),
         CollectUse o => Do(o),
         Associate o => Do(o),
-        ChangeAssociation o => Seen(Of(_associations, o.Association).TrySetOptions(OptionsOf(o.Kind, o.Pasid, o.Base, o.Split))),
+        ChangeAssociation o => Seen(Of(_associations, o.Association).TrySetOptions(OptionsOf(o.Kind, o.Pasid, o.Base, o.Split) with { NestedTable = NestedOf(o.Guest) })),
         Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
         Activate o => Seen(Of(_associations, o.Association).TryActivate()),
         Deactivate o => Do(o),
         PassThrough o => Seen(_devices[o.Device.Number].TryPassThrough(ToPasid(o.Pasid))),
         EndPassThrough o => Seen(_devices[o.Device.Number].TryEndPassThrough(ToPasid(o.Pasid))),
+        CreateGuest o => Do(o),
+        GuestMap o => Do(o),
+        GuestUnmap o => WriteLeaf(o.Guest, o.Page, 0),
+        GuestInvalidate o => Seen(Of(_associations, o.Association).TryInvalidate(new(new(o.Range.First), new(o.Range.Last)))),
         Translate o => Do(o),
         TranslateTo o => Do(o),
         DeviceAccess o => Do(o),
@@ -254,7 +258,7 @@ public sealed partial class Subject
     {
         Vcm vcm = Of(_vcms, associate.Vcm);
         Device device = DeviceOf(associate.Device);
-        AssociationOptions options = OptionsOf(associate.Kind, associate.Pasid, associate.Base, associate.Split);
+        AssociationOptions options = OptionsOf(associate.Kind, associate.Pasid, associate.Base, associate.Split) with { NestedTable = NestedOf(associate.Guest) };
         VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);
         return Seen(error);

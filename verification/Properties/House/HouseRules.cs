@@ -121,8 +121,7 @@ public sealed class HouseRules
         ["Association.TryDeassociate"] = typeof(Deassociate),
         ["Device.TryPassThrough"] = typeof(PassThrough),
         ["Device.TryEndPassThrough"] = typeof(EndPassThrough),
-        // Guests and their tables are no part of the model: NestingSequences has one of its own.
-        ["Association.TryInvalidate"] = null,
+        ["Association.TryInvalidate"] = typeof(GuestInvalidate),
     };
 
     [Fact]

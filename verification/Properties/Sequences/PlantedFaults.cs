@@ -125,6 +125,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. CallFaults.All,
         .. PlantedSpaceFaults.All,
         .. PlantedPassingFaults.All,
+        .. PlantedNestingFaults.All,
         .. PlantedEventFaults.All,
         .. PlantedDeviceFaults.All,
         .. PlantedCleaningFaults.All,
