@@ -149,7 +149,7 @@ public sealed partial record World
 
     private bool IsDefined(Copy copy) => Guests.Count == 0
         || !Behind(copy.Source, copy.SourceOffset, copy.ByteCount).Concat(Behind(copy.Destination, copy.DestinationOffset, copy.ByteCount))
-            .Any(run => Pages(run with { First = run.First & ~(PageBytes - 1) }).Any(IsGuests));
+            .Any(run => Pages(new(run.First & ~(PageBytes - 1), run.Last)).Any(IsGuests));
 
     /// <summary>Of accesses through tables of which nothing is known nothing is said, nor do devices wait for what a guest has not mapped.</summary>
     private bool IsDefinedThroughGuest(DeviceAccess access) =>
