@@ -17,8 +17,8 @@ public sealed partial class InterestingStates
             return;
         }
 
-        ulong page = (access.Address - World.GuestFirst) / World.PageBytes;
-        if (access.Address < World.GuestFirst || page >= World.GuestPages || guest.Entries[(int)page] is not { } entry) return;
+        if (access.Address is < World.GuestFirst or >= World.GuestFirst + (World.GuestPages * World.PageBytes)) return;
+        if (guest.Entries[(int)((access.Address - World.GuestFirst) / World.PageBytes)] is not { } entry) return;
         if (now is not null) counts.Reach("a device was kept from writing by its guest's table, or the region's");
         else if (Enumerable.Range(0, World.GuestTables).Any(table => world.MeaningOf(association.Vcm, guest.Root + ((ulong)table * World.PageBytes)) is null)) counts.Reach("a device was blocked where the region has taken its guest's tables away");
         else if (world.MeaningOf(association.Vcm, entry.Target) is null) counts.Reach("a device was blocked where its guest maps what the region has not");
