@@ -19,19 +19,13 @@ internal static class PlantedNestingFaults
     [
         new("a guest's device that has the addresses of the region", Invariant.SharedTable, 7, new() { Iommu = static iommu => new WithoutNested(iommu) }) { Topology = Nesting },
         new("a guest's table under the domain id of the region's", Invariant.Isolation, 9, new() { Iommu = static iommu => new SharesDomain(iommu) }) { Topology = Nesting },
-        new("an unback that leaves what guests' tables led to", Invariant.NoStaleAccess, 10, new() { Iommu = static iommu => new ForgetsGuests(iommu) }) { Topology = Nesting },
-        new("a guest's invalidation that nobody hears", Invariant.NoStaleAccess, 10, new() { Iommu = static iommu => new Deaf(iommu) }) { Topology = Nesting },
-        OfCommands("a guest's invalidation that is one of the region's addresses", 10, Nesting, static (command, knows) => IsOfGuest(command, knows) ? new(SecondStagePages | (command.Low & DomainBits), command.High) : command),
+        new("an unback that leaves what guests' tables led to", Invariant.NoStaleAccess, 12, new() { Iommu = static iommu => new ForgetsGuests(iommu) }) { Topology = Nesting },
+        new("a guest's invalidation that nobody hears", Invariant.NoStaleAccess, 14, new() { Iommu = static iommu => new Deaf(iommu) }) { Topology = Nesting },
         OfCommands("a TLB that is told of the region's addresses and has its guest's", 12, WithTlb, static (command, knows) => IsAllOfTlb(command, knows) ? command with { High = 0 } : command),
     ];
 
-    // VT-d specification, "Queued Invalidation Interface": the type is in bits 3:0, the granularity in bits 5:4, the domain id in bits 31:16.
-    private const ulong PasidIotlb = 6, PagesOfPasid = 3 << 4, SecondStagePages = 2 | 3 << 4 | 3 << 6, DomainBits = 0xFFFFUL << 16;
-
     // "Device-TLB Invalidate": the address is in bits 63:12, and if the size flag is set the lowest clear bit of it says how much; all but the highest set is everything.
     private const ulong Everything = long.MaxValue & ~0xFFFUL;
-
-    private static bool IsOfGuest(QueueCommand command, Knows knows) => (command.Low & 0x3F) == (PasidIotlb | PagesOfPasid) && knows.Domains.Contains((uint)(command.Low >> 16 & 0xFFFF));
 
     private static bool IsAllOfTlb(QueueCommand command, Knows knows) => command.IsOfDevice && (command.High & ~0xFFFUL) == Everything && knows.IsChanging;
 
