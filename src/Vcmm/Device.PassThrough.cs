@@ -43,7 +43,7 @@ public sealed partial class Device
                 VcmmError error = Iommu.TryCreateDomain(out DomainId domain);
                 if (error != VcmmError.None) return error;
                 (passage.Domain, hasDomain) = (domain, true);
-                error = Iommu.TryAttachPassThrough(Id, pasid, domain);
+                error = Iommu.AttachPassThrough(Id, pasid, domain);
                 isDone = error == VcmmError.None;
                 return error;
             }

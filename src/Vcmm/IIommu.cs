@@ -104,7 +104,7 @@ public interface IIommu
     /// <see cref="VcmmError.NoMemory"/> or <see cref="VcmmError.HardwareFailure"/>. The device is then detached, as before.
     /// </returns>
     /// <remarks><b>Threads.</b> As <see cref="Attach"/>.</remarks>
-    VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => VcmmError.NoDevice;
+    VcmmError AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => VcmmError.NoDevice;
 
     /// <summary>
     /// Lets <paramref name="device"/> translate through <paramref name="nested"/>, and what that points at through <paramref name="table"/>.

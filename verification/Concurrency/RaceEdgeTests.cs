@@ -116,6 +116,25 @@ public sealed class RaceEdgeTests
     }
 
     [Fact]
+    public void A_register_that_says_that_an_invalidation_is_done_comes_after_what_that_has_drained()
+    {
+        static void Free(RaceRun run) => Do(run, static run => run.ReadInvalidation(), static run => run.Free());
+        Act begin = static run => Do(run, static run => run.Begin(), static run => run.Load(Entry, MemorySide.Walker));
+        Act end = static run => Do(run, static run => run.Move(Entry), static run => run.End());
+        Act invalidate = static run => run.InvalidateByRegister();
+        Assert.Null(Of((Device, static run => run.Access()), (One, invalidate), (One, Free)));
+        Assert.Null(Of((Device, begin), (One, invalidate), (Device, end), (One, Free)));
+        // It was not given, was not waited for, is not done, was before the access, and was done before the access.
+        AssertRace(Invariant.FrameSafety, "device walks through", "cpu 0 frees the page at", Of((Device, static run => run.Access()), (One, Free)));
+        AssertRace(Invariant.FrameSafety, "device walks through", "cpu 0 frees the page at", Of((Device, static run => run.Access()), (One, invalidate), (One, static run => run.Free())));
+        AssertRace(
+            Invariant.FrameSafety, "device walks through", "cpu 0 frees the page at",
+            Of((Device, static run => run.Access()), (One, invalidate), (One, static run => Do(run, static run => run.ReadInvalidation(isDone: false), static run => run.Free()))));
+        AssertRace(Invariant.FrameSafety, "device walks through", "cpu 0 frees the page at", Of((One, invalidate), (Device, static run => run.Access()), (One, Free)));
+        AssertRace(Invariant.FrameSafety, "device moves bytes at", "cpu 0 frees the page at", Of((Device, begin), (One, invalidate), (One, static run => run.ReadInvalidation()), (Device, end), (One, Free)));
+    }
+
+    [Fact]
     public void A_walk_that_comes_into_a_page_after_it_was_freed_or_made_a_table_has_read_what_links_it()
     {
         static void Walk(RaceRun run) => Do(run, static run => run.Load(Link, MemorySide.Walker), static run => run.Load(Entry, MemorySide.Walker));

@@ -10,7 +10,7 @@ namespace Concurrency;
 /// <summary>One schedule in which agents do one thing after the other, each on a task of its own: what orders them is what they do, and not that they take turns.</summary>
 public sealed class RaceRun
 {
-    private const uint QueueHead = 0x80, QueueTail = 0x88, RequestHead = 0xC0, RequestTail = 0xC8;
+    private const uint QueueHead = 0x80, QueueTail = 0x88, RequestHead = 0xC0, RequestTail = 0xC8, InvalidateCommand = 0xF8;
     private const ulong Invalidation = 0xF2, Undrained = 0x32, Wait = 0x25;
 
     private static readonly PhysRange Bank = PhysRange.FromLength(new(0x1_0000), 0x8000);
@@ -117,10 +117,10 @@ public sealed class RaceRun
     public void Ring() => _races.RegisterWrite(QueueTail);
 
     /// <summary>The head of the queue is read.</summary>
-    public void ReadHead() => _races.RegisterRead(QueueHead);
+    public void ReadHead() => _races.RegisterRead(QueueHead, 0);
 
     /// <summary>The tail of the queue of page requests is read.</summary>
-    public void ReadRequestTail() => _races.RegisterRead(RequestTail);
+    public void ReadRequestTail() => _races.RegisterRead(RequestTail, 0);
 
     /// <summary>The head of the queue of page requests is written.</summary>
     public void WriteRequestHead() => _races.RegisterWrite(RequestHead);
@@ -131,6 +131,13 @@ public sealed class RaceRun
         Step(SimStep.CommandFetch);
         _races.Step(SimStep.CommandExecute, drains ? Invalidation : Undrained);
     }
+
+    /// <summary>An invalidation is written to its register, and takes effect.</summary>
+    public void InvalidateByRegister() => _races.RegisterWritten(InvalidateCommand);
+
+    /// <summary>The register is read.</summary>
+    /// <param name="isDone">What it says.</param>
+    public void ReadInvalidation(bool isDone = true) => _races.RegisterRead(InvalidateCommand, isDone ? 0 : 1UL << 63);
 
     /// <summary>The hardware takes a wait, and may still have to wait.</summary>
     public void TakeWait()

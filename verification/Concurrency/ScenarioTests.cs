@@ -11,6 +11,10 @@ namespace Concurrency;
 public sealed class ScenarioTests(ITestOutputHelper output)
 {
     private const int Schedules = 2000;
+
+    /// <summary>Within which each planted fault is to be found.</summary>
+    private const int FaultySchedules = 10_000;
+
     private const ulong Seed = 1;
 
     /// <summary>An interesting state that fewer schedules than this reach is reached by luck.</summary>
@@ -25,7 +29,7 @@ public sealed class ScenarioTests(ITestOutputHelper output)
     public void The_library_survives_two_thousand_schedules_that_reach_what_matters(string name)
     {
         ConcurrentScenario scenario = ConcurrentScenario.Find(name)!;
-        Campaign campaign = Explore(scenario, PlantedFault.None);
+        Campaign campaign = Explore(scenario, PlantedFault.None, Schedules);
         Assert.True(campaign.Failure is null, campaign.Failure is null ? "" : FailureReport.Print(campaign.Failure));
         Assert.Equal(Schedules, campaign.Totals.Schedules);
         foreach (string state in scenario.Sometimes)
@@ -41,7 +45,7 @@ public sealed class ScenarioTests(ITestOutputHelper output)
     public void A_planted_fault_is_found_by_the_invariant_that_names_it_and_replays(string name)
     {
         PlantedFault fault = PlantedFault.Find(name)!;
-        Campaign campaign = Explore(ConcurrentScenario.Find(fault.Scenario)!, fault);
+        Campaign campaign = Explore(ConcurrentScenario.Find(fault.Scenario)!, fault, FaultySchedules);
         Assert.NotNull(campaign.Failure);
         output.WriteLine($"found in schedule {campaign.Totals.Schedules}");
 
@@ -66,7 +70,7 @@ public sealed class ScenarioTests(ITestOutputHelper output)
     public void A_schedule_of_a_fault_breaks_nothing_without_the_fault_or_does_not_fit()
     {
         PlantedFault fault = PlantedFault.Find("check-then-act")!;
-        FailureFile file = FailureReport.ToFile(Explore(ConcurrentScenario.Find(fault.Scenario)!, fault).Failure!);
+        FailureFile file = FailureReport.ToFile(Explore(ConcurrentScenario.Find(fault.Scenario)!, fault, FaultySchedules).Failure!);
         file.Scenario["fault"] = "none";
         try
         {
@@ -78,10 +82,10 @@ public sealed class ScenarioTests(ITestOutputHelper output)
         }
     }
 
-    private static Campaign Explore(ConcurrentScenario scenario, PlantedFault fault)
+    private static Campaign Explore(ConcurrentScenario scenario, PlantedFault fault, int schedules)
     {
         var campaign = new Campaign(scenario, fault, new(Seed));
-        for (int round = 0; campaign.Totals.Schedules < Schedules && campaign.Failure is null; round++) campaign.Run(round);
+        for (int round = 0; campaign.Totals.Schedules < schedules && campaign.Failure is null; round++) campaign.Run(round);
         return campaign;
     }
 }

@@ -11,4 +11,7 @@ internal enum RecordOutcome : byte
 
     /// <summary>It is lost, as software is told already.</summary>
     Lost,
+
+    /// <summary>No memory is where it was to go: it is lost, and from now on software is told of that.</summary>
+    Aborted,
 }

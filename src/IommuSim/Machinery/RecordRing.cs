@@ -16,13 +16,25 @@ internal enum OverflowRule : byte
     GoesOn,
 }
 
+/// <summary>What becomes of a record whose place is where no memory is.</summary>
+internal enum AbsentPlaceRule : byte
+{
+    /// <summary>It goes nowhere, and the ring goes on.</summary>
+    /// <remarks><b>Source.</b> Intel VT-d specification, Page Request Queue Address Register, knows no error of it.</remarks>
+    GoesOn,
+
+    /// <summary>It is lost, and the producer stays where it is. Software is told, and nothing is recorded until it has acknowledged that.</summary>
+    /// <remarks><b>Source.</b> Arm SMMUv3 architecture specification (IHI 0070), 7.2.2 Event queue access external abort (a synchronous one);
+    /// RISC-V IOMMU specification 1.0, <c>fqmf</c> and <c>pqmf</c>.</remarks>
+    Aborts,
+}
+
 /// <summary>A ring of records: the hardware writes faults, events or page requests, and software takes them.</summary>
 /// <remarks>
-/// <para><b>Source.</b> <see cref="OverflowRule"/> and <see cref="RingPositions"/> name the documents. A write to where no memory is goes
-/// nowhere, and the ring goes on: Intel VT-d specification, of the page request queue.</para>
+/// <para><b>Source.</b> <see cref="OverflowRule"/>, <see cref="AbsentPlaceRule"/> and <see cref="RingPositions"/> name the documents.</para>
 /// <para><b>Threads.</b> Under the unit's lock.</para>
 /// </remarks>
-internal sealed class RecordRing(RingLayout layout, OverflowRule rule)
+internal sealed class RecordRing(RingLayout layout, OverflowRule rule, AbsentPlaceRule absentPlace = AbsentPlaceRule.GoesOn)
 {
     private RingLayout _layout = layout;
     private ulong _producer;
@@ -46,7 +58,7 @@ internal sealed class RecordRing(RingLayout layout, OverflowRule rule)
 
     public void Place(in RingLayout layout) => _layout = layout;
 
-    /// <summary>A record is to be written.</summary>
+    /// <summary>A record is to be written; not while software has not acknowledged that one was <see cref="RecordOutcome.Aborted"/>.</summary>
     /// <param name="memory">Where to.</param>
     /// <param name="record">Its words.</param>
     /// <param name="isOverflowed">Whether one was lost, and software has not acknowledged it: whoever tells software of it knows.</param>
@@ -60,6 +72,10 @@ internal sealed class RecordRing(RingLayout layout, OverflowRule rule)
         if (memory.Contains(PhysRange.FromLength(at, (ulong)record.Length * sizeof(ulong))))
         {
             for (int i = 0; i < record.Length; i++) memory.Write64(new(at.Value + (ulong)i * sizeof(ulong)), record[i]);
+        }
+        else if (absentPlace == AbsentPlaceRule.Aborts)
+        {
+            return RecordOutcome.Aborted;
         }
 
         // Behind the record: who sees the position finds it.

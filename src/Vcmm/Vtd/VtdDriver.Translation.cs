@@ -103,18 +103,12 @@ public sealed partial class VtdDriver<TMemory>
     /// <b>Threads.</b> As <see cref="Attach"/>. <b>Source.</b> VT-d specification, "Context Entry" (TT 10b, which takes no translation requests) and "Scalable-Mode PASID
     /// Table Entry" (PGTT 100b).
     /// </remarks>
-    public VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
+    public VcmmError AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
     {
         if (!_capabilities.PassThrough || !CanIdentify(device)) return VcmmError.NoDevice;
         Attachment attachment = new(device, EntryOf(pasid), domain, _isScalable ? Stage.Second : Stage.Legacy);
         return _tlbs.Find(device) is null ? AttachTo(attachment, table: null) : VcmmError.Invalid;
     }
-
-    /// <summary>Lets an address space of a device through to memory as it is.</summary>
-    /// <inheritdoc cref="TryAttachPassThrough"/>
-    /// <exception cref="VcmmException">As <see cref="TryAttachPassThrough"/>.</exception>
-    public void AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) =>
-        VcmmException.ThrowIf(TryAttachPassThrough(device, pasid, domain), nameof(AttachPassThrough));
 
     private VcmmError AttachTo(in Attachment attachment, IPageTable? table)
     {

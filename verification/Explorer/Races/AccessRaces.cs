@@ -19,7 +19,7 @@ namespace Explorer.Races;
 /// of a queue do with one word.</para>
 /// <para>Edges: the library's locks and its interlocked and volatile fields (<see cref="Edges"/>); words of tables and the status words of waits; the tail of a
 /// queue before what is fetched from it, and what was fetched before its head; what the caches of the hardware are filled with before what is found in them; and the
-/// accesses that an invalidation drains before the status of the wait behind it, those of cores before the end of a shootdown.</para>
+/// accesses that an invalidation drains before the status of the wait behind it, or before a register says that it is done, those of cores before the end of a shootdown.</para>
 /// </remarks>
 /// <param name="attempt">The schedule.</param>
 /// <param name="isQueue">Whether a word is one of the command queue, or of the queue of page requests.</param>
@@ -28,6 +28,10 @@ public sealed class AccessRaces(Attempt attempt, Func<PhysAddr, bool> isQueue)
 {
     // VT-d specification, "Register Descriptions".
     private const uint GlobalStatus = 0x1C, QueueHead = 0x80, QueueTail = 0x88, RequestHead = 0xC0, RequestTail = 0xC8;
+
+    // IOTLB Invalidate Register, which is where the simulator's ECAP.IRO says, and in it IVT.
+    private const uint InvalidateCommand = 0xF8;
+    private const ulong IsUnderWay = 1UL << 63;
 
     private const int FrameLog2 = 12;
 
@@ -143,11 +147,18 @@ public sealed class AccessRaces(Attempt attempt, Func<PhysAddr, bool> isQueue)
         if (offset == RequestHead) _clocks.Release(Requests);
     }
 
+    /// <summary>A register was written: a command in it has taken effect.</summary>
+    public void RegisterWritten(uint offset)
+    {
+        if (offset == InvalidateCommand) _drains.Begin(isOfCores: false);
+    }
+
     /// <summary>A register was read.</summary>
-    public void RegisterRead(uint offset)
+    public void RegisterRead(uint offset, ulong value)
     {
         if (offset is QueueHead or GlobalStatus) _clocks.Acquire(Head);
         if (offset == RequestTail) _clocks.Acquire(Requests);
+        if (offset == InvalidateCommand && (value & IsUnderWay) == 0) _drains.End(isOfCores: false);
     }
 
     /// <summary>The hardware begins a step.</summary>

@@ -11,7 +11,7 @@ internal sealed class WatchedRegisters(IMmio inner, AccessRaces races) : IMmio
     public uint Read32(uint offset)
     {
         uint value = inner.Read32(offset);
-        races.RegisterRead(offset);
+        races.RegisterRead(offset, value);
         return value;
     }
 
@@ -20,13 +20,14 @@ internal sealed class WatchedRegisters(IMmio inner, AccessRaces races) : IMmio
     {
         races.RegisterWrite(offset);
         inner.Write32(offset, value);
+        races.RegisterWritten(offset);
     }
 
     /// <inheritdoc/>
     public ulong Read64(uint offset)
     {
         ulong value = inner.Read64(offset);
-        races.RegisterRead(offset);
+        races.RegisterRead(offset, value);
         return value;
     }
 
@@ -35,5 +36,6 @@ internal sealed class WatchedRegisters(IMmio inner, AccessRaces races) : IMmio
     {
         races.RegisterWrite(offset);
         inner.Write64(offset, value);
+        races.RegisterWritten(offset);
     }
 }

@@ -61,7 +61,7 @@ public abstract class PassingIommu(IIommu inner) : IIommu
     public virtual VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table) => inner.Attach(device, pasid, domain, table);
 
     /// <inheritdoc/>
-    public virtual VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => inner.TryAttachPassThrough(device, pasid, domain);
+    public virtual VcmmError AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => inner.AttachPassThrough(device, pasid, domain);
 
     /// <inheritdoc/>
     public virtual VcmmError AttachNested(StreamId device, Pasid? pasid, DomainId domain, IPageTable table, NestedTable nested) =>

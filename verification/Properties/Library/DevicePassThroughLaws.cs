@@ -92,7 +92,7 @@ public sealed class DevicePassThroughLaws : IDisposable
         Assert.Equal(VcmmError.NotFound, Assert.Throws<VcmmException>(() => _device.EndPassThrough(new Pasid(1))).Error);
         Device direct = _manager.AddDevice(new NoIommu(), new(0x20));
         Assert.Equal(VcmmError.NoDevice, direct.TryPassThrough());
-        Assert.Equal(VcmmError.NoDevice, ((IIommu)new NoIommu()).TryAttachPassThrough(new(0x20), null, default));
+        Assert.Equal(VcmmError.NoDevice, ((IIommu)new NoIommu()).AttachPassThrough(new(0x20), null, default));
         _driver.EnableAts(new(0x28), new());
         Device caching = _manager.AddDevice(_port, new(0x28));
         Assert.Equal(VcmmError.Invalid, caching.TryPassThrough());
@@ -187,7 +187,7 @@ public sealed class DevicePassThroughLaws : IDisposable
             Inner.ReleaseDomain(domain);
         }
 
-        public override VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => Answered() is { } error ? error : Inner.TryAttachPassThrough(device, pasid, domain);
+        public override VcmmError AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain) => Answered() is { } error ? error : Inner.AttachPassThrough(device, pasid, domain);
 
         public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => Answered() is { } error ? error : Inner.Detach(device, pasid, domain);
 

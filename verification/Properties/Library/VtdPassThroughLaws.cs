@@ -31,12 +31,12 @@ public sealed class VtdPassThroughLaws
         for (int round = 0; round < 3; round++)
         {
             Assert.Equal(VcmmError.None, driver.TryCreateDomain(out DomainId domain));
-            driver.AttachPassThrough(Device, pasid, domain);
+            Assert.Equal(VcmmError.None, driver.AttachPassThrough(Device, pasid, domain));
             Assert.True(device.Write(new(target.Value), [1, 2, 3, (byte)round, 5, 6, 7, 8], prefix).Ok);
             Assert.Equal(0x0807_0605_0003_0201UL | (ulong)round << 24, machine.Memory.Read64(target));
             Assert.False(machine.Master(new(0x1235)).Read(new(target.Value), new byte[8], prefix).Ok);
             if (named is not null) Assert.False(device.Read(new(target.Value), new byte[8]).Ok);
-            Assert.Throws<InvalidOperationException>(() => driver.TryAttachPassThrough(Device, pasid, domain));
+            Assert.Throws<InvalidOperationException>(() => driver.AttachPassThrough(Device, pasid, domain));
             Assert.Equal(VcmmError.None, driver.Detach(Device, pasid, domain));
             Assert.False(device.Write(new(target.Value), new byte[8], prefix).Ok);
             driver.ReleaseDomain(domain);
@@ -57,7 +57,7 @@ public sealed class VtdPassThroughLaws
         using var machine = new Machine(isScalable, static options => options);
         machine.Registers.AfterRead64 = (offset, value) => offset == 0x08 ? value & ~(7UL << 9) | widths : value;
         VtdDriver<Ram> driver = machine.Start();
-        Assert.Equal(VcmmError.None, driver.TryAttachPassThrough(Device, null, new(5)));
+        Assert.Equal(VcmmError.None, driver.AttachPassThrough(Device, null, new(5)));
         ulong root = machine.Simulator.Read64(0x20) & ~0xFFFUL;
         if (!isScalable)
         {
@@ -83,8 +83,7 @@ public sealed class VtdPassThroughLaws
         using var machine = new Machine(isScalable, static options => options with { PassThrough = false });
         VtdDriver<Ram> driver = machine.Start();
         ulong free = machine.Frames.FreeBytes;
-        Assert.Equal(VcmmError.NoDevice, driver.TryAttachPassThrough(Device, null, new(5)));
-        Assert.Equal(VcmmError.NoDevice, Assert.Throws<VcmmException>(() => driver.AttachPassThrough(Device, null, new(5))).Error);
+        Assert.Equal(VcmmError.NoDevice, driver.AttachPassThrough(Device, null, new(5)));
         Assert.Equal(free, machine.Frames.FreeBytes);
         Assert.Throws<InvalidOperationException>(() => driver.Detach(Device, null, new(5)));
     }
@@ -97,10 +96,10 @@ public sealed class VtdPassThroughLaws
         using var machine = new Machine(isScalable, static options => options with { DeviceTlbs = true });
         VtdDriver<Ram> driver = machine.Start();
         driver.EnableAts(Device, new());
-        Assert.Equal(VcmmError.Invalid, driver.TryAttachPassThrough(Device, null, new(5)));
+        Assert.Equal(VcmmError.Invalid, driver.AttachPassThrough(Device, null, new(5)));
         Assert.False(machine.Master(Device).Read(new(machine.Last.Value), new byte[8]).Ok);
-        Assert.Equal(VcmmError.NoDevice, driver.TryAttachPassThrough(new(0x1_0000), null, new(5)));
-        Assert.Throws<ArgumentOutOfRangeException>(() => driver.TryAttachPassThrough(new(1), new Pasid(0), new(5)));
+        Assert.Equal(VcmmError.NoDevice, driver.AttachPassThrough(new(0x1_0000), null, new(5)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => driver.AttachPassThrough(new(1), new Pasid(0), new(5)));
     }
 
     [Theory]
@@ -112,7 +111,7 @@ public sealed class VtdPassThroughLaws
         VtdDriver<Ram> driver = machine.Start();
         var manager = new VcmManager(machine.Frames);
         Assert.Equal(VcmmError.None, driver.TryCreateDomain(out DomainId domain));
-        driver.AttachPassThrough(Device, null, domain);
+        Assert.Equal(VcmmError.None, driver.AttachPassThrough(Device, null, domain));
         BusMaster<Ram, NoSteps> device = machine.Master(Device);
         Assert.True(device.Read(new(machine.Last.Value), new byte[8]).Ok);
         Assert.Equal(VcmmError.None, driver.Detach(Device, null, domain));
@@ -132,7 +131,7 @@ public sealed class VtdPassThroughLaws
     {
         using var machine = new Machine(isScalable, static options => options);
         VtdDriver<Ram> driver = machine.Start();
-        driver.AttachPassThrough(Device, null, new(5));
+        Assert.Equal(VcmmError.None, driver.AttachPassThrough(Device, null, new(5)));
         machine.Registers.BeforeWrite64 = static (offset, _) => offset != HookedRegisters.QueueTail;
         Assert.Equal(VcmmError.HardwareFailure, driver.Detach(Device, null, new(5)));
         machine.Registers.BeforeWrite64 = static (_, _) => true;

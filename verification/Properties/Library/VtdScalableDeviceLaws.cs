@@ -321,7 +321,8 @@ public sealed class VtdScalableDeviceLaws
         var frames = new FrameAllocator(ram.Range);
         Assert.Equal(VcmmError.None, VtdDriver<Ram>.TryStart(ram.Port, registers, frames, new(), out VtdDriver<Ram>? legacy));
         Assert.Equal(0u, legacy!.PasidCount);
-        Assert.Throws<ArgumentOutOfRangeException>(() => legacy.Attach(Device, new Pasid(1), new(1), null!));
+        Assert.Equal(VcmmError.None, legacy.TryCreateTable(legacy.Formats[0], frames, out IPageTable? table));
+        Assert.Throws<ArgumentOutOfRangeException>(() => legacy.Attach(Device, new Pasid(1), new(1), table!));
     }
 
     private static DomainId Create(ScalableSystem system)

@@ -77,16 +77,29 @@ public sealed class RecordRingLaws
         }
     }
 
-    [Fact]
-    public void A_ring_where_no_memory_is_goes_on()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_ring_where_no_memory_is_goes_on_or_stays_where_it_is(bool aborts)
     {
         using var memory = new RamBlock(PhysRange.FromLength(new(First), 0x1000));
-        InterfaceRing ring = InterfaceRing.Records[0];
-        // The first two entries of eight have memory.
-        var records = new RecordRing(ring.Layout(First + 0x1000 - 64, 3), OverflowRule.Stops);
-        for (ulong i = 1; i <= 7; i++) Assert.Equal(RecordOutcome.Kept, records.Add(memory.Port, [i, i, i, i], isOverflowed: false));
-        Assert.Equal(2UL, memory.Port.Read64(new(First + 0x1000 - 8)));
-        Assert.Equal(7UL * 32, records.Producer);
+        foreach (InterfaceRing ring in InterfaceRing.Records)
+        {
+            // The first two entries of eight have memory.
+            ulong entry = 1UL << ring.EntryBytesLog2;
+            ulong first = First + 0x1000 - 2 * entry;
+            AbsentPlaceRule rule = aborts ? AbsentPlaceRule.Aborts : AbsentPlaceRule.GoesOn;
+            var records = new RecordRing(ring.Layout(first, 3), RuleOf(ring), rule);
+            for (int i = 1; i <= 7; i++)
+            {
+                ulong[] record = [.. Enumerable.Repeat((ulong)i, (int)entry / 8)];
+                bool isLost = aborts && i > 2;
+                Assert.Equal(isLost ? RecordOutcome.Aborted : RecordOutcome.Kept, records.Add(memory.Port, record, isOverflowed: false));
+                Assert.Equal(ring.PositionOf(isLost ? 2 : i, 8), records.Producer);
+            }
+
+            Assert.Equal(2UL, memory.Port.Read64(new(First + 0x1000 - 8)));
+        }
     }
 
     /// <summary>A ring, a unit that records numbers, and software that counts what it takes.</summary>

@@ -74,9 +74,9 @@ internal static class PlantedPassingFaults
     {
         protected HashSet<DomainId> Passing { get; } = [];
 
-        public override VcmmError TryAttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain)
+        public override VcmmError AttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain)
         {
-            VcmmError error = Inner.TryAttachPassThrough(device, pasid, domain);
+            VcmmError error = Inner.AttachPassThrough(device, pasid, domain);
             if (error == VcmmError.None) Passing.Add(domain);
             return error;
         }
@@ -96,10 +96,10 @@ internal static class PlantedPassingFaults
     /// <summary>The requests without a PASID of a device one of whose PASIDs is let through are, too.</summary>
     private sealed class AllSpaces(IIommu inner) : Knows(inner)
     {
-        public override VcmmError TryAttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain)
+        public override VcmmError AttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain)
         {
-            VcmmError error = base.TryAttachPassThrough(device, pasid, domain);
-            if (error == VcmmError.None && pasid is not null) Inner.TryAttachPassThrough(device, null, domain);
+            VcmmError error = base.AttachPassThrough(device, pasid, domain);
+            if (error == VcmmError.None && pasid is not null) Inner.AttachPassThrough(device, null, domain);
             return error;
         }
     }
@@ -114,7 +114,7 @@ internal static class PlantedPassingFaults
             return Inner.Attach(device, pasid, domain, table);
         }
 
-        public override VcmmError TryAttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain) => Inner.TryAttachPassThrough(device, pasid, _regions ?? domain);
+        public override VcmmError AttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain) => Inner.AttachPassThrough(device, pasid, _regions ?? domain);
     }
 
     /// <summary>The one with the next requester id.</summary>
@@ -122,6 +122,6 @@ internal static class PlantedPassingFaults
     {
         private const uint Functions = 8;
 
-        public override VcmmError TryAttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain) => Inner.TryAttachPassThrough(new(device.Value ^ Functions), pasid, domain);
+        public override VcmmError AttachPassThrough(StreamId device, Platform.Pasid? pasid, DomainId domain) => Inner.AttachPassThrough(new(device.Value ^ Functions), pasid, domain);
     }
 }

@@ -88,7 +88,7 @@ internal sealed class LedgerIommu(Ram memory, Fuse fuse, params TableFormat[] fo
 
     public bool CanPassThrough => true;
 
-    public VcmmError TryAttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
+    public VcmmError AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
     {
         Assert.Contains(domain.Value, _domains);
         Assert.DoesNotContain((device, SpaceOf(pasid)), Attached.Keys);
