@@ -56,7 +56,7 @@ public sealed partial class CanonicalForm
             FlushFailedAt = failedAt,
             NextQuarantined = quarantine.Count,
         };
-        return ReadUsers(ref reader, world);
+        return ReadUsers(ref reader, world with { Guests = ReadGuests(ref reader, world) });
     }
 
     private VcmState ReadRegion(ref FormReader reader)
@@ -147,10 +147,17 @@ public sealed partial class CanonicalForm
             for (int left = reader.Get(); left > 0; left--)
             {
                 ObjectId vcm = VcmAt(reader.Get());
-                int pasid = reader.Get(), rest = reader.Get();
+                int pasid = reader.Get(), rest = reader.Get(), guest = reader.Get();
                 associations.Add(new(
                     new(ObjectKind.Association, associations.Count),
-                    new(vcm, user, (rest & 1) != 0, (rest & 2) != 0) { Kind = (TableKind)(rest >> 2), Pasid = ToPasid(pasid) }));
+                    new(vcm, user, (rest & 1) != 0, (rest & 2) != 0)
+                    {
+                        Kind = (TableKind)(rest >> 3),
+                        Pasid = ToPasid(pasid),
+                        // Of one that was dropped it does not matter which.
+                        Guest = guest != 0 ? GuestAt(guest) : (rest & 4) != 0 ? new(ObjectKind.Guest, 0) : null,
+                        Untold = guest == 0 ? [] : ReadUntold(ref reader),
+                    }));
             }
 
             for (int left = reader.Get(); left > 0; left--) passing.Add(new(user, ToPasid(reader.Get())));

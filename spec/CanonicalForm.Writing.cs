@@ -12,9 +12,11 @@ public sealed partial class CanonicalForm
         writer.Put(_regionCount);
         for (int rank = 0; rank < _regionCount; rank++) WriteRegion(world, ref writer, _order[rank]);
         WriteQuarantine(world, ref writer);
+        OrderGuests(world);
         WriteMemories(world, ref writer);
         // What of those frames may still be seen comes after the memories, which name the frames.
         foreach (Quarantined waiting in world.Quarantine) WriteStale(waiting, ref writer);
+        WriteGuests(world, ref writer);
         WriteUsers(world, ref writer);
         buffer = writer.Buffer;
         return writer.Length;
@@ -181,25 +183,31 @@ public sealed partial class CanonicalForm
     {
         writer.Put(world.Hooked.Contains(user) ? 1 : 0);
         // An association has one region and one PASID; there are no two alike. So the order of regions and PASIDs is one.
-        Span<(int Region, int Pasid, int Bits)> joined = stackalloc (int, int, int)[MostRegions * 4];
+        Span<(int Region, int Pasid, int Bits, int Guest, int Index)> joined = stackalloc (int, int, int, int, int)[MostRegions * 4];
         int count = 0;
-        foreach (AssociationState association in world.Associations.Values)
+        for (int index = 0; index < world.Associations.Count; index++)
         {
+            AssociationState association = world.Associations.Values[index];
             if (association.Device != user || (association.IsDropped && !LeavesTrace(world, association))) continue;
             if (IndexOf(association.Vcm) < 0) continue;
-            (int, int, int) entry = (RankOf(association.Vcm), (int)(association.Pasid + 1 ?? 0), ((int)association.Kind << 2) | (association.IsActive ? 1 : 0) | (association.IsDropped ? 2 : 0));
-            if (association.IsDropped && joined[..count].Contains(entry)) continue;
+            int bits = ((int)association.Kind << 3) | (association.IsActive ? 1 : 0) | (association.IsDropped ? 2 : 0) | (HasLeftFlags(world, association) ? 4 : 0);
+            // Those that were dropped need no other.
+            int guest = association is { IsDropped: false, Guest: { } id } ? LabelOf(KeyOf(world, id)) : 0;
+            (int Region, int Pasid, int Bits, int Guest, int Index) entry = (RankOf(association.Vcm), (int)(association.Pasid + 1 ?? 0), bits, guest, index);
+            if (association.IsDropped && HasLike(joined[..count], entry)) continue;
             if (count == joined.Length) throw new NotSupportedException($"{user} has more than {joined.Length} associations");
             joined[count++] = entry;
         }
 
         joined[..count].Sort();
         writer.Put(count);
-        foreach ((int region, int pasid, int rest) in joined[..count])
+        foreach ((int region, int pasid, int rest, int guest, int index) in joined[..count])
         {
             writer.Put(region);
             writer.Put(pasid);
             writer.Put(rest);
+            writer.Put(guest);
+            if (guest != 0) WriteUntold(world, world.Associations.Values[index], ref writer);
         }
 
         WritePassing(world, user, ref writer);
@@ -216,6 +224,16 @@ public sealed partial class CanonicalForm
             into.Put((int)waiting.Access.Kind | (waiting.Access.IsPrivileged ? 8 : 0) | (waiting.MayBeOver ? 16 : 0));
             into.Put((int)(waiting.Access.Pasid + 1 ?? 0));
         });
+    }
+
+    private static bool HasLike(ReadOnlySpan<(int Region, int Pasid, int Bits, int Guest, int Index)> joined, (int Region, int Pasid, int Bits, int Guest, int Index) entry)
+    {
+        foreach ((int Region, int Pasid, int Bits, int Guest, int Index) other in joined)
+        {
+            if (other with { Index = entry.Index } == entry) return true;
+        }
+
+        return false;
     }
 
     /// <summary>The address spaces that are let through: in which order they were does not matter.</summary>
@@ -261,9 +279,9 @@ public sealed partial class CanonicalForm
         }
     }
 
-    /// <summary>Whether something depends on an association that has been dropped: whose device may have fetched ahead, or whose table is counted as the CPU's.</summary>
+    /// <summary>Whether something depends on an association that has been dropped: whose device may have fetched ahead, whose guest's tables were walked, or whose table is counted as the CPU's.</summary>
     private static bool LeavesTrace(World world, AssociationState association) =>
-        association.Device.Kind == ObjectKind.Process || world.ModelOf(association.Device).HasTlb;
+        association.Device.Kind == ObjectKind.Process || world.ModelOf(association.Device).HasTlb || HasLeftFlags(world, association);
 
     private int LabelOf(ObjectId memory)
     {

@@ -7,7 +7,7 @@ namespace Vcmm.Spec;
 /// have seen a world before: records over immutable collections do not compare by content.
 /// </summary>
 /// <remarks>
-/// <para><b>What is a name.</b> The numbers of regions, bounds, reservations, memory and associations; which of several devices that are alike; which
+/// <para><b>What is a name.</b> The numbers of regions, bounds, reservations, memory, associations and guests; which of several devices that are alike; which
 /// of several frames that are alike; the time, but for how long something has waited. What the model keeps only to give a violation its
 /// name (<see cref="World.Former"/>) is left out, and so are objects that have ended and that nothing waits for.</para>
 /// <para>An instance keeps a buffer: one thread at a time.</para>
@@ -44,7 +44,7 @@ public sealed partial class CanonicalForm
     {
         bool isBlank = blank.Vcms.Values.All(static vcm => vcm.IsFreed) && blank.Bounds.Values.All(static bound => bound.IsFreed)
             && blank.Reservations.Values.All(static reservation => reservation.IsEnded) && blank.Memories.Values.All(static memory => memory.IsFreed)
-            && blank.Associations.Values.All(static association => association.IsDropped) && blank.Passing.IsEmpty && blank.Quarantine.IsEmpty && blank.Waiting.IsEmpty && blank.Faults.IsEmpty;
+            && blank.Associations.Values.All(static association => association.IsDropped) && blank.Guests.Keys.All(blank.HasEnded) && blank.Passing.IsEmpty && blank.Quarantine.IsEmpty && blank.Waiting.IsEmpty && blank.Faults.IsEmpty;
         if (!isBlank) throw new ArgumentException("something in the world has not ended", nameof(blank));
         _blank = blank;
         _frames = likeFrames;
@@ -69,11 +69,9 @@ public sealed partial class CanonicalForm
 
     /// <summary>The form of a world.</summary>
     /// <returns>Bytes that are valid until the next call.</returns>
-    /// <exception cref="NotSupportedException">It has guests, or more than four regions; with names, more than sixteen.</exception>
+    /// <exception cref="NotSupportedException">It has more than four regions, or two guests that are told apart by what they have written alone; with names, more than sixteen regions.</exception>
     public ReadOnlySpan<byte> Of(World world)
     {
-        // No search makes any.
-        if (world.Guests.Count != 0) throw new NotSupportedException("there are guests");
         Gather(world);
         for (int i = 0; i < _regionCount; i++) _order[i] = i;
         int length = Write(world, ref _best);

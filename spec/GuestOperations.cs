@@ -5,9 +5,12 @@ namespace Vcmm.Spec;
 /// translates <see cref="World.GuestPages"/>. The harness plays the guest; the tables lie in the region, and the region may take them away.
 /// </summary>
 /// <param name="Guest">The new guest.</param>
-/// <param name="Reservation">Where its tables are: the first <see cref="World.GuestTables"/> pages.</param>
+/// <param name="Reservation">Where its tables are: the first <see cref="World.GuestTables"/> pages, or the first.</param>
 public sealed record CreateGuest(ObjectId Guest, ObjectId Reservation) : Operation
 {
+    /// <summary>Whether one page is the table of each level: what leads from one to the next leads back to it.</summary>
+    public bool IsOnePage { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Guest];
 

@@ -15,7 +15,7 @@ public readonly record struct UntoldEntry(int Page, GuestEntry? Entry);
 /// <summary>A guest.</summary>
 /// <param name="Vcm">The region.</param>
 /// <param name="Root">Where its root is, as an address of the region; the other tables are behind it.</param>
-/// <param name="Frames">The frames that it has written its tables to.</param>
+/// <param name="Frames">The frames that it has written its tables to: one for each, or one for all.</param>
 /// <param name="Memories">Whose frames these are.</param>
 public sealed record GuestState(ObjectId Vcm, ulong Root, ImmutableArray<ulong> Frames, ImmutableArray<ObjectId> Memories)
 {
@@ -34,8 +34,11 @@ public sealed partial record World
     /// <summary>How many tables a guest has: one of each level.</summary>
     public const int GuestTables = 4;
 
-    /// <summary>The first address of a guest's devices: no address of a region, and in no table the first entry, nor one that devices write to.</summary>
+    /// <summary>The first address of a guest's devices: no address of a region, and in no table the first entry, nor one that devices write to. In each table it is another entry, so that one page can be all of them.</summary>
     public const ulong GuestFirst = 0x5A5A_4020_4000;
+
+    // What an entry of the root spans.
+    private const int RootShift = 39;
 
     private static readonly AddressRange GuestRange = new(GuestFirst, GuestFirst + (GuestPages * PageBytes) - 1);
 
@@ -44,6 +47,12 @@ public sealed partial record World
 
     /// <summary>Whether others have something where the tables of an association's guest are, of which nothing is known.</summary>
     public bool HasForeignTables(AssociationState association) => association.Guest is { } guest && TablesIn(association.Vcm, Guests[guest]).AreForeign;
+
+    /// <summary>Whether neither the region nor the memory of a guest's tables is left: all that can be done with it is to nest its address in another region.</summary>
+    public bool HasEnded(ObjectId guest) => Vcms[Guests[guest].Vcm].IsFreed && IsGone(Guests[guest]);
+
+    /// <summary>Whether the memory of a guest's tables was given back, so that what is in it is others'. What waits for a flush was not.</summary>
+    internal bool IsGone(GuestState guest) => guest.Memories.Any(memory => Memories[memory].IsFreed && !IsInQuarantine(memory));
 
     /// <summary>What a device may see at an address through the table of its guest, as that says now or has said and not told, and the region's, as that says now or may still be seen; no order.</summary>
     /// <param name="association">It has a guest.</param>
@@ -83,8 +92,8 @@ public sealed partial record World
     /// <summary>Whether the hardware finds a guest's tables: surely; perhaps; or finds something else there.</summary>
     private (bool AreCertain, bool ArePossible, bool AreForeign) TablesIn(ObjectId vcm, GuestState guest)
     {
-        bool areCertain = true, arePossible = true, areForeign = false;
-        for (int table = 0; table < GuestTables; table++)
+        bool areCertain = true, arePossible = true, areForeign = false, isGone = IsGone(guest);
+        for (int table = 0; table < guest.Frames.Length; table++)
         {
             ulong address = guest.Root + ((ulong)table * PageBytes), frame = guest.Frames[table];
             Translation? now = MeaningOf(vcm, address);
@@ -93,10 +102,10 @@ public sealed partial record World
             {
                 if (!stale.Range.Contains(address)) continue;
                 isStale |= stale.At(address).Read;
-                areForeign |= stale.At(address).Target != frame;
+                areForeign |= stale.At(address).Target != frame || isGone;
             }
 
-            areForeign |= now is { } meaning && (meaning.Target != frame || guest.Memories.Any(memory => Memories[memory].IsFreed));
+            areForeign |= now is { } meaning && (meaning.Target != frame || isGone);
             // Hardware sets flags in the entries, for which it needs to write; where they are set already it need not.
             areCertain &= now is { Read: true, Write: true } && !isStale;
             arePossible &= now is { Read: true } || isStale;
@@ -117,11 +126,11 @@ public sealed partial record World
     {
         ReservationState reservation = Reservations[create.Reservation];
         if (reservation.IsEnded || reservation.Range.First % PageBytes != 0 || IsTaken(reservation.Vcm, reservation.Range.First)) return false;
-        ulong[] frames = [.. TablesBehind(create.Reservation)];
-        return frames.Distinct().Count() == GuestTables
+        ulong[] frames = [.. TablesBehind(create)];
+        return frames.Distinct().Count() == TablesOf(create)
             && frames.All(frame => frame % PageBytes == 0 && Iommu.Memory.Contains(new AddressRange(frame, frame + (PageBytes - 1))) && !IsGuests(frame))
             && reservation.Attributes.Permissions.HasFlag(Permissions.ReadWrite)
-            && MemoriesBehind(reservation).All(memory => !Memories[memory].IsWrapped);
+            && MemoriesBehind(create).All(memory => !Memories[memory].IsWrapped);
     }
 
     /// <summary>Whether there was a guest's table already, or some association of the region has one there, so that a new one would be taken for it.</summary>
@@ -131,15 +140,17 @@ public sealed partial record World
     /// <summary>Whether a guest's table is known by its address: another guest's may be at the same in another region.</summary>
     private bool IsDefined(ObjectId? guest, ObjectId vcm) => guest is not { } id || Guests[id].Vcm == OwnerOf(vcm) || !Guests.Values.Any(other => other.Vcm == OwnerOf(vcm) && other.Root == Guests[id].Root);
 
-    private IEnumerable<ulong> TablesBehind(ObjectId reservation) => Behind(reservation, 0, GuestTables * PageBytes).SelectMany(static run => Pages(run));
+    private static int TablesOf(CreateGuest create) => create.IsOnePage ? 1 : GuestTables;
+
+    private IEnumerable<ulong> TablesBehind(CreateGuest create) => Behind(create.Reservation, 0, (ulong)TablesOf(create) * PageBytes).SelectMany(static run => Pages(run));
 
     private static IEnumerable<ulong> Pages(AddressRange run)
     {
         for (ulong page = run.First; page < run.Last; page += PageBytes) yield return page;
     }
 
-    private static IEnumerable<ObjectId> MemoriesBehind(ReservationState reservation) =>
-        reservation.Parts.Where(static part => part.Offset < GuestTables * PageBytes).Select(static part => part.Memory).Distinct();
+    private IEnumerable<ObjectId> MemoriesBehind(CreateGuest create) =>
+        Reservations[create.Reservation].Parts.Where(part => part.Offset < (ulong)TablesOf(create) * PageBytes).Select(static part => part.Memory).Distinct();
 
     /// <summary>Whether the tables of a guest are in a frame.</summary>
     private bool IsGuests(ulong frame) => Guests.Values.Any(guest => guest.Frames.Contains(frame) && guest.Memories.All(memory => !Memories[memory].IsFreed));
@@ -152,14 +163,18 @@ public sealed partial record World
             .Any(run => Pages(new(run.First & ~(PageBytes - 1), run.Last)).Any(IsGuests));
 
     /// <summary>Of accesses through tables of which nothing is known nothing is said, nor do devices wait for what a guest has not mapped.</summary>
-    private bool IsDefinedThroughGuest(DeviceAccess access) =>
-        ActiveAssociationOf(access.Device, access.Pasid) is not { Guest: not null } association || (!HasForeignTables(association) && !(access.MayAsk && ModelOf(access.Device).AsksForPages));
+    private bool IsDefinedThroughGuest(DeviceAccess access) => ActiveAssociationOf(access.Device, access.Pasid) is not { Guest: not null } association
+        || (!HasForeignTables(association) && !LeadsToItself(association, access.Address) && !(access.MayAsk && ModelOf(access.Device).AsksForPages));
+
+    /// <summary>Whether an address may lead into the guest's table itself, where one page is all tables: one entry taken twice.</summary>
+    private bool LeadsToItself(AssociationState association, ulong address) =>
+        association.Guest is { } guest && Guests[guest].Frames.Length == 1 && !GuestRange.Contains(address) && address >> RootShift != 0;
 
     private Verdict<World> Judge(CreateGuest create, Observation seen) => new Refusals()
         .Decide(this, seen.Outcome)
         ?? Accept(this with
         {
-            Guests = Guests.Add(create.Guest, new(Reservations[create.Reservation].Vcm, Reservations[create.Reservation].Range.First, [.. TablesBehind(create.Reservation)], [.. MemoriesBehind(Reservations[create.Reservation])])),
+            Guests = Guests.Add(create.Guest, new(Reservations[create.Reservation].Vcm, Reservations[create.Reservation].Range.First, [.. TablesBehind(create)], [.. MemoriesBehind(create)])),
         });
 
     private Verdict<World> Judge(GuestMap map, Observation seen) => new Refusals()

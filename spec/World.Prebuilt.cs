@@ -14,7 +14,7 @@ public sealed partial record World
         Adopt adopt => adopt.Kind != TableKind.Identity && Associations.Values.Any(association => association.Vcm == adopt.Source && association.Kind == (adopt.Kind ?? TableKind.SecondStage) && association.IsActive),
         DeviceAccess access => IsDefined(access),
         CrossingAccess access => IsDefined(access),
-        Deactivate { Meanwhile: not null } deactivate => !HasForeignTables(Associations[deactivate.Association]),
+        Deactivate { Meanwhile: { } meanwhile } deactivate => Associations[deactivate.Association] is var association && !HasForeignTables(association) && !LeadsToItself(association, meanwhile.Address),
         CreateGuest create => IsDefined(create),
         GuestMap map => map.Permissions is Permissions.Read or Permissions.ReadWrite && map.Target % PageBytes == 0 && map.Target >> 48 == 0 && IsDefined(map.Guest, map.Page),
         GuestUnmap unmap => IsDefined(unmap.Guest, unmap.Page),

@@ -18,6 +18,12 @@ internal static class TablesAreTruth
             }
         }
 
+        foreach ((ObjectId id, AssociationState association) in world.Associations)
+        {
+            if (association.IsDropped || association.Guest is not { } guest) continue;
+            if (!world.Vcms[association.Vcm].Range.Contains(world.Guests[guest].Root)) return $"{id}: the table of {guest} is not in {association.Vcm}";
+        }
+
         foreach ((ObjectId id, VcmState vcm) in world.Vcms)
         {
             if (vcm.IsFreed) continue;
@@ -36,6 +42,8 @@ internal static class TablesAreTruth
 
     public static string? OfStep(WorldStep step)
     {
+        // Where the region has no such tables, or no such memory, it is another invariant.
+        if (NestedAccess.Of(step) is { } nested) return nested is { HasTables: true, IsBehindRegion: true, IsLedThere: false } ? $"{nested}, to which neither what that says nor what it has said leads" : null;
         if (step.Operation is not DeviceAccess access || step.Seen.Reached is not { } reached || step.Before.ActiveVcmOf(access.Device, access.Pasid) is null) return null;
         bool isThere = step.Before.Sees(access.Device, access.Address, access.Pasid)?.Target == reached || step.Before.StaleAt(access.Device, access.Address, access.Pasid)?.Target == reached;
         return isThere ? null : $"{access} reached 0x{reached:x}, which is not what the address means";

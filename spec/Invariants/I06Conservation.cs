@@ -31,6 +31,7 @@ internal static class Conservation
     public static string? OfStep(WorldStep step)
     {
         (World before, Operation operation, Observation seen, World after) = step;
+        if (operation is not (CreateGuest or GuestMap or GuestUnmap) && !AreSame(before.Guests, after.Guests)) return $"{operation} has changed a guest's table, which nobody writes but the guest";
         // Of a call that gives faults to hooks, what those did counts by itself.
         if (seen.Outcome == Outcome.None || !seen.Acts.IsEmpty) return null;
         bool isKept = AreSame(before.Vcms, after.Vcms) && AreSame(before.Bounds, after.Bounds) && AreSame(before.Memories, after.Memories) && AreSame(before.Associations, after.Associations)

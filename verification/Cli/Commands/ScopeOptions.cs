@@ -21,12 +21,14 @@ internal sealed class ScopeOptions
     private readonly Option<int> _waiting = Number("--waiting", "Accesses that may wait for a page; 0: no device asks for any.", Default.Waiting);
     private readonly Option<bool> _oneToOne = new("--one-to-one") { Description = "Regions may be one-to-one." };
     private readonly Option<bool> _passThrough = new("--pass-through") { Description = "Devices may be let through untranslated." };
+    private readonly Option<int> _guests = Number("--guests", "Guests at a time, whose tables are nested in regions.", Default.Guests);
+    private readonly Option<int> _guestPages = Number("--guest-pages", "Pages of a guest's devices.", Default.GuestPages);
     private readonly Option<bool> _cachingMode = new("--caching-mode") { Description = "The library is told that the hardware caches what is absent." };
 
     /// <summary>Gives them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_vcms, _formats, _devices, _granules, _frames, _bounds, _owners, _quarantine, _faults, _processes, _waiting, _oneToOne, _passThrough, _cachingMode]) command.Options.Add(option);
+        foreach (Option option in (Option[])[_vcms, _formats, _devices, _granules, _frames, _bounds, _owners, _quarantine, _faults, _processes, _waiting, _oneToOne, _passThrough, _guests, _guestPages, _cachingMode]) command.Options.Add(option);
     }
 
     /// <summary>The small world that was asked for; it may be none.</summary>
@@ -45,6 +47,8 @@ internal sealed class ScopeOptions
         Waiting = parsed.GetValue(_waiting),
         OneToOne = parsed.GetValue(_oneToOne),
         PassThrough = parsed.GetValue(_passThrough),
+        Guests = parsed.GetValue(_guests),
+        GuestPages = parsed.GetValue(_guestPages),
         CachingMode = parsed.GetValue(_cachingMode),
     };
 

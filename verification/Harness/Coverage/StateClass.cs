@@ -140,8 +140,8 @@ public readonly record struct StateClass(ulong Bits)
     {
         GuestState guest = world.Guests[id];
         if (guest.Memories.Any(memory => world.Memories[memory].IsFreed)) return Traits.Ended;
-        int there = Enumerable.Range(0, World.GuestTables).Count(table => world.MeaningOf(guest.Vcm, guest.Root + ((ulong)table * World.PageBytes)) is not null);
-        Traits traits = there == World.GuestTables ? Traits.Backed : there == 0 ? Traits.None : Traits.PartlyBacked;
+        int there = Enumerable.Range(0, guest.Frames.Length).Count(table => world.MeaningOf(guest.Vcm, guest.Root + ((ulong)table * World.PageBytes)) is not null);
+        Traits traits = there == guest.Frames.Length ? Traits.Backed : there == 0 ? Traits.None : Traits.PartlyBacked;
         foreach (AssociationState association in world.Associations.Values)
         {
             if (association.Guest != id || association.IsDropped) continue;

@@ -9,13 +9,14 @@ namespace Harness.Generating;
 // their own and with names of their own: the other steps are the same without them.
 internal sealed partial class OperationWriter
 {
-    private const ulong NestStream = 0x9E57_0DE7;
+    private const ulong NestStream = 0x9E57_0DE7, NestPageStream = 0x1_9A6E;
     private const int FirstNameNesting = 500;
 
     /// <summary>The pages of a region: tables first, then those that guests map, of which the last is never backed.</summary>
     private const uint NestedTables = World.GuestTables, NestedPages = 4, MostNested = 2;
 
     private readonly PCG _nest;
+    private readonly PCG _nestPage;
     private readonly bool _nests;
     private readonly List<NestedRegion> _nested = [];
     private readonly Queue<Step> _nestNext = [];
@@ -36,12 +37,13 @@ internal sealed partial class OperationWriter
         int number = FirstNameNesting + 16 * _nestCount++;
         // Addresses of the next guest's are others.
         ulong first = _nest.Next(4) * (16 * Page);
-        var region = new NestedRegion(number, first);
+        // As a small world has them.
+        var region = new NestedRegion(number, first, IsOnePage: _nestPage.Next(4) == 0);
         _nested.Add(region);
         _nestNext.Enqueue(new(new Vcmm.Spec.ReserveAt(region.Tables, region.Vcm, first, NestedTables * Page, Vcmm.Spec.Permissions.ReadWrite)));
         _nestNext.Enqueue(new(new AllocateMemory(region.TableMemory, NestedTables * Page, Page, Scattered: _nest.Next(2) == 0)));
         _nestNext.Enqueue(new(new Vcmm.Spec.Back(region.Tables, region.TableMemory)));
-        _nestNext.Enqueue(new(new CreateGuest(region.Guest, region.Tables)));
+        _nestNext.Enqueue(new(new CreateGuest(region.Guest, region.Tables) { IsOnePage = region.IsOnePage }));
         _nestNext.Enqueue(new(new Vcmm.Spec.ReserveAt(region.Data, region.Vcm, first + NestedTables * Page, NestedPages * Page, Vcmm.Spec.Permissions.ReadWrite)));
         _nestNext.Enqueue(new(new AllocateMemory(region.DataMemory, 2 * NestedPages * Page, Page, Scattered: false)));
         for (uint page = 0; page < NestedPages - 1; page++) _nestNext.Enqueue(new(BackPage(region, page)));
@@ -97,6 +99,7 @@ internal sealed partial class OperationWriter
     private Vcmm.Spec.UnbackPart TakeTable(NestedRegion region)
     {
         ulong offset = _nest.Next(NestedTables) * Page;
+        if (region.IsOnePage) offset = 0;
         if (_nest.Next(2) == 0) _nestNext.Enqueue(new(AccessNested(region, (int)_nest.Next(World.GuestPages))));
         if (_nest.Next(8) != 0) _nestNext.Enqueue(new(new Vcmm.Spec.BackPart(region.Tables, offset, region.TableMemory, offset, Page)));
         return new(region.Tables, offset, Page);
@@ -124,7 +127,8 @@ internal sealed partial class OperationWriter
 
     /// <param name="Number">Of its names.</param>
     /// <param name="First">Where the guest's tables are in it.</param>
-    private sealed record NestedRegion(int Number, ulong First)
+    /// <param name="IsOnePage">Whether one page is all of them.</param>
+    private sealed record NestedRegion(int Number, ulong First, bool IsOnePage)
     {
         /// <summary>Of its associations.</summary>
         public (ObjectId Device, uint? Pasid)[] Spaces { get; } = new (ObjectId, uint?)[2];

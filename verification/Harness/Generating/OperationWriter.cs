@@ -57,6 +57,7 @@ internal sealed partial class OperationWriter
         _wild = new(pcg.Stream, pcg.Seed ^ WildStream);
         _pass = new(pcg.Stream, pcg.Seed ^ PassStream);
         _nest = new(pcg.Stream, pcg.Seed ^ NestStream);
+        _nestPage = new(pcg.Stream, pcg.Seed ^ NestPageStream);
         _nests = topology.Nesting;
         _across = new(pcg.Stream, pcg.Seed ^ TranslateStream);
         _shape = shape;

@@ -19,6 +19,7 @@ public sealed partial class Behaviours
             {
                 AddAssociate(new(made, vcm, device));
                 if (_scope.Formats > 1) AddAssociate(new(made, vcm, device) { Kind = TableKind.FirstStage });
+                AddNested(new(made, vcm, device));
             }
 
             bool isHooked = _world.Hooked.Contains(device);
@@ -29,7 +30,11 @@ public sealed partial class Behaviours
         Passages();
         foreach (ObjectId process in _world.Processes)
         {
-            foreach (ObjectId vcm in _world.Vcms.Keys) AddAssociate(new(made, vcm, process));
+            foreach (ObjectId vcm in _world.Vcms.Keys)
+            {
+                AddAssociate(new(made, vcm, process));
+                AddNested(new(made, vcm, process));
+            }
         }
 
         foreach (ObjectId association in _world.Associations.Keys)
@@ -55,12 +60,13 @@ public sealed partial class Behaviours
         }
     }
 
-    /// <summary>An association is given what it has, and the other kind of tables.</summary>
+    /// <summary>An association is given what it has, the other kind of tables, and guests' tables.</summary>
     private void Changes(ObjectId association)
     {
         foreach (TableKind? kind in (ReadOnlySpan<TableKind?>)(_scope.Formats > 1 ? [null, TableKind.FirstStage] : [null]))
         {
             AddDone(new ChangeAssociation(association) { Kind = kind }, Outcome.Invalid, Outcome.Busy, Outcome.NoMemory);
+            foreach (ObjectId guest in NestedGuests) AddDone(new ChangeAssociation(association) { Kind = kind, Guest = guest }, Outcome.Invalid, Outcome.Busy, Outcome.NoMemory);
         }
     }
 
@@ -69,7 +75,7 @@ public sealed partial class Behaviours
     {
         AssociationState state = _world.Associations[association];
         if (!state.IsActive || state.Device.Kind != ObjectKind.Device || _scope.Waiting != 0) return;
-        var deactivate = new Deactivate(association) { Meanwhile = new(_world.Vcms[state.Vcm].Range.First, Permissions.Read) };
+        var deactivate = new Deactivate(association) { Meanwhile = new(state.Guest is null ? _world.Vcms[state.Vcm].Range.First : World.GuestFirst, Permissions.Read) };
         var blocked = new AccessSeen(Outcome.Fault, null);
         bool mayBeBlocked = _world.Faults.Count < _scope.Faults;
         if (mayBeBlocked) AddBeside([blocked]);
@@ -93,8 +99,7 @@ public sealed partial class Behaviours
     {
         foreach (ObjectId device in _devices)
         {
-            // What a device does that is active nowhere is the same wherever it does it.
-            ImmutableArray<ulong> addresses = _world.ActiveVcmOf(device) is { } active ? AddressesOf(active) : _world.PassesThrough(device, null) ? [.. _frames] : [0];
+            ulong[] addresses = [.. AddressesFor(device)];
             foreach (ulong address in addresses)
             {
                 foreach (Permissions kind in Kinds) AddAccesses(new DeviceAccess(device, address, kind));
@@ -120,10 +125,11 @@ public sealed partial class Behaviours
     }
 
     /// <summary>From the first page into the second: what one access can come to each half can.</summary>
-    private void AddCrossing(ObjectId device, IEnumerable<ulong> addresses)
+    private void AddCrossing(ObjectId device, ulong[] addresses)
     {
-        if (!addresses.Contains(Page)) return;
-        var crossing = new CrossingAccess(device, Page, Permissions.Read);
+        ulong boundary = addresses[0] + Page;
+        if (!addresses.Contains(boundary)) return;
+        var crossing = new CrossingAccess(device, boundary, Permissions.Read);
         const ulong offset = Page - WordBytes;
         if (_world.Faults.Count < _scope.Faults) Add(crossing, Refused[Outcome.Fault]);
         foreach (ulong frame in _frames)

@@ -59,6 +59,7 @@ public sealed partial class Behaviours
         Backing();
         Conveniences();
         Associations();
+        Guests();
         Accesses();
         Queries();
         Flushing();

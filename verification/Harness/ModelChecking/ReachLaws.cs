@@ -56,9 +56,30 @@ public sealed record ReachLaw(string Name, Func<WorldStep, bool>? OfStep, Func<W
         .. Where(
             scope.OneToOne,
             new ReachLaw("a device reached memory at the memory's own address", static (WorldStep step) => step is { Operation: DeviceAccess access, Seen.Reached: { } reached } && reached == access.Address)),
+        .. Where(
+            scope.Guests != 0,
+            new ReachLaw("a device reached memory through a guest's table", static (WorldStep step) => NestedBy(step) is not null && step.Seen.Reached is { } reached && SaidNow(step, reached)),
+            new ReachLaw("what a guest had said was seen after it said otherwise", static (WorldStep step) => NestedBy(step) is { Untold.IsEmpty: false } && step.Seen.Reached is { } reached && !SaidNow(step, reached)),
+            new ReachLaw("a guest has told, and what it had said was seen no more", static (WorldStep step) => step is { Operation: GuestInvalidate told, Seen.Outcome: Outcome.None }
+                && !step.Before.Associations[told.Association].Untold.IsEmpty && step.After.Associations[told.Association].Untold.IsEmpty)),
+        .. Where(
+            scope.Guests != 0 && scope.Faults != 0,
+            new ReachLaw("a guest's device was blocked since the region has taken the guest's table away", static (WorldStep step) => NestedBy(step) is { } association && step.Seen.Outcome == Outcome.Fault && HasTakenAway(step.Before, association))),
         .. Where(scope.Bounds != 0, new ReachLaw("something was reserved in a bound", static (WorldStep step) => step is { Operation: Reserve { In.Kind: ObjectKind.Bound }, Seen.Outcome: Outcome.None })),
         .. Where(scope.Owners > 1, new ReachLaw("a reservation had two owners", static (World world) => world.Reservations.Values.Any(static reservation => reservation is { IsEnded: false, OwnerCount: > 1 }))),
     ];
+
+    /// <summary>The association of an access that goes through a guest's table; null: it is another operation.</summary>
+    private static AssociationState? NestedBy(WorldStep step) =>
+        step.Operation is DeviceAccess access && step.Before.ActiveAssociationOf(access.Device, access.Pasid) is { Guest: not null } association ? association : null;
+
+    private static bool SaidNow(WorldStep step, ulong reached) => step.Operation is DeviceAccess access && step.Before.Sees(access.Device, access.Address, access.Pasid)?.Target == reached;
+
+    private static bool HasTakenAway(World world, AssociationState association)
+    {
+        GuestState guest = world.Guests[association.Guest!.Value];
+        return guest.Vcm == association.Vcm && guest.Entries[0] is { } entry && world.MeaningOf(association.Vcm, guest.Root) is null && (entry.Target == guest.Root || world.MeaningOf(association.Vcm, entry.Target) is not null);
+    }
 
     private static ImmutableArray<ReachLaw> Where(bool isThere, params ImmutableArray<ReachLaw> laws) => isThere ? laws : [];
 

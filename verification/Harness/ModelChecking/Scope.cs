@@ -51,7 +51,13 @@ public sealed record Scope
     /// <summary>Whether devices may be let through untranslated. Only such as have no TLB: not where accesses may wait.</summary>
     public bool PassThrough { get; init; }
 
-    /// <summary>Whether hardware caches that something is absent, so that also what is made must be told to it. The model does not say how that is done; a search of the library sees it fail.</summary>
+    /// <summary>Guests at a time: 0 or 1. One has its tables in a page of a region.</summary>
+    public int Guests { get; init; }
+
+    /// <summary>How many of the pages of a guest's devices there are: 1 or 2.</summary>
+    public int GuestPages { get; init; } = 1;
+
+    /// <summary>Whether hardware caches that something is absent, so that also what is made must be told to it. How the library does that the model does not say; a search of the library sees it fail. Where guests do it the model says what devices may have kept.</summary>
     public bool CachingMode { get; init; }
 
     /// <summary>The first addresses of the frames. No two touch, so that they are alike.</summary>
@@ -84,6 +90,8 @@ public sealed record Scope
         Require(Faults is >= 0 and <= 2, nameof(Faults), Faults, "0 to 2");
         Require(Processes is >= 0 and <= 2, nameof(Processes), Processes, "0 to 2");
         Require(Waiting is >= 0 and <= 2, nameof(Waiting), Waiting, "0 to 2");
+        Require(Guests is 0 or 1, nameof(Guests), Guests, "0 or 1");
+        Require(GuestPages is 1 or 2, nameof(GuestPages), GuestPages, "1 or 2");
     }
 
     /// <summary>The world in which nothing has been done.</summary>
@@ -93,8 +101,10 @@ public sealed record Scope
         World world = World.Create(
             new IommuModel(LastAddress: (1UL << 48) - 1, Untranslated: [])
             {
-                OtherTables = Formats == 1 ? [] : [firstStage],
+                OtherTables = Formats == 1 && Guests == 0 ? [] : [firstStage],
                 PassesThrough = PassThrough,
+                Nests = Guests != 0,
+                CachesAbsent = CachingMode,
                 Devices = Waiting == 0 ? [] : [.. Enumerable.Repeat(new DeviceModel { HasTlb = true, AsksForPages = true }, Devices)],
             },
             Devices,
@@ -113,8 +123,16 @@ public sealed record Scope
         yield return (new CreateBound(bound, vcm, Granule, Granule), done with { Ranges = [page] });
         yield return (new FreeBound(bound), done);
         yield return (new ReserveAt(reservation, vcm, 0, Granule, Permissions.ReadWrite), done with { Ranges = [page] });
-        yield return (new Unreserve(reservation), done);
+        if (Guests == 0) yield return (new Unreserve(reservation), done);
         yield return (new AllocateMemory(memory, Granule, Granule, Scattered: false), done with { Ranges = [frame] });
+        if (Guests != 0)
+        {
+            yield return (new Back(reservation, memory), done);
+            yield return (new CreateGuest(new(ObjectKind.Guest, 0), reservation) { IsOnePage = true }, done);
+            yield return (new Unback(reservation), done);
+            yield return (new Unreserve(reservation), done);
+        }
+
         yield return (new FreeMemory(memory), done);
         yield return (new Associate(association, vcm, device), done);
         yield return (new Deassociate(association), done);
@@ -127,7 +145,8 @@ public sealed record Scope
         // One that misbehaves does all that another does.
         Devices = new DeviceList([.. Enumerable.Repeat(Waiting == 0 ? DeviceKind.Wild : DeviceKind.Paging, Devices)]),
         MemoryMiB = 1,
-        Mode = Formats > 1 || Waiting != 0 ? RemappingMode.Scalable : RemappingMode.Legacy,
+        Mode = Formats > 1 || Waiting != 0 || Guests != 0 ? RemappingMode.Scalable : RemappingMode.Legacy,
+        Nesting = Guests != 0,
         CachingMode = CachingMode,
         PassThrough = PassThrough,
         Cores = Processes == 0 ? 0 : 1,
@@ -160,7 +179,7 @@ public sealed record Scope
 
     /// <summary><c>2 VCMs, 2 formats, …</c>.</summary>
     public override string ToString() =>
-        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(OneToOne ? "one-to-one regions; " : "")}{(Waiting == 0 ? "" : $"at most {Count(Waiting, "access", "es")} that wait; ")}{(PassThrough ? "devices may be let through; " : "")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
+        $"{Count(Vcms, "VCM")} of {Count(Granules, "granule")}, {Count(Formats, "format")}, {Count(Devices, "device")}, {Count(Frames, "frame")}; {(Processes == 0 ? "" : $"{(Processes == 1 ? "1 process" : $"{Processes} processes")}; ")}{(OneToOne ? "one-to-one regions; " : "")}{(Waiting == 0 ? "" : $"at most {Count(Waiting, "access", "es")} that wait; ")}{(PassThrough ? "devices may be let through; " : "")}{(Guests == 0 ? "" : $"a guest in one page, whose devices have {Count(GuestPages, "page")}; ")}{(CachingMode ? "caching mode; " : "")}at most {Count(Bounds, "bound")}, {Count(Owners, "owner")}, {Count(Quarantine, "deferred unback")}, {Count(Faults, "fault")}";
 
     private static string Count(int count, string what, string plural = "s") => $"{count} {what}{(count == 1 ? "" : plural)}";
 

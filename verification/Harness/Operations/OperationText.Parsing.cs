@@ -122,7 +122,7 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
-            "guest" => new CreateGuest(first, words.TakeId(ObjectKind.Reservation)),
+            "guest" => new CreateGuest(first, words.TakeId(ObjectKind.Reservation)) { IsOnePage = words.TryTake("one-page") },
             _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words))
             {
                 Kind = words.TryTakeKind(),

@@ -51,7 +51,7 @@ public static partial class OperationText
         Deactivate o => $"deactivate {o.Association}{(o.Meanwhile is { } meanwhile ? $" while {(meanwhile.Kind == Permissions.Read ? "read" : "write")} 0x{meanwhile.Address:x}" : "")}",
         PassThrough o => $"pass-through {o.Device}{Pasid(o.Pasid)}",
         EndPassThrough o => $"end-pass-through {o.Device}{Pasid(o.Pasid)}",
-        CreateGuest o => $"{o.Guest} = guest {o.Reservation}",
+        CreateGuest o => $"{o.Guest} = guest {o.Reservation}{(o.IsOnePage ? " one-page" : "")}",
         GuestMap o => string.Create(CultureInfo.InvariantCulture, $"guest-map {o.Guest} page {o.Page} to 0x{o.Target:x} {Write(o.Permissions)}"),
         GuestUnmap o => string.Create(CultureInfo.InvariantCulture, $"guest-unmap {o.Guest} page {o.Page}"),
         GuestInvalidate o => $"invalidate {o.Association} {o.Range}",

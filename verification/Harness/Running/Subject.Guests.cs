@@ -19,16 +19,16 @@ public sealed partial class Subject
     private Observation Do(CreateGuest create)
     {
         Reservation reservation = Of(_reservations, create.Reservation);
-        var frames = new PhysAddr[World.GuestTables];
+        var frames = new PhysAddr[create.IsOnePage ? 1 : World.GuestTables];
         foreach (Vcmm.BackedPart part in reservation.BackedParts)
         {
-            for (ulong offset = 0; offset < part.ByteCount && part.Offset + offset < World.GuestTables * World.PageBytes; offset += World.PageBytes)
+            for (ulong offset = 0; offset < part.ByteCount && part.Offset + offset < (ulong)frames.Length * World.PageBytes; offset += World.PageBytes)
                 frames[(part.Offset + offset) / World.PageBytes] = part.Memory.AddressAt(part.MemoryOffset + offset);
         }
 
         var guest = new GuestTables(reservation.Range.First, frames);
         foreach (PhysAddr frame in frames) Clear(frame);
-        for (int level = frames.Length; level > 1; level--) Write(guest, level, World.GuestFirst, guest.AddressOf(level - 1).Value | EntryPresent | EntryWritable | EntryUser);
+        for (int level = World.GuestTables; level > 1; level--) Write(guest, level, World.GuestFirst, guest.AddressOf(level - 1).Value | EntryPresent | EntryWritable | EntryUser);
         Put(_guests, create.Guest, guest);
         return new(Outcome.None);
     }
@@ -62,11 +62,13 @@ public sealed partial class Subject
     private NestedTable? NestedOf(ObjectId? guest) => guest is { } id ? new NestedTable(GuestFormat, Of(_guests, id).Root) : null;
 
     /// <param name="Root">Where the root is in the region; the tables of the other levels are behind it.</param>
-    /// <param name="Frames">Where they are in memory.</param>
+    /// <param name="Frames">Where they are in memory: one for each level, or one for all.</param>
     private sealed record GuestTables(Iova Root, PhysAddr[] Frames)
     {
-        public Iova AddressOf(int level) => Root + (ulong)(Frames.Length - level) * World.PageBytes;
+        public Iova AddressOf(int level) => Root + (ulong)IndexOf(level) * World.PageBytes;
 
-        public PhysAddr FrameOf(int level) => Frames[^level];
+        public PhysAddr FrameOf(int level) => Frames[IndexOf(level)];
+
+        private int IndexOf(int level) => Frames.Length == 1 ? 0 : Frames.Length - level;
     }
 }

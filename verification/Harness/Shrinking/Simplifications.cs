@@ -148,6 +148,9 @@ internal static class Simplifications
                 // What is asked for last need not be all that was.
                 foreach (Attributes plainer in Plainer(o.Attributes).Where(plainer => plainer != Permissions.ReadWrite)) yield return o with { Attributes = plainer };
                 break;
+            case CreateGuest { IsOnePage: true } o:
+                yield return o with { IsOnePage = false };
+                break;
             case GuestMap o:
                 if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
                 if (o.Page != 0) yield return o with { Page = 0 };

@@ -99,6 +99,7 @@ public static class PlantedModels
                 world.Reservations[back.Reservation] is { IsBacked: false, IsEnded: false } reservation && world.Memories[back.Memory] is { IsFreed: false } memory && memory.ByteCount == reservation.ByteCount
                 ? world with { Reservations = world.Reservations.SetItem(back.Reservation, reservation with { Parts = [new(0, back.Memory, 0, memory.ByteCount)] }) }
                 : null)),
+        .. PlantedGuestModels.All,
     ];
 
     /// <summary>All of them.</summary>
@@ -115,7 +116,7 @@ public static class PlantedModels
     internal static PlantedModel Named(string name) => Models.Single(model => model.Name == name);
 
     /// <summary>What the model refuses is let pass, where there is a world for it.</summary>
-    private static Verdict<World> Lets<T>(World world, Operation operation, Observation seen, Surroundings surroundings, Func<T, World?> pass)
+    internal static Verdict<World> Lets<T>(World world, Operation operation, Observation seen, Surroundings surroundings, Func<T, World?> pass)
         where T : Operation
     {
         Verdict<World> verdict = world.Judge(operation, seen, surroundings);

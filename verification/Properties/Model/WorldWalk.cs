@@ -10,10 +10,17 @@ internal static class WorldWalk
     /// <summary>The world at the end of a way; each number chooses among the behaviours that change something.</summary>
     public static World Walk(Scope scope, int[] way) => Walk(scope, way, out _);
 
-    public static World Walk(Scope scope, int[] way, out List<Behaviour> steps)
+    /// <summary>The same from what these operations lead to.</summary>
+    public static World Walk(Scope scope, int[] way, out List<Behaviour> steps, params string[] first)
     {
         World world = scope.Blank();
         steps = [];
+        foreach (string step in first)
+        {
+            (Behaviour chosen, world) = Step(scope, world, step);
+            steps.Add(chosen);
+        }
+
         foreach (int choice in way)
         {
             (Behaviour Behaviour, World Next)[] changes = [.. Next(scope, world).Where(step => !ReferenceEquals(step.Next, world))];
@@ -39,12 +46,13 @@ internal static class WorldWalk
 
     public static World Do(Scope scope, World world, params string[] steps)
     {
-        foreach (string step in steps)
-        {
-            Operation operation = OperationText.Parse(step).Operation;
-            world = Next(scope, world).First(next => next.Behaviour.Operation == operation && next.Behaviour.Seen.Outcome == Outcome.None).Next;
-        }
-
+        foreach (string step in steps) world = Step(scope, world, step).Next;
         return world;
+    }
+
+    private static (Behaviour Behaviour, World Next) Step(Scope scope, World world, string step)
+    {
+        Operation operation = OperationText.Parse(step).Operation;
+        return Next(scope, world).First(next => next.Behaviour.Operation == operation && next.Behaviour.Seen.Outcome == Outcome.None);
     }
 }

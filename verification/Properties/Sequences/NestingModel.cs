@@ -98,6 +98,48 @@ public sealed class NestingModel
     }
 
     [Fact]
+    public void Of_tables_in_memory_that_is_anothers_nothing_is_said_though_they_may_still_be_seen()
+    {
+        World world = Does(World.Create(Hardware, deviceCount: 1), new CreateVcm(V0, new(0, (16 * Page) - 1)) { IsDeferred = true });
+        ObjectId m1 = new(ObjectKind.Memory, 1);
+        world = Does(world, new ReserveAt(R0, V0, 0, Page, Permissions.ReadWrite), new AddressRange(0, Page - 1));
+        world = Does(world, new AllocateContiguous(M0, Page, Page), new AddressRange(Frames, Frames + Page - 1));
+        world = Does(Does(Does(world, new Back(R0, M0)), new CreateGuest(G0, R0) { IsOnePage = true }), new GuestMap(G0, 0, 0, Permissions.Read));
+        World joined = Does(Does(world, new Associate(A0, V0, D0) { Guest = G0 }), new Activate(A0));
+        // While it waits for a flush it is the guest's.
+        World waits = Does(Does(joined, new Unback(R0)), new FreeMemory(M0));
+        Reaches(waits, Access(0, Permissions.Read), Frames);
+        Assert.False(waits.HasEnded(G0));
+        World others = Does(Does(Does(world, new Unback(R0)), new FreeMemory(M0)), new AllocateContiguous(m1, Page, Page), new AddressRange(Frames, Frames + Page - 1));
+        others = Does(Does(Does(others, new Back(R0, m1)), new Associate(A0, V0, D0) { Guest = G0 }), new Activate(A0));
+        Assert.False(others.IsDefined(Access(0, Permissions.Read)));
+        Assert.False(Does(others, new Unback(R0)).IsDefined(Access(0, Permissions.Read)));
+    }
+
+    [Fact]
+    public void One_page_can_be_the_table_of_each_level_and_leads_into_itself()
+    {
+        World world = Does(World.Create(Hardware, deviceCount: 1), new CreateVcm(V0, new(0, (16 * Page) - 1)));
+        world = Does(world, new ReserveAt(R0, V0, 0, Page, Permissions.ReadWrite), new AddressRange(0, Page - 1));
+        world = Does(world, new AllocateContiguous(M0, Page, Page), new AddressRange(Frames, Frames + Page - 1));
+        world = Does(world, new Back(R0, M0));
+        Assert.False(world.IsDefined(new CreateGuest(G0, R0)));
+        Assert.True(world.IsDefined(new CreateGuest(G0, R0) { IsOnePage = true }));
+        world = Does(Does(world, new CreateGuest(G0, R0) { IsOnePage = true }), new GuestMap(G0, 3, 0, Permissions.Read));
+        world = Does(Does(world, new Associate(A0, V0, D0) { Guest = G0 }), new Activate(A0));
+        Reaches(world, Access(3, Permissions.Read), Frames);
+        IsBlocked(world, Access(3, Permissions.Write));
+        IsBlocked(world, Access(2, Permissions.Read));
+        IsBlocked(world, new(D0, 0, Permissions.Read));
+        // The entry of the root, taken for each level.
+        Assert.False(world.IsDefined(new DeviceAccess(D0, 0x5A2D_168B_4000, Permissions.Read)));
+        Assert.False(world.IsDefined(new Deactivate(A0) { Meanwhile = new(0x5A2D_168B_4000, Permissions.Read) }));
+        Assert.True(world.IsDefined(new Deactivate(A0) { Meanwhile = new(World.GuestFirst, Permissions.Read) }));
+        World away = Does(world, new Unback(R0));
+        IsBlocked(away, Access(3, Permissions.Read), FaultCauses.Misprogrammed);
+    }
+
+    [Fact]
     public void Who_has_the_same_table_has_kept_the_same_and_the_last_takes_it_along()
     {
         World world = Does(Does(Guest(), new GuestMap(G0, 0, 4 * Page, Permissions.ReadWrite)), new GuestUnmap(G0, 0));

@@ -33,6 +33,6 @@ internal static class NestingLies
     {
         GuestState guest = told.World.Guests[association.Guest!.Value];
         return association.Untold.IsEmpty && told.World.Quarantine.IsEmpty
-            && Enumerable.Range(0, World.GuestTables).All(table => told.World.MeaningOf(association.Vcm, guest.Root + ((ulong)table * World.PageBytes)) is { Read: true, Write: true });
+            && Enumerable.Range(0, guest.Frames.Length).All(table => told.World.MeaningOf(association.Vcm, guest.Root + ((ulong)table * World.PageBytes)) is { Read: true, Write: true });
     }
 }
