@@ -20,7 +20,7 @@ public sealed class SequenceStrength(ITestOutputHelper output)
 
     public static TheoryData<string> Faults => [.. PlantedFault.All.Select(fault => fault.Name)];
 
-    public static TheoryData<string> FaultsOfTheLibrary => [.. PlantedFault.All.Where(fault => fault.Parts != SubjectParts.Own).Select(fault => fault.Name)];
+    public static TheoryData<string> FaultsOfTheLibrary => [.. PlantedFault.All.Where(fault => fault.IsOfLibrary).Select(fault => fault.Name)];
 
     [Theory]
     [MemberData(nameof(Faults))]
