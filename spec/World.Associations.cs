@@ -156,6 +156,12 @@ public sealed partial record World
     {
         access = Sent(access);
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
+        bool isDivided = seen.ReachedNext is not null || (seen.Outcome == Outcome.Fault && seen.Reached is not null);
+        return isDivided && access.Kind == Permissions.Write && ModelOf(access.Device).WritesInHalves ? JudgeHalves(access, seen) : JudgeUndivided(access, seen);
+    }
+
+    private Verdict<World> JudgeUndivided(DeviceAccess access, Observation seen)
+    {
         if (IsPassing(access)) return JudgePassing(access, seen);
         World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
         if (seen.Outcome != Outcome.None && ActiveAssociationOf(access.Device, access.Pasid) is not { Guest: not null }) next = next.Noted(access, isDone: false);

@@ -11,6 +11,9 @@ public sealed record DeviceModel
 
     /// <summary>Whether it asks for pages that it may not reach, and waits. Such a one has a TLB.</summary>
     public bool AsksForPages { get; init; }
+
+    /// <summary>Whether it writes in two halves, each of which is translated by itself: they may go different ways where there are two.</summary>
+    public bool WritesInHalves { get; init; }
 }
 
 // What devices are. One without an IOMMU is not protected against, so that of it this much is held to the model, and no more:

@@ -22,17 +22,16 @@ internal sealed partial class OperationWriter
     private readonly Queue<Step> _nestNext = [];
     private int _nestCount;
 
-    /// <summary>A step between two others; null: none.</summary>
-    public Step? Nesting()
+    /// <summary>What comes between two other steps: a guest and its region, a step of one that is there, or nothing.</summary>
+    public IEnumerable<Step> Nesting()
     {
-        if (!_nests || _next.Count != 0 || _besideNext.Count != 0 || _acrossNext.Count != 0 || _wildNext.Count != 0 || _changeNext.Count != 0 || _passNext.Count != 0) return null;
-        if (_nestNext.Count != 0) return _nestNext.Dequeue();
-        // In few scenarios, and there much.
-        if (_nested.Count == 0 ? _nest.Next(24) == 0 : _nested.Count < MostNested && _nest.Next(48) == 0) return BeginNested();
-        return _nested.Count != 0 && _nest.Next(3) != 0 ? NestedStep(_nested[(int)_nest.Next((uint)_nested.Count)]) : null;
+        if (!_nests || _next.Count != 0 || _besideNext.Count != 0 || _acrossNext.Count != 0 || _wildNext.Count != 0 || _changeNext.Count != 0 || _passNext.Count != 0) return [];
+        if (_nestNext.Count != 0) return [_nestNext.Dequeue()];
+        if (_nested.Count == 0 ? _nest.Next(8) == 0 : _nested.Count < MostNested && _nest.Next(32) == 0) return BeginNested();
+        return _nested.Count != 0 && _nest.Next(3) != 0 ? [NestedStep(_nested[(int)_nest.Next((uint)_nested.Count)])] : [];
     }
 
-    private Step BeginNested()
+    private List<Step> BeginNested()
     {
         int number = FirstNameNesting + 16 * _nestCount++;
         // Addresses of the next guest's are others.
@@ -40,21 +39,25 @@ internal sealed partial class OperationWriter
         // As a small world has them.
         var region = new NestedRegion(number, first, IsOnePage: _nestPage.Next(4) == 0);
         _nested.Add(region);
-        _nestNext.Enqueue(new(new Vcmm.Spec.ReserveAt(region.Tables, region.Vcm, first, NestedTables * Page, Vcmm.Spec.Permissions.ReadWrite)));
-        _nestNext.Enqueue(new(new AllocateMemory(region.TableMemory, NestedTables * Page, Page, Scattered: _nest.Next(2) == 0)));
-        _nestNext.Enqueue(new(new Vcmm.Spec.Back(region.Tables, region.TableMemory)));
-        _nestNext.Enqueue(new(new CreateGuest(region.Guest, region.Tables) { IsOnePage = region.IsOnePage }));
-        _nestNext.Enqueue(new(new Vcmm.Spec.ReserveAt(region.Data, region.Vcm, first + NestedTables * Page, NestedPages * Page, Vcmm.Spec.Permissions.ReadWrite)));
-        _nestNext.Enqueue(new(new AllocateMemory(region.DataMemory, 2 * NestedPages * Page, Page, Scattered: false)));
-        for (uint page = 0; page < NestedPages - 1; page++) _nestNext.Enqueue(new(BackPage(region, page)));
-        for (int page = 0; page < World.GuestPages; page++) _nestNext.Enqueue(new(MapPage(region, page)));
+        List<Operation> made =
+        [
+            new CreateVcm(region.Vcm, new(0, (64 * Page) - 1), VcmKind.Device) { IsDeferred = _nest.Next(4) == 0 },
+            new Vcmm.Spec.ReserveAt(region.Tables, region.Vcm, first, NestedTables * Page, Vcmm.Spec.Permissions.ReadWrite),
+            new AllocateMemory(region.TableMemory, NestedTables * Page, Page, Scattered: _nest.Next(2) == 0),
+            new Vcmm.Spec.Back(region.Tables, region.TableMemory),
+            new CreateGuest(region.Guest, region.Tables) { IsOnePage = region.IsOnePage },
+            new Vcmm.Spec.ReserveAt(region.Data, region.Vcm, first + NestedTables * Page, NestedPages * Page, Vcmm.Spec.Permissions.ReadWrite),
+            new AllocateMemory(region.DataMemory, 2 * NestedPages * Page, Page, Scattered: false),
+        ];
+        for (uint page = 0; page < NestedPages - 1; page++) made.Add(BackPage(region, page));
+        for (int page = 0; page < World.GuestPages; page++) made.Add(MapPage(region, page));
         for (int which = 0; which < 2; which++)
         {
-            _nestNext.Enqueue(new(JoinNested(region, which)));
-            if (which == 0 || _nest.Next(2) == 0) _nestNext.Enqueue(new(new Activate(region.Association(which))));
+            made.Add(JoinNested(region, which));
+            if (which == 0 || _nest.Next(2) == 0) made.Add(new Activate(region.Association(which)));
         }
 
-        return new(new CreateVcm(region.Vcm, new(0, (64 * Page) - 1), VcmKind.Device) { IsDeferred = _nest.Next(4) == 0 });
+        return [.. made.Select(static operation => new Step(operation))];
     }
 
     /// <summary>The first has the guest's table; the second has it as well, or the region's addresses, or what is none.</summary>

@@ -86,7 +86,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
             steps.Add(writer.Next());
             if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
             // None of the others has to make room.
-            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing(), writer.Passing(), writer.Nesting()])
+            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing(), writer.Passing(), .. writer.Nesting()])
             {
                 if (beside is null) continue;
                 steps.Add(beside);

@@ -307,8 +307,15 @@ public sealed partial class Subject
     /// <summary>Looks for what a device wrote, and says so.</summary>
     private Observation Written(DeviceAccess access, bool wasDone)
     {
-        if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
-        return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
+        ulong offset = access.Address % World.PageBytes;
+        if (!wasDone) Stamps.NoteBlockedWrite(offset);
+        ulong? reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(offset) : null;
+        var seen = new Observation(wasDone ? Outcome.None : Outcome.Fault) { Reached = reached };
+        // Where other threads write, what looks like half of this may be half of theirs.
+        if (_kinds[access.Device.Number] != DeviceKind.ScatterGather || Expected is null) return seen;
+        if (reached is not null) return wasDone ? seen : seen with { ReachedNext = reached };
+        (ulong? first, ulong? next) = Stamps.FindHalves(offset);
+        return wasDone && (first is null || next is null) ? seen : seen with { Reached = first, ReachedNext = next };
     }
 
     private Observation Reserved(ObjectId id, VcmmError error, Reservation made)

@@ -183,7 +183,7 @@ public sealed partial class Subject
     public DeviceKind KindOf(ObjectId device) => _kinds[device.Number];
 
     private static DeviceModel ToModel(DeviceKind kind) =>
-        new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging };
+        new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging, WritesInHalves = kind == DeviceKind.ScatterGather };
 
     private void EnableAts(DeviceList kinds)
     {

@@ -19,7 +19,7 @@ public sealed class LibrarySearchLaws(ITestOutputHelper output)
     {
         { "the default", new Scope(), 3, 887, 24_121 },
         { "accesses that wait", Least with { Frames = 2, Faults = 1, Waiting = 1 }, 5, 259, 27_754 },
-        { "a guest", Least with { Guests = 1 }, 5, 231, 26_425 },
+        { "a guest", Least with { Guests = 1 }, 7, 627, 98_259 },
     };
 
     [Theory]
@@ -64,15 +64,17 @@ public sealed class LibrarySearchLaws(ITestOutputHelper output)
     }
 
     [Theory]
-    [InlineData("a detach that is not done", 3)]
-    [InlineData("an unback that does not invalidate", 5)]
-    [InlineData("a table that grants more than the reservation", 4)]
-    [InlineData("a sub-range unback that unmaps the whole", 3)]
-    [InlineData("an owner count that ends too early", 3)]
-    public void A_fault_in_the_library_is_found_by_the_shortest_sequence(string name, int length)
+    [InlineData("a detach that is not done", 3, false)]
+    [InlineData("an unback that does not invalidate", 5, false)]
+    [InlineData("a table that grants more than the reservation", 4, false)]
+    [InlineData("a sub-range unback that unmaps the whole", 3, false)]
+    [InlineData("an owner count that ends too early", 3, false)]
+    [InlineData("a guest's device that has the addresses of the region", 3, true)]
+    [InlineData("an unback that leaves what guests' tables led to", 7, true)]
+    public void A_fault_in_the_library_is_found_by_the_shortest_sequence(string name, int length, bool hasGuest)
     {
         PlantedFault planted = PlantedFault.All.Single(fault => fault.Name == name);
-        Scope scope = Least with { Granules = 2, Frames = 2, Owners = 2 };
+        Scope scope = hasGuest ? Least with { Guests = 1 } : Least with { Granules = 2, Frames = 2, Owners = 2 };
         LibraryReport report = LibrarySearch.Run(scope, TimeSpan.MaxValue, TimeProvider.System, parts: planted.Parts, depth: length, isSpared: true);
         output.WriteLine($"{report.Sequences} sequences\n{report.Failure?.Report}");
         Assert.Equal(planted.CaughtBy, report.Failure?.Invariant);

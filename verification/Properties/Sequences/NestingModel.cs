@@ -153,6 +153,29 @@ public sealed class NestingModel
     }
 
     [Fact]
+    public void Of_a_write_in_halves_each_goes_a_way_that_is_left()
+    {
+        World both = Does(Does(Guest(Hardware with { Devices = [new() { WritesInHalves = true }, new(), new()] }), new GuestMap(G0, 0, 4 * Page, Permissions.ReadWrite)), new GuestMap(G0, 0, 5 * Page, Permissions.ReadWrite));
+        DeviceAccess write = Access(0, Permissions.Write);
+        Observation halves = new(Outcome.None) { Reached = Frames + (4 * Page), ReachedNext = Frames + (5 * Page) };
+        Assert.True(both.Judge(write, halves, Plenty).IsAccepted);
+        World told = Does(both, new GuestInvalidate(A0, Pages(0, 1)));
+        Assert.Equal(Invariant.NoStaleAccess, told.Judge(write, halves, Plenty).Broken);
+        Assert.Equal(Invariant.NoStaleAccess, told.Judge(write, halves with { Reached = halves.ReachedNext, ReachedNext = halves.Reached }, Plenty).Broken);
+        World gone = Does(told, new GuestUnmap(G0, 0));
+        // The first half found what was kept, the second nothing.
+        Observation first = new(Outcome.Fault) { Reached = Frames + (5 * Page) };
+        Verdict<World> blocked = gone.Judge(write, first, Plenty);
+        Assert.True(blocked.IsAccepted);
+        Assert.Single(blocked.Next.Faults);
+        Assert.False(gone.Judge(write, first with { ReachedNext = first.Reached }, Plenty).IsAccepted);
+        Assert.False(gone.Judge(write with { Device = D1 }, first with { ReachedNext = first.Reached }, Plenty).IsAccepted);
+        // Whoever does not write in halves has no first.
+        World plain = Does(Does(Guest(), new GuestMap(G0, 0, 5 * Page, Permissions.ReadWrite)), new GuestUnmap(G0, 0));
+        Assert.False(plain.Judge(write, first, Plenty).IsAccepted);
+    }
+
+    [Fact]
     public void What_is_refused_is_refused_for_its_reason()
     {
         World world = Guest();
