@@ -133,7 +133,7 @@ public readonly record struct StateClass(ulong Bits)
             | If(!association.IsActive && (world.ActiveVcmOf(association.Device, association.Pasid) is not null || world.PassesThrough(association.Device, association.Pasid)), Traits.Used)
             | If(association.Kind != TableKind.SecondStage, Traits.ManyFormats)
             | If(association.Guest is not null, Traits.Given)
-            | If(!association.Untold.IsEmpty, Traits.Waiting);
+            | If(HasKept(world, association), Traits.Waiting);
     }
 
     private static Traits OfGuest(World world, ObjectId id)
@@ -145,10 +145,18 @@ public readonly record struct StateClass(ulong Bits)
         foreach (AssociationState association in world.Associations.Values)
         {
             if (association.Guest != id || association.IsDropped) continue;
-            traits |= Traits.Joined | If(association.IsActive, Traits.Active) | If(!association.Untold.IsEmpty, Traits.Waiting);
+            traits |= Traits.Joined | If(association.IsActive, Traits.Active) | If(HasKept(world, association), Traits.Waiting);
         }
 
         return traits;
+    }
+
+    /// <summary>Whether a device may have kept what its guest's table does not say now, if that is still the guest's.</summary>
+    private static bool HasKept(World world, AssociationState association)
+    {
+        if (association.Untold.IsEmpty || association.Guest is not { } id) return false;
+        GuestState guest = world.Guests[id];
+        return guest.Memories.All(memory => !world.Memories[memory].IsFreed || world.IsInQuarantine(memory)) && association.Untold.Any(untold => guest.Entries[untold.Page] != untold.Entry);
     }
 
     private static Traits OfDevice(World world, ObjectId id)

@@ -64,20 +64,30 @@ public sealed class LibrarySearchLaws(ITestOutputHelper output)
     }
 
     [Theory]
-    [InlineData("a detach that is not done", 3, false)]
-    [InlineData("an unback that does not invalidate", 5, false)]
-    [InlineData("a table that grants more than the reservation", 4, false)]
-    [InlineData("a sub-range unback that unmaps the whole", 3, false)]
-    [InlineData("an owner count that ends too early", 3, false)]
-    [InlineData("a guest's device that has the addresses of the region", 3, true)]
-    [InlineData("an unback that leaves what guests' tables led to", 7, true)]
-    public void A_fault_in_the_library_is_found_by_the_shortest_sequence(string name, int length, bool hasGuest)
+    [InlineData("a detach that is not done", 3)]
+    [InlineData("an unback that does not invalidate", 5)]
+    [InlineData("a table that grants more than the reservation", 4)]
+    [InlineData("a sub-range unback that unmaps the whole", 3)]
+    [InlineData("an owner count that ends too early", 3)]
+    public void A_fault_in_the_library_is_found_by_the_shortest_sequence(string name, int length)
     {
         PlantedFault planted = PlantedFault.All.Single(fault => fault.Name == name);
-        Scope scope = hasGuest ? Least with { Guests = 1 } : Least with { Granules = 2, Frames = 2, Owners = 2 };
+        Finds(planted, planted.CaughtBy, Least with { Granules = 2, Frames = 2, Owners = 2 }, length);
+    }
+
+    /// <summary>In a region of one page an unback takes the guest's table, which the hardware knows the way to; and before a guest takes rights away it can give more, which a device that has not heard of it lacks.</summary>
+    [Theory]
+    [InlineData("a guest's device that has the addresses of the region", Invariant.SharedTable, 3)]
+    [InlineData("an unback that leaves what guests' tables led to", Invariant.FrameSafety, 6)]
+    [InlineData("a guest's invalidation that nobody hears", Invariant.TablesAreTruth, 8)]
+    public void A_fault_in_what_guests_devices_are_told_is_found_by_the_shortest_sequence(string name, Invariant broken, int length) =>
+        Finds(PlantedFault.All.Single(fault => fault.Name == name), broken, Least with { Guests = 1 }, length);
+
+    private void Finds(PlantedFault planted, Invariant broken, Scope scope, int length)
+    {
         LibraryReport report = LibrarySearch.Run(scope, TimeSpan.MaxValue, TimeProvider.System, parts: planted.Parts, depth: length, isSpared: true);
         output.WriteLine($"{report.Sequences} sequences\n{report.Failure?.Report}");
-        Assert.Equal(planted.CaughtBy, report.Failure?.Invariant);
+        Assert.Equal(broken, report.Failure?.Invariant);
         Assert.Equal(length, Scenario.FromJson(FailureFile.Parse(report.Failure!.FileContent!).Scenario).Steps.Length - scope.Prologue().Count());
     }
 }
