@@ -137,8 +137,8 @@ public sealed partial record World
     private bool IsTaken(ObjectId vcm, ulong root) => Guests.Values.Any(guest => guest.Vcm == vcm && guest.Root == root)
         || Associations.Values.Any(association => !association.IsDropped && OwnerOf(association.Vcm) == vcm && association.Guest is { } guest && Guests[guest].Root == root);
 
-    /// <summary>Whether a guest's table is known by its address: another guest's may be at the same in another region.</summary>
-    private bool IsDefined(ObjectId? guest, ObjectId vcm) => guest is not { } id || Guests[id].Vcm == OwnerOf(vcm) || !Guests.Values.Any(other => other.Vcm == OwnerOf(vcm) && other.Root == Guests[id].Root);
+    /// <summary>Whether a guest's table is known by its address: another guest's may be at the same in another region. Of a freed region it need not be.</summary>
+    private bool IsDefined(ObjectId? guest, ObjectId vcm) => guest is not { } id || Vcms[vcm].IsFreed || Guests[id].Vcm == OwnerOf(vcm) || !Guests.Values.Any(other => other.Vcm == OwnerOf(vcm) && other.Root == Guests[id].Root);
 
     private static int TablesOf(CreateGuest create) => create.IsOnePage ? 1 : GuestTables;
 
