@@ -2,48 +2,58 @@ using System.Globalization;
 
 namespace MutantHost;
 
-/// <summary>What each test cost when all ran with no mutant active: written beside the tests, and read by each process that runs them later.</summary>
+/// <summary>
+/// What each test cost with no mutant active: when all ran before anything was mutated, and when it was noted what each covers, which costs more than to run
+/// with a mutant active. Written beside the tests, and read by each process that runs them later.
+/// </summary>
 internal sealed class Costs
 {
-    // A mutant may make an honest test slower, and code that is mutated is slower than it was.
-    private const int Factor = 10;
+    // A mutant may make an honest test slower.
+    private const int Factor = 2;
     private static readonly TimeSpan More = TimeSpan.FromSeconds(2);
 
-    private readonly string _file;
+    private readonly string _assembly;
     private readonly Dictionary<string, TimeSpan> _costs = [];
 
-    private Costs(string file) => _file = file;
+    private Costs(string assembly) => _assembly = assembly;
 
     /// <summary>How many tests there are.</summary>
     public int Count => _costs.Count;
 
-    /// <summary>Those of an assembly, from a run before; none if there was none.</summary>
+    /// <summary>Those of an assembly, from runs before; none if there were none.</summary>
     public static Costs Of(string assembly)
     {
-        var costs = new Costs(Path.Combine(AppContext.BaseDirectory, $"{assembly}.costs.tsv"));
-        if (!File.Exists(costs._file)) return costs;
-        foreach (string line in File.ReadLines(costs._file))
+        var costs = new Costs(assembly);
+        foreach (string line in costs.Files().SelectMany(File.ReadLines))
         {
             string[] fields = line.Split('\t');
-            costs._costs[fields[0]] = TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture));
+            var cost = TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture));
+            if (costs.CostOf(fields[0]) <= cost) costs._costs[fields[0]] = cost;
         }
 
         return costs;
     }
 
-    /// <summary>Writes anew what each test cost.</summary>
-    public void Write(IReadOnlyCollection<(string Test, TimeSpan Cost)> costs)
+    /// <summary>Forgets all costs.</summary>
+    public void Clear()
     {
-        _costs.Clear();
-        foreach ((string test, TimeSpan cost) in costs) _costs[test] = cost;
-        File.WriteAllLines(_file, costs.Select(static cost => string.Create(CultureInfo.InvariantCulture, $"{cost.Test}\t{cost.Cost.TotalMilliseconds}")));
+        foreach (string file in Files()) File.Delete(file);
     }
+
+    /// <summary>Writes down what a test cost.</summary>
+    /// <param name="runner">What is another for each of those who run tests at the same time.</param>
+    /// <param name="test">The test.</param>
+    /// <param name="cost">Its processor time.</param>
+    public void Tell(string runner, string test, TimeSpan cost) =>
+        File.AppendAllText(Path.Combine(AppContext.BaseDirectory, $"{_assembly}.{runner}.costs.tsv"), string.Create(CultureInfo.InvariantCulture, $"{test}\t{cost.TotalMilliseconds}\n"));
 
     /// <summary>The same tests, the cheapest first.</summary>
     public List<string> CheapestFirst(IEnumerable<string> tests) => [.. tests.OrderBy(CostOf).ThenBy(static test => test, StringComparer.Ordinal)];
 
     /// <summary>How much processor time a test may use with a mutant active before it counts as one that does not end.</summary>
     public TimeSpan BudgetOf(string test) => (CostOf(test) * Factor) + More;
+
+    private string[] Files() => Directory.GetFiles(AppContext.BaseDirectory, $"{_assembly}.*costs.tsv");
 
     private TimeSpan CostOf(string test) => _costs.TryGetValue(test, out TimeSpan cost) ? cost : TimeSpan.Zero;
 }

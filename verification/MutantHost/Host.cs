@@ -142,20 +142,22 @@ public sealed class Host
 
     private List<(string Test, string State)> Measure(List<string> tests)
     {
+        if (UnderMutation.IsOn && !Coverage.IsNoted)
+        {
+            _costs.Clear();
+            Unended.Clear();
+        }
+
         List<(string Test, string State)> states = [];
-        List<(string Test, TimeSpan Cost)> costs = [];
         foreach (string test in tests)
         {
             TimeSpan start = Environment.CpuUsage.TotalTime;
             Coverage.Begin();
             states.Add((test, _suite.Run(test, NoLimit) == Outcome.Passed ? Passed : Failed));
             Coverage.End();
-            costs.Add((test, Environment.CpuUsage.TotalTime - start));
+            if (UnderMutation.IsOn) _costs.Tell(ActiveMutant.Runner, test, Environment.CpuUsage.TotalTime - start);
         }
 
-        if (Coverage.IsNoted || !UnderMutation.IsOn) return states;
-        _costs.Write(costs);
-        Unended.Clear();
         return states;
     }
 
