@@ -69,9 +69,11 @@ public sealed partial class CanonicalForm
 
     /// <summary>The form of a world.</summary>
     /// <returns>Bytes that are valid until the next call.</returns>
-    /// <exception cref="NotSupportedException">It has more than four regions; with names, more than sixteen.</exception>
+    /// <exception cref="NotSupportedException">It has guests, or more than four regions; with names, more than sixteen.</exception>
     public ReadOnlySpan<byte> Of(World world)
     {
+        // No search makes any.
+        if (world.Guests.Count != 0) throw new NotSupportedException("there are guests");
         Gather(world);
         for (int i = 0; i < _regionCount; i++) _order[i] = i;
         int length = Write(world, ref _best);

@@ -28,11 +28,14 @@ public sealed record Associate(ObjectId Association, ObjectId Vcm, ObjectId Devi
     /// <summary>The first address of the high base; null: the caller does not say.</summary>
     public ulong? Split { get; init; }
 
+    /// <summary>Whose table is nested in the region; null: nobody's.</summary>
+    public ObjectId? Guest { get; init; }
+
     /// <inheritdoc/>
     public override IEnumerable<ObjectId> Makes => [Association];
 
     /// <inheritdoc/>
-    public override IEnumerable<ObjectId> Uses => [Vcm, Device];
+    public override IEnumerable<ObjectId> Uses => Guest is { } guest ? [Vcm, Device, guest] : [Vcm, Device];
 }
 
 /// <summary>Gives an association other tables, or another of the device's address spaces.</summary>
@@ -50,8 +53,11 @@ public sealed record ChangeAssociation(ObjectId Association) : Operation
     /// <summary>The first address of the high base; null: the caller does not say.</summary>
     public ulong? Split { get; init; }
 
+    /// <summary>Whose table is nested in the region; null: nobody's.</summary>
+    public ObjectId? Guest { get; init; }
+
     /// <inheritdoc/>
-    public override IEnumerable<ObjectId> Uses => [Association];
+    public override IEnumerable<ObjectId> Uses => Guest is { } guest ? [Association, guest] : [Association];
 }
 
 /// <summary>Drops an association.</summary>

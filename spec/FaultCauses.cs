@@ -4,7 +4,7 @@ namespace Vcmm.Spec;
 [Flags]
 public enum FaultCauses
 {
-    /// <summary>None that the model knows: nobody has said why, or the hardware made no sense of what is in memory.</summary>
+    /// <summary>None that the model knows: nobody has said why.</summary>
     None = 0,
 
     /// <summary>The device is active nowhere under that PASID.</summary>
@@ -18,4 +18,7 @@ public enum FaultCauses
 
     /// <summary>The tables translate no such address.</summary>
     OutOfRange = 8,
+
+    /// <summary>Tables on the way cannot be read, or not be written to where hardware sets flags: those of a guest, which the region has taken away, or narrowed.</summary>
+    Misprogrammed = 16,
 }

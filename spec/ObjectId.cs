@@ -29,6 +29,9 @@ public enum ObjectKind
 
     /// <summary>A core of the CPU.</summary>
     Core = 'c',
+
+    /// <summary>Whoever has tables in a region for devices of its own.</summary>
+    Guest = 'g',
 }
 
 /// <summary>The name of an object: <c>v0</c>, <c>r3</c>; <c>r3@v1</c> is the copy of <c>r3</c> in the clone <c>v1</c>.</summary>

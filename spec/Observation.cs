@@ -79,7 +79,7 @@ public sealed record Observation(Outcome Outcome)
     /// <summary>The physical address that a device's access reached; null if it reached none.</summary>
     public ulong? Reached { get; init; }
 
-    /// <summary>The physical address that the second half of a transfer across the end of a page reached; null if it reached none.</summary>
+    /// <summary>The physical address that the second half of a transfer across the end of a page, or the word that that of a write in halves, reached; null if it reached none.</summary>
     public ulong? ReachedNext { get; init; }
 
     /// <summary>What the accesses of a device that went on while the call was under way came to, in order.</summary>

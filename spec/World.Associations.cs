@@ -9,7 +9,7 @@ public sealed partial record World
             return new Refusals().Must(Outcome.Invalid, true, Invariant.TablesAreTruth, "no such tables are walked for it").Decide(this, seen.Outcome) ?? Accept(this);
         IEnumerable<AssociationState> others = Associations.Values.Where(association => !association.IsDropped && association.Vcm == associate.Vcm);
         return WhyNotJoined(associate, table, others, surroundings).Decide(this, seen.Outcome)
-            ?? Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = table.Kind, Pasid = associate.Pasid }));
+            ?? Accept(With(associate.Association, new AssociationState(associate.Vcm, associate.Device) { Kind = table.Kind, Pasid = associate.Pasid, Guest = associate.Guest }));
     }
 
     private Verdict<World> Judge(ChangeAssociation change, Observation seen, Surroundings surroundings)
@@ -23,7 +23,7 @@ public sealed partial record World
             .Must(Outcome.Invalid, association.IsDropped, Invariant.Isolation, "the association was dropped")
             .Must(Outcome.Busy, association.IsActive, Invariant.Isolation, "the association is active")
             .Decide(this, seen.Outcome)
-            ?? Accept(With(change.Association, association with { Kind = TableFor(asked)!.Kind, Pasid = change.Pasid }));
+            ?? Accept(With(change.Association, association with { Kind = TableFor(asked)!.Kind, Pasid = change.Pasid, Guest = change.Guest }));
     }
 
     /// <summary>The association that would come to the same.</summary>
@@ -33,6 +33,7 @@ public sealed partial record World
         Pasid = change.Pasid,
         Base = change.Base,
         Split = change.Split,
+        Guest = change.Guest,
     };
 
     private IEnumerable<AssociationState> OthersOf(ObjectId id, ObjectId vcm) =>
@@ -53,6 +54,8 @@ public sealed partial record World
             .Must(Outcome.Invalid, associate.Pasid == 0, Invariant.Isolation, "PASID 0 is kept for requests without one")
             .Must(Outcome.Invalid, associate.Pasid >= (isBehindIommu ? Iommu.PasidCount : 0), Invariant.Isolation, "the IOMMU does not tell so many PASIDs apart")
             .Must(Outcome.Invalid, isDirect && vcm.Kind != VcmKind.OneToOne, Invariant.TablesAreTruth, "the device has no IOMMU, and the region is not one-to-one")
+            .Must(Outcome.Invalid, associate.Guest is not null && !(isBehindIommu && Iommu.Nests && kind == TableKind.SecondStage), Invariant.TablesAreTruth, "nothing is nested in such tables")
+            .Must(Outcome.Invalid, associate.Guest is { } guest && !vcm.Range.Contains(new AddressRange(Guests[guest].Root, Guests[guest].Root + (PageBytes - 1))), Invariant.TablesAreTruth, "the guest's table is not in the region")
             .Must(Outcome.Invalid, vcm.Adopted is { } adopted && adopted.Kind != kind, Invariant.SharedTable, "the region is prebuilt, of another format")
             .Must(Outcome.Invalid, vcm.Range.Last > table.LastAddress, Invariant.TablesAreTruth, "the region reaches beyond what the tables translate")
             .Must(Outcome.Invalid, isBehindIommu && HeldNow(associate.Vcm).Any(IsUntranslated), Invariant.TablesAreTruth, "a reservation or bound lies where the IOMMU does not translate")
@@ -86,7 +89,7 @@ public sealed partial record World
             .May(Outcome.NoMemory, ModelOf(association.Device).IsTranslated && (surroundings.MemoryFails || surroundings.FreeBytes < Iommu.MostAttachBytes))
             .May(Outcome.HardwareFailure, surroundings.HardwareFails)
             .Decide(this, seen.Outcome)
-            ?? Accept(With(activate.Association, association with { IsActive = true }));
+            ?? Accept(With(activate.Association, association with { IsActive = true, Untold = UntoldTo(association) }));
     }
 
     private Verdict<World> Judge(Deactivate deactivate, Observation seen, Surroundings surroundings)
@@ -122,7 +125,7 @@ public sealed partial record World
             .Decide(this, seen.Outcome)
             ?? Accept(
                 Remember(association.Vcm, Vcms[association.Vcm].Range, [(association.Device, association.Pasid)])
-                    .With(deactivate.Association, association with { IsActive = false })
+                    .With(deactivate.Association, association with { IsActive = false, Untold = [] })
                     .Forget(association.Vcm));
     }
 
@@ -153,11 +156,18 @@ public sealed partial record World
     {
         access = Sent(access);
         if (!ModelOf(access.Device).IsTranslated) return JudgeUntranslated(access, seen);
+        bool isDivided = seen.ReachedNext is not null || (seen.Outcome == Outcome.Fault && seen.Reached is not null);
+        return isDivided && access.Kind == Permissions.Write && ModelOf(access.Device).WritesInHalves ? JudgeHalves(access, seen) : JudgeUndivided(access, seen);
+    }
+
+    private Verdict<World> JudgeUndivided(DeviceAccess access, Observation seen)
+    {
         if (IsPassing(access)) return JudgePassing(access, seen);
         World next = seen.Outcome switch { Outcome.Fault => Blocked(access), Outcome.Waits => Asks(access), _ => this };
-        if (seen.Outcome != Outcome.None) next = next.Noted(access, isDone: false);
+        if (seen.Outcome != Outcome.None && ActiveAssociationOf(access.Device, access.Pasid) is not { Guest: not null }) next = next.Noted(access, isDone: false);
         // Not an access of memory: a message to the interrupt logic, say. With a PASID it would be one.
         if (access.Pasid is null && access.Device.Kind == ObjectKind.Device && Iommu.Untranslated.Any(range => range.Contains(access.Address)) && seen.Reached is null) return Accept(next);
+        if (ActiveAssociationOf(access.Device, access.Pasid) is { Guest: not null } nested) return JudgeNested(access, nested, seen, next);
         Translation? meaning = Sees(access.Device, access.Address, access.Pasid);
         bool isGranted = !access.IsPrivileged && meaning is { } granted && granted.Grants(access.Kind);
         ulong? expected = isGranted ? meaning!.Value.Target : null;

@@ -11,6 +11,9 @@ public sealed record DeviceModel
 
     /// <summary>Whether it asks for pages that it may not reach, and waits. Such a one has a TLB.</summary>
     public bool AsksForPages { get; init; }
+
+    /// <summary>Whether it writes in two halves, each of which is translated by itself: they may go different ways where there are two.</summary>
+    public bool WritesInHalves { get; init; }
 }
 
 // What devices are. One without an IOMMU is not protected against, so that of it this much is held to the model, and no more:
@@ -45,7 +48,7 @@ public sealed partial record World
         Associations.Values.Any(association => association.Vcm == vcm && !association.IsDropped && IsBehindIommu(association.Device));
 
     private bool IsDefined(DeviceAccess access) => IsPassing(access) ? IsDefinedPassing(access) : ModelOf(access.Device).IsTranslated
-        ? HasRoom(access)
+        ? HasRoom(access) && (access.IsStray || IsDefinedThroughGuest(access))
         : access.Pasid is null && (access.Kind == Permissions.Read || Sees(access.Device, access.Address) is not null);
 
     private Verdict<World> JudgeUntranslated(DeviceAccess access, Observation seen)

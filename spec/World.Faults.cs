@@ -79,13 +79,15 @@ public sealed partial record World
     {
         if (IsPassing(access)) return FaultCauses.NotPermitted;
         if (ActiveAssociationOf(access.Device, access.Pasid) is not { } association) return FaultCauses.NotAttached;
-        TableModel table = TableModelOf(association.Kind);
+        TableModel table = FirstTableOf(association);
         // What is absent, and what was found absent though it is mapped by now.
         FaultCauses absent = table.TellsAbsent ? FaultCauses.NotMapped : FaultCauses.NotPermitted;
         // A privilege that no device has may be refused before the address is looked at.
         FaultCauses causes = access.IsPrivileged ? FaultCauses.NotPermitted : FaultCauses.None;
         // Some addresses that no region has are looked up all the same.
         if (access.Address > table.LastAddress) return causes | FaultCauses.OutOfRange | absent;
+        // The guest's table or the region's, or that the guest's is not there.
+        if (association.Guest is { } guest) return FaultCauses.NotMapped | FaultCauses.NotPermitted | (TablesIn(association.Vcm, Guests[guest]).AreCertain ? FaultCauses.None : FaultCauses.Misprogrammed);
         // What is not forgotten yet may be what refuses.
         if (StaleAt(access.Device, access.Address, access.Pasid) is not null) causes |= FaultCauses.NotPermitted;
         bool isMappedWithout = Sees(access.Device, access.Address, access.Pasid) is { } meaning && !meaning.Grants(access.Kind);

@@ -36,8 +36,8 @@ public sealed partial record World
     /// <param name="pasid">In which of its address spaces; null: without a PASID.</param>
     public Translation? StaleAt(ObjectId device, ulong address, uint? pasid = null)
     {
-        if (Quarantine.IsEmpty || ActiveVcmOf(device, pasid) is not { } vcm) return null;
-        foreach (Mapping mapping in StaleOf(vcm))
+        if (Quarantine.IsEmpty || ActiveAssociationOf(device, pasid) is not { Guest: null } association) return null;
+        foreach (Mapping mapping in StaleOf(association.Vcm))
         {
             if (mapping.Range.Contains(address)) return mapping.At(address);
         }

@@ -32,6 +32,9 @@ public sealed partial record World
     /// <summary>What the tables of a kind can do that some association has.</summary>
     public TableModel TableModelOf(TableKind kind) => kind == TableKind.Identity ? TableModel.Identity : Iommu.Find(kind) ?? Cpu.Table;
 
+    /// <summary>What the tables can do through which a device's addresses go first.</summary>
+    private TableModel FirstTableOf(AssociationState association) => TableModelOf(association.Guest is null ? association.Kind : TableKind.FirstStage);
+
     /// <summary>Whether the memory lies beyond what a table of the region leads to.</summary>
     private bool IsBeyondTables(ObjectId vcm, MemoryState memory) => TableModelsOf(vcm).Any(table => IsBeyond(table, memory));
 

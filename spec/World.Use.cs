@@ -55,8 +55,8 @@ public sealed partial record World
             : Accept(next);
     }
 
-    /// <summary>Whether devices with TLBs of their own have used the region: they ask for translations when they like, and what they could have done counts as done.</summary>
-    private bool MayHaveFetchedAhead(ObjectId vcm) => Associations.Values.Any(association => OwnerOf(association.Vcm) == vcm && ModelOf(association.Device).HasTlb);
+    /// <summary>Whether devices with TLBs of their own have used the region: they ask for translations when they like, and what they could have done counts as done. Or a guest's tables: hardware reads them, and sets flags there.</summary>
+    private bool MayHaveFetchedAhead(ObjectId vcm) => Associations.Values.Any(association => OwnerOf(association.Vcm) == vcm && (association.Guest is not null || ModelOf(association.Device).HasTlb));
 
     /// <summary>The world in which the hardware has noted an access.</summary>
     private World Noted(DeviceAccess access, bool isDone)

@@ -57,7 +57,7 @@ public sealed partial record World
         if (!isAsked) return false;
         if (ActiveAssociationOf(access.Device, access.Pasid) is not { } association)
             return Associations.Values.Any(other => other.IsActive && other.Device == access.Device) ? null : false;
-        return access.Address <= Iommu.Find(association.Kind)!.LastAddress ? true : null;
+        return access.Address <= FirstTableOf(association).LastAddress ? true : null;
     }
 
     /// <summary>Whether that is what an access comes to that is not let through.</summary>
@@ -115,40 +115,47 @@ public sealed partial record World
     /// </summary>
     private Verdict<World> JudgeTold(Observation seen, bool hardwareFails)
     {
-        World next = this with { Waiting = [] };
-        int told = -1;
-        foreach (WaitingAccess waiting in Waiting)
-        {
-            bool isRetried = false;
-            bool isTold = false;
-            if (Hooked.Contains(waiting.Access.Device))
-            {
-                int candidate = told + 1;
-                while (candidate < seen.Faults.Length && !seen.Faults[candidate].Waits) candidate++;
-                isTold = candidate < seen.Faults.Length && Tells(seen.Faults[candidate], waiting.Access);
-                if (!isTold && !waiting.MayBeOver) return Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {waiting} waits and is not there");
-                if (isTold)
-                {
-                    told = candidate;
-                    isRetried = seen.Faults[candidate].IsRetried;
-                    Verdict<World> acted = next.JudgeActs(seen, candidate);
-                    if (!acted.IsAccepted) return acted;
-                    next = acted.Next;
-                }
-            }
+        Verdict<World> verdict = (this with { Waiting = [] }).JudgeTold(seen, hardwareFails, Waiting, toldLast: -1);
+        return verdict.IsAccepted && WhyNotWaited(seen) is { } wrong ? wrong : verdict;
+    }
 
-            bool isUncertain = hardwareFails || (waiting.MayBeOver && !isTold);
-            Verdict<World> verdict = next.JudgeAnswer(waiting, Find(seen, waiting), isRetried, isUncertain);
-            if (!verdict.IsAccepted) return verdict;
-            next = verdict.Next;
+    /// <param name="seen">What was seen of the call.</param>
+    /// <param name="hardwareFails">Whether that excuses that something was not answered.</param>
+    /// <param name="waiting">Those of which this world does not say yet what came of them.</param>
+    /// <param name="toldLast">Which of the faults was the last that was one of the others'.</param>
+    private Verdict<World> JudgeTold(Observation seen, bool hardwareFails, ImmutableList<WaitingAccess> waiting, int toldLast)
+    {
+        if (waiting.IsEmpty) return WhyTooMany(seen, toldLast) ?? Accept(this);
+        WaitingAccess first = waiting[0];
+        bool isHooked = Hooked.Contains(first.Access.Device);
+        int candidate = toldLast + 1;
+        while (candidate < seen.Faults.Length && !seen.Faults[candidate].Waits) candidate++;
+        if (!isHooked || candidate == seen.Faults.Length || !Tells(seen.Faults[candidate], first.Access))
+        {
+            return isHooked && !first.MayBeOver
+                ? Refuse(Invariant.FaultExact, $"it gave [{string.Join(", ", seen.Faults)}]; {first} waits and is not there")
+                : GoOn(JudgeAnswer(first, Find(seen, first), isRetried: false, hardwareFails || first.MayBeOver), toldLast);
         }
 
-        for (int i = told + 1; i < seen.Faults.Length; i++)
+        Verdict<World> acted = JudgeActs(seen, candidate);
+        Verdict<World> told = acted.IsAccepted ? GoOn(acted.Next.JudgeAnswer(first, Find(seen, first), seen.Faults[candidate].IsRetried, hardwareFails), candidate) : acted;
+        if (told.IsAccepted || !first.MayBeOver) return told;
+        // What was told is perhaps another that is alike, and this one is over.
+        Verdict<World> other = GoOn(JudgeAnswer(first, Find(seen, first), isRetried: false, isUncertain: true), toldLast);
+        return other.IsAccepted ? other : told;
+
+        Verdict<World> GoOn(Verdict<World> verdict, int last) => verdict.IsAccepted ? verdict.Next.JudgeTold(seen, hardwareFails, waiting.RemoveAt(0), last) : verdict;
+    }
+
+    /// <summary>What is wrong with what was told behind that; null: nothing.</summary>
+    private Verdict<World>? WhyTooMany(Observation seen, int toldLast)
+    {
+        for (int i = toldLast + 1; i < seen.Faults.Length; i++)
         {
             if (seen.Faults[i].Waits) return Refuse(Invariant.FaultExact, $"it gave {seen.Faults[i]}; no such access waits, or its device has no hook");
         }
 
-        return WhyNotWaited(seen) is { } wrong ? wrong : Accept(next);
+        return null;
     }
 
     private Verdict<World> JudgeActs(Observation seen, int fault)

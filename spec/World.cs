@@ -16,6 +16,12 @@ public sealed record IommuModel(ulong LastAddress, ImmutableArray<AddressRange> 
     /// <summary>Whether it can let a device's accesses through untranslated.</summary>
     public bool PassesThrough { get; init; }
 
+    /// <summary>Whether it translates through a guest's first-stage table and a second-stage one behind it.</summary>
+    public bool Nests { get; init; }
+
+    /// <summary>Whether it keeps that something is absent, so that also what a guest adds must be told.</summary>
+    public bool CachesAbsent { get; init; }
+
     /// <summary>How many PASIDs it tells apart.</summary>
     public uint PasidCount { get; init; }
 
@@ -127,6 +133,7 @@ public sealed partial record World
         ObjectKind.Device => Devices.Contains(id),
         ObjectKind.Process => id.Number < Cpu.ProcessCount,
         ObjectKind.Core => id.Number < Cpu.CoreCount,
+        ObjectKind.Guest => Guests.ContainsKey(id),
         _ => false,
     };
 
@@ -182,6 +189,10 @@ public sealed partial record World
         Deactivate deactivate => Judge(deactivate, seen, surroundings),
         PassThrough pass => Judge(pass, seen, surroundings),
         EndPassThrough end => Judge(end, seen, surroundings),
+        CreateGuest create => Judge(create, seen),
+        GuestMap map => Judge(map, seen),
+        GuestUnmap unmap => Judge(unmap, seen),
+        GuestInvalidate invalidate => Judge(invalidate, seen, surroundings),
         Translate translate => Judge(translate, seen),
         TranslateTo translate => Judge(translate, seen),
         DeviceAccess access => Judge(access, seen),
@@ -219,7 +230,12 @@ public sealed partial record World
     public ObjectId? ActiveVcmOf(ObjectId device, uint? pasid = null) => ActiveAssociationOf(device, pasid)?.Vcm;
 
     /// <summary>What a device sees at an address; null: it is blocked.</summary>
-    public Translation? Sees(ObjectId device, ulong address, uint? pasid = null) => ActiveVcmOf(device, pasid) is { } vcm ? MeaningOf(vcm, address) : null;
+    public Translation? Sees(ObjectId device, ulong address, uint? pasid = null) => ActiveAssociationOf(device, pasid) switch
+    {
+        null => null,
+        { Guest: not null } association => SeesThroughGuest(association, address),
+        { Vcm: var vcm } => MeaningOf(vcm, address),
+    };
 
     /// <summary>What an address of a region means; null: nothing.</summary>
     public Translation? MeaningOf(ObjectId vcm, ulong address)
@@ -278,7 +294,8 @@ public sealed partial record World
             from mapping in MappingsOf(vcm)
             where mapping.Range.Overlaps(range)
             from space in spaces
-            select new FormerMapping(space.Device, space.Pasid, mapping)),
+            from seen in MappingsIn(space, mapping)
+            select new FormerMapping(space.Device, space.Pasid, seen)),
     };
 }
 
@@ -420,6 +437,12 @@ public sealed record AssociationState(ObjectId Vcm, ObjectId Device, bool IsActi
 
     /// <summary>The PASID of the requests that it is for; null: those without one.</summary>
     public uint? Pasid { get; init; }
+
+    /// <summary>Whose table is nested in the region for it; null: nobody's.</summary>
+    public ObjectId? Guest { get; init; }
+
+    /// <summary>What its guest's table has said since it became active, and that is not told to be gone.</summary>
+    public ImmutableArray<UntoldEntry> Untold { get; init; } = [];
 }
 
 /// <summary>What a device could see once.</summary>

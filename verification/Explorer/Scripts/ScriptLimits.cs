@@ -121,6 +121,7 @@ internal static class ScriptLimits
     private static void Check(Step step)
     {
         if (step.Operation is PassThrough or EndPassThrough) throw Refused(step, "what is let through untranslated reaches everything, so there is nothing to hold it to");
+        if (step.Operation is CreateGuest or GuestMap or GuestUnmap or GuestInvalidate or Associate { Guest: not null } or ChangeAssociation { Guest: not null }) throw Refused(step, "the ledger knows no tables of guests");
         if (step.Operation is Deactivate { Meanwhile: not null }) throw Refused(step, "what a device does meanwhile is a thread of its own");
     }
 

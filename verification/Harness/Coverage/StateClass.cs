@@ -49,6 +49,7 @@ public readonly record struct StateClass(ulong Bits)
         ObjectKind.Reservation => OfReservation(world, id),
         ObjectKind.Memory => OfMemory(world, id),
         ObjectKind.Association => OfAssociation(world, id),
+        ObjectKind.Guest => OfGuest(world, id),
         ObjectKind.Device or ObjectKind.Process => OfDevice(world, id),
         _ => Traits.None,
     };
@@ -130,7 +131,24 @@ public readonly record struct StateClass(ulong Bits)
             | If(association.IsActive, Traits.Active)
             | If(association.Pasid is not null, Traits.Joined)
             | If(!association.IsActive && (world.ActiveVcmOf(association.Device, association.Pasid) is not null || world.PassesThrough(association.Device, association.Pasid)), Traits.Used)
-            | If(association.Kind != TableKind.SecondStage, Traits.ManyFormats);
+            | If(association.Kind != TableKind.SecondStage, Traits.ManyFormats)
+            | If(association.Guest is not null, Traits.Given)
+            | If(!association.Untold.IsEmpty, Traits.Waiting);
+    }
+
+    private static Traits OfGuest(World world, ObjectId id)
+    {
+        GuestState guest = world.Guests[id];
+        if (guest.Memories.Any(memory => world.Memories[memory].IsFreed)) return Traits.Ended;
+        int there = Enumerable.Range(0, World.GuestTables).Count(table => world.MeaningOf(guest.Vcm, guest.Root + ((ulong)table * World.PageBytes)) is not null);
+        Traits traits = there == World.GuestTables ? Traits.Backed : there == 0 ? Traits.None : Traits.PartlyBacked;
+        foreach (AssociationState association in world.Associations.Values)
+        {
+            if (association.Guest != id || association.IsDropped) continue;
+            traits |= Traits.Joined | If(association.IsActive, Traits.Active) | If(!association.Untold.IsEmpty, Traits.Waiting);
+        }
+
+        return traits;
     }
 
     private static Traits OfDevice(World world, ObjectId id)

@@ -19,7 +19,7 @@ internal enum Traits : ushort
     /// <summary>A region with a table that somebody else builds.</summary>
     Prebuilt = 1 << 3,
 
-    /// <summary>A region with a table; what lies in one; a device that is associated; an association of an address space of its own.</summary>
+    /// <summary>A region with a table; what lies in one; a device that is associated; an association of an address space of its own; a guest whose table one has.</summary>
     Joined = 1 << 4,
 
     /// <summary>A region with tables of several formats, or what lies in one.</summary>
@@ -34,13 +34,13 @@ internal enum Traits : ushort
     /// <summary>Several have it: owners a reservation, reservations memory.</summary>
     Shared = 1 << 8,
 
-    /// <summary>Some of a reservation is backed, not all.</summary>
+    /// <summary>Some of a reservation, or of a guest's tables, is backed, not all.</summary>
     PartlyBacked = 1 << 9,
 
-    /// <summary>All of a reservation is backed.</summary>
+    /// <summary>All of a reservation, or of a guest's tables, is backed.</summary>
     Backed = 1 << 10,
 
-    /// <summary>Something of it waits: for a flush, or to be told to a hook.</summary>
+    /// <summary>Something of it waits: for a flush, or to be told to a hook; or a guest has changed its table and not told.</summary>
     Waiting = 1 << 11,
 
     /// <summary>As much waits as may.</summary>
@@ -49,7 +49,7 @@ internal enum Traits : ushort
     /// <summary>A device with a fault hook.</summary>
     Hooked = 1 << 13,
 
-    /// <summary>Memory that was given and not allocated; a reservation out of a bound.</summary>
+    /// <summary>Memory that was given and not allocated; a reservation out of a bound; an association with a guest's table.</summary>
     Given = 1 << 14,
 
     /// <summary>A device with a TLB of its own, or that no IOMMU stands before; an association of a process.</summary>

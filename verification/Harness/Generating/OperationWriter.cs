@@ -56,6 +56,8 @@ internal sealed partial class OperationWriter
         _change = new(pcg.Stream, pcg.Seed ^ ChangeStream);
         _wild = new(pcg.Stream, pcg.Seed ^ WildStream);
         _pass = new(pcg.Stream, pcg.Seed ^ PassStream);
+        _nest = new(pcg.Stream, pcg.Seed ^ NestStream);
+        _nests = topology.Nesting;
         _across = new(pcg.Stream, pcg.Seed ^ TranslateStream);
         _shape = shape;
         _devices = topology.Devices;

@@ -43,7 +43,7 @@ public sealed record ScenarioShape
 /// <param name="shape">How they are to look.</param>
 public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
 {
-    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12, QueueStream = 0x90_E0E5, PassStream = 0x9A55_ED, EventStream = 0xE4_E274;
+    private const ulong ModeStream = 0x5CA1_AB1E, DeviceStream = 0xDE_71CE, CpuStream = 0xC0_4E5, EagerStream = 0xEA_6E12, QueueStream = 0x90_E0E5, PassStream = 0x9A55_ED, NestStream = 0x9E57_ED, EventStream = 0xE4_E274;
 
     /// <inheritdoc/>
     public override Scenario Generate(PCG pcg, Size? min, out Size size)
@@ -70,6 +70,8 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
         if (shape.Topology is null) topology = WithQueue(new(pcg.Stream, pcg.Seed ^ QueueStream), topology);
         // Some units let nothing through.
         if (shape.Topology is null) topology = topology with { PassThrough = new PCG(pcg.Stream, pcg.Seed ^ PassStream).Next(8) != 0 };
+        // Others do not nest.
+        if (shape.Topology is null) topology = topology with { Nesting = topology is { IsScalable: true, FirstStage: true, Levels: 4 } && new PCG(pcg.Stream, pcg.Seed ^ NestStream).Next(4) != 0 };
         if (shape.HasCpu && shape.Topology is null) topology = AddCpu(new(pcg.Stream, pcg.Seed ^ CpuStream), topology);
         if (shape.VariesEagerness && shape.Topology is null) topology = WithEagerness(new(pcg.Stream, pcg.Seed ^ EagerStream), topology);
         if (shape.Topology is null) topology = topology with { Events = EventsFor(new(pcg.Stream, pcg.Seed ^ EventStream)) };
@@ -84,7 +86,7 @@ public sealed class ScenarioGen(ScenarioShape shape) : Gen<Scenario>
             steps.Add(writer.Next());
             if (writer.Between() is { } between && steps.Count < count) steps.Add(between);
             // None of the others has to make room.
-            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing(), writer.Passing()])
+            foreach (Step? beside in (Step?[])[writer.Beside(steps), writer.Across(), writer.Wildly(steps), writer.Changing(), writer.Passing(), .. writer.Nesting()])
             {
                 if (beside is null) continue;
                 steps.Add(beside);

@@ -64,12 +64,16 @@ public static partial class OperationText
                 Pasid = words.TryTakePasid(),
                 Base = TakeBase(words),
                 Split = TakeSplit(words),
+                Guest = TakeNested(words),
             },
             "deassociate" => new Deassociate(words.TakeId(ObjectKind.Association)),
             "activate" => new Activate(words.TakeId(ObjectKind.Association)),
             "deactivate" => TakeDeactivate(words),
             "pass-through" => new PassThrough(words.TakeId(ObjectKind.Device)) { Pasid = words.TryTakePasid() },
             "end-pass-through" => new EndPassThrough(words.TakeId(ObjectKind.Device)) { Pasid = words.TryTakePasid() },
+            "guest-map" => new GuestMap(words.TakeId(ObjectKind.Guest), TakePage(words), TakeTarget(words), words.TakePermissions()),
+            "guest-unmap" => new GuestUnmap(words.TakeId(ObjectKind.Guest), TakePage(words)),
+            "invalidate" => new GuestInvalidate(words.TakeId(ObjectKind.Association), words.TakeRange()),
             "translate" => TakeTranslate(words),
             "read" => TakeAccess(words, Permissions.Read),
             "write" => TakeAccess(words, Permissions.Write),
@@ -95,7 +99,8 @@ public static partial class OperationText
             "bind" => [ObjectKind.Reservation, ObjectKind.Memory],
             "allocate" or "allocate-contiguous" or "wrap" => [ObjectKind.Memory],
             "associate" => [ObjectKind.Association],
-            _ => throw words.Expected("vcm, clone, adopt, bound, reserve, reserve-at, map, bind, allocate, allocate-contiguous, wrap or associate"),
+            "guest" => [ObjectKind.Guest],
+            _ => throw words.Expected("vcm, clone, adopt, bound, reserve, reserve-at, map, bind, allocate, allocate-contiguous, wrap, guest or associate"),
         };
         if (!makes.SequenceEqual(made.Select(id => id.Kind)))
             throw words.Expected($"{string.Join(" and ", makes.Select(kind => $"a name that begins with {(char)kind}"))} for what {verb} makes");
@@ -117,12 +122,14 @@ public static partial class OperationText
             "allocate" => new AllocateMemory(first, words.TakeSize(), TakeChunks(words), words.TryTake("scattered")) { From = TakeBanks(words) },
             "allocate-contiguous" => new AllocateContiguous(first, words.TakeSize(), words.TakeSize("align")) { From = TakeBanks(words) },
             "wrap" => new Wrap(first, words.TakeRange()),
+            "guest" => new CreateGuest(first, words.TakeId(ObjectKind.Reservation)),
             _ => new Associate(first, words.TakeId(ObjectKind.Vcm), TakeUser(words))
             {
                 Kind = words.TryTakeKind(),
                 Pasid = words.TryTakePasid(),
                 Base = TakeBase(words),
                 Split = TakeSplit(words),
+                Guest = TakeNested(words),
             },
         };
     }
@@ -130,6 +137,20 @@ public static partial class OperationText
     private static TableBase TakeBase(Words words) => words.TryTake("low") ? TableBase.Low : words.TryTake("high") ? TableBase.High : TableBase.Only;
 
     private static ulong? TakeSplit(Words words) => words.TryTake("split") ? words.TakeAddress() : null;
+
+    private static ObjectId? TakeNested(Words words) => words.TryTake("nested") ? words.TakeId(ObjectKind.Guest) : null;
+
+    private static int TakePage(Words words)
+    {
+        words.Take("page", "page");
+        return words.TakeNumber("the number of a page of the guest's devices");
+    }
+
+    private static ulong TakeTarget(Words words)
+    {
+        words.Take("to", "to");
+        return words.TakeAddress();
+    }
 
     private static ObjectId TakeSpace(Words words)
     {

@@ -44,13 +44,17 @@ public static partial class OperationText
         Unbind o => $"unbind {o.Vcm} {o.Reservation} {o.Memory}",
         Copy o => $"copy {o.Source} at {Size(o.SourceOffset)} to {o.Destination} at {Size(o.DestinationOffset)} for {Size(o.ByteCount)}",
         CollectUse o => $"{(o.Use == Use.Written ? "dirty" : "accessed")} {o.Reservation} at {Size(o.Offset)} for {Size(o.ByteCount)}{(o.Clears ? " clear" : "")}",
-        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{Terms(o.Kind, o.Pasid, o.Base, o.Split)}",
-        ChangeAssociation o => $"change {o.Association}{Terms(o.Kind, o.Pasid, o.Base, o.Split)}",
+        Associate o => $"{o.Association} = associate {o.Vcm} {o.Device}{Terms(o.Kind, o.Pasid, o.Base, o.Split)}{Nested(o.Guest)}",
+        ChangeAssociation o => $"change {o.Association}{Terms(o.Kind, o.Pasid, o.Base, o.Split)}{Nested(o.Guest)}",
         Deassociate o => $"deassociate {o.Association}",
         Activate o => $"activate {o.Association}",
         Deactivate o => $"deactivate {o.Association}{(o.Meanwhile is { } meanwhile ? $" while {(meanwhile.Kind == Permissions.Read ? "read" : "write")} 0x{meanwhile.Address:x}" : "")}",
         PassThrough o => $"pass-through {o.Device}{Pasid(o.Pasid)}",
         EndPassThrough o => $"end-pass-through {o.Device}{Pasid(o.Pasid)}",
+        CreateGuest o => $"{o.Guest} = guest {o.Reservation}",
+        GuestMap o => string.Create(CultureInfo.InvariantCulture, $"guest-map {o.Guest} page {o.Page} to 0x{o.Target:x} {Write(o.Permissions)}"),
+        GuestUnmap o => string.Create(CultureInfo.InvariantCulture, $"guest-unmap {o.Guest} page {o.Page}"),
+        GuestInvalidate o => $"invalidate {o.Association} {o.Range}",
         Translate o => $"translate {o.Vcm} 0x{o.Address:x}",
         TranslateTo o => $"translate {o.Vcm} 0x{o.Address:x} to {o.Other}",
         DeviceAccess o => $"{(o.Kind == Permissions.Read ? "read" : "write")} {o.Device}{(o.IsStray ? " as-nobody" : "")}{(o.IsPrivileged ? " as-supervisor" : "")}{Pasid(o.Pasid)} 0x{o.Address:x}{(o.MayAsk ? "" : " at-once")}",
@@ -98,6 +102,8 @@ public static partial class OperationText
 
     private static string Terms(TableKind? kind, uint? pasid, TableBase @base, ulong? split) =>
         $"{(kind is { } given ? $" {Write(given)}" : "")}{Pasid(pasid)}{(@base switch { TableBase.Low => " low", TableBase.High => " high", _ => "" })}{(split is { } address ? $" split 0x{address:x}" : "")}";
+
+    private static string Nested(ObjectId? guest) => guest is { } given ? $" nested {given}" : "";
 
     private static string Pasid(uint? pasid) => pasid is { } value ? string.Create(CultureInfo.InvariantCulture, $" pasid {value}") : "";
 

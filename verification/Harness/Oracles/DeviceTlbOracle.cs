@@ -20,9 +20,13 @@ public sealed class DeviceTlbOracle : IOracle
             {
                 look.Counts.Check(Invariant.NoStaleAccess);
                 string observed = $"the TLB of {device} holds {entry.Range} -> {entry.Address}{(entry.Pasid is { } pasid ? $" for {pasid}" : "")}";
-                if (look.World.ActiveVcmOf(device, entry.Pasid?.Value) is not { } vcm)
+                if (look.World.ActiveAssociationOf(device, entry.Pasid?.Value) is not { } association)
                     yield return new(Invariant.Isolation, observed, "nothing is held for an address space that has ended");
-                else if (FirstStale(look, vcm, entry) is { } address)
+                else if (association.Guest is not null)
+                {
+                    if (!NestedEntries.IsLawful(look, association, entry.Range, entry.Address, entry.Read, entry.Write)) yield return new(Invariant.NoStaleAccess, observed, $"{association.Guest}'s table and that of {association.Vcm} give {NestedEntries.Text(look, association, entry.Range)}");
+                }
+                else if (association.Vcm is var vcm && FirstStale(look, vcm, entry) is { } address)
                     yield return new(Invariant.NoStaleAccess, observed, $"0x{address:x} of {vcm} means {look.World.MeaningOf(vcm, address)?.ToString() ?? "nothing"}");
             }
         }

@@ -21,6 +21,8 @@ public sealed class FrameSafetyOracle : IOracle
             string observed = $"the walk cache points at {entry.Table} for {entry.Range} under {entry.Domain}";
             if (!look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) yield return new(Invariant.FrameSafety, observed, "nothing is held for a domain without devices");
             else if (look.Subject.QuarantinedTables.Pages.Contains(entry.Table)) continue;
+            // Tables of guests are pages of the region.
+            else if (use.Nested is not null && look.MappingsOf(use.Vcm).Concat(look.World.StaleOf(use.Vcm)).Any(mapping => entry.Table.Value >= mapping.Translation.Target && entry.Table.Value - mapping.Translation.Target <= mapping.Range.Last - mapping.Range.First)) continue;
             else if (look.TableBelow(use.Root)?.Pages.Contains(entry.Table) != true) yield return new(Invariant.FrameSafety, observed, $"one of the tables of {use.Vcm}");
         }
 

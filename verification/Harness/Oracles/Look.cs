@@ -10,8 +10,9 @@ namespace Harness.Oracles;
 /// <summary>For whom a domain id stands: what is cached under it comes from one table.</summary>
 /// <param name="Vcm">The region whose table it is.</param>
 /// <param name="Root">The table's root.</param>
+/// <param name="Nested">An active association whose guest's table is before it; null: none is.</param>
 /// <param name="Pasids">The PASIDs under which devices translate in it: of requests without one, the one that tags them; none in legacy mode.</param>
-public sealed record DomainUse(ObjectId Vcm, PhysAddr Root, HashSet<uint> Pasids);
+public sealed record DomainUse(ObjectId Vcm, PhysAddr Root, AssociationState? Nested, HashSet<uint> Pasids);
 
 /// <summary>One look at the machine between two operations.</summary>
 public sealed class Look
@@ -141,8 +142,8 @@ public sealed class Look
         {
             foreach (DecodedSpace space in SpacesOf(number))
             {
-                if (World.ActiveVcmOf(World.Devices[number], space.Pasid) is not { } vcm) continue;
-                if (!domains.TryGetValue(space.Translation.Domain, out DomainUse? use)) domains[space.Translation.Domain] = use = new(vcm, space.Translation.Root, []);
+                if (World.ActiveAssociationOf(World.Devices[number], space.Pasid) is not { } association) continue;
+                if (!domains.TryGetValue(space.Translation.Domain, out DomainUse? use)) domains[space.Translation.Domain] = use = new(association.Vcm, Hardware.RegionRootOf(space.Translation), association.Guest is null ? null : association, []);
                 if (space.Translation.Pasid is { } tag) use.Pasids.Add(tag.Value);
             }
         }

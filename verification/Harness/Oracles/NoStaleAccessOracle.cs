@@ -29,6 +29,12 @@ public sealed class NoStaleAccessOracle : IOracle
 
             ObjectId vcm = use.Vcm;
             if (entry.Pasid is { } pasid && !use.Pasids.Contains(pasid.Value)) yield return new(Invariant.Isolation, $"{observed} and {pasid}", $"nothing is held for a PASID that no device has in {vcm}");
+            if (use.Nested is { } nested)
+            {
+                if (!NestedEntries.IsLawful(look, nested, entry.Range, entry.Address, entry.Read, entry.Write)) yield return new(Invariant.NoStaleAccess, observed, $"{nested.Guest}'s table and that of {vcm} give {NestedEntries.Text(look, nested, entry.Range)}");
+                continue;
+            }
+
             bool isFirstStage = entry.Stage == TranslationStage.FirstStage;
             var cached = new Mapping(
                 new(entry.Range.First.Value, entry.Range.Last.Value),
@@ -78,7 +84,7 @@ public sealed class NoStaleAccessOracle : IOracle
     private static Violation? CheckAbsent(Look look, IotlbEntry entry)
     {
         // A back that the hardware would neither confirm nor let be undone stands, and may be found absent a while longer.
-        if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out DomainUse? use)) return null;
+        if (look.HardwareHasFailed || !look.Domains.TryGetValue(entry.Domain, out DomainUse? use) || use.Nested is not null) return null;
         look.Counts.Check(Invariant.TablesAreTruth);
         Translation? meaning = look.World.MeaningOf(use.Vcm, entry.Range.First.Value);
         return meaning is { Read: true, Write: true, SupervisorOnly: false }

@@ -27,8 +27,10 @@ public sealed class TableReader(IPhysicalMemory memory, VtdOptions options)
     private readonly Dictionary<(PhysAddr Root, TranslationStage Stage, int Levels), (DecodedTable Table, byte[][] Bytes)> _known = [];
     private readonly byte[] _page = new byte[PageBytes];
 
-    /// <summary>The table that an address space is translated by, as it is now.</summary>
-    public DecodedTable Read(in DecodedTranslation space) => Read(space.Root, space.Stage, space.Levels);
+    /// <summary>The region's table that an address space is translated by, as it is now.</summary>
+    public DecodedTable Read(in DecodedTranslation space) => space.Stage == TranslationStage.Nested
+        ? Read(space.SecondStageRoot, TranslationStage.SecondStage, space.SecondStageLevels)
+        : Read(space.Root, space.Stage, space.Levels);
 
     /// <summary>The table below a root, as it is now.</summary>
     /// <param name="root">The root page.</param>

@@ -103,7 +103,7 @@ public sealed class EagerHardware(Ram memory, VtdOptions options, NonCoherentMem
     {
         PhysAddr root = new(_iommu!.Read64(RootTableAddress));
         VtdFaultReason reason = VtdTables.FindTranslation(memory, root, space.Device, space.Prefix?.Pasid, out DecodedTranslation found, options);
-        if (reason != VtdFaultReason.None || found.Stage == TranslationStage.PassThrough) return null;
+        if (reason != VtdFaultReason.None || found.Stage is TranslationStage.PassThrough or TranslationStage.Nested) return null;
         ulong present = found.Stage == TranslationStage.FirstStage ? 1UL : 3UL, address = 0;
         PhysAddr table = found.Root;
         for (int level = found.Levels; level > 0; level--)

@@ -56,7 +56,8 @@ public static class FrugalLedger
     {
         ReservationState reservation = before.Reservations[operation.Uses.First(static id => id.Kind == ObjectKind.Reservation)];
         int pieces = operation is UnbackPart ? 1 : reservation.Parts.Zip(reservation.Parts.Skip(1)).Count(static pair => pair.First.End != pair.Second.Offset) + 1;
-        return pieces * before.TablesOf(reservation.Vcm).Count();
+        // What is nested in a table is kept apart.
+        return pieces * before.Associations.Values.Where(association => association.Vcm == reservation.Vcm && !association.IsDropped).Select(static association => (association.Kind, association.Guest)).Distinct().Count();
     }
 
     private static int WaitsOf(World before, Operation operation, bool cachesAbsent)

@@ -39,6 +39,9 @@ public static class Hardware
         }
     }
 
+    /// <summary>The root of the region's table: not that of a guest's, which is no physical address.</summary>
+    public static PhysAddr RegionRootOf(in DecodedTranslation space) => space.Stage == TranslationStage.Nested ? space.SecondStageRoot : space.Root;
+
     /// <summary>The root table that the hardware was given, and in which mode: the Root Table Address Register.</summary>
     public static ulong RootPointer(Subject subject) => subject.Machine.Registers.Read64(RootTableAddress);
 
@@ -83,7 +86,7 @@ public static class Hardware
             foreach (DecodedSpace space in SpacesOf(subject, memory, device, tree))
             {
                 // What is let through reaches everything: it is nothing that memory is kept for.
-                if (space.Translation.Stage == TranslationStage.PassThrough || !seen.Add(space.Translation.Root)) continue;
+                if (space.Translation.Stage == TranslationStage.PassThrough || !seen.Add(RegionRootOf(space.Translation))) continue;
                 DecodedTable table = subject.Tables.Read(space.Translation);
                 string walker = $"d{device} walks it as a table", mapper = $"d{device} has it mapped";
                 reach.AddRange(table.Pages.Select(page => (PhysRange.FromLength(page, World.PageBytes), walker)));

@@ -72,6 +72,7 @@ public sealed partial class InterestingStates
     {
         if (seen.Reached is not null) counts.Reach(ReachedBy[(int)kind]);
         NotePassing(world, access, seen);
+        NoteNested(world, access, seen);
         if (access.IsStray) counts.Reach("an access was made under nobody's id");
         if (access.IsPrivileged && world.Sees(access.Device, access.Address, access.Pasid) is { } meaning)
             counts.Reach(meaning.SupervisorOnly ? "a supervisor-only page kept a request with the privilege out" : "a request with supervisor privilege was kept out");

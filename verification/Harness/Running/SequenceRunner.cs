@@ -182,7 +182,7 @@ public sealed class SequenceRunner
     {
         if (_subject.Eager is not { } eager) return;
         IEnumerable<ulong> worked = step.Operation.Uses.Where(id => _world.Reservations.ContainsKey(id)).Select(id => _world.Reservations[id].Range).SelectMany(PagesOf);
-        eager.Begin(step.ToString(), [.. _subject.HardwareSpaces(_world)], [.. worked.Concat(_probes)]);
+        eager.Begin(step.ToString(), [.. _subject.HardwareSpaces(_world)], [.. worked.Concat(_probes).Concat(GuestProbes(_world))]);
 
         static IEnumerable<ulong> PagesOf(AddressRange range)
         {
@@ -227,10 +227,11 @@ public sealed class SequenceRunner
     private Violation? Probe()
     {
         (ObjectId Device, uint? Pasid)[] spaces = [.. _world.Spaces];
-        foreach (ulong address in _probes)
+        foreach (ulong address in (ulong[])[.. _probes, .. GuestProbes(_world)])
         {
+            bool isOfGuests = address is >= World.GuestFirst and < World.GuestFirst + (World.GuestPages * World.PageBytes);
             Permissions kind = address % World.PageBytes == 0 ? Permissions.Read : Permissions.Write;
-            foreach (Operation access in spaces.SelectMany(space => AccessesIn(space.Device, space.Pasid, address, kind)))
+            foreach (Operation access in spaces.Where(space => !isOfGuests || _world.ActiveAssociationOf(space.Device, space.Pasid) is { Guest: not null }).SelectMany(space => AccessesIn(space.Device, space.Pasid, address, kind)))
             {
                 if (!_world.IsDefined(access)) continue;
                 Observation seen = _subject.Do(access);
@@ -255,6 +256,16 @@ public sealed class SequenceRunner
         }
 
         return null;
+    }
+
+    /// <summary>The pages of guests' devices: one is read and one is written to in turn.</summary>
+    private static IEnumerable<ulong> GuestProbes(World world)
+    {
+        if (world.Guests.Count == 0) yield break;
+        for (ulong page = 0; page < World.GuestPages; page++)
+        {
+            foreach (ulong offset in Scenario.AccessOffsets[..2]) yield return World.GuestFirst + page * World.PageBytes + offset;
+        }
     }
 
     /// <summary>By the device; of a process, by every core.</summary>
@@ -382,7 +393,7 @@ public sealed class SequenceRunner
         Translate or TranslateTo or FindMappings or CollectUse => Invariant.TablesAreTruth,
         SetAttributes or DeviceAccess or CrossingAccess or CoreAccess => Invariant.Permission,
         Associate or ChangeAssociation or Activate or Deactivate or Deassociate or PassThrough or EndPassThrough => Invariant.Isolation,
-        Flush or PollFlush => Invariant.NoStaleAccess,
+        Flush or PollFlush or CreateGuest or GuestMap or GuestUnmap or GuestInvalidate => Invariant.NoStaleAccess,
         SetFaultHook or DispatchFaults => Invariant.FaultExact,
         _ => Invariant.Conservation,
     };

@@ -74,6 +74,25 @@ public sealed class Stamps(IPhysicalMemory memory)
         return null;
     }
 
+    /// <summary>Searches all frames ever marked for the halves of the token; puts the marks back.</summary>
+    /// <returns>The addresses of the words in which the first half, and the second, was found; null: nowhere.</returns>
+    public (ulong? First, ulong? Next) FindHalves(ulong offsetInPage)
+    {
+        ulong token = BinaryPrimitives.ReadUInt64LittleEndian(Token);
+        ulong? first = null, next = null;
+        foreach (ulong frame in _frames)
+        {
+            ulong address = frame + offsetInPage, difference = memory.Read64(new(address)) ^ token;
+            bool isFirst = (difference & uint.MaxValue) == 0, isNext = difference >> 32 == 0;
+            if (!isFirst && !isNext) continue;
+            if (isFirst) first ??= address;
+            if (isNext) next ??= address;
+            Restore(address);
+        }
+
+        return (first, next);
+    }
+
     /// <summary>Marks every word of a frame, so that whatever is copied from it can be told.</summary>
     /// <param name="frame">A frame that was marked.</param>
     public void MarkWhole(ulong frame)

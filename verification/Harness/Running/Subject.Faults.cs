@@ -87,6 +87,7 @@ public sealed partial class Subject
         FaultCause.NotMapped => FaultCauses.NotMapped,
         FaultCause.NotPermitted => FaultCauses.NotPermitted,
         FaultCause.OutOfRange => FaultCauses.OutOfRange,
+        FaultCause.Misprogrammed => FaultCauses.Misprogrammed,
         _ => FaultCauses.None,
     };
 

@@ -50,12 +50,16 @@ public sealed partial class Subject
         Copy o => Do(o),
         CollectUse o => Do(o),
         Associate o => Do(o),
-        ChangeAssociation o => Seen(Of(_associations, o.Association).TrySetOptions(OptionsOf(o.Kind, o.Pasid, o.Base, o.Split))),
+        ChangeAssociation o => Seen(Of(_associations, o.Association).TrySetOptions(OptionsOf(o.Kind, o.Pasid, o.Base, o.Split) with { NestedTable = NestedOf(o.Guest) })),
         Deassociate o => Seen(Of(_associations, o.Association).TryDeassociate()),
         Activate o => Seen(Of(_associations, o.Association).TryActivate()),
         Deactivate o => Do(o),
         PassThrough o => Seen(_devices[o.Device.Number].TryPassThrough(ToPasid(o.Pasid))),
         EndPassThrough o => Seen(_devices[o.Device.Number].TryEndPassThrough(ToPasid(o.Pasid))),
+        CreateGuest o => Do(o),
+        GuestMap o => Do(o),
+        GuestUnmap o => WriteLeaf(o.Guest, o.Page, 0),
+        GuestInvalidate o => Seen(Of(_associations, o.Association).TryInvalidate(new(new(o.Range.First), new(o.Range.Last)))),
         Translate o => Do(o),
         TranslateTo o => Do(o),
         DeviceAccess o => Do(o),
@@ -254,7 +258,7 @@ public sealed partial class Subject
     {
         Vcm vcm = Of(_vcms, associate.Vcm);
         Device device = DeviceOf(associate.Device);
-        AssociationOptions options = OptionsOf(associate.Kind, associate.Pasid, associate.Base, associate.Split);
+        AssociationOptions options = OptionsOf(associate.Kind, associate.Pasid, associate.Base, associate.Split) with { NestedTable = NestedOf(associate.Guest) };
         VcmmError error = options == AssociationOptions.Default ? vcm.TryAssociate(device, out Association? made) : vcm.TryAssociate(device, options, out made);
         if (made is not null) Put(_associations, associate.Association, made);
         return Seen(error);
@@ -303,8 +307,15 @@ public sealed partial class Subject
     /// <summary>Looks for what a device wrote, and says so.</summary>
     private Observation Written(DeviceAccess access, bool wasDone)
     {
-        if (!wasDone) Stamps.NoteBlockedWrite(access.Address % World.PageBytes);
-        return new(wasDone ? Outcome.None : Outcome.Fault) { Reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(access.Address % World.PageBytes) : null };
+        ulong offset = access.Address % World.PageBytes;
+        if (!wasDone) Stamps.NoteBlockedWrite(offset);
+        ulong? reached = Expected?.Invoke(access) is { } expected && Stamps.TakeToken(expected) ? expected : wasDone ? Stamps.FindToken(offset) : null;
+        var seen = new Observation(wasDone ? Outcome.None : Outcome.Fault) { Reached = reached };
+        // Where other threads write, what looks like half of this may be half of theirs.
+        if (_kinds[access.Device.Number] != DeviceKind.ScatterGather || Expected is null) return seen;
+        if (reached is not null) return wasDone ? seen : seen with { ReachedNext = reached };
+        (ulong? first, ulong? next) = Stamps.FindHalves(offset);
+        return wasDone && (first is null || next is null) ? seen : seen with { Reached = first, ReachedNext = next };
     }
 
     private Observation Reserved(ObjectId id, VcmmError error, Reservation made)

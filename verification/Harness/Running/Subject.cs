@@ -171,6 +171,8 @@ public sealed partial class Subject
         Memory = new(Machine.Window.First.Value, Machine.Window.Last.Value),
         PasidCount = Driver.PasidCount,
         PassesThrough = Driver.CanPassThrough,
+        Nests = Driver.CanNest(FormatOf(TableKind.SecondStage), GuestFormat),
+        CachesAbsent = Driver.CachesAbsent,
         NotesUse = Driver.TracksUse(FormatOf(TableKind.SecondStage)),
         OtherTables = [.. Driver.Formats.Select(TableKinds.Of).Where(static kind => kind != TableKind.SecondStage).Select(kind => TableKinds.Describe(kind, Options))],
         // A context table; in scalable mode a directory and a table of PASIDs, too.
@@ -181,7 +183,7 @@ public sealed partial class Subject
     public DeviceKind KindOf(ObjectId device) => _kinds[device.Number];
 
     private static DeviceModel ToModel(DeviceKind kind) =>
-        new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging };
+        new() { IsTranslated = kind != DeviceKind.Direct, HasTlb = kind is DeviceKind.Ats or DeviceKind.Paging, AsksForPages = kind == DeviceKind.Paging, WritesInHalves = kind == DeviceKind.ScatterGather };
 
     private void EnableAts(DeviceList kinds)
     {
@@ -297,6 +299,7 @@ public sealed partial class Subject
                 ObjectKind.Reservation => _reservations.ContainsKey(id),
                 ObjectKind.Memory => _memories.ContainsKey(id),
                 ObjectKind.Association => _associations.ContainsKey(id),
+                ObjectKind.Guest => _guests.ContainsKey(id),
                 _ => true,
             };
         }

@@ -57,6 +57,9 @@ public sealed partial record Topology
     /// <summary>Whether the IOMMU can let devices through untranslated.</summary>
     public bool PassThrough { get; init; } = true;
 
+    /// <summary>Whether in scalable mode the IOMMU translates through guests' first-stage tables in second-stage ones, of four levels both.</summary>
+    public bool Nesting { get; init; }
+
     /// <summary>Sets of the IOTLB: a power of two to 1,024, or 0.</summary>
     public int IotlbSets { get; init; } = 4;
 
@@ -125,6 +128,7 @@ public sealed partial record Topology
         CachingMode = CachingMode,
         QueuedInvalidation = QueuedInvalidation,
         PassThrough = PassThrough,
+        Nesting = Nesting,
         IotlbSets = IotlbSets,
         IotlbWays = IotlbWays,
         WalkCacheEntriesPerLevel = WalkCache,
@@ -161,6 +165,7 @@ public sealed partial record Topology
         Require(Devices.Count is >= 1 and <= 8, nameof(Devices), Devices.Count, "1 to 8");
         if (Devices.Contains(DeviceKind.Paging) && !IsScalable) throw new BadInputException("topology.devices has one that asks for pages; expected topology.mode scalable");
         if (!QueuedInvalidation && (IsScalable || Devices.HaveTlbs)) throw new BadInputException("topology.queuedInvalidation is false; expected topology.mode legacy, and no topology.devices with TLBs");
+        if (Nesting && !(IsScalable && FirstStage && Levels == 4)) throw new BadInputException("topology.nesting is true; expected topology.mode scalable, topology.firstStage and topology.levels 4");
         Require(MemoryMiB is >= 1 and <= 48, nameof(MemoryMiB), MemoryMiB, "1 to 48");
         if (Banks is not null)
         {
@@ -194,7 +199,7 @@ public sealed partial record Topology
 
     /// <summary>The machine in a few words, without the sizes of its caches.</summary>
     public string Outline =>
-        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(QueuedInvalidation ? "" : ", no invalidation queue")}{(PassThrough ? "" : ", lets nothing through")}{(TracksUse ? ", notes use" : "")}{EventsOutline}{EagernessOutline}{CpuOutline}";
+        $"{Devices}, {(Banks is null ? $"{MemoryMiB} MiB" : Banks.ToString())}, VT-d {(IsScalable ? $"in scalable mode, {(FirstStage ? "" : "no first stage, ")}{(Pasids ? "" : "no PASIDs, ")}" : "")}{Levels} levels{(Pages2M ? "" : ", no large leaves")}{(CachingMode ? ", caching mode" : "")}{(QueuedInvalidation ? "" : ", no invalidation queue")}{(PassThrough ? "" : ", lets nothing through")}{(Nesting ? ", nests" : "")}{(TracksUse ? ", notes use" : "")}{EventsOutline}{EagernessOutline}{CpuOutline}";
 
     /// <summary>The machine in a few words.</summary>
     public override string ToString() => $"{Outline}, IOTLB {IotlbSets}x{IotlbWays}, walk cache {WalkCache}, context cache {ContextCache}{(Cores == 0 ? "" : $", TLB {TlbSets}x{TlbWays}")}";

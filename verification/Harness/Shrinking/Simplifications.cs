@@ -64,7 +64,7 @@ internal static class Simplifications
         int cores = Math.Max(CountOf(ObjectKind.Core), processes == 0 ? 0 : 1);
         Topology[] simpler =
         [
-            now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { QueuedInvalidation = true }, now with { Events = EventUse.Polled }, now with { PassThrough = true }, now with { Levels = 4 }, now with { Pages2M = true },
+            now with { Devices = now.Devices.First(devices) }, now with { CachingMode = false }, now with { QueuedInvalidation = true }, now with { Events = EventUse.Polled }, now with { PassThrough = true }, now with { Nesting = false }, now with { Levels = 4 }, now with { Pages2M = true },
             now with { MemoryMiB = 8 }, now with { ContextCache = 4 }, now with { WalkCache = 4 }, now with { IotlbSets = 4, IotlbWays = 2 },
             now with { FlushCapacity = 4, FlushAtCount = 3, FlushAtMilliseconds = 10 },
             now with { RangeCache = true }, now with { Banks = null }, now with { TracksUse = false }, now with { FirstStage = true }, now with { Pasids = true }, now with { FaultRecords = 16 },
@@ -148,7 +148,15 @@ internal static class Simplifications
                 // What is asked for last need not be all that was.
                 foreach (Attributes plainer in Plainer(o.Attributes).Where(plainer => plainer != Permissions.ReadWrite)) yield return o with { Attributes = plainer };
                 break;
+            case GuestMap o:
+                if (o.Permissions != Permissions.ReadWrite) yield return o with { Permissions = Permissions.ReadWrite };
+                if (o.Page != 0) yield return o with { Page = 0 };
+                break;
+            case GuestUnmap o:
+                if (o.Page != 0) yield return o with { Page = 0 };
+                break;
             case Associate o:
+                if (o.Guest is not null) yield return o with { Guest = null };
                 if (o.Base != TableBase.Only) yield return o with { Base = TableBase.Only };
                 if (o.Split is not null) yield return o with { Split = null };
                 break;
@@ -200,6 +208,7 @@ internal static class Simplifications
             Translate o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             TranslateTo o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
             FindReservation o when o.Vcm == create.Vcm => o with { Address = Moved(o.Address) },
+            GuestMap o => o with { Target = Moved(o.Target) },
             DeviceAccess o => o with { Address = Moved(o.Address) },
             CrossingAccess o => o with { Boundary = Moved(o.Boundary - sizeof(ulong)) + sizeof(ulong) },
             Deactivate { Meanwhile: { } meanwhile } o => o with { Meanwhile = meanwhile with { Address = Moved(meanwhile.Address) } },

@@ -10,7 +10,7 @@ internal static class SpaceSimplifications
     public static IEnumerable<Scenario> Of(Scenario scenario)
     {
         if (!scenario.Topology.IsScalable) return OnSameMachine(scenario);
-        Scenario legacy = Replace(scenario with { Topology = scenario.Topology with { Mode = RemappingMode.Legacy, Devices = scenario.Topology.Devices.Replace(DeviceKind.Paging, DeviceKind.Ats) } }, static o => WithKind(WithPasid(o, null), null));
+        Scenario legacy = Replace(scenario with { Topology = scenario.Topology with { Mode = RemappingMode.Legacy, Nesting = false, Devices = scenario.Topology.Devices.Replace(DeviceKind.Paging, DeviceKind.Ats) } }, static o => WithKind(WithPasid(o, null), null));
         return OnSameMachine(scenario).Prepend(legacy);
     }
 

@@ -28,6 +28,7 @@ public sealed class LieLaws(ITestOutputHelper output)
         (new() { Banks = new(new BankShape(1), new BankShape(1)) }, "v0 = vcm 0x1000000-0x3ffffff one-to-one; r0 m0 = bind v0 1536K rw of 4K"),
         (new() { Mode = RemappingMode.Scalable }, "v0 = vcm 0x0-0xffff; a0 = associate v0 d0; activate a0; v1 = adopt v0; v2 = clone v1"),
         (new() { Mode = RemappingMode.Scalable }, "pass-through d0 pasid 0; pass-through d0 pasid 1; read d0 as-supervisor pasid 1 0x1000000"),
+        (new() { Mode = RemappingMode.Scalable, Nesting = true }, "v0 = vcm 0x0-0xffff; r0 = reserve-at v0 0x0 16K rw; m0 = allocate 16K of 4K; back r0 m0; g0 = guest r0; v1 = vcm 0x10000-0x1ffff; a0 = associate v1 d0 nested g0; a1 = associate v0 d0 first-stage nested g0; a2 = associate v0 d0; invalidate a2 0x0-0xfff; change a2 nested g0; invalidate a2 0x0-0x7ff"),
     ];
 
     /// <summary>What the model says of no lie, in pieces, and the planted fault of which it does.</summary>

@@ -125,6 +125,7 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
         .. CallFaults.All,
         .. PlantedSpaceFaults.All,
         .. PlantedPassingFaults.All,
+        .. PlantedNestingFaults.All,
         .. PlantedEventFaults.All,
         .. PlantedDeviceFaults.All,
         .. PlantedCleaningFaults.All,
@@ -139,7 +140,12 @@ public sealed record PlantedFault(string Name, Invariant CaughtBy, int MostSteps
     public Invariant? OrElse { get; init; }
 
     /// <summary>The machine, where the fault is in it.</summary>
-    public Func<IBench, IBench> Bench { get; init; } = static bench => bench;
+    public Func<IBench, IBench> Bench { get => _bench ?? (static bench => bench); init => _bench = value; }
+
+    private readonly Func<IBench, IBench>? _bench;
+
+    /// <summary>Whether it is in the library's parts alone.</summary>
+    public bool IsOfLibrary => Parts != SubjectParts.Own && _bench is null;
 
     public override string ToString() => Name;
 

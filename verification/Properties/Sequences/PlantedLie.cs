@@ -29,6 +29,7 @@ public sealed record PlantedLie(string Name, Invariant CaughtBy, string Sentence
         .. MemoryLies.All,
         .. FlushLies.All,
         .. AccessLies.All,
+        .. NestingLies.All,
         .. FaultLies.All,
     ];
 

@@ -56,7 +56,7 @@ internal static class AccessLies
             : null;
     }
 
-    private static bool IsTranslated(Told told) => told.Operation is DeviceAccess { IsStray: false } access && told.World.ModelOf(access.Device).IsTranslated && !told.World.PassesThrough(access.Device, access.Pasid);
+    private static bool IsTranslated(Told told) => told.Operation is DeviceAccess { IsStray: false } access && told.World.ModelOf(access.Device).IsTranslated && !told.World.PassesThrough(access.Device, access.Pasid) && told.World.ActiveAssociationOf(access.Device, access.Pasid) is not { Guest: not null };
 
     private static bool IsPassing(Told told) => told.Operation is DeviceAccess { IsStray: false, IsPrivileged: false } access && told.World.PassesThrough(access.Device, access.Pasid);
 

@@ -56,6 +56,21 @@ public sealed class Regressions(ITestOutputHelper output)
         Assert.Equal("3 faults: d0 Read 0x2000 NotAttached, d0 Read 0x3000 NotAttached, d0 Read 0x4000 NotAttached", result.Lines[^1].Seen);
     }
 
+    /// <summary>A detach that has failed leaves open whether an access waits; of two that are alike the hook is told of the one that surely does.</summary>
+    [Fact]
+    public void Of_two_accesses_that_are_alike_the_one_that_may_be_over_need_not_be_told()
+    {
+        string[] steps =
+        [
+            "v0 = vcm 0x0-0x3fffff", "a0 = associate v0 d0", "activate a0", "r0 = reserve-at v0 0x10000 8K rw", "write d0 0x11000", "deactivate a0 ! hardware 2", "write d0 0x11000", "hook d0 back", "dispatch",
+        ];
+        using var bench = new SimulatorBench();
+        RunResult result = new SequenceRunner(bench, SubjectParts.Own).Run(new(new Topology { Mode = RemappingMode.Scalable, Devices = new(DeviceKind.Paging) }, [.. steps.Select(OperationText.Parse)]));
+        output.WriteLine(result.Report());
+        Assert.Null(result.Violation);
+        Assert.Contains(result.Lines, static line => line.Seen.StartsWith("1 faults: d0 Write 0x11000 (again); what had waited came to Fault, 0x", StringComparison.Ordinal));
+    }
+
     /// <summary>
     /// A core is in a process whose region adopted another's table, and owes the flush of that other's tag until it enters it: both have one root, and what is
     /// cached under the tag that the core is not in is nothing that it walks.
