@@ -177,9 +177,21 @@ public sealed class Host
         TimeSpan start = Environment.CpuUsage.TotalTime;
         var trial = new Trial(_isUsed, () => Environment.CpuUsage.TotalTime - start > Patience, (active, test) => RunWith(active, mutant, test));
         Verdict? verdict = trial.Of(mutant, _costs.CheapestFirst(tests), isOfStatics);
-        if (verdict is null) Leave();
+        if (verdict is null)
+        {
+            _unended.End();
+            Leave();
+        }
+
+        // The next process finds it noted under which test this one ended: it answers, and is good for other mutants.
+        if (verdict.IsEndless && _isUsed) Leave();
         ActiveMutant.Set(ActiveMutant.None);
-        if (verdict.IsEndless) _unended.Tell(mutant);
+        if (verdict.IsEndless)
+        {
+            _unended.End();
+            _unended.Tell(mutant);
+        }
+
         isOver = verdict.IsOver;
         List<(string Test, string State)> states = [.. verdict.Passed.Select(static test => (test, Passed))];
         if (verdict.Failed is { } failed) states.Add((failed, Failed));
@@ -191,7 +203,7 @@ public sealed class Host
         _unended.Begin(mutant, test);
         ActiveMutant.Set(active);
         Outcome outcome = _suite.Run(test, _costs.BudgetOf(test));
-        _unended.End();
+        if (outcome != Outcome.Endless) _unended.End();
         return outcome;
     }
 
