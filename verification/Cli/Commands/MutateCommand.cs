@@ -79,7 +79,7 @@ internal static class MutateCommand
         int exit = here.Tool("dotnet", ["stryker", "--config-file", Projects[name].Config, "--project", Projects[name].File, .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
         string folder = MutationScore.ReportFolders(root).Except(before).LastOrDefault()
             ?? throw new EnvironmentException($"dotnet stryker ended with exit code {exit} and left no report");
-        MutationScore score = MutationScore.Read(folder);
+        MutationScore score = MutationScore.Read(folder, MutationScore.Unended(root));
         here.Out.WriteLine($"{name}: {score}; in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         here.Out.WriteLine($"reports: {Path.GetRelativePath(here.Directory, folder)}");
         return exit switch

@@ -18,9 +18,23 @@ internal sealed record MutationScore(MutantCounts Counts)
             .Where(reports => File.Exists(Path.Combine(reports, ReportName))).Order(StringComparer.Ordinal)];
     }
 
+    /// <summary>
+    /// The mutants of the last run that were found because a test did not end, or because the process ended under it: to Stryker.NET that is a test that
+    /// failed, and what runs the tests has written down which they are.
+    /// </summary>
+    public static HashSet<string> Unended(string root)
+    {
+        string tests = Path.Combine(root, "verification");
+        if (!Directory.Exists(tests)) return [];
+        return [.. Directory.GetDirectories(tests).Select(static project => Path.Combine(project, $"bin/Release/net{Environment.Version.ToString(2)}/unended"))
+            .Where(Directory.Exists).SelectMany(Directory.GetFiles).SelectMany(File.ReadLines)];
+    }
+
     /// <summary>Reads the report in a folder.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="unended">The numbers of mutants that count as timed out where the report says that a test found them.</param>
     /// <exception cref="EnvironmentException">It is not such a report.</exception>
-    public static MutationScore Read(string folder)
+    public static MutationScore Read(string folder, IReadOnlySet<string> unended)
     {
         string path = Path.Combine(folder, ReportName);
         try
@@ -28,12 +42,18 @@ internal sealed record MutationScore(MutantCounts Counts)
             using JsonDocument report = JsonDocument.Parse(File.ReadAllText(path));
             return new(new MutantCounts(report.RootElement.GetProperty("files").EnumerateObject()
                 .SelectMany(file => file.Value.GetProperty("mutants").EnumerateArray())
-                .Select(mutant => mutant.GetProperty("status").GetString()).Select(status => Enum.Parse<MutantStatus>(status!))));
+                .Select(mutant => StatusOf(mutant, unended))));
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException or IOException)
         {
             throw new EnvironmentException($"{path} cannot be read: {e.Message}; expected Stryker's JSON report", e);
         }
+    }
+
+    private static MutantStatus StatusOf(JsonElement mutant, IReadOnlySet<string> unended)
+    {
+        var status = Enum.Parse<MutantStatus>(mutant.GetProperty("status").GetString()!);
+        return status == MutantStatus.Killed && mutant.TryGetProperty("id", out JsonElement id) && unended.Contains(id.GetString()!) ? MutantStatus.Timeout : status;
     }
 
     /// <inheritdoc/>

@@ -11,7 +11,8 @@ internal static class ChildProgram
     /// <summary>What a stage prints when it runs.</summary>
     public const string Running = "the stage is running";
 
-    public static int Main(string[] args) => Entry.RunProcess(args, [Endless(), Deaf()]);
+    public static int Main(string[] args) =>
+        MutantHost.Host.IsAskedFor(args) ? MutantHost.Host.Run(args, typeof(ChildProgram).Assembly) : Entry.RunProcess(args, [Endless(), Deaf()]);
 
     /// <summary>Starts this program.</summary>
     public static Process Start(string folder, params string[] args)

@@ -40,6 +40,20 @@ public sealed class MutateLaws
     }
 
     [Fact]
+    public void A_mutant_for_which_a_test_did_not_end_is_timed_out_and_not_killed()
+    {
+        using var terminal = Repository();
+        terminal.Write($"verification/A/bin/Release/net{Environment.Version.ToString(2)}/unended/1.txt", "7\n");
+        terminal.Write($"verification/B/bin/Release/net{Environment.Version.ToString(2)}/unended/2.txt", "9\n12\n");
+        string report = """
+            { "files": { "a.cs": { "mutants": [
+              { "id": "7", "status": "Killed" }, { "id": "8", "status": "Killed" }, { "id": "9", "status": "Survived" }, { "id": "12", "status": "Killed" } ] } } }
+            """;
+        Run(terminal, "mutate --project vcmm", 0, report);
+        Assert.StartsWith("vcmm: mutation score 75.0% (25.0% without time-outs): 1 killed, 2 timed out, 1 survived, 0 not covered", terminal.Out);
+    }
+
+    [Fact]
     public void A_score_below_the_threshold_is_a_violation()
     {
         using var terminal = Repository();

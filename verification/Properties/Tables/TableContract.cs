@@ -14,7 +14,7 @@ public readonly record struct TableCall(int Kind, int Slot, int Count, int Dista
 /// What the table engine promises over every format: random calls against a dictionary of slots, in a window that may lie
 /// anywhere, with invalidations that fail.
 /// </summary>
-public abstract class TableContract<TFormat>
+public abstract partial class TableContract<TFormat>
     where TFormat : struct, IPageTableFormat
 {
     private const int SlotCount = 16;

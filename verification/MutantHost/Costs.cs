@@ -1,0 +1,59 @@
+using System.Globalization;
+
+namespace MutantHost;
+
+/// <summary>
+/// What each test cost with no mutant active: when all ran before anything was mutated, and when it was noted what each covers, which costs more than to run
+/// with a mutant active. Written beside the tests, and read by each process that runs them later.
+/// </summary>
+internal sealed class Costs
+{
+    // A mutant may make an honest test slower.
+    private const int Factor = 2;
+    private static readonly TimeSpan More = TimeSpan.FromSeconds(2);
+
+    private readonly string _assembly;
+    private readonly Dictionary<string, TimeSpan> _costs = [];
+
+    private Costs(string assembly) => _assembly = assembly;
+
+    /// <summary>How many tests there are.</summary>
+    public int Count => _costs.Count;
+
+    /// <summary>Those of an assembly, from runs before; none if there were none.</summary>
+    public static Costs Of(string assembly)
+    {
+        var costs = new Costs(assembly);
+        foreach (string line in costs.Files().SelectMany(File.ReadLines))
+        {
+            string[] fields = line.Split('\t');
+            var cost = TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture));
+            if (costs.CostOf(fields[0]) <= cost) costs._costs[fields[0]] = cost;
+        }
+
+        return costs;
+    }
+
+    /// <summary>Forgets all costs.</summary>
+    public void Clear()
+    {
+        foreach (string file in Files()) File.Delete(file);
+    }
+
+    /// <summary>Writes down what a test cost.</summary>
+    /// <param name="runner">What is another for each of those who run tests at the same time.</param>
+    /// <param name="test">The test.</param>
+    /// <param name="cost">Its processor time.</param>
+    public void Tell(string runner, string test, TimeSpan cost) =>
+        File.AppendAllText(Path.Combine(AppContext.BaseDirectory, $"{_assembly}.{runner}.costs.tsv"), string.Create(CultureInfo.InvariantCulture, $"{test}\t{cost.TotalMilliseconds}\n"));
+
+    /// <summary>The same tests, the cheapest first.</summary>
+    public List<string> CheapestFirst(IEnumerable<string> tests) => [.. tests.OrderBy(CostOf).ThenBy(static test => test, StringComparer.Ordinal)];
+
+    /// <summary>How much processor time a test may use with a mutant active before it counts as one that does not end.</summary>
+    public TimeSpan BudgetOf(string test) => (CostOf(test) * Factor) + More;
+
+    private string[] Files() => Directory.GetFiles(AppContext.BaseDirectory, $"{_assembly}.*costs.tsv");
+
+    private TimeSpan CostOf(string test) => _costs.TryGetValue(test, out TimeSpan cost) ? cost : TimeSpan.Zero;
+}

@@ -1,0 +1,91 @@
+using System.Reflection;
+
+namespace MutantHost;
+
+/// <summary>
+/// Which mutants a test covers. Stryker.NET's class in a mutated assembly notes each mutant that is passed in a list, in which it looks from the first to the
+/// last whether it is there already: with thousands of them a test of a second takes minutes. So the list is emptied into a set while the test runs, and has
+/// all of them again when it is over.
+/// </summary>
+internal static class Coverage
+{
+    private const string FileVariable = "STRYKER_COVERAGE_FILE";
+    private const string RelayVariable = "STRYKER_COVERAGE_EPOCH_FILE";
+
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(2);
+    private static Notes[] _all = [];
+    private static readonly object Gate = new();
+    private static bool _isRunning;
+
+    /// <summary>Whether it is asked for: then no mutant is active.</summary>
+    public static bool IsNoted { get; } = Environment.GetEnvironmentVariable(FileVariable) is { Length: > 0 };
+
+    /// <summary>Begins to note, before any code runs that may be mutated.</summary>
+    public static void Start(IEnumerable<Type> controls)
+    {
+        if (!IsNoted) return;
+        // What a process left that was ended: Stryker.NET would wait for its answer after each test, and count what it covered last as covered by each.
+        Forget(FileVariable);
+        Forget(RelayVariable);
+        _all = [.. controls.Select(static control => new Notes(control))];
+        new Thread(static () =>
+        {
+            while (true)
+            {
+                Thread.Sleep(Pause);
+                lock (Gate)
+                {
+                    if (!_isRunning) continue;
+                    foreach (Notes notes in _all) notes.Take();
+                }
+            }
+        }) { IsBackground = true }.Start();
+    }
+
+    /// <summary>A test begins.</summary>
+    public static void Begin()
+    {
+        lock (Gate) _isRunning = true;
+    }
+
+    /// <summary>It is over.</summary>
+    public static void End()
+    {
+        lock (Gate)
+        {
+            _isRunning = false;
+            foreach (Notes notes in _all) notes.PutBack();
+        }
+    }
+
+    private static void Forget(string variable)
+    {
+        if (Environment.GetEnvironmentVariable(variable) is not { Length: > 0 } name) return;
+        // Each process and each assembly appends its own ending to the name that was given.
+        foreach (string left in Directory.GetFiles(Path.GetTempPath(), $"{Path.GetFileNameWithoutExtension(name)}-*{Path.GetExtension(name)}")) File.Delete(left);
+    }
+
+    private sealed class Notes(Type control)
+    {
+        private readonly FieldInfo _list = control.GetField("_coveredMutants", BindingFlags.NonPublic | BindingFlags.Static)!;
+        private readonly FieldInfo _lock = control.GetField("_coverageLock", BindingFlags.NonPublic | BindingFlags.Static)!;
+        private readonly HashSet<int> _taken = [];
+
+        public void Take()
+        {
+            lock (_lock.GetValue(null)!)
+            {
+                var list = (List<int>)_list.GetValue(null)!;
+                _taken.UnionWith(list);
+                list.Clear();
+            }
+        }
+
+        public void PutBack()
+        {
+            Take();
+            lock (_lock.GetValue(null)!) ((List<int>)_list.GetValue(null)!).AddRange(_taken);
+            _taken.Clear();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+namespace MutantHost;
+
+/// <summary>What a process came to that tried a mutant.</summary>
+/// <param name="Passed">The tests that passed, in the order in which they ran.</param>
+/// <param name="Failed">The test that found the mutant; null if none did.</param>
+/// <param name="IsEndless">Whether that test does not end.</param>
+/// <param name="IsOver">Whether the process must not try another mutant.</param>
+internal sealed record Verdict(IReadOnlyList<string> Passed, string? Failed, bool IsEndless, bool IsOver);
+
+/// <summary>
+/// Tries one mutant. The process may have tried others, and what is static may hold what one of them left, or what was made while this one was not active.
+/// So there is a verdict only where a new process would come to the same.
+/// </summary>
+/// <param name="isUsed">Whether tests ran in this process before.</param>
+/// <param name="isTired">Whether tests have run so long that a used process leaves the mutant to a new one, which has to say anyway if none finds it.</param>
+/// <param name="run">Runs a test with a mutant active, or <see cref="ActiveMutant.None"/>.</param>
+internal sealed class Trial(bool isUsed, Func<bool> isTired, Func<int, string, Outcome> run)
+{
+    /// <summary>Runs tests until one finds the mutant.</summary>
+    /// <param name="mutant">The mutant.</param>
+    /// <param name="tests">In this order.</param>
+    /// <param name="isOfStatics">Whether the mutant is in what runs once in a process.</param>
+    /// <returns>Null: another process has to say.</returns>
+    public Verdict? Of(int mutant, IReadOnlyList<string> tests, bool isOfStatics)
+    {
+        // It shows only where no static has been initialized yet, and stays.
+        if (isOfStatics && isUsed) return null;
+        List<string> passed = [];
+        foreach (string test in tests)
+        {
+            if (isUsed && isTired()) return null;
+            Outcome outcome = run(mutant, test);
+            if (outcome == Outcome.Endless) return new(passed, test, IsEndless: true, IsOver: true);
+            if (outcome == Outcome.Failed) return Found(passed, test, isOfStatics);
+            passed.Add(test);
+        }
+
+        // What was made before this mutant was active may hide it.
+        return isUsed ? null : new(passed, null, IsEndless: false, IsOver: isOfStatics);
+    }
+
+    private Verdict? Found(IReadOnlyList<string> passed, string test, bool isOfStatics)
+    {
+        // It is this mutant's doing if the test passes without it. Else something was left behind, by this one only if it is the first here.
+        bool passes = run(ActiveMutant.None, test) == Outcome.Passed;
+        return !passes && isUsed ? null : new(passed, test, IsEndless: false, IsOver: !passes || isOfStatics);
+    }
+}

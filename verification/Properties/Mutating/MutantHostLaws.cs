@@ -1,0 +1,170 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using MutantHost;
+using Properties.Cli;
+
+namespace Properties.Mutating;
+
+/// <summary>What runs the tests for Stryker.NET, one mutant after the other in one process: which tests, and when it gives a verdict.</summary>
+public sealed class MutantHostLaws
+{
+    private const int Mutant = 7;
+
+    private readonly List<(int Active, string Test)> _ran = [];
+
+    [Theory]
+    [InlineData("FullyQualifiedName~Laws.", true)]
+    [InlineData("FullyQualifiedName~laws.a", true)]
+    [InlineData("FullyQualifiedName!~Laws.", false)]
+    [InlineData("FullyQualifiedName=N.Laws", false)]
+    [InlineData("FullyQualifiedName=N.Laws.A", true)]
+    [InlineData("Category=Slow", true)]
+    [InlineData("Category=Sl", false)]
+    [InlineData("Category~Sl", true)]
+    [InlineData("Category!=Slow", false)]
+    [InlineData("Category!=House", true)]
+    [InlineData("Owner=Slow", false)]
+    [InlineData("Owner!=Slow", true)]
+    [InlineData("Category=Slow&Category=House", false)]
+    [InlineData("Category=Slow&Category=Broad", true)]
+    [InlineData("Category=Slow|Category=House&Category=Qemu", true)]
+    [InlineData("(Category=Slow|Category=House)&Category=Qemu", false)]
+    [InlineData("Category!=House&(FullyQualifiedName~M.|FullyQualifiedName~N.)&FullyQualifiedName!~B", true)]
+    public void A_filter_selects_what_it_selects_for_dotnet_test(string filter, bool isSelected) =>
+        Assert.Equal(isSelected, Selection.Parse(filter)("N.Laws.A", static trait => trait == "Category" ? ["Slow", "Broad"] : []));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("Category")]
+    [InlineData("Category=")]
+    [InlineData("=Slow")]
+    [InlineData("Category=Slow&")]
+    [InlineData("(Category=Slow")]
+    [InlineData("Category=Slow)")]
+    public void What_is_no_filter_is_refused(string filter) => Assert.Throws<FormatException>(() => Selection.Parse(filter));
+
+    [Fact]
+    public void The_first_test_that_fails_finds_a_mutant_and_the_process_goes_on()
+    {
+        Verdict? verdict = Try(isUsed: true, isOfStatics: false, fails: static (active, test) => active == Mutant && test == "b");
+        Assert.Equal([(Mutant, "a"), (Mutant, "b"), (ActiveMutant.None, "b")], _ran);
+        Assert.Equal(["a"], verdict!.Passed);
+        Assert.Equal(("b", false, false), (verdict.Failed, verdict.IsEndless, verdict.IsOver));
+    }
+
+    [Fact]
+    public void A_test_that_fails_without_the_mutant_too_says_nothing_where_others_were_tried() =>
+        Assert.Null(Try(isUsed: true, isOfStatics: false, fails: static (_, test) => test == "b"));
+
+    [Fact]
+    public void In_a_new_process_it_is_the_mutant_that_left_something_behind()
+    {
+        bool isSpoiled = false;
+        Verdict? verdict = Try(isUsed: false, isOfStatics: false, fails: (active, test) => isSpoiled |= active == Mutant && test == "b");
+        Assert.Equal(("b", false, true), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
+    }
+
+    [Fact]
+    public void Only_a_new_process_says_that_a_mutant_survives()
+    {
+        Assert.Null(Try(isUsed: true, isOfStatics: false, fails: static (_, _) => false));
+        Verdict? verdict = Try(isUsed: false, isOfStatics: false, fails: static (_, _) => false);
+        Assert.Equal(["a", "b", "c"], verdict!.Passed);
+        Assert.Equal((null, false, false), (verdict.Failed, verdict.IsEndless, verdict.IsOver));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_is_static_is_tried_in_a_process_of_its_own(bool isFound)
+    {
+        Assert.Null(Try(isUsed: true, isOfStatics: true, fails: (active, _) => isFound && active == Mutant));
+        Assert.Empty(_ran);
+        Verdict? verdict = Try(isUsed: false, isOfStatics: true, fails: (active, _) => isFound && active == Mutant);
+        Assert.Equal((isFound ? "a" : null, true), (verdict!.Failed, verdict.IsOver));
+    }
+
+    [Fact]
+    public void After_a_test_that_does_not_end_nothing_runs_in_the_process()
+    {
+        var trial = new Trial(isUsed: true, static () => false, (active, test) =>
+        {
+            _ran.Add((active, test));
+            return test == "b" ? Outcome.Endless : Outcome.Passed;
+        });
+        Verdict? verdict = trial.Of(Mutant, ["a", "b", "c"], isOfStatics: false);
+        Assert.Equal([(Mutant, "a"), (Mutant, "b")], _ran);
+        Assert.Equal(("b", true, true), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
+    }
+
+    [Theory]
+    [InlineData(true, new[] { "a", "b" })]
+    [InlineData(false, new[] { "a", "b", "c" })]
+    public void A_used_process_gives_up_after_a_while_and_a_new_one_does_not(bool isUsed, string[] ran)
+    {
+        var trial = new Trial(isUsed, () => _ran.Count >= 2, (active, test) =>
+        {
+            _ran.Add((active, test));
+            return Outcome.Passed;
+        });
+        Verdict? verdict = trial.Of(Mutant, ["a", "b", "c"], isOfStatics: false);
+        Assert.Equal(ran, _ran.Select(static each => each.Test));
+        Assert.Equal(isUsed, verdict is null);
+    }
+
+    /// <summary>The program of these tests, started as Stryker.NET starts it.</summary>
+    [Fact]
+    public void It_tells_which_tests_there_are_and_what_became_of_them()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        string port = $"{((IPEndPoint)listener.LocalEndpoint).Port}";
+        const string Test = $"Properties.Mutating.{nameof(MutantHostLaws)}.{nameof(What_is_no_filter_is_refused)}";
+        using var program = ChildProgram.Start(
+            Path.GetTempPath(), "--server", "jsonrpc", "--client-port", port, "--filter", $"FullyQualifiedName~{nameof(MutantHostLaws)}&FullyQualifiedName!~became");
+        using TcpClient client = listener.AcceptTcpClient();
+        using NetworkStream stream = client.GetStream();
+        Ask(stream, 1, "initialize", new());
+        Assert.NotNull(Hear(stream)["result"]!["capabilities"]!["testing"]);
+        Ask(stream, 2, "testing/discoverTests", new() { ["runId"] = "one" });
+        JsonNode discovered = Hear(stream);
+        Assert.Equal("one", (string)discovered["params"]!["runId"]!);
+        Assert.Contains((Test, "discovered"), StatesIn(discovered));
+        Assert.Equal(9, StatesIn(discovered).Length);
+        Assert.Equal(2, (int)Hear(stream)["id"]!);
+        Ask(stream, 3, "testing/runTests", new() { ["runId"] = "two", ["tests"] = new JsonArray(new JsonObject { ["uid"] = Test }) });
+        Assert.Equal([(Test, "passed")], StatesIn(Hear(stream)));
+        Assert.Equal(3, (int)Hear(stream)["id"]!);
+        Ask(stream, null, "exit", new());
+        program.WaitForExit();
+        Assert.Equal(0, program.ExitCode);
+    }
+
+    private static (string Test, string State)[] StatesIn(JsonNode told) =>
+        [.. told["params"]!["changes"]!.AsArray().Select(static change => ((string)change!["node"]!["uid"]!, (string)change["node"]!["execution-state"]!))];
+
+    private static void Ask(NetworkStream stream, int? id, string method, JsonObject parameters)
+    {
+        var request = new JsonObject { ["jsonrpc"] = "2.0", ["method"] = method, ["params"] = parameters };
+        if (id is not null) request["id"] = id;
+        byte[] body = Encoding.UTF8.GetBytes(request.ToJsonString());
+        stream.Write([.. Encoding.ASCII.GetBytes($"Content-Length: {body.Length}\r\n\r\n"), .. body]);
+    }
+
+    private static JsonNode Hear(NetworkStream stream)
+    {
+        var header = new StringBuilder();
+        while (!header.ToString().EndsWith("\r\n\r\n", StringComparison.Ordinal)) header.Append((char)stream.ReadByte());
+        byte[] body = new byte[int.Parse(header.ToString().Split(' ', '\r')[1], provider: null)];
+        stream.ReadExactly(body);
+        return JsonNode.Parse(body)!;
+    }
+
+    private Verdict? Try(bool isUsed, bool isOfStatics, Func<int, string, bool> fails) => new Trial(isUsed, static () => false, (active, test) =>
+    {
+        _ran.Add((active, test));
+        return fails(active, test) ? Outcome.Failed : Outcome.Passed;
+    }).Of(Mutant, ["a", "b", "c"], isOfStatics);
+}
