@@ -48,6 +48,16 @@ public sealed class GatherLaws
     }
 
     [Fact]
+    public void How_close_two_are_does_not_depend_on_how_long_they_are()
+    {
+        var gather = new InvalidationGather();
+        (ulong First, ulong Last)[] added = [(0, 9), (100, 109), (200, 289), (300, 309), (350, 359), (500, 509), (600, 609), (700, 709), (800, 809)];
+        foreach ((ulong first, ulong last) in added) gather.Add(new IovaRange(new(first), new(last)));
+        Assert.Equal(new ulong[] { 0, 100, 200, 350, 500, 600, 700, 800 }, Firsts(gather));
+        Assert.Equal(new IovaRange(new(200), new(309)), gather.Ranges[2]);
+    }
+
+    [Fact]
     public void The_ends_of_the_address_space_do_not_wrap()
     {
         var gather = new InvalidationGather();

@@ -71,6 +71,30 @@ public sealed class IdentityTableLaws
     }
 
     [Fact]
+    public void What_is_not_made_of_granules_or_cannot_be_said_is_refused_and_changes_nothing()
+    {
+        var table = new IdentityTable();
+        var gather = new InvalidationGather();
+        ulong last = unchecked(0UL - Page);
+        table.Map(new(0), [PhysRange.FromLength(new(0), 2 * Page)], Access.ReadWrite, new());
+        foreach (IovaRange cut in (IovaRange[])[new(new(8), new(Page - 1)), new(new(0), new(Page - 9)), new(new(Page + 1), new((2 * Page) + 1))])
+        {
+            Assert.Throws<ArgumentException>(() => table.Map(cut.First, [new(new(cut.First.Value), new(cut.Last.Value))], Access.ReadWrite, new()));
+            Assert.Throws<ArgumentException>(() => table.Unmap(cut, gather));
+            Assert.Throws<ArgumentException>(() => table.Protect(cut, Access.ReadWriteExecute, gather));
+        }
+
+        Assert.Throws<ArgumentException>(() => table.Map(new(2 * Page), [PhysRange.FromLength(new(2 * Page), Page)], Access.Read, new()));
+        Assert.Throws<ArgumentException>(() => table.Protect(IovaRange.FromLength(new(0), Page), Access.Read, gather));
+        // From the last page on to the first.
+        Assert.Throws<ArgumentException>(() => table.Map(new(last), [new(new(last), new(ulong.MaxValue)), PhysRange.FromLength(new(0), Page)], Access.ReadWrite, new()));
+        table.Map(new(4 * Page), [], Access.ReadWrite, new());
+        Assert.False(table.TryMerge(IovaRange.FromLength(new(0), 2 * Page), gather));
+        Assert.Equal(0, gather.Ranges.Length);
+        Assert.Equal([new Leaf(IovaRange.FromLength(new(0), 2 * Page), new(0), Access.ReadWrite)], table.Leaves());
+    }
+
+    [Fact]
     public void It_protects_nothing_and_says_so()
     {
         IPageTable table = new IdentityTable();
@@ -86,6 +110,7 @@ public sealed class IdentityTableLaws
         Assert.Empty(table.TablePages());
         Assert.False(table.HasDirtyBits);
         Assert.Throws<InvalidOperationException>(() => table.CollectDirty(new(new(0), new(0)), false, [], new()));
+        Assert.Throws<InvalidOperationException>(() => table.CollectAccessed(new(new(0), new(0)), false, [], new()));
     }
 
     [Fact]
