@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Xml.Linq;
 using MutantHost;
 using Properties.Cli;
 
@@ -114,6 +115,24 @@ public sealed class MutantHostLaws
         Assert.Equal(isUsed, verdict is null);
     }
 
+    /// <summary>What refers to a project that its solution leaves out gets that as Debug, and the tests are others than those that were looked at.</summary>
+    [Fact]
+    public void Stryker_builds_all_that_the_tests_refer_to()
+    {
+        string[] built = Included(Path.Combine(Checkout.Root, "Mutants.slnx"), "Project", "Path");
+        string[] referred = [.. built.SelectMany(static project => Included(project, "ProjectReference", "Include"))];
+        Assert.NotEmpty(referred);
+        // The schedule worker is referred to by Worker.targets.
+        Assert.Empty(referred.Append(Path.Combine(Checkout.Root, "verification/Explorer/Explorer.csproj")).Except(built));
+        // It takes all tests of a solution.
+        Assert.Equal(["Conformance", "Properties"], built.Where(static project => File.ReadAllText(project).Contains("<IsTestProject>true", StringComparison.Ordinal)).Select(Path.GetFileNameWithoutExtension).Order());
+        foreach (string config in (string[])["stryker-config.json", "stryker-config.vcmm.json"])
+            Assert.Equal("Mutants.slnx", (string)JsonNode.Parse(File.ReadAllText(Path.Combine(Checkout.Root, config)))!["stryker-config"]!["solution"]!);
+    }
+
+    private static string[] Included(string file, string element, string attribute) =>
+        [.. XDocument.Load(file).Descendants(element).Select(each => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file)!, (string)each.Attribute(attribute)!)))];
+
     /// <summary>The program of these tests, started as Stryker.NET starts it.</summary>
     [Fact]
     public void It_tells_which_tests_there_are_and_what_became_of_them()
@@ -132,7 +151,7 @@ public sealed class MutantHostLaws
         JsonNode discovered = Hear(stream);
         Assert.Equal("one", (string)discovered["params"]!["runId"]!);
         Assert.Contains((Test, "discovered"), StatesIn(discovered));
-        Assert.Equal(9, StatesIn(discovered).Length);
+        Assert.Equal(10, StatesIn(discovered).Length);
         Assert.Equal(2, (int)Hear(stream)["id"]!);
         Ask(stream, 3, "testing/runTests", new() { ["runId"] = "two", ["tests"] = new JsonArray(new JsonObject { ["uid"] = Test }) });
         Assert.Equal([(Test, "passed")], StatesIn(Hear(stream)));
