@@ -14,7 +14,7 @@ internal static class MutateCommand
     private static readonly Dictionary<string, Mutated> Projects = new()
     {
         ["vcmm"] = new("Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json"),
-        ["iommusim"] = new("IommuSim.csproj", "src/IommuSim", "stryker-config.json"),
+        ["iommusim"] = new("IommuSim.csproj", "src/IommuSim", "stryker-config.iommusim.json"),
         ["spec"] = new("Vcmm.Spec.csproj", "spec", "stryker-config.json"),
     };
 
