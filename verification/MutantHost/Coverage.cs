@@ -12,10 +12,7 @@ internal static class Coverage
     private const string FileVariable = "STRYKER_COVERAGE_FILE";
     private const string RelayVariable = "STRYKER_COVERAGE_EPOCH_FILE";
 
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(2);
     private static Notes[] _all = [];
-    private static readonly object Gate = new();
-    private static bool _isRunning;
 
     /// <summary>Whether it is asked for: then no mutant is active.</summary>
     public static bool IsNoted { get; } = Environment.GetEnvironmentVariable(FileVariable) is { Length: > 0 };
@@ -28,34 +25,18 @@ internal static class Coverage
         Forget(FileVariable);
         Forget(RelayVariable);
         _all = [.. controls.Select(static control => new Notes(control))];
-        new Thread(static () =>
-        {
-            while (true)
-            {
-                Thread.Sleep(Pause);
-                lock (Gate)
-                {
-                    if (!_isRunning) continue;
-                    foreach (Notes notes in _all) notes.Take();
-                }
-            }
-        }) { IsBackground = true }.Start();
     }
 
-    /// <summary>A test begins.</summary>
-    public static void Begin()
+    /// <summary>Empties the lists. While a test runs: often.</summary>
+    public static void Take()
     {
-        lock (Gate) _isRunning = true;
+        foreach (Notes notes in _all) notes.Take();
     }
 
-    /// <summary>It is over.</summary>
-    public static void End()
+    /// <summary>A test is over: the lists have again all that it has passed.</summary>
+    public static void PutBack()
     {
-        lock (Gate)
-        {
-            _isRunning = false;
-            foreach (Notes notes in _all) notes.PutBack();
-        }
+        foreach (Notes notes in _all) notes.PutBack();
     }
 
     private static void Forget(string variable)

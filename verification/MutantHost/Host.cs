@@ -152,9 +152,8 @@ public sealed class Host
         foreach (string test in tests)
         {
             TimeSpan start = Environment.CpuUsage.TotalTime;
-            Coverage.Begin();
-            states.Add((test, _suite.Run(test, NoLimit) == Outcome.Passed ? Passed : Failed));
-            Coverage.End();
+            states.Add((test, _suite.Run(test, NoLimit, Coverage.IsNoted ? Coverage.Take : null) == Outcome.Passed ? Passed : Failed));
+            Coverage.PutBack();
             if (UnderMutation.IsOn) _costs.Tell(ActiveMutant.Runner, test, Environment.CpuUsage.TotalTime - start);
         }
 

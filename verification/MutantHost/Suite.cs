@@ -23,7 +23,7 @@ internal enum Outcome
 /// <param name="assembly">The assembly.</param>
 internal sealed class Suite(Assembly assembly)
 {
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(50), OftenLook = TimeSpan.FromMilliseconds(2);
 
     // A test that waits for what never comes uses no processor time, and none sleeps. On the most loaded machine a process gets as much in so long a time.
     private static readonly TimeSpan Still = TimeSpan.FromSeconds(5);
@@ -45,7 +45,8 @@ internal sealed class Suite(Assembly assembly)
     /// <summary>Runs one test.</summary>
     /// <param name="name">The test.</param>
     /// <param name="budget">How much processor time it may use.</param>
-    public Outcome Run(string name, TimeSpan budget)
+    /// <param name="look">What is done again and again while it runs; null: nothing.</param>
+    public Outcome Run(string name, TimeSpan budget, Action? look = null)
     {
         var sink = new Judged();
         IReadOnlyList<IXunitTestCase> cases = CasesOf(name);
@@ -54,8 +55,9 @@ internal sealed class Suite(Assembly assembly)
         new Thread(() => _framework.Runs.RunTests(cases, sink, new Options())) { IsBackground = true }.Start();
         TimeSpan worked = start;
         long workedAt = Stopwatch.GetTimestamp();
-        while (!sink.IsOver.Wait(Look))
+        while (!sink.IsOver.Wait(look is null ? Look : OftenLook))
         {
+            look?.Invoke();
             TimeSpan now = Environment.CpuUsage.TotalTime;
             if (now - start > budget) return Outcome.Endless;
             if (now - worked >= Work) (worked, workedAt) = (now, Stopwatch.GetTimestamp());
