@@ -5,10 +5,6 @@ namespace Vcmm;
 // Address spaces that are no region: what the device does there reaches memory as it is.
 public sealed partial class Device
 {
-    /// <summary>One call at a time lets something through, or ends that.</summary>
-    [LockRank(LockRank.Passages)]
-    private readonly object _passageGate = new();
-
     /// <summary>Written under both gates.</summary>
     private readonly List<Passage> _passages = [];
 
@@ -28,7 +24,7 @@ public sealed partial class Device
     {
         if (!Iommu.CanPassThrough) return VcmmError.NoDevice;
         if (pasid is { } given && (given.Value == 0 || given.Value >= Iommu.PasidCount)) return VcmmError.Invalid;
-        lock (_passageGate)
+        lock (_spaceGate)
         {
             var passage = new Passage(pasid);
             lock (_gate)
@@ -65,7 +61,7 @@ public sealed partial class Device
     /// <returns><see cref="VcmmError.NotFound"/> if it is not let through; <see cref="VcmmError.HardwareFailure"/>. Then nothing has changed.</returns>
     public VcmmError TryEndPassThrough(Pasid? pasid = null)
     {
-        lock (_passageGate)
+        lock (_spaceGate)
         {
             if (_passages.Find(passage => passage.Pasid == pasid) is not { } ended) return VcmmError.NotFound;
             VcmmError error = Iommu.Detach(Id, pasid, ended.Domain);

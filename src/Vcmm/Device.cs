@@ -8,6 +8,10 @@ public sealed partial class Device
 {
     [LockRank(LockRank.Device)]
     private readonly object _gate = new();
+
+    /// <summary>The IOMMU has one call at a time that makes an address space of the device lead somewhere, or nowhere, whichever address space and for whom.</summary>
+    [LockRank(LockRank.Spaces)]
+    private readonly object _spaceGate = new();
     private readonly List<Association> _active = [];
     private Func<DeviceFault, FaultAnswer>? _faultHook;
 
@@ -48,6 +52,23 @@ public sealed partial class Device
             _active.Add(association);
             return true;
         }
+    }
+
+    /// <summary>Lets the address space that an association has claimed translate through its domain.</summary>
+    internal VcmmError Attach(Association association, ActiveDomain domain)
+    {
+        lock (_spaceGate)
+        {
+            return domain.Nested is { } nested
+                ? Iommu.AttachNested(Id, association.Pasid, domain.Id, domain.Table, nested)
+                : Iommu.Attach(Id, association.Pasid, domain.Id, domain.Table);
+        }
+    }
+
+    /// <summary>Ends that.</summary>
+    internal VcmmError Detach(Association association, ActiveDomain domain)
+    {
+        lock (_spaceGate) return Iommu.Detach(Id, association.Pasid, domain.Id);
     }
 
     internal void Disclaim(Association association)

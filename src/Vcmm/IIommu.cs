@@ -13,7 +13,7 @@ namespace Vcmm;
 /// own call: that has then changed nothing, and can be made again. A change that would stand after two failures stands after two exceptions too, and is not refused.
 /// What <see cref="ReleaseDomain"/> throws, which cannot be refused, comes out of a call that is done: the id is lost.</para>
 /// <para><b>Threads.</b> Any number at once, but for one device or one domain one call of
-/// <see cref="Attach"/>, <see cref="AttachNested"/>, <see cref="Detach"/> and <see cref="ReleaseDomain"/> at a time.</para>
+/// <see cref="Attach"/>, <see cref="AttachNested"/>, <see cref="AttachPassThrough"/>, <see cref="Detach"/> and <see cref="ReleaseDomain"/> at a time.</para>
 /// </remarks>
 public interface IIommu
 {

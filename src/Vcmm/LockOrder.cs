@@ -72,9 +72,9 @@ internal enum LockRank
     /// <summary>Which buffers are mapped.</summary>
     DmaMappings,
 
-    /// <summary>Which of a device's address spaces are let through untranslated.</summary>
-    [HeldAcrossWait("an address space is let through, or not, only once the hardware has done it")]
-    Passages,
+    /// <summary>Where a device's address spaces lead.</summary>
+    [HeldAcrossWait("the tables that lead to one are there for all, so the hardware forgets one before the next comes or goes")]
+    Spaces,
 
     /// <summary>What is mapped in a table that has no bytes.</summary>
     Table,

@@ -129,11 +129,9 @@ public sealed partial class Vcm
                 if (error != VcmmError.None) return error;
                 // The domain is published and the driver fences before the device can walk the table: an unmap that does
                 // not see the domain has cleared its entries before the first walk.
-                error = domain!.Nested is { } nested
-                    ? device.Iommu.AttachNested(device.Id, association.Pasid, domain.Id, domain.Table, nested)
-                    : device.Iommu.Attach(device.Id, association.Pasid, domain.Id, domain.Table);
+                error = device.Attach(association, domain!);
                 if (error != VcmmError.None) return error;
-                domain.AttachedCount++;
+                domain!.AttachedCount++;
                 association.SetActive(domain);
                 return VcmmError.None;
             }
@@ -157,7 +155,7 @@ public sealed partial class Vcm
             ActiveDomain? domain = association.Domain;
             if (domain is null) return VcmmError.NotFound;
             Device device = association.Device;
-            VcmmError error = device.Iommu.Detach(device.Id, association.Pasid, domain.Id);
+            VcmmError error = device.Detach(association, domain);
             if (error != VcmmError.None) return error;
             domain.AttachedCount--;
             association.SetActive(null);

@@ -11,7 +11,8 @@ namespace Vcmm.Dma;
 /// <remarks>
 /// <para><b>Truth.</b> What is mapped is read from the table; there is no second copy of it.</para>
 /// <para><b>Errors.</b> A refused call changes nothing. Calls after <see cref="TryFree"/> are <see cref="VcmmError.Invalid"/>.</para>
-/// <para><b>Threads.</b> Any number at once. Calls on ranges that share a byte come one after the other; each range is locked by
+/// <para><b>Threads.</b> Any number at once; but where one device is attached to several domains, one call at a time of theirs attaches or detaches it, as
+/// <see cref="IIommu"/> asks. Calls on ranges that share a byte come one after the other; each range is locked by
 /// stripes of addresses, in their order, and a strict unmap holds its stripes while it waits for the hardware. Locks, outermost
 /// first: attachments, stripes, the ranges that wait for a sync, the driver's, the frame source's.</para>
 /// </remarks>
@@ -97,7 +98,7 @@ public sealed partial class IommuDomain
     }
 
     /// <summary>Lets a device translate through what is mapped here.</summary>
-    /// <param name="device">Attached to nothing else: between domains that is the caller's to know.</param>
+    /// <param name="device">Whose address space is attached to nothing else: between domains that is the caller's to know.</param>
     /// <param name="pasid">Which of its address spaces, not 0; null: its requests without a PASID.</param>
     /// <returns>
     /// <see cref="VcmmError.NoDevice"/> if the IOMMU cannot tell it apart, <see cref="VcmmError.Invalid"/> if it has no such
