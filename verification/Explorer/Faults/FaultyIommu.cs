@@ -199,15 +199,31 @@ internal sealed class NeverInvalidates(IIommu inner) : FaultyIommu(inner)
 }
 
 /// <summary>A detach returns before the hardware has let go.</summary>
-internal sealed class EarlyDetach(IIommu inner) : FaultyIommu(inner)
+/// <param name="inner">The driver as it should be.</param>
+/// <param name="ofPassagesAlone">Only one that ends that a device is let through.</param>
+internal sealed class EarlyDetach(IIommu inner, bool ofPassagesAlone = false) : FaultyIommu(inner)
 {
-    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain) => InBackground(() => Inner.Detach(device, pasid, domain));
+    private readonly HashSet<DomainId> _passing = [];
+
+    public override VcmmError Detach(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        bool passes;
+        lock (_passing) passes = _passing.Remove(domain);
+        return passes || !ofPassagesAlone ? InBackground(() => Inner.Detach(device, pasid, domain)) : Inner.Detach(device, pasid, domain);
+    }
 
     // The one thing that is wrong is when the detach returns, so the next attach must not meet it half done.
     public override VcmmError Attach(StreamId device, Pasid? pasid, DomainId domain, IPageTable table)
     {
         Join();
         return Inner.Attach(device, pasid, domain, table);
+    }
+
+    public override VcmmError AttachPassThrough(StreamId device, Pasid? pasid, DomainId domain)
+    {
+        Join();
+        lock (_passing) _passing.Add(domain);
+        return Inner.AttachPassThrough(device, pasid, domain);
     }
 }
 

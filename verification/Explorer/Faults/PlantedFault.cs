@@ -44,6 +44,10 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
             Wrap = static iommu => new EarlyDetach(iommu),
             Variant = 0,
         },
+        new("early-end", "that a device is let through ends before the hardware has let go of it", "pass-through", Invariant.Isolation)
+        {
+            Wrap = static iommu => new EarlyDetach(iommu, ofPassagesAlone: true),
+        },
         new("activates-as-before", "an activation is in the address space that the association had when it was called, though it was changed meanwhile", "change-activate", Invariant.Isolation)
         {
             Wrap = static iommu => new ActivatesAsBefore(iommu),

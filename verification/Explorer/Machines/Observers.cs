@@ -146,7 +146,8 @@ internal sealed class DeviceSide(Attempt attempt, Ledger ledger, StreamId device
         if (window.Request is not null) attempt.Check(Invariant.FaultExact, ledger.NoteMoved(window));
         if (Next is not null) (Window, Next) = (Next, null);
         attempt.Note(EventKind.Device, page.Value, frame.Value, toMemory ? "writes" : "reads");
-        if (!isMappedInTable(page)) attempt.Reach(States.StaleHit);
+        if (ledger.MayPass(device) && ledger.Untranslated(page)?.Frame == frame) attempt.Reach(States.Untranslated);
+        else if (!isMappedInTable(page)) attempt.Reach(States.StaleHit);
 
         string Observed() => $"{device} {(toMemory ? "wrote to" : "read from")} {frame} at {page}";
         string Expected() => possible.All(static target => target is null)
@@ -172,6 +173,9 @@ public static class States
 {
     /// <summary>A device used a translation that the tables no longer had, while the operation that removed it was under way.</summary>
     public const string StaleHit = "stale hit inside the window";
+
+    /// <summary>A device that was let through moved bytes where it named a frame.</summary>
+    public const string Untranslated = "an access went untranslated";
 
     /// <summary>A collection told what a device used.</summary>
     public const string Told = "a use was told";

@@ -79,14 +79,15 @@ public sealed partial class Ledger
         Refresh();
     }
 
-    /// <summary>Whether the device may at this instant translate through some region.</summary>
-    public bool MayReachAnything(StreamId device) => RegionsOf(device).Any();
+    /// <summary>Whether the device may at this instant translate through some region, or is let through.</summary>
+    public bool MayReachAnything(StreamId device) => RegionsOf(device).Any() || MayPass(device);
 
-    /// <summary>Whether the frame is, or at some time was, what a region that the device may translate through maps the page to.</summary>
+    /// <summary>Whether the frame is, or at some time was, what a region that the device may translate through maps the page to, or it is let through to it.</summary>
     public bool WasEverMapped(StreamId device, Iova page, PhysAddr frame) => RegionsOf(device).Any(vcm =>
         _pages.TryGetValue((vcm, page), out History? history)
         && (history.Earlier.Contains(frame) || history.Frame.Possible.Contains(frame)))
-        || PossibleAnywhere(device).Any(target => target.Frame == frame);
+        || PossibleAnywhere(device).Any(target => target.Frame == frame)
+        || (MayPass(device) && Untranslated(page)?.Frame == frame);
 
     /// <summary>The pages that a frame backs, or may back while an operation is under way: those are not settled.</summary>
     public IEnumerable<(Vcm Vcm, Iova Page, bool IsSettled)> BackedBy(PhysAddr frame) => _pages
@@ -105,7 +106,7 @@ public sealed partial class Ledger
         }
 
         foreach (Target target in PossibleAnywhere(device)) possible.Add(target);
-
+        if (MayPass(device)) possible.Add(Untranslated(page));
         return possible;
     }
 
@@ -163,7 +164,7 @@ public sealed partial class Ledger
         .Where(association => association.Key.Item1 == device && association.Value.Possible.Contains(true))
         .Select(association => association.Key.Item2);
 
-    private bool MayBeInactive(StreamId device) => _associations
+    private bool MayBeInactive(StreamId device) => MayNotPass(device) && _associations
         .Where(association => association.Key.Item1 == device)
         .All(association => association.Value.Possible.Contains(false));
 

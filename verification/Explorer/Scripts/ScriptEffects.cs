@@ -128,6 +128,8 @@ internal sealed class ScriptEffects
         ChangeAssociation o => _associations.Change(o),
         Activate o => _associations.Switch(o.Association, true),
         Deactivate o => _associations.Switch(o.Association, false),
+        PassThrough o => Passing(o.Device, o.Pasid, true),
+        EndPassThrough o => Passing(o.Device, o.Pasid, false),
         Flush => Flushing(),
         CollectUse o => Collecting(o),
         DispatchFaults => Dispatching(),
@@ -363,6 +365,13 @@ internal sealed class ScriptEffects
     {
         if (associate.Device.Kind == ObjectKind.Process) _processes.Add(OwnerOf(associate.Vcm));
         return _ => _associations.Add(associate);
+    }
+
+    private Action<Observation> Passing(ObjectId device, uint? pasid, bool passes)
+    {
+        StreamId space = SpaceOf(_subject().Machine.Devices[device.Number].Id, pasid);
+        _ledger.BeginPassage(space, passes);
+        return seen => _ledger.EndPassage(space, seen.Outcome == Outcome.None);
     }
 
     private Action<Observation> Flushing()

@@ -1,7 +1,9 @@
 using System.Collections.Immutable;
 using Harness;
+using Harness.Foreign;
 using Harness.Operations;
 using Harness.Scenarios;
+using Platform;
 using Vcmm.Spec;
 
 namespace Explorer.Scripts;
@@ -48,6 +50,7 @@ internal static class ScriptLimits
 
         CheckFaults(scenario);
         CheckWaiting(scenario);
+        CheckPassing(scenario);
         // A core executes on one thread.
         ObjectId[] cores = [.. scenario.Threads.SelectMany(static thread => CoresOf(thread).Distinct())];
         if (cores.Length != cores.Distinct().Count()) throw new BadInputException("script.scenario.threads has a core that several threads play; expected one for each");
@@ -75,6 +78,31 @@ internal static class ScriptLimits
             {
                 if (!Script.IsAccess(step.Operation)) throw Refused(step, "what a thread does whose accesses may wait for pages is accesses alone");
                 if (step.Operation is DeviceAccess { MayAsk: false } && MayWait(scenario.Topology, step.Operation)) throw Refused(step, "beside others a device asks for pages, or it does not");
+            }
+        }
+    }
+
+    /// <summary>A device that is let through reaches all memory, and nobody keeps it from what the library has: it is sent where the script has memory of its own, or where none is.</summary>
+    private static void CheckPassing(Scenario scenario)
+    {
+        Step[] all = [.. scenario.Steps, .. scenario.Threads.SelectMany(static thread => thread)];
+        HashSet<ObjectId> passing = [.. all.Select(static step => step.Operation).OfType<PassThrough>().Select(static pass => pass.Device)];
+        if (passing.Count == 0) return;
+        if (Collects(scenario)) throw new BadInputException("script.scenario.threads ask what devices used, and let one through; expected one of the two, since untranslated nothing is noted");
+        AddressRange[] own = [.. scenario.Steps.Select(static step => step.Operation).OfType<Wrap>().Where(wrap => !all.Any(step => step.Operation is FreeMemory freed && freed.Memory == wrap.Memory)).Select(static wrap => wrap.Range)];
+        foreach (Step step in all)
+        {
+            ulong[] pages = step.Operation switch
+            {
+                DeviceAccess access when passing.Contains(access.Device) => [access.Address],
+                CrossingAccess across when passing.Contains(across.Second.Device) => [across.Boundary - World.PageBytes, across.Boundary],
+                _ => [],
+            };
+            foreach (ulong page in pages)
+            {
+                bool isMemory = SimulatedVtd.MemoryRange.Contains(new PhysAddr(page));
+                if (isMemory && !own.Any(range => range.Contains(page))) throw Refused(step, "a device that is let through goes where the script wraps memory that it keeps, or where no memory is");
+                if (!isMemory && Dispatches(scenario)) throw Refused(step, "where faults are dispatched a device that is let through goes where memory is: of what is nowhere no fault is recorded");
             }
         }
     }
@@ -120,7 +148,6 @@ internal static class ScriptLimits
 
     private static void Check(Step step)
     {
-        if (step.Operation is PassThrough or EndPassThrough) throw Refused(step, "what is let through untranslated reaches everything, so there is nothing to hold it to");
         if (step.Operation is CreateGuest or GuestMap or GuestUnmap or GuestInvalidate or Associate { Guest: not null } or ChangeAssociation { Guest: not null }) throw Refused(step, "the ledger knows no tables of guests");
         if (step.Operation is Deactivate { Meanwhile: not null }) throw Refused(step, "what a device does meanwhile is a thread of its own");
     }

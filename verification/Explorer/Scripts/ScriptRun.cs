@@ -5,6 +5,7 @@ using Explorer.Oracles;
 using Explorer.Replaying;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
+using Harness.Foreign;
 using Harness.Operations;
 using Harness.Running;
 using Harness.Scenarios;
@@ -48,7 +49,7 @@ internal sealed partial class ScriptRun
     private ScriptRun(Attempt attempt, Script script, PlantedFault fault)
     {
         _attempt = attempt;
-        _ledger = new() { KeepsCauses = script.Dispatches || script.Waits, MayRepeatAnswers = () => _subject!.Mishaps.HasBeenUnheard };
+        _ledger = new() { Memory = SimulatedVtd.MemoryRange, KeepsCauses = script.Dispatches || script.Waits, MayRepeatAnswers = () => _subject!.Mishaps.HasBeenUnheard };
         _script = script;
         _fault = fault;
         // The thread may have been another's before, and its name decides which slots are used.

@@ -15,6 +15,9 @@ public sealed partial class HistoryGen
     // Of the first region: what its reservations have, and a page that none has.
     private const uint PagesAccessed = 5;
 
+    // In no bank and in no region.
+    private const ulong OwnMemory = 0x3A0_0000;
+
     /// <summary>2 to 4 threads of 1 to 6 operations each, one or two threads of accesses that devices make, and where there are cores two that are at work.</summary>
     public Gen<Scenario> WithDevices() => new ControlledGen();
 
@@ -80,8 +83,23 @@ public sealed partial class HistoryGen
             }
 
             topology = WithoutQueue(topology, new(pcg.Stream, pcg.Seed ^ QueueStream));
+            var passages = new PCG(pcg.Stream, pcg.Seed ^ PassStream);
+            if (CanPass(threads) && passages.Next(8) == 0)
+            {
+                before = [.. before, $"m9 = wrap 0x{OwnMemory:x}-0x{OwnMemory + Page * PagesAccessed - 1:x}"];
+                for (int i = 0; i < threads.Count; i++) threads[i] = i < count ? WithPassages(threads[i], passages) : ToOwnMemory(threads[i], passages);
+            }
+
             return new(topology, [.. world.Steps, .. before.Select(OperationText.Parse)]) { Threads = threads.ToImmutable() };
         }
+
+        /// <summary>Whether devices may be let through: where nobody asks what they used, and nobody is told of what there is no memory for.</summary>
+        private static bool CanPass(IEnumerable<ImmutableArray<Step>> threads) =>
+            !threads.Any(static thread => thread.Any(static step => step.Operation is CoreAccess or CollectUse or DispatchFaults));
+
+        /// <summary>Half of what devices access is then memory of the script's own, which no region has: untranslated they reach it, and nothing else.</summary>
+        private static ImmutableArray<Step> ToOwnMemory(ImmutableArray<Step> thread, PCG pcg) =>
+            [.. thread.Select(step => step.Operation is DeviceAccess access && pcg.Next(2) == 0 ? step with { Operation = access with { Address = OwnMemory + access.Address } } : step)];
 
         /// <summary>An eighth of the machines that can do without an invalidation queue has none.</summary>
         private static Topology WithoutQueue(Topology topology, PCG pcg) =>
