@@ -132,6 +132,7 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     }
 
     [Theory]
+    [InlineData("unback-access", 1)]
     [InlineData("copy", 1)]
     [InlineData("large-leaf", 0)]
     [InlineData("part-of-large", 0)]

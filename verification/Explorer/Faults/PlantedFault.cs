@@ -19,7 +19,7 @@ public sealed record PlantedFault(string Name, string Summary, string Scenario, 
     /// <summary>All there are.</summary>
     public static IReadOnlyList<PlantedFault> All { get; } =
     [
-        new("forget-sync", "an invalidation is queued and not waited for", "back-unback", Invariant.NoStaleAccess)
+        new("forget-sync", "an invalidation is queued and not waited for", "unback-access", Invariant.NoStaleAccess)
         {
             Wrap = static iommu => new ForgetSync(iommu),
         },

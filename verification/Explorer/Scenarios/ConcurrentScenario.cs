@@ -24,7 +24,7 @@ public sealed record ConcurrentScenario(
     public static IReadOnlyList<ConcurrentScenario> All { get; } =
         [
             BackUnback.Scenario, DeactivateUnback.Scenario, Reserve.Scenario, Recycle.Scenario, LargeLeaf.Scenario, EagerUnback.Scenario, SharedProcess.Scenario,
-            GuestUnback.Scenario,
+            GuestUnback.Scenario, UnbackAccess.Scenario,
             BackUnback.OnWeakMemory, Recycle.OnWeakMemory,
         ];
 

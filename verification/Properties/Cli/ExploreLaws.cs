@@ -191,7 +191,7 @@ public sealed class ExploreLaws
         Assert.Matches(@"\n  back-unback +back and unback against device access on the same VCM\n", terminal.Out);
         Assert.Matches(@"\n  protect-deassociate +\w", terminal.Out);
         Assert.Matches(@"\n  QLearning +\w", terminal.Out);
-        Assert.Matches(@"\n  forget-sync +an invalidation is queued and not waited for \(back-unback\)\n", terminal.Out);
+        Assert.Matches(@"\n  forget-sync +an invalidation is queued and not waited for \(unback-access\)\n", terminal.Out);
         Assert.All(terminal.Out.TrimEnd('\n').Split('\n').Where(static line => line.StartsWith(' ')), static line => Assert.Matches(@"^  \S+ +\S", line));
     }
 
