@@ -13,7 +13,8 @@ internal static class MutateCommand
 
     private static readonly Dictionary<string, Mutated> Projects = new()
     {
-        ["vcmm"] = new("Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json"),
+        ["vcmm"] = new("Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json") { LeftOut = "src/Vcmm/Allocation" },
+        ["allocation"] = new("Vcmm.csproj", "src/Vcmm/Allocation", "stryker-config.allocation.json"),
         ["iommusim"] = new("IommuSim.csproj", "src/IommuSim", "stryker-config.iommusim.json"),
         ["spec"] = new("Vcmm.Spec.csproj", "spec", "stryker-config.json"),
     };
@@ -23,7 +24,7 @@ internal static class MutateCommand
     {
         Option<string[]> projects = new("--project")
         {
-            Description = "Change only the code of this project; may be given several times.",
+            Description = "Change only the code of this project, or of the library's allocators; may be given several times.",
             HelpName = string.Join('|', Projects.Keys),
             CustomParser = given =>
             {
@@ -50,7 +51,7 @@ internal static class MutateCommand
             if (revision is not null && patterns.Length != 0) throw new BadInputException("--since and --files each say what is changed; expected one of them");
             string root = Repository.RootOf(here.Directory);
             ChangedCode? changed = revision is null ? null : ChangedCode.Since(revision, root, here.Ask);
-            return Mutate(parsed.GetValue(projects) ?? [], project => changed is null ? patterns : changed.PatternsIn(project.Folder), changed is not null, root, here);
+            return Mutate(parsed.GetValue(projects) ?? [], project => changed is null ? patterns : changed.PatternsIn(project.Folder, project.LeftOut), changed is not null, root, here);
         });
         return command;
     }
@@ -90,9 +91,13 @@ internal static class MutateCommand
         };
     }
 
-    /// <summary>A project whose code is changed.</summary>
+    /// <summary>A project, or a part of one, whose code is changed under tests of its own.</summary>
     /// <param name="File">As Stryker knows it.</param>
     /// <param name="Folder">Where its code is, from the root.</param>
     /// <param name="Config">What says which tests run, in a file at the root.</param>
-    private sealed record Mutated(string File, string Folder, string Config);
+    private sealed record Mutated(string File, string Folder, string Config)
+    {
+        /// <summary>A folder in it that has a name of its own here; null: none.</summary>
+        public string? LeftOut { get; init; }
+    }
 }

@@ -26,14 +26,18 @@ internal sealed class ChangedCode
     }
 
     /// <summary>Patterns for Stryker that match the members in a folder that changed, committed or not, and every file in it that git does not know yet.</summary>
-    public IReadOnlyList<string> PatternsIn(string folder)
+    /// <param name="folder">The folder, from the root.</param>
+    /// <param name="leftOut">A folder in it that does not count; null: none.</param>
+    public IReadOnlyList<string> PatternsIn(string folder, string? leftOut)
     {
+        bool Counts(string path) => path.EndsWith(".cs", StringComparison.Ordinal) && (leftOut is null || !path.StartsWith(leftOut + "/", StringComparison.Ordinal));
+
         string diff = Git("-c", "core.quotePath=false", "diff", "--unified=0", "--no-prefix", "--no-color", "--no-ext-diff", "--find-renames", _commit, "--", folder);
         string files = Git("-c", "core.quotePath=false", "ls-files", "--others", "--exclude-standard", "--", folder);
         return
         [
-            .. ChangedLines.Read(diff).Where(static file => IsCode(file.Key)).SelectMany(file => PatternOf(file.Key, file.Value)),
-            .. files.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(IsCode).Select(static path => "**/" + path),
+            .. ChangedLines.Read(diff).Where(file => Counts(file.Key)).SelectMany(file => PatternOf(file.Key, file.Value)),
+            .. files.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(Counts).Select(static path => "**/" + path),
         ];
     }
 
@@ -42,8 +46,6 @@ internal sealed class ChangedCode
         IReadOnlyList<TextSpan> spans = ChangedMembers.Of(File.ReadAllText(Path.Combine(_root, path)), lines);
         if (spans.Count != 0) yield return "**/" + path + string.Concat(spans.Select(static span => $"{{{span.Start}..{span.End}}}"));
     }
-
-    private static bool IsCode(string path) => path.EndsWith(".cs", StringComparison.Ordinal);
 
     private string Git(params string[] arguments)
     {

@@ -15,8 +15,8 @@ public sealed class MutateLaws
 
     [Theory]
     [InlineData(
-        "", "--config-file stryker-config.vcmm.json --project Vcmm.csproj", "--config-file stryker-config.iommusim.json --project IommuSim.csproj",
-        "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
+        "", "--config-file stryker-config.vcmm.json --project Vcmm.csproj", "--config-file stryker-config.allocation.json --project Vcmm.csproj",
+        "--config-file stryker-config.iommusim.json --project IommuSim.csproj", "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
     [InlineData(" --project vcmm", "--config-file stryker-config.vcmm.json --project Vcmm.csproj")]
     [InlineData(" --project spec", "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
     [InlineData(" --project iommusim --project vcmm --project vcmm", "--config-file stryker-config.iommusim.json --project IommuSim.csproj", "--config-file stryker-config.vcmm.json --project Vcmm.csproj")]

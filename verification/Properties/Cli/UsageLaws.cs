@@ -57,7 +57,7 @@ public sealed class UsageLaws
     [InlineData("report --fast file", "\"--fast\" is not known to verify report; expected one of FILE, --json, --html, --markdown, --verbose")]
     [InlineData("mutants --markdown .", "--markdown: . is a directory; expected a file")]
     [InlineData("museum --report nowhere/out.json", "--report: the directory of nowhere/out.json does not exist; expected one that does")]
-    [InlineData("mutate --project platform", "--project: \"platform\" is not a project under mutation; expected one of vcmm, iommusim, spec")]
+    [InlineData("mutate --project platform", "--project: \"platform\" is not a project under mutation; expected one of vcmm, allocation, iommusim, spec")]
     [InlineData("bench --fast", "\"--fast\" is not known to verify bench; expected one of --time, --filter, --json, --strict, --verbose")]
     [InlineData("bench E1", "\"E1\" is not known to verify bench; expected one of --time, ")]
     [InlineData("bench --time 0", "--time: \"0\" is not a number of seconds; expected 0.001 to 604800")]
@@ -117,7 +117,7 @@ public sealed class UsageLaws
     [InlineData("replay --help", "<FILE>")]
     [InlineData("explore --help", "--scenario <NAME>")]
     [InlineData("bench --help", "--filter <TEXT>")]
-    [InlineData("mutate -h", "--project <vcmm|iommusim|spec>")]
+    [InlineData("mutate -h", "--project <vcmm|allocation|iommusim|spec>")]
     public void Help_is_clean(string line, string content)
     {
         using var terminal = new Terminal();

@@ -4,7 +4,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>Ranges at hand count as free, for every thread, and are given back once.</summary>
 public sealed class CachedRangeProperties

@@ -4,7 +4,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>The buddy allocator against a row of flags, over banks that start and end anywhere.</summary>
 public sealed class FrameAllocatorProperties

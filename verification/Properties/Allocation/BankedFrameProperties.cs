@@ -2,7 +2,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>Banks are chosen by what is asked for, in their order, and known by their addresses.</summary>
 public sealed class BankedFrameProperties

@@ -3,7 +3,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>What allocators cost in memory. Nothing runs beside it: what allocates for long is counted only where no collection comes.</summary>
 [Trait("Category", "Slow")]

@@ -2,7 +2,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>Two threads on one allocator: nothing is handed out twice, nor refused while it is free. What is right passes in every order.</summary>
 [Trait("Category", "Threads")]

@@ -1,7 +1,7 @@
 using Platform;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>What an allocator must know of its space, as plainly as can be: a flag for each granule.</summary>
 internal sealed class GranuleMap(ulong first, int count, ulong granuleBytes)

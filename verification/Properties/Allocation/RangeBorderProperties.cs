@@ -2,7 +2,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>
 /// The range allocator against a list of what is free, in spaces that lie across the borders of its bitmaps and of the nodes above them:

@@ -4,7 +4,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>The range allocator against a row of flags, at both ends of the 64-bit space and in between.</summary>
 [Collection(QuickFirst.Last + nameof(RangeAllocatorProperties))]

@@ -3,7 +3,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>Calls of a range allocator in a small world, and what a row of flags says to each.</summary>
 internal static class RangeSteps

@@ -4,7 +4,7 @@ using Platform;
 using Vcmm;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>Blocks, contiguous memory of any length and given ranges, side by side, against a row of flags.</summary>
 public sealed class ContiguousFrameProperties

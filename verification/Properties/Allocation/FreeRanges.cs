@@ -1,7 +1,7 @@
 using Platform;
 using Vcmm.Allocation;
 
-namespace Properties.Library;
+namespace Properties.Allocation;
 
 /// <summary>What an allocator must know of its space, as plainly as can be: a list of what is free, in numbers that do not wrap.</summary>
 internal sealed class FreeRanges(IovaRange space)
