@@ -73,6 +73,158 @@ public sealed class CpuShootdownTests
         Assert.True(cpu.Cluster.Send([Page(0), Page(1), Page(5)]).IsComplete);
         Assert.Equal((3, 9, 3), (cpu.Cluster.Statistics.Interrupts, cpu.Cluster.Statistics.PageInvalidations, cpu.Cluster.Statistics.Flushes));
         Assert.False(Reads(cpu, 0, 0) || Reads(cpu, 1, 1));
+        Assert.True(cpu.Cluster.Send([Page(2), new(Tag, IovaRange.FromLength(new(0x3000), 4 * 4096), LeavesOnly: true)]).IsComplete);
+        Assert.Equal((6, 9 + 3 * 5, 5), (cpu.Cluster.Statistics.Interrupts, cpu.Cluster.Statistics.PageInvalidations, cpu.Cluster.Statistics.Flushes));
+    }
+
+    /// <summary>A kernel may leave out whom it knows to have nothing: no step is of a core that is left out, or that is not concerned.</summary>
+    [Fact]
+    public void No_interrupt_is_sent_to_a_core_that_is_left_out_or_elsewhere()
+    {
+        var sent = new List<ulong>();
+        using RawCpu cpu = Started(CpuOptions.Default with { CoreCount = 3, DeliversAtOnce = false }, (step, detail) =>
+        {
+            if (step == SimStep.InterruptSend) sent.Add(detail);
+        });
+        Leave(cpu, isIdle: false);
+        cpu.Cluster.Send([Page()]);
+        Assert.Equal([0UL, 1UL], sent);
+        sent.Clear();
+        // Both have that one pending still.
+        cpu.Cluster.Send([Page(1)], cpu.Cluster.AllCores.Without(0));
+        Assert.Equal([1UL], sent);
+        Assert.Equal([1, 2, 0], cpu.Cluster.Cores.Select(static core => core.PendingInterrupts));
+    }
+
+    [Fact]
+    public void A_broadcast_reaches_each_core_in_a_step_of_its_own_and_interrupts_none()
+    {
+        var seen = new List<(SimStep, ulong)>();
+        using RawCpu cpu = Started(CpuOptions.Default with { CoreCount = 3, Shootdown = ShootdownMethod.Broadcast }, (step, detail) => seen.Add((step, detail)));
+        EnterAll(cpu);
+        seen.Clear();
+        Assert.True(cpu.Cluster.Send([Page()], CoreSet.First(1)).IsComplete);
+        Assert.Equal([(SimStep.BroadcastReceive, 0UL), (SimStep.BroadcastReceive, 1UL), (SimStep.BroadcastReceive, 2UL)], seen);
+    }
+
+    /// <summary>AMD64 APM, volume 3, "INVLPGB": what it names it takes from every core, under whatever tag the core runs; nothing is left to do at its next switch.</summary>
+    [Fact]
+    public void A_broadcast_takes_from_a_core_the_pages_of_an_address_space_that_it_has_left_and_no_others()
+    {
+        using RawCpu cpu = Started(CpuOptions.Default with { CoreCount = 3, Shootdown = ShootdownMethod.Broadcast });
+        Leave(cpu, isIdle: false);
+        Assert.True(cpu.Cluster.Enter(2, 0));
+        Assert.True(Reads(cpu, 2, 1));
+        Assert.True(cpu.Cluster.Enter(2, 1));
+        CpuCore<Ram, Hook> core = cpu.Cluster.Cores[2];
+        Assert.Equal(2, core.Tlb.Count);
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.Equal((Tag, new Iova(0x1000)), (Assert.Single(core.Tlb).Pcid, core.Tlb[0].Range.First));
+        Assert.False(cpu.Cluster.OwesFlush(2, Tag));
+        cpu.SetPage(0, 0);
+        cpu.SetPage(1, 0);
+        Assert.True(cpu.Cluster.Enter(2, 0));
+        Assert.Equal([false, true], [Reads(cpu, 2, 0), Reads(cpu, 2, 1)]);
+        Assert.Equal(0, cpu.Cluster.Statistics.SwitchFlushes);
+    }
+
+    /// <summary>In its own address space a core forgets by INVLPG, which takes the page from every tag: a global translation, too.</summary>
+    [Theory]
+    [InlineData(ShootdownMethod.Interrupt)]
+    [InlineData(ShootdownMethod.Broadcast)]
+    public void A_shootdown_takes_a_global_page_from_the_cores_in_the_address_space(ShootdownMethod method)
+    {
+        using RawCpu cpu = Started(CpuOptions.Default with { Shootdown = method });
+        cpu.SetPage(0, FrameA | All | G);
+        EnterAll(cpu);
+        Assert.All(cpu.Cluster.Cores, static core => Assert.True(Assert.Single(core.Tlb).Global));
+        cpu.SetPage(0, 0);
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.All(cpu.Cluster.Cores, core => Assert.False(Reads(cpu, core.Number)));
+    }
+
+    /// <summary>Who has such a tag in CR3 the cluster cannot know, since MOV to CR3 can load any.</summary>
+    [Theory]
+    [InlineData(ShootdownMethod.Interrupt)]
+    [InlineData(ShootdownMethod.Broadcast)]
+    public void A_flush_of_a_tag_that_no_address_space_has_reaches_every_core(ShootdownMethod method)
+    {
+        using RawCpu cpu = Started(CpuOptions.Default with { CoreCount = 3, Shootdown = method });
+        var other = new Pcid(9);
+        foreach (CpuCore<Ram, Hook> core in cpu.Cluster.Cores)
+        {
+            core.LoadCr3(new(Table4), other);
+            Assert.True(Reads(cpu, core.Number, 0) && Reads(cpu, core.Number, 1));
+        }
+
+        Assert.True(cpu.Cluster.Send([Page()]).IsComplete);
+        Assert.All(cpu.Cluster.Cores, static core => Assert.Equal(2, core.Tlb.Count));
+        Assert.True(cpu.Cluster.Send([Page() with { Tag = other }]).IsComplete);
+        Assert.All(cpu.Cluster.Cores, static core => Assert.Equal(new Iova(0x1000), Assert.Single(core.Tlb).Range.First));
+        Assert.True(cpu.Cluster.Send([new(other, null)]).IsComplete);
+        Assert.All(cpu.Cluster.Cores, static core => Assert.Empty(core.Tlb));
+    }
+
+    [Fact]
+    public void Whoever_enters_or_goes_idle_takes_its_interrupts_first()
+    {
+        using RawCpu cpu = Started(CpuOptions.Default with { CoreCount = 3, DeliversAtOnce = false });
+        EnterAll(cpu);
+        CpuShootdown sent = cpu.Cluster.Send([Page()]);
+        Assert.Equal([1, 1, 1], cpu.Cluster.Cores.Select(static core => core.PendingInterrupts));
+        cpu.Cluster.GoIdle(0);
+        Assert.True(cpu.Cluster.Enter(1, 0));
+        Assert.Equal([0, 0, 1], cpu.Cluster.Cores.Select(static core => core.PendingInterrupts));
+        Assert.Equal(0, cpu.Cluster.Statistics.SwitchFlushes);
+        cpu.Cluster.Cores[2].TakeInterrupts();
+        Assert.True(sent.IsComplete);
+    }
+
+    /// <summary>What a core has read since it came back is good: an interrupt from before tells it nothing new.</summary>
+    [Fact]
+    public void A_core_that_has_forgotten_by_entering_does_not_forget_again_when_it_takes_the_interrupt()
+    {
+        using RawCpu cpu = Started();
+        EnterAll(cpu);
+        CpuCore<Ram, Hook> core = cpu.Cluster.Cores[1];
+        core.InterruptsEnabled = false;
+        cpu.SetPage(0, FrameC | All);
+        CpuShootdown sent = cpu.Cluster.Send([Page()]);
+        Assert.True(cpu.Cluster.Enter(1, 0));
+        Assert.True(Reads(cpu, 1));
+        TlbEntry read = Assert.Single(core.Tlb);
+        Assert.Equal(new PhysAddr(FrameC), read.Address);
+        Assert.False(sent.IsComplete);
+        core.InterruptsEnabled = true;
+        Assert.True(sent.IsComplete);
+        Assert.Equal(read, Assert.Single(core.Tlb));
+    }
+
+    /// <summary>Also where MOV to CR3 would forget: there is none where the table is in CR3 already and nothing was missed.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_core_switches_when_it_enters_another_address_space_and_not_where_it_is_already(bool hasTags)
+    {
+        using RawCpu cpu = Started(CpuOptions.Default with { ProcessContextIds = hasTags });
+        cpu.Cluster.Load(1, new(Other), new(8));
+        CpuCore<Ram, Hook> core = cpu.Core;
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.True(cpu.Cluster.Enter(0, 0));
+            // Without tags what an address space is called is no PCID.
+            Assert.Equal((new PhysAddr(Table4), hasTags ? Tag : default), core.Cr3);
+            Assert.True(Reads(cpu, 0));
+            long walks = core.Statistics.Walks;
+            Assert.True(cpu.Cluster.Enter(0, 0));
+            Assert.True(Reads(cpu, 0));
+            Assert.Equal((walks, 2L * i + 1), (core.Statistics.Walks, core.Statistics.Switches));
+            Assert.True(cpu.Cluster.Enter(0, 1));
+            Assert.Equal((new PhysAddr(Other), hasTags ? new Pcid(8) : default), core.Cr3);
+        }
+
+        Assert.Equal(hasTags ? 1 : 3, core.Statistics.Walks);
+        Assert.Equal(0, core.Statistics.SwitchFlushes);
     }
 
     [Fact]
@@ -233,7 +385,9 @@ public sealed class CpuShootdownTests
     {
         using RawCpu cpu = Started();
         EnterAll(cpu);
+        Assert.True(cpu.Cluster.Cores[1].InterruptsEnabled);
         cpu.Cluster.Cores[1].InterruptsEnabled = false;
+        Assert.False(cpu.Cluster.Cores[1].InterruptsEnabled);
         cpu.SetPage(0, 0);
         CpuShootdown first = cpu.Cluster.Send([Page()]), second = cpu.Cluster.Send([Page(1)]);
         Assert.False(first.IsComplete || second.IsComplete);
@@ -275,6 +429,8 @@ public sealed class CpuShootdownTests
         // What was read before is not kept.
         Assert.Empty(cpu.Cluster.Cores[0].Tlb);
         Assert.False(Reads(cpu, 0));
+        // It stays so whatever else the core does.
+        Assert.True(sent.IsComplete);
         Assert.Equal(method == ShootdownMethod.Broadcast && at == SimStep.TlbFill, cpu.Cluster.Statistics.DiscardedFills == 1);
     }
 
@@ -320,6 +476,10 @@ public sealed class CpuShootdownTests
             if (step != SimStep.WalkRead || refused != 0) return;
             refused = 1;
             Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].Invlpg(new(0)));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].InvpcidAddress(Tag, new(0)));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].InvpcidContext(Tag));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].InvpcidAll(globals: false));
+            Assert.Throws<InvalidOperationException>(() => cpu!.Translate(0));
             Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Cores[0].LoadCr3(new(Table4)));
             Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.Enter(0, 0));
             Assert.Throws<InvalidOperationException>(() => cpu!.Cluster.GoIdle(0));
@@ -327,9 +487,37 @@ public sealed class CpuShootdownTests
         cpu.Cluster.Enter(0, 0);
         Assert.True(Reads(cpu, 0));
         Assert.Equal(1, refused);
-        // A step that throws does not leave the core executing for ever.
-        refused = 0;
-        cpu.Core.InvpcidAll(globals: true);
-        Assert.True(Reads(cpu, 0));
+    }
+
+    /// <summary>A schedule is given up by an exception out of a step: it comes through, and the core is not executing for ever.</summary>
+    [Theory]
+    [InlineData(SimStep.TlbLookup, CpuAccess.Read)]
+    [InlineData(SimStep.WalkCacheLookup, CpuAccess.Read)]
+    [InlineData(SimStep.WalkRead, CpuAccess.Write)]
+    [InlineData(SimStep.FlagUpdate, CpuAccess.Read)]
+    [InlineData(SimStep.TlbFill, CpuAccess.Read)]
+    [InlineData(SimStep.MemoryAccess, CpuAccess.Read)]
+    [InlineData(SimStep.MemoryAccess, CpuAccess.Write)]
+    [InlineData(SimStep.MemoryAccess, CpuAccess.Fetch)]
+    public void A_step_that_throws_ends_the_access(SimStep at, CpuAccess access)
+    {
+        bool isArmed = true;
+        using RawCpu cpu = Started(null, (step, _) =>
+        {
+            if (step != at || !isArmed) return;
+            isArmed = false;
+            throw new OperationCanceledException();
+        });
+        cpu.Cluster.Enter(0, 0);
+        Assert.Throws<OperationCanceledException>(() => Access());
+        Assert.False(isArmed);
+        Assert.True(Access().Ok);
+
+        CpuResult Access() => access switch
+        {
+            CpuAccess.Write => cpu.Core.Write(new(0), new byte[8]),
+            CpuAccess.Fetch => cpu.Core.Fetch(new(0), new byte[8]),
+            _ => cpu.Core.Read(new(0), new byte[8]),
+        };
     }
 }
