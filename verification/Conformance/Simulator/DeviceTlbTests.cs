@@ -39,6 +39,7 @@ public sealed class DeviceTlbTests
         ats.Reads(Page1, 0xBB);
         Assert.Equal(2, ats.Iommu.Statistics.TranslationRequests);
         Assert.Equal([new DeviceTlbEntry(IovaRange.FromLength(new(Page1), 4096), new(FrameB), true, true, null)], ats.Device.Tlb);
+        Assert.Equal(ats.Device.Tlb, ats.Device.PeekTlb());
     }
 
     [Theory]
@@ -67,6 +68,8 @@ public sealed class DeviceTlbTests
         ats.Reads(Page1, 0xAA, pasid);
         Invalidate(Everything, size: true);
         Assert.Empty(ats.Device.Tlb);
+        // To ask is no access that is under way for ever.
+        Assert.True(ats.Vtd.Wait());
 
         void Set(ulong? frame)
         {
@@ -380,6 +383,8 @@ public sealed class DeviceTlbTests
         {
             Assert.Throws<ArgumentOutOfRangeException>(() => new AtsDevice<Ram, Hook>(ats.Iommu, ats.Vtd.Memory, new(1), options));
         }
+
+        Assert.Throws<ArgumentNullException>(() => new AtsDevice<Ram, Hook>(null!, ats.Vtd.Memory, new(1)));
 
         Assert.Throws<ArgumentOutOfRangeException>(() => ats.Read(0, pasid: 1 << 20));
     }
