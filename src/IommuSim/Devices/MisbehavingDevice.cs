@@ -113,6 +113,7 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
         for (int i = 0; i < count; i++)
         {
             ulong address = random.Next() >> (int)(random.Next() % 64);
+            // Stryker disable once boolean : equivalent: the other side of the coin
             if (IsHeads(random)) address |= ~(random.Next() % MostBytes) & (PageBytes - 1);
             sum = Add(sum, Access(random, new(address), pasidCount));
         }
@@ -168,6 +169,7 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     private DmaResult Access(Xorshift random, Iova address, PasidPrefix? prefix)
     {
         Span<byte> bytes = stackalloc byte[1 + (int)(random.Next() % MostBytes)];
+        // Stryker disable once boolean : equivalent: the other side of the coin
         if (IsHeads(random)) return Own.Read(address, bytes, prefix);
         bytes.Fill((byte)(random.Next() & 0xFF));
         return Own.Write(address, bytes, prefix);

@@ -324,6 +324,24 @@ public sealed class DeviceTlbTests
         Assert.True(Assert.Single(ats.Device.Tlb).Write);
     }
 
+    /// <summary>PCI Express, Translation Completion, Exe: it is granted only to who asked for it. Of a write the request says nothing.</summary>
+    [Fact]
+    public void What_was_not_asked_for_to_be_executed_is_asked_for_again_by_a_read_that_executes()
+    {
+        using var ats = new RawAts();
+        ats.Vtd.SetPasid(2, FirstStage, FirstDomain | Snoop, First4 | Sre | 1 << 1 | 1 << 5);
+        Assert.Equal(AccessOutcome.Completed, ats.Write(Page1, pasid: 2).Outcome);
+        Assert.Equal(AccessOutcome.Completed, ats.Device.Write(new(Page1), [0x56], new PasidPrefix(FirstPasid, Execute: true)).Outcome);
+        Assert.Equal((1L, 1L), Counts());
+        Assert.Equal([0x56], ats.Read(Page1, pasid: 2, execute: true).Data.ToArray());
+        Assert.Equal((2L, 1L), Counts());
+        Assert.Equal([0x56], ats.Read(Page1, pasid: 2, execute: true).Data.ToArray());
+        ats.Reads(Page1, 0x56, pasid: 2);
+        Assert.Equal((2L, 3L), Counts());
+
+        (long, long) Counts() => (ats.Iommu.Statistics.TranslationRequests, ats.Iommu.Statistics.DeviceTlbHits);
+    }
+
     [Fact]
     public void A_large_page_is_one_entry_and_the_least_recently_used_goes()
     {

@@ -240,13 +240,16 @@ public sealed class PageRequestTests
     public void Accesses_beyond_what_may_be_outstanding_wait_their_turn()
     {
         using var ats = new RawAts(device: new() { OutstandingGroups = 1 });
-        DmaTransfer first = ats.Stalls(Absent), second = ats.Stalls(0x6000), third = ats.Stalls(0x7000);
+        DmaTransfer first = ats.Stalls(Absent), second = ats.Stalls(0x6000), third = ats.Stalls(0x7000), fourth = ats.Stalls(0x8000);
         Assert.Equal(32UL, ats.Tail);
         ats.Vtd.SetSecond(6, FrameB | Rw);
         ats.Respond(InvalidRequest);
         // The second needs no group any more, and so the third has it.
         Assert.Equal((AccessOutcome.Failed, AccessOutcome.Completed, AccessOutcome.Stalled), (first.Outcome, second.Outcome, third.Outcome));
         Assert.Equal((64UL, 0x7000UL | 1 | 1 << 2), (ats.Tail, ats.Request(1).High));
+        Assert.Equal(AccessOutcome.Stalled, fourth.Outcome);
+        ats.Respond(InvalidRequest);
+        Assert.Equal((AccessOutcome.Failed, 96UL, 0x8000UL | 1 | 1 << 2), (third.Outcome, ats.Tail, ats.Request(2).High));
     }
 
     [Fact]
@@ -280,6 +283,28 @@ public sealed class PageRequestTests
         void OnRequest(SimStep step, ulong detail)
         {
             if (step == SimStep.PageRequest) second ??= ats!.Device.Read(new(0x6000), 1);
+        }
+    }
+
+    [Fact]
+    public void What_was_lost_is_asked_for_once_more_and_not_each_time_that_there_is_room()
+    {
+        using var ats = new RawAts();
+        ats.Iommu.Write64(Pqh, 32);
+        ats.Stalls(Absent);
+        MakeRoom(0);
+        Assert.Equal((32UL, Absent | 1 | 1 << 2), (ats.Tail, ats.Request().High));
+        // The same befalls another one.
+        ats.Iommu.Write64(Pqh, 64);
+        ats.Stalls(0x6000);
+        MakeRoom(32);
+        Assert.Equal((64UL, 0x6000UL | 1 | 1 << 2 | 1 << 3), (ats.Tail, ats.Request(1).High));
+
+        void MakeRoom(ulong head)
+        {
+            Assert.NotEqual(0u, ats.Status & Pro);
+            ats.Iommu.Write64(Pqh, head);
+            ats.Iommu.Write32(Prs, Pro);
         }
     }
 
