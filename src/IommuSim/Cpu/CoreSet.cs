@@ -13,14 +13,15 @@ public readonly record struct CoreSet(ulong Bits)
     /// <exception cref="ArgumentOutOfRangeException">There cannot be so many.</exception>
     public static CoreSet First(int count)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)count, (uint)Most, nameof(count));
-        return new(count == 0 ? 0 : ulong.MaxValue >> (Most - count));
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(count, Most);
+        return new(count == Most ? ulong.MaxValue : (1UL << count) - 1);
     }
 
     /// <summary>Whether a core is one of them.</summary>
     /// <param name="core">Its number, 0 … 63.</param>
     /// <returns>True if it is.</returns>
-    public bool Contains(int core) => (Bits >> core & 1) != 0;
+    public bool Contains(int core) => (Bits & 1UL << core) != 0;
 
     /// <summary>All of them but one.</summary>
     /// <param name="core">Its number, 0 … 63.</param>

@@ -69,7 +69,7 @@ public sealed class CpuCluster<TMemory, TSteps>
     /// <exception cref="InvalidOperationException">The number is in use, or the tag with another table.</exception>
     public void Load(uint space, PhysAddr root, Pcid tag)
     {
-        if (!root.IsAligned(4096) || root.Value >> Options.PhysicalAddressWidth != 0) throw new ArgumentException($"{root} cannot be loaded into CR3", nameof(root));
+        if (!Options.IsTable(root)) throw new ArgumentException($"{root} cannot be loaded into CR3", nameof(root));
         if (Options.ProcessContextIds && tag.Value > Pcid.Last) throw new ArgumentException($"{tag} has more than 12 bits", nameof(tag));
         lock (_gate)
         {
@@ -89,7 +89,7 @@ public sealed class CpuCluster<TMemory, TSteps>
         lock (_gate)
         {
             if (!_spaces.Remove(space, out CpuAddressSpace? ended)) throw new InvalidOperationException($"there is no address space {space}");
-            request = new([new(ended.Tag, ended, ++ended.Generation, null, LeavesOnly: false, space)]);
+            request = new([new(ended.Tag, ended, ++ended.Generation, Range: null, Ends: space)]);
             Count(request);
             if (Options.Shootdown == ShootdownMethod.Interrupt) Post(request, AllCores);
         }
@@ -157,7 +157,7 @@ public sealed class CpuCluster<TMemory, TSteps>
                 TlbFlush flush = flushes[i];
                 CpuAddressSpace? space = Find(flush.Tag);
                 if (space is not null) space.Generation++;
-                pending[i] = new(flush.Tag, space, space?.Generation ?? 0, flush.Range, flush.LeavesOnly, Ends: null);
+                pending[i] = new(flush.Tag, space, space?.Generation ?? 0, flush.Range, Ends: null, flush.LeavesOnly);
             }
 
             request = new(pending);

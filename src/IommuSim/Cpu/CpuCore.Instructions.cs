@@ -18,14 +18,14 @@ public sealed partial class CpuCore<TMemory, TSteps>
     /// <exception cref="InvalidOperationException">The core is executing on another thread.</exception>
     public void LoadCr3(PhysAddr root, Pcid pcid = default, bool keep = false)
     {
-        if (!root.IsAligned(PageBytes) || root.Value >> _options.PhysicalAddressWidth != 0) throw new ArgumentException($"{root} cannot be loaded into CR3", nameof(root));
+        if (!_options.IsTable(root)) throw new ArgumentException($"{root} cannot be loaded into CR3", nameof(root));
         Require(pcid);
         _steps.At(SimStep.RootLoad, root.Value);
         lock (_gate)
         {
             RefuseIfExecuting();
             // The core has left the address space that it entered.
-            (_current, _isLazy) = (null, false);
+            _current = null;
             Load(root, pcid.Value, keep);
         }
     }

@@ -11,6 +11,8 @@ public sealed partial class CpuCore<TMemory, TSteps>
     private volatile bool _isMasked;
     private CpuAddressSpace? _current;
     private uint _number;
+
+    // Of the address space that it is in.
     private bool _isLazy;
 
     /// <summary>EFLAGS.IF: whether the core takes interrupts. Those that come while it does not wait until it does.</summary>
@@ -54,8 +56,7 @@ public sealed partial class CpuCore<TMemory, TSteps>
     }
 
     /// <summary>Gives the core a request, if it is one of those concerned; under the cluster's lock.</summary>
-    /// <returns>Whether the core is to be interrupted for it.</returns>
-    internal bool Post(CpuShootdown request)
+    internal void Post(CpuShootdown request)
     {
         lock (_gate)
         {
@@ -64,14 +65,13 @@ public sealed partial class CpuCore<TMemory, TSteps>
             if (!isConcerned)
             {
                 _counts.Deferrals++;
-                return false;
+                return;
             }
 
             if (_pending.Count == 0) _counts.Interrupts++;
             _pending.Enqueue(request);
             Volatile.Write(ref _pendingCount, _pending.Count);
             request.Expect();
-            return true;
         }
     }
 
@@ -147,7 +147,7 @@ public sealed partial class CpuCore<TMemory, TSteps>
         }
 
         bool isCurrent = _current == space;
-        if (isCurrent && flush.Ends == _number) (_current, _isLazy, _hasTable) = (null, false, false);
+        if (isCurrent && flush.Ends == _number) (_current, _hasTable) = (null, false);
         // Requests may come after the core has forgotten more than they name, or after others were deferred.
         ref ulong known = ref space.Known[Number];
         if (known >= flush.Generation) return;
@@ -162,7 +162,6 @@ public sealed partial class CpuCore<TMemory, TSteps>
 
     private void EndBroadcasts()
     {
-        if (_broadcasts.Count == 0) return;
         foreach (CpuShootdown request in _broadcasts) request.Acknowledge();
         _broadcasts.Clear();
     }

@@ -47,7 +47,7 @@ public sealed partial class CpuCore<TMemory, TSteps>
     }
 
     private static CacheLine LineFor(in Request request, CacheTag tag, int level, PhysAddr target, Rights rights) =>
-        new(tag, request.Address >> PageLevels.Shift(level), level, isFirstStage: true, target.Value, rights);
+        new(tag, request.Address >> PageLevels.Shift(level), level, target.Value, rights);
 
     private bool TryFindStructure(in Request request, out CacheLine line)
     {
@@ -114,12 +114,16 @@ public sealed partial class CpuCore<TMemory, TSteps>
         IovaRange page = IovaRange.FromLength(new(request.Address & ~(PageBytes - 1)), PageBytes);
         Forget(request.Pcid, page, globals: true);
         _counts.PageFaults++;
-        PageFaultCode code = reason;
-        if (request.Access == CpuAccess.Write) code |= PageFaultCode.Write;
-        if (request.IsUser) code |= PageFaultCode.User;
-        if (request.Access == CpuAccess.Fetch && (_options.ExecuteDisable || _options.SupervisorExecutionPrevention)) code |= PageFaultCode.Fetch;
-        return CpuTranslation.Fault(code);
+        return CpuTranslation.Fault(reason | CodeOf(request.Access) | (request.IsUser ? PageFaultCode.User : PageFaultCode.None));
     }
+
+    /// <summary>What the error code says of an access.</summary>
+    private PageFaultCode CodeOf(CpuAccess access) => access switch
+    {
+        CpuAccess.Write => PageFaultCode.Write,
+        CpuAccess.Fetch when _options.ExecuteDisable || _options.SupervisorExecutionPrevention => PageFaultCode.Fetch,
+        _ => PageFaultCode.None,
+    };
 
     /// <summary>Forgets what is cached under a tag and shares a byte with a range; under the gate.</summary>
     private void Forget(ushort pcid, IovaRange range, bool globals)

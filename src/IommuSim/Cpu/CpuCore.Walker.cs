@@ -41,7 +41,7 @@ public sealed partial class CpuCore<TMemory, TSteps>
 
         public WalkStep Top => new(_core._options.Levels, new(_request.Root), Rights.All);
 
-        public bool IsNested => false;
+        public bool IsNested => CanBeNested;
 
         public bool KeepsFlags => true;
 

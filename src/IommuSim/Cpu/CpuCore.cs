@@ -43,9 +43,8 @@ public sealed partial class CpuCore<TMemory, TSteps>
         _steps = steps;
         _options = options;
         _tlb = new(options.TlbSets, options.TlbWays, CacheReplacement.LeastRecentlyUsed);
-        int sets = options.PagingStructureEntriesPerLevel == 0 ? 0 : 1;
         _structures = new TranslationCache<PageLevels>[options.Levels + 1];
-        for (int level = LowestTableLevel; level <= options.Levels; level++) _structures[level] = new(sets, options.PagingStructureEntriesPerLevel, CacheReplacement.LeastRecentlyUsed);
+        for (int level = LowestTableLevel; level <= options.Levels; level++) _structures[level] = new(sets: 1, options.PagingStructureEntriesPerLevel, CacheReplacement.LeastRecentlyUsed);
     }
 
     /// <summary>Which core: 0 ….</summary>
@@ -256,7 +255,7 @@ public sealed partial class CpuCore<TMemory, TSteps>
         lock (_gate)
         {
             _isExecuting = false;
-            EndBroadcasts();
+            if (_broadcasts.Count != 0) EndBroadcasts();
         }
 
         TakeInterrupts();

@@ -1,3 +1,6 @@
+using IommuSim.Machinery;
+using Platform;
+
 namespace IommuSim.Cpu;
 
 /// <summary>How other cores are made to forget translations.</summary>
@@ -17,7 +20,7 @@ public enum ShootdownMethod
 /// </remarks>
 public sealed record CpuOptions
 {
-    /// <summary>Two cores with every feature and medium caches.</summary>
+    /// <summary>Two cores with every feature but SMAP, and medium caches.</summary>
     public static CpuOptions Default { get; } = new();
 
     /// <summary>Cores: 1 … 64.</summary>
@@ -67,6 +70,9 @@ public sealed record CpuOptions
     /// takes it only before and after what it executes, and when told to.
     /// </summary>
     public bool DeliversAtOnce { get; init; } = true;
+
+    /// <summary>Whether CR3 can point at a table there.</summary>
+    internal bool IsTable(PhysAddr root) => root.IsAligned(4096) && (root.Value & PageLevels.BitsFrom(PhysicalAddressWidth)) == 0;
 
     internal void Validate()
     {

@@ -38,14 +38,11 @@ internal readonly record struct CpuPagingEntry(ulong Bits) : IPagingEntry<CpuPag
     /// </summary>
     public bool HasReserved(int level, CpuOptions options)
     {
-        ulong reserved = PageLevels.BitsFrom(options.PhysicalAddressWidth) & ~PageLevels.BitsFrom(52);
-        if (!options.ExecuteDisable) reserved |= ExecuteDisableBit;
-        if (IsLeaf(level))
-        {
-            if (level > 3 || (level == 3 && !options.Pages1G)) return true;
-            reserved |= X86Entry.ReservedInLeaf(level);
-        }
-
+        bool isLeaf = IsLeaf(level);
+        if (isLeaf && (level > 3 || (level == 3 && !options.Pages1G))) return true;
+        ulong reserved = (PageLevels.BitsFrom(options.PhysicalAddressWidth) & ~PageLevels.BitsFrom(52))
+            | (options.ExecuteDisable ? 0 : ExecuteDisableBit)
+            | (isLeaf ? X86Entry.ReservedInLeaf(level) : 0);
         return (Bits & reserved) != 0;
     }
 

@@ -30,9 +30,9 @@ public sealed class CpuShootdown
 /// <param name="Space">The address space.</param>
 /// <param name="Generation">Its generation after the flush.</param>
 /// <param name="Range">Which addresses; null: all.</param>
-/// <param name="LeavesOnly">Whether no table has ended.</param>
 /// <param name="Ends">The number that ends: who is in it leaves it; null: none does.</param>
-internal readonly record struct PendingFlush(Pcid Tag, CpuAddressSpace? Space, ulong Generation, IovaRange? Range, bool LeavesOnly, uint? Ends);
+/// <param name="LeavesOnly">Whether no table has ended.</param>
+internal readonly record struct PendingFlush(Pcid Tag, CpuAddressSpace? Space, ulong Generation, IovaRange? Range, uint? Ends, bool LeavesOnly = false);
 
 /// <summary>A table that cores may walk, under its tag; several address spaces may have it. Each flush begins a generation; a core knows up to which it has forgotten.</summary>
 internal sealed class CpuAddressSpace(PhysAddr root, Pcid tag, int coreCount)

@@ -57,6 +57,7 @@ public record struct CpuStatistics
     /// <summary>Times that a core was told to forget a whole address space or more.</summary>
     public long ContextInvalidations { get; internal set; }
 
+    /// <summary>Adds what a core has counted: all but shootdowns, which are the cluster's.</summary>
     internal void Add(in CpuStatistics other)
     {
         Translations += other.Translations;
@@ -69,8 +70,6 @@ public record struct CpuStatistics
         FlagUpdatesLost += other.FlagUpdatesLost;
         Switches += other.Switches;
         SwitchFlushes += other.SwitchFlushes;
-        Shootdowns += other.Shootdowns;
-        Flushes += other.Flushes;
         Interrupts += other.Interrupts;
         Acknowledgements += other.Acknowledgements;
         Deferrals += other.Deferrals;

@@ -25,7 +25,10 @@ internal struct CacheLine
 
     // The tag, the level, and whether it is there at all: one comparison tells whether a line of a page is the one that is looked for.
     public ulong Key;
+
+    /// <summary>False, too, where there are no stages.</summary>
     public bool IsFirstStage;
+
     public Rights Rights;
     public bool Dirty;
 
@@ -36,7 +39,7 @@ internal struct CacheLine
     public uint LastUse;
 
     /// <summary>A line for what an entry of a level translates: the page of that number among those of the level.</summary>
-    public CacheLine(CacheTag tag, ulong page, int level, bool isFirstStage, ulong target, Rights rights)
+    public CacheLine(CacheTag tag, ulong page, int level, ulong target, Rights rights, bool isFirstStage = false)
     {
         Page = page;
         Target = target;

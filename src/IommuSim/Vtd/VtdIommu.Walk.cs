@@ -61,7 +61,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     }
 
     private static CacheLine LineFor(CacheTag tag, in Request request, int level, bool isFirstStage, ulong target, Rights rights) =>
-        new(tag, request.Address.Value >> PageLevels.Shift(level), level, isFirstStage, target, rights);
+        new(tag, request.Address.Value >> PageLevels.Shift(level), level, target, rights, isFirstStage);
 
     private void FillWalkCache(in Request request, in AddressSpace space, int level, PhysAddr table, Rights rights)
     {

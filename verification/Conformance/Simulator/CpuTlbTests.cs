@@ -1,4 +1,5 @@
 using Harness;
+using IommuSim;
 using IommuSim.Cpu;
 using Platform;
 using static Conformance.Simulator.RawCpu;
@@ -63,6 +64,113 @@ public sealed class CpuTlbTests
         cpu.Core.InvpcidAddress(default, new(0x1000));
         cpu.AssertFault(PageFaultCode.Present | PageFaultCode.Write | PageFaultCode.User, 0, CpuAccess.Write);
         cpu.AssertReaches(FrameA, 0, CpuAccess.Write);
+    }
+
+    /// <summary>The same of a page that is global, since a fault forgets those of the page whatever their PCID; its neighbours stay.</summary>
+    [Theory]
+    [InlineData(0UL)]
+    [InlineData(G)]
+    public void A_fault_forgets_the_page_and_not_its_neighbours(ulong global)
+    {
+        using RawCpu cpu = new RawCpu().Loaded();
+        for (ulong page = 2; page <= 4; page++)
+        {
+            cpu.SetPage(page, FrameA | P | U | D | global);
+            cpu.AssertReaches(FrameA, page << 12);
+            cpu.SetPage(page, FrameB | All | D | global);
+        }
+
+        cpu.AssertFault(PageFaultCode.Present | PageFaultCode.Write | PageFaultCode.User, 0x3000, CpuAccess.Write);
+        cpu.AssertReaches(FrameB, 0x3000, CpuAccess.Write);
+        cpu.AssertReaches(FrameA, 0x2000);
+        cpu.AssertReaches(FrameA, 0x4000);
+    }
+
+    /// <summary>"Details of TLB Use": a large page is one translation, for all of its addresses.</summary>
+    [Theory]
+    [InlineData(Table1 + 8, 0x1000UL, 0xFFFUL)]
+    [InlineData(Table2 + 8, 0x20_0000UL, 0x1F_FFFFUL)]
+    [InlineData(Table3 + 8, 0x4000_0000UL, 0x3FFF_FFFFUL)]
+    public void A_page_of_any_size_is_known_from_its_first_address_to_its_last(ulong at, ulong first, ulong size)
+    {
+        using RawCpu cpu = new RawCpu().Loaded();
+        cpu.Write(at, at >= Table1 ? All : All | Ps);
+        cpu.AssertReaches(size / 2, first + size / 2);
+        cpu.Write(at, 0);
+        cpu.AssertReaches(0, first);
+        cpu.AssertReaches(size, first + size);
+        Assert.Equal((1, 2), (cpu.Core.Statistics.Walks, cpu.Core.Statistics.TlbHits));
+        Assert.Equal(CpuOutcome.PageFault, cpu.Translate(first + size + 1).Outcome);
+    }
+
+    /// <summary>"Using the Paging-Structure Caches to Translate Linear Addresses": the walk begins below the lowest entry that is cached for the address.</summary>
+    [Theory]
+    [InlineData(4, 12, Table1)]
+    [InlineData(4, 21, Table2)]
+    [InlineData(4, 30, Table3)]
+    [InlineData(4, 39, Table4)]
+    [InlineData(5, 39, Table4)]
+    [InlineData(5, 48, Table5)]
+    public void A_walk_begins_at_the_lowest_table_that_is_known(int levels, int bit, ulong table)
+    {
+        var read = new List<ulong>();
+        using RawCpu cpu = new RawCpu(CpuOptions.Default with { Levels = levels }, (step, detail) =>
+        {
+            if (step == SimStep.WalkRead) read.Add(detail);
+        }).Loaded();
+        cpu.SetPage(0, FrameA | All);
+        cpu.AssertReaches(FrameA, 0);
+        Assert.Equal(levels, read.Count);
+        read.Clear();
+        cpu.AssertFault(Absent, 1UL << bit);
+        Assert.Equal([table + 8], read);
+        Assert.Equal(table == cpu.Root ? 0 : 1, cpu.Core.Statistics.PagingStructureHits);
+    }
+
+    [Fact]
+    public void Where_there_is_no_cache_nothing_is_kept_and_no_fill_is_a_step()
+    {
+        var seen = new List<SimStep>();
+        using RawCpu cpu = new RawCpu(NoStructures with { TlbSets = 0 }, (step, _) => seen.Add(step)).Loaded();
+        cpu.SetPage(0, FrameA | All);
+        cpu.AssertReaches(FrameA, 0);
+        cpu.SetPage(0, 0);
+        cpu.AssertFault(Absent, 0);
+        Assert.DoesNotContain(SimStep.TlbFill, seen);
+        Assert.DoesNotContain(SimStep.WalkCacheFill, seen);
+        Assert.Equal(8, seen.Count(static step => step == SimStep.WalkRead));
+    }
+
+    [Fact]
+    public void Whoever_looks_on_sees_what_the_TLB_holds()
+    {
+        using RawCpu cpu = new RawCpu().Loaded();
+        Assert.Empty(cpu.Core.PeekTlb());
+        cpu.SetPage(1, FrameA | P | U);
+        cpu.SetPage(2, FrameB | All | G);
+        cpu.AssertReaches(FrameA, 0x1000);
+        cpu.AssertReaches(FrameB, 0x2000, CpuAccess.Write);
+        TlbEntry[] expected =
+        [
+            new(default, IovaRange.FromLength(new(0x1000), 4096), new(FrameA), Write: false, User: true, Execute: true, Global: false, Dirty: false),
+            new(default, IovaRange.FromLength(new(0x2000), 4096), new(FrameB), Write: true, User: true, Execute: true, Global: true, Dirty: true),
+        ];
+        Assert.Equal(expected, cpu.Core.PeekTlb().OrderBy(static entry => entry.Range.First.Value));
+        Assert.Equal(cpu.Core.Tlb, cpu.Core.PeekTlb());
+    }
+
+    /// <summary>Volume 2A, "INVLPG": in 64-bit mode an address that is not canonical makes it a no-operation.</summary>
+    [Fact]
+    public void INVLPG_of_an_address_that_is_not_canonical_does_nothing()
+    {
+        using RawCpu cpu = new RawCpu().Loaded();
+        cpu.SetPage(0, FrameA | All);
+        cpu.AssertReaches(FrameA, 0);
+        (IReadOnlyList<TlbEntry> tlb, IReadOnlyList<PagingStructureEntry> structures) = (cpu.Core.Tlb, cpu.Core.PagingStructures);
+        cpu.Core.Invlpg(new(1UL << 47));
+        Assert.Equal(tlb, cpu.Core.Tlb);
+        Assert.Equal(structures, cpu.Core.PagingStructures);
+        Assert.Equal(0, cpu.Core.Statistics.PageInvalidations);
     }
 
     /// <summary>"Accessed and Dirty Flags": the first write of a page sets D in memory, also if the TLB knows the page from reads.</summary>

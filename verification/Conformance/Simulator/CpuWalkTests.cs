@@ -55,6 +55,21 @@ public sealed class CpuWalkTests
         cpu.AssertReaches(FrameA, 0);
     }
 
+    /// <summary>"Accessed and Dirty Flags" are set where an entry is used: an access that the tables above forbid does not use the leaf.</summary>
+    [Theory]
+    [InlineData(W, CpuAccess.Write)]
+    [InlineData(U, CpuAccess.Read)]
+    public void An_access_that_is_forbidden_sets_no_flag_of_the_leaf(ulong withheld, CpuAccess access)
+    {
+        using RawCpu cpu = new RawCpu().Loaded();
+        cpu.SetPage(0, FrameA | All);
+        cpu.Write(Table2, cpu.Entry(Table2) & ~withheld);
+        Assert.Equal(CpuOutcome.PageFault, cpu.Translate(0, access).Outcome);
+        Assert.Equal(FrameA | All, cpu.Entry(Table1));
+        Assert.Equal(CpuOutcome.Done, cpu.Translate(0, CpuAccess.Read, CpuPrivilege.Supervisor).Outcome);
+        Assert.Equal(FrameA | All | A, cpu.Entry(Table1));
+    }
+
     /// <summary>The supervisor's rights, as the section lists them: by CR0.WP, CR4.SMEP, CR4.SMAP with EFLAGS.AC, and IA32_EFER.NXE.</summary>
     [Theory]
     // Supervisor-mode addresses: read always, written if WP is 0 or every entry has R/W, fetched if NXE is 0 or none has XD.
@@ -283,6 +298,8 @@ public sealed class CpuWalkTests
         cpu.Loaded();
         cpu.Core.Read(new(0x1008), new byte[8]);
         cpu.Core.Read(new(0x1008), new byte[8]);
+        cpu.SetPage(2, FrameB | All | A | D);
+        cpu.Core.Write(new(0x2010), new byte[8]);
         Assert.Equal(
             [
                 (SimStep.RootLoad, Table4),
@@ -300,24 +317,35 @@ public sealed class CpuWalkTests
                 (SimStep.MemoryAccess, FrameA + 8),
                 (SimStep.TlbLookup, 0x1008UL),
                 (SimStep.MemoryAccess, FrameA + 8),
+                (SimStep.TlbLookup, 0x2010UL),
+                (SimStep.WalkCacheLookup, 0x2010UL),
+                (SimStep.WalkRead, Table1 + 16),
+                (SimStep.TlbFill, 0x2010UL),
+                (SimStep.MemoryAccess, FrameB + 0x10),
             ],
             seen);
     }
 
     [Fact]
-    public void What_cannot_be_loaded_or_built_is_refused()
+    public void What_cannot_be_loaded_is_refused()
     {
         using var cpu = new RawCpu(CpuOptions.Default with { PhysicalAddressWidth = 40 });
         Assert.Throws<ArgumentException>(() => cpu.Core.LoadCr3(new(8)));
         Assert.Throws<ArgumentException>(() => cpu.Core.LoadCr3(new(1UL << 40)));
         Assert.Throws<ArgumentException>(() => cpu.Core.LoadCr3(new(Table4), new(0x1000)));
         Assert.Throws<ArgumentException>(() => cpu.Core.InvpcidAddress(default, new(1UL << 50)));
+        Assert.Throws<ArgumentException>(() => cpu.Core.InvpcidAddress(new(0x1000), default));
+        Assert.Throws<ArgumentException>(() => cpu.Core.InvpcidContext(new(0x1000)));
         Assert.Throws<ArgumentException>(() => cpu.Cluster.Load(0, new(Table4), new(0x1000)));
-        foreach (CpuOptions options in (CpuOptions[])
-        [
-            new() { CoreCount = 0 }, new() { CoreCount = 65 }, new() { Levels = 3 }, new() { TlbSets = 3 }, new() { TlbWays = -1 },
-            new() { PagingStructureEntriesPerLevel = -1 }, new() { PhysicalAddressWidth = 53 }, new() { Shootdown = (ShootdownMethod)2 },
-        ])
-            Assert.Throws<ArgumentException>(() => new CpuCluster<Ram, NoSteps>(cpu.Memory, options));
+        Assert.Throws<ArgumentException>(() => cpu.Cluster.Load(0, new(8), default));
+        Assert.Throws<ArgumentException>(() => cpu.Cluster.Load(0, new(1UL << 40), default));
+        Assert.Null(cpu.Core.Cr3);
+        Assert.Equal(0, cpu.Core.Statistics.Switches);
+
+        // The last table below 2^MAXPHYADDR, and the last PCID.
+        var last = new PhysAddr((1UL << 40) - 4096);
+        cpu.Core.LoadCr3(last, new(Pcid.Last));
+        Assert.Equal((last, new(Pcid.Last)), cpu.Core.Cr3);
+        cpu.Cluster.Load(0, last, new(Pcid.Last));
     }
 }

@@ -39,6 +39,7 @@ public sealed class DeviceTlbTests
         ats.Reads(Page1, 0xBB);
         Assert.Equal(2, ats.Iommu.Statistics.TranslationRequests);
         Assert.Equal([new DeviceTlbEntry(IovaRange.FromLength(new(Page1), 4096), new(FrameB), true, true, null)], ats.Device.Tlb);
+        Assert.Equal(ats.Device.Tlb, ats.Device.PeekTlb());
     }
 
     [Theory]
@@ -67,6 +68,8 @@ public sealed class DeviceTlbTests
         ats.Reads(Page1, 0xAA, pasid);
         Invalidate(Everything, size: true);
         Assert.Empty(ats.Device.Tlb);
+        // To ask is no access that is under way for ever.
+        Assert.True(ats.Vtd.Wait());
 
         void Set(ulong? frame)
         {
@@ -321,6 +324,24 @@ public sealed class DeviceTlbTests
         Assert.True(Assert.Single(ats.Device.Tlb).Write);
     }
 
+    /// <summary>PCI Express, Translation Completion, Exe: it is granted only to who asked for it. Of a write the request says nothing.</summary>
+    [Fact]
+    public void What_was_not_asked_for_to_be_executed_is_asked_for_again_by_a_read_that_executes()
+    {
+        using var ats = new RawAts();
+        ats.Vtd.SetPasid(2, FirstStage, FirstDomain | Snoop, First4 | Sre | 1 << 1 | 1 << 5);
+        Assert.Equal(AccessOutcome.Completed, ats.Write(Page1, pasid: 2).Outcome);
+        Assert.Equal(AccessOutcome.Completed, ats.Device.Write(new(Page1), [0x56], new PasidPrefix(FirstPasid, Execute: true)).Outcome);
+        Assert.Equal((1L, 1L), Counts());
+        Assert.Equal([0x56], ats.Read(Page1, pasid: 2, execute: true).Data.ToArray());
+        Assert.Equal((2L, 1L), Counts());
+        Assert.Equal([0x56], ats.Read(Page1, pasid: 2, execute: true).Data.ToArray());
+        ats.Reads(Page1, 0x56, pasid: 2);
+        Assert.Equal((2L, 3L), Counts());
+
+        (long, long) Counts() => (ats.Iommu.Statistics.TranslationRequests, ats.Iommu.Statistics.DeviceTlbHits);
+    }
+
     [Fact]
     public void A_large_page_is_one_entry_and_the_least_recently_used_goes()
     {
@@ -380,6 +401,8 @@ public sealed class DeviceTlbTests
         {
             Assert.Throws<ArgumentOutOfRangeException>(() => new AtsDevice<Ram, Hook>(ats.Iommu, ats.Vtd.Memory, new(1), options));
         }
+
+        Assert.Throws<ArgumentNullException>(() => new AtsDevice<Ram, Hook>(null!, ats.Vtd.Memory, new(1)));
 
         Assert.Throws<ArgumentOutOfRangeException>(() => ats.Read(0, pasid: 1 << 20));
     }

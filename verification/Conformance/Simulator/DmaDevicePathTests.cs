@@ -68,6 +68,59 @@ public sealed class DmaDevicePathTests
     }
 
     [Fact]
+    public void A_list_with_an_element_of_less_than_no_bytes_is_refused_before_anything_is_moved()
+    {
+        using var vtd = new RawVtd();
+        vtd.SetPage(1, RawVtd.FrameA | RawVtd.ReadWrite);
+        var engine = new ScatterGatherEngine<Ram, Hook>(vtd.Master);
+        DmaElement[] list = [new(new(0x1000), 1), new(new(0x1010), -1), new(new(0x1020), 1)];
+        Assert.Throws<ArgumentOutOfRangeException>(() => engine.Gather(list, new byte[1]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => engine.Scatter(list, new byte[1]));
+        Assert.Equal(0, vtd.Iommu.Statistics.Translations);
+    }
+
+    [Fact]
+    public void A_device_behind_no_unit_and_a_transfer_that_is_none_are_refused()
+    {
+        using var vtd = new RawVtd();
+        Assert.Throws<ArgumentNullException>(() => new BusMaster<Ram, Hook>(null!, vtd.Memory, RawVtd.Device));
+        Assert.Throws<ArgumentNullException>(() => new DmaQueue<Ram, Hook>(null!));
+        Assert.Throws<ArgumentNullException>(() => new ScatterGatherEngine<Ram, Hook>(null!));
+        var queue = new DmaQueue<Ram, Hook>(vtd.Master);
+        Assert.Throws<ArgumentNullException>(() => queue.TryPost(null!));
+        Assert.Equal(0, queue.Count);
+    }
+
+    /// <summary>PCI Express, the field AT: what is marked as translated goes to the address that it names, as far as the page goes, and is an access like others.</summary>
+    [Fact]
+    public void A_translated_request_moves_what_it_names_within_a_page_and_is_over_with_that()
+    {
+        var reached = new List<ulong>();
+        using var ats = new RawAts(hook: (step, detail) =>
+        {
+            if (step == SimStep.MemoryAccess) reached.Add(detail);
+        });
+        var device = new MisbehavingDevice<Ram, Hook>(ats.Iommu, ats.Vtd.Memory, RawScalable.Device);
+        byte[] page = [.. Enumerable.Range(0, 4096).Select(static i => unchecked((byte)(i * 7)))], back = new byte[4096];
+        Assert.Equal(new(true, 4096, default, default), device.WriteTranslated(new(RawScalable.FrameA), page));
+        Assert.Equal(new(true, 4096, default, default), device.ReadTranslated(new(RawScalable.FrameA), back));
+        Assert.Equal(page, back);
+        Assert.Equal([RawScalable.FrameA, RawScalable.FrameA], reached);
+        foreach (ulong address in (ulong[])[RawScalable.FrameA + 1, RawScalable.FrameA + 4095])
+        {
+            Assert.Throws<ArgumentOutOfRangeException>(() => device.WriteTranslated(new(address), page));
+            Assert.Throws<ArgumentOutOfRangeException>(() => device.ReadTranslated(new(address), back));
+        }
+
+        var beyond = new DmaResult(false, 0, default, new(RawScalable.MemoryBytes));
+        Assert.Equal(beyond, device.WriteTranslated(new(RawScalable.MemoryBytes), page));
+        Assert.Equal(beyond, device.ReadTranslated(new(RawScalable.MemoryBytes), back));
+        // None of them is under way any more, so that an invalidation waits for nobody.
+        ats.InvalidateDevice(RawScalable.FrameA);
+        Assert.True(ats.Vtd.Wait());
+    }
+
+    [Fact]
     public void What_is_wild_crosses_the_ends_of_pages()
     {
         using var vtd = new RawVtd();
@@ -76,6 +129,10 @@ public sealed class DmaDevicePathTests
         new MisbehavingDevice<Ram, Hook>(vtd.Iommu, vtd.Memory, RawVtd.Device).RunWild(seed: 1, Count);
         // An access that ends in the page where it begins is one translation.
         Assert.InRange(vtd.Iommu.Statistics.Translations - Count, 100, Count);
+        // And writes what was not there.
+        byte[] written = new byte[4096];
+        vtd.Memory.Read(new(RawVtd.FrameA), written);
+        Assert.True(written.Distinct().Count() > 16);
     }
 
     [Fact]

@@ -240,13 +240,94 @@ public sealed class PageRequestTests
     public void Accesses_beyond_what_may_be_outstanding_wait_their_turn()
     {
         using var ats = new RawAts(device: new() { OutstandingGroups = 1 });
-        DmaTransfer first = ats.Stalls(Absent), second = ats.Stalls(0x6000), third = ats.Stalls(0x7000);
+        DmaTransfer first = ats.Stalls(Absent), second = ats.Stalls(0x6000), third = ats.Stalls(0x7000), fourth = ats.Stalls(0x8000);
         Assert.Equal(32UL, ats.Tail);
         ats.Vtd.SetSecond(6, FrameB | Rw);
         ats.Respond(InvalidRequest);
         // The second needs no group any more, and so the third has it.
         Assert.Equal((AccessOutcome.Failed, AccessOutcome.Completed, AccessOutcome.Stalled), (first.Outcome, second.Outcome, third.Outcome));
         Assert.Equal((64UL, 0x7000UL | 1 | 1 << 2), (ats.Tail, ats.Request(1).High));
+        Assert.Equal(AccessOutcome.Stalled, fourth.Outcome);
+        ats.Respond(InvalidRequest);
+        Assert.Equal((AccessOutcome.Failed, 96UL, 0x8000UL | 1 | 1 << 2), (third.Outcome, ats.Tail, ats.Request(2).High));
+    }
+
+    [Fact]
+    public void A_group_has_no_more_pages_than_the_device_puts_into_one()
+    {
+        using var ats = new RawAts(device: new() { PagesInGroup = 2 });
+        DmaTransfer transfer = ats.Device.Read(new(Absent), 3 * 4096);
+        Assert.Equal([Absent | 1, 0x6000 | 1 | 1 << 2], Enumerable.Range(0, 2).Select(i => ats.Request((ulong)i).High));
+        Assert.Equal((AccessOutcome.Stalled, 2 * 32UL), (transfer.Outcome, ats.Tail));
+    }
+
+    /// <summary>A request that was lost gives its place to the next, though nobody answers it.</summary>
+    [Fact]
+    public void An_access_that_waits_its_turn_behind_a_request_that_was_lost_has_it_when_there_is_room()
+    {
+        RawAts? ats = null;
+        DmaTransfer? second = null;
+        using (ats = new RawAts(hook: OnRequest, device: new() { OutstandingGroups = 1 }))
+        {
+            // Full: the entry before the head stays empty.
+            ats.Iommu.Write64(Pqh, 32);
+            DmaTransfer first = ats.Stalls(Absent);
+            Assert.Equal((AccessOutcome.Stalled, 0UL, Pro), (second!.Outcome, ats.Tail, ats.Status));
+            ats.Vtd.SetSecond(5, FrameB | Rw);
+            ats.Iommu.Write64(Pqh, 0);
+            ats.Iommu.Write32(Prs, Pro);
+            Assert.Equal((AccessOutcome.Completed, AccessOutcome.Stalled), (first.Outcome, second.Outcome));
+            Assert.Equal((32UL, 0x6000UL | 1 | 1 << 2), (ats.Tail, ats.Request().High));
+        }
+
+        void OnRequest(SimStep step, ulong detail)
+        {
+            if (step == SimStep.PageRequest) second ??= ats!.Device.Read(new(0x6000), 1);
+        }
+    }
+
+    [Fact]
+    public void What_was_lost_is_asked_for_once_more_and_not_each_time_that_there_is_room()
+    {
+        using var ats = new RawAts();
+        ats.Iommu.Write64(Pqh, 32);
+        ats.Stalls(Absent);
+        MakeRoom(0);
+        Assert.Equal((32UL, Absent | 1 | 1 << 2), (ats.Tail, ats.Request().High));
+        // The same befalls another one.
+        ats.Iommu.Write64(Pqh, 64);
+        ats.Stalls(0x6000);
+        MakeRoom(32);
+        Assert.Equal((64UL, 0x6000UL | 1 | 1 << 2 | 1 << 3), (ats.Tail, ats.Request(1).High));
+
+        void MakeRoom(ulong head)
+        {
+            Assert.NotEqual(0u, ats.Status & Pro);
+            ats.Iommu.Write64(Pqh, head);
+            ats.Iommu.Write32(Prs, Pro);
+        }
+    }
+
+    /// <summary>Software that serves the event at once clears the overflow before the device knows what became of its request.</summary>
+    [Fact]
+    public void Room_that_is_made_before_the_device_knows_that_its_request_was_lost_is_not_missed()
+    {
+        using var ats = new RawAts();
+        int served = 0;
+        ats.Iommu.Interrupt += _ =>
+        {
+            if ((ats.Status & Pro) == 0) return;
+            served++;
+            ats.Iommu.Write64(Pqh, 0);
+            ats.Iommu.Write32(Prs, Pro);
+        };
+        ats.Iommu.Write32(Pectl, 0);
+        ats.Iommu.Write64(Pqh, 32);
+        DmaTransfer transfer = ats.Stalls(Absent);
+        Assert.Equal((1, 32UL, Ppr), (served, ats.Tail, ats.Status));
+        ats.Vtd.SetSecond(5, FrameB | Rw);
+        ats.Respond(Success);
+        Assert.Equal((AccessOutcome.Completed, 0), (transfer.Outcome, ats.Device.UnexpectedResponses));
     }
 
     [Fact]
