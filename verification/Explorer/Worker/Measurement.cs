@@ -3,8 +3,6 @@ using Explorer.Scenarios;
 using Explorer.Scheduling;
 using Harness;
 using Harness.Schedules;
-using Microsoft.Coyote;
-using Microsoft.Coyote.SystematicTesting;
 
 namespace Explorer.Worker;
 
@@ -19,8 +17,6 @@ internal static class Measurement
 
     /// <summary>Of each: together about as many as <c>back-unback</c> takes.</summary>
     private const int BareSteps = 65;
-
-    private const string AsItComes = "empty-as-it-comes";
 
     private static readonly Dictionary<string, Action<Attempt>> Bodies = new()
     {
@@ -40,31 +36,13 @@ internal static class Measurement
     /// <exception cref="BadInputException">There is no such thing to measure.</exception>
     public static void Run(string what, TextReader input, Action<WorkerMessage> say)
     {
-        Action<Attempt>? body = null;
-        if (what != AsItComes && !Bodies.TryGetValue(what, out body)) throw new BadInputException($"\"{what}\" is not measured; expected {string.Join(", ", Bodies.Keys.Append(AsItComes))}");
+        if (!Bodies.TryGetValue(what, out Action<Attempt>? body)) throw new BadInputException($"\"{what}\" is not measured; expected {string.Join(", ", Bodies.Keys)}");
         while (input.ReadLine() is not null)
         {
-            if (body is null)
-            {
-                say(RunAsItComes());
-                continue;
-            }
-
             Exploration done = Controlled.Explore(new(Strategy.Random, 1, Schedules), body);
             if (done.Failure is { } failure) throw new InvalidOperationException($"{what}: {failure.Violation}");
             say(new BatchMessage(done.Schedules, done.Steps));
         }
-    }
-
-    /// <summary>Two empty tasks under the scheduler as its own guide has it called, with nothing switched off that is on when nobody says anything.</summary>
-    private static BatchMessage RunAsItComes()
-    {
-        Configuration configuration = Configuration.Create().WithTestingIterations(Schedules).WithRandomGeneratorSeed(1).WithTelemetryEnabled(false);
-        using var engine = TestingEngine.Create(configuration, static () => RunTasks(2, static () => { }));
-        engine.Run();
-        TestReport report = engine.TestReport;
-        if (report.NumOfFoundBugs != 0) throw new InvalidOperationException(report.BugReports.First());
-        return new(report.NumOfExploredFairPaths + report.NumOfExploredUnfairPaths, report.TotalExploredFairSteps + report.TotalExploredUnfairSteps);
     }
 
     private static void RunTasks(int count, Action body)
