@@ -8,7 +8,7 @@ namespace Explorer.Scenarios;
 
 /// <summary>
 /// The smallest in which an unback must be waited for: one thread takes a page away and puts another there, and a device accesses it. So small that every schedule
-/// with a few interruptions can be run.
+/// with one interruption can be run.
 /// </summary>
 internal static class UnbackAccess
 {
