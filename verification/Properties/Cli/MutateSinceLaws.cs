@@ -86,6 +86,17 @@ public sealed partial class MutateSinceLaws
         Assert.DoesNotContain(_calls, static call => call[0] == "stryker");
     }
 
+    [Fact]
+    public void What_changed_in_a_part_that_has_a_name_of_its_own_is_changed_under_that_name_alone()
+    {
+        using Terminal terminal = Repository();
+        terminal.Write("src/Vcmm/Allocation/New.cs", "class New { int A => 1; }");
+        Assert.Equal(ExitCode.Clean, Run(terminal, "mutate --since HEAD"));
+        Assert.Equal("stryker-config.allocation.json", Assert.Single(_calls, static call => call[0] == "stryker")[2]);
+        Assert.Equal(["**/src/Vcmm/Allocation/New.cs"], Patterns());
+        Assert.Contains("vcmm: no member has changed\n", terminal.Out);
+    }
+
     [Theory]
     [InlineData("--since no-such-branch", "verify: --since: \"no-such-branch\" is no revision of this repository; expected a branch, a tag or a commit")]
     [InlineData("--since HEAD~99", "verify: --since: \"HEAD~99\" is no revision of this repository; expected a branch, a tag or a commit")]
