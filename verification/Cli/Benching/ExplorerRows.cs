@@ -15,6 +15,10 @@ internal static class ExplorerRows
         {
             Baseline = static () => new ExplorerBatches("empty"), BaselineWhat = "one of two empty tasks", RatioLimit = 1 / 0.6, AllocationLimitBytes = Anything,
         },
+        new TimedRow("X1 smallest", "a schedule of one thread and a device: unback-access", static () => new ExplorerBatches("unback-access"))
+        {
+            Baseline = static () => new ExplorerBatches("empty"), BaselineWhat = "one of two empty tasks", RatioLimit = 1 / 0.6, AllocationLimitBytes = Anything,
+        },
         new TimedRow("X2 step", "a step of back-unback on weak memory, all oracles on", static () => new ExplorerBatches("weak-two-threads", countsSteps: true))
         {
             Baseline = static () => new ExplorerBatches("bare-steps", countsSteps: true), BaselineWhat = "a step that does nothing", RatioLimit = 2, AllocationLimitBytes = Anything,

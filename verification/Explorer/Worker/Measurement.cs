@@ -26,20 +26,24 @@ internal static class Measurement
             for (int i = 0; i < BareSteps; i++) Controlled.Step();
         }),
         ["two-threads"] = static attempt => BackUnback.Scenario.Run(attempt, PlantedFault.None),
+        ["unback-access"] = static attempt => UnbackAccess.Scenario.Run(attempt, PlantedFault.None),
         ["weak-two-threads"] = static attempt => BackUnback.OnWeakMemory.Run(attempt, PlantedFault.None),
     };
 
     /// <summary>Does batches until there is no more input.</summary>
-    /// <param name="what">What a schedule is.</param>
+    /// <param name="what">What a schedule is; behind a slash by which strategy, at random if there is none.</param>
     /// <param name="input">A line for each batch.</param>
     /// <param name="say">Takes each answer.</param>
     /// <exception cref="BadInputException">There is no such thing to measure.</exception>
     public static void Run(string what, TextReader input, Action<WorkerMessage> say)
     {
-        if (!Bodies.TryGetValue(what, out Action<Attempt>? body)) throw new BadInputException($"\"{what}\" is not measured; expected {string.Join(", ", Bodies.Keys)}");
+        string[] parts = what.Split('/', 2);
+        if (!Bodies.TryGetValue(parts[0], out Action<Attempt>? body)) throw new BadInputException($"\"{parts[0]}\" is not measured; expected {string.Join(", ", Bodies.Keys)}");
+        var strategy = Strategy.Random;
+        if (parts is [_, var name] && !Enum.TryParse(name, out strategy)) throw new BadInputException($"\"{name}\" is no strategy; expected {string.Join(", ", Enum.GetNames<Strategy>())}");
         while (input.ReadLine() is not null)
         {
-            Exploration done = Controlled.Explore(new(Strategy.Random, 1, Schedules), body);
+            Exploration done = Controlled.Explore(new(strategy, 1, Schedules), body);
             if (done.Failure is { } failure) throw new InvalidOperationException($"{what}: {failure.Violation}");
             say(new BatchMessage(done.Schedules, done.Steps));
         }
