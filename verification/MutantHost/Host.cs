@@ -7,7 +7,7 @@ namespace MutantHost;
 
 /// <summary>
 /// Runs the tests of an assembly for Stryker.NET, which speaks to it as to a server of Microsoft.Testing.Platform: one process tries mutant after mutant. What a
-/// mutant leaves behind in static state must not decide over the next one, so a verdict is given only where a new process would come to the same.
+/// mutant leaves behind in static state must not count as finding the next one: <see cref="Trial"/> sees to that.
 /// </summary>
 public sealed class Host
 {
@@ -23,9 +23,6 @@ public sealed class Host
 
     // The first of all runs measures what tests cost: there is no budget yet.
     private static readonly TimeSpan NoLimit = TimeSpan.FromDays(1);
-
-    // What survives runs all its tests in a new process: the same for long in this one would be for nothing, and a new process costs about as much as this.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1.5);
 
     private readonly Wire _wire;
     private readonly Suite _suite;
@@ -173,8 +170,7 @@ public sealed class Host
 
         // What initializes statics is asked for with all tests.
         bool isOfStatics = tests.Count >= _costs.Count;
-        TimeSpan start = Environment.CpuUsage.TotalTime;
-        var trial = new Trial(_isUsed, () => Environment.CpuUsage.TotalTime - start > Patience, (active, test) => RunWith(active, mutant, test));
+        var trial = new Trial(_isUsed, (active, test) => RunWith(active, mutant, test));
         Verdict? verdict = trial.Of(mutant, _costs.CheapestFirst(tests), isOfStatics);
         if (verdict is null)
         {

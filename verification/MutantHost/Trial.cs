@@ -9,12 +9,11 @@ internal sealed record Verdict(IReadOnlyList<string> Passed, string? Failed, boo
 
 /// <summary>
 /// Tries one mutant. The process may have tried others, and what is static may hold what one of them left, or what was made while this one was not active.
-/// So there is a verdict only where a new process would come to the same.
+/// So a mutant is found only where a new process would find it, too. That what is static hides one is possible: then it counts as survived.
 /// </summary>
 /// <param name="isUsed">Whether tests ran in this process before.</param>
-/// <param name="isTired">Whether tests have run so long that a used process leaves the mutant to a new one, which has to say anyway if none finds it.</param>
 /// <param name="run">Runs a test with a mutant active, or <see cref="ActiveMutant.None"/>.</param>
-internal sealed class Trial(bool isUsed, Func<bool> isTired, Func<int, string, Outcome> run)
+internal sealed class Trial(bool isUsed, Func<int, string, Outcome> run)
 {
     /// <summary>Runs tests until one finds the mutant.</summary>
     /// <param name="mutant">The mutant.</param>
@@ -28,15 +27,13 @@ internal sealed class Trial(bool isUsed, Func<bool> isTired, Func<int, string, O
         List<string> passed = [];
         foreach (string test in tests)
         {
-            if (isUsed && isTired()) return null;
             Outcome outcome = run(mutant, test);
             if (outcome == Outcome.Endless) return new(passed, test, IsEndless: true, IsOver: true);
             if (outcome == Outcome.Failed) return Found(passed, test, isOfStatics);
             passed.Add(test);
         }
 
-        // What was made before this mutant was active may hide it.
-        return isUsed ? null : new(passed, null, IsEndless: false, IsOver: isOfStatics);
+        return new(passed, null, IsEndless: false, IsOver: isOfStatics);
     }
 
     private Verdict? Found(IReadOnlyList<string> passed, string test, bool isOfStatics)
