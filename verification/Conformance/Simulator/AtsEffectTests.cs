@@ -193,6 +193,41 @@ public sealed class AtsEffectTests
         Assert.Equal(!ofContext && !ofPasid, vtd.HasRecord);
     }
 
+    /// <summary>Before the context entry none has been met that could silence it.</summary>
+    [Fact]
+    public void A_fault_of_the_root_table_is_recorded_whatever_the_entries_behind_it_say()
+    {
+        RawAts? ats = null;
+        using (ats = new RawAts(hook: OnRequest))
+        {
+            ats.SetContext(Dte | Pre | Fpd);
+            Assert.Equal(AccessOutcome.Failed, ats.Read(Absent, pasid: 2).Outcome);
+            Assert.Equal(0x30UL, ats.Iommu.Read64(Frcd + 8) >> 32 & 0xFF);
+            ats.Vtd.Faults(0x30, pasid: 2);
+        }
+
+        void OnRequest(SimStep step, ulong detail)
+        {
+            if (step == SimStep.PageRequest) ats!.Vtd.SetRoot(Root | 2 << 10);
+        }
+    }
+
+    [Fact]
+    public void A_PASID_entry_that_cannot_be_fetched_is_a_fault_that_FPD_does_not_silence()
+    {
+        using var vtd = new RawScalable();
+        vtd.SetContext(PasidDirectory | 1 | 1 << 3 | Fpd, 1);
+        vtd.Write(PasidDirectory, MemoryBytes | 1);
+        vtd.Faults(0x58, Page, pasid: 2);
+        vtd.SetContext(MemoryBytes | 1 | 1 << 3 | Fpd, 1);
+        vtd.InvalidateContexts();
+        vtd.Faults(0x50, Page, pasid: 2);
+    }
+
+    [Fact]
+    public void A_reason_is_asked_of_a_transfer_that_there_is() =>
+        Assert.Equal("transfer", Assert.Throws<ArgumentNullException>(static () => ((DmaTransfer)null!).Reason).ParamName);
+
     [Fact]
     public void The_message_of_a_page_request_is_sent_when_it_is_in_the_queue()
     {

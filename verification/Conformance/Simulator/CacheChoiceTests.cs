@@ -162,6 +162,14 @@ public sealed class CacheChoiceTests
     }
 
     [Fact]
+    public void A_second_write_through_both_stages_has_no_flag_to_set_where_the_second_keeps_none()
+    {
+        using var nested = new RawNested();
+        for (int i = 0; i < 2; i++) nested.Goes(Page, FrameA, DeviceAccess.Write);
+        Assert.Equal(1, nested.Iommu.Statistics.IotlbHits);
+    }
+
+    [Fact]
     public void A_fetch_ahead_looks_up_like_an_access_and_without_paging_structure_caches_none_is_filled()
     {
         var seen = new List<SimStep>();
