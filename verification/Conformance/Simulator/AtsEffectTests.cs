@@ -256,6 +256,21 @@ public sealed class AtsEffectTests
     }
 
     [Fact]
+    public void Devices_are_told_to_ask_again_in_the_order_of_their_requester_ids()
+    {
+        using var ats = new RawAts();
+        ulong[] sources = [0x28, 0x10];
+        foreach (ulong source in sources) ats.Vtd.Set(Context + source * 32, PasidDirectory | Present | PasidEnable | Dte | Pre, 1, 0, 0);
+        AtsDevice<Ram, Hook>[] devices = [.. sources.Select(source => new AtsDevice<Ram, Hook>(ats.Iommu, ats.Vtd.Memory, new((uint)source)))];
+        ats.Iommu.Write64(Pqh, 32);
+        foreach (AtsDevice<Ram, Hook> device in (AtsDevice<Ram, Hook>[])[.. devices, ats.Device])
+            Assert.Equal(AccessOutcome.Stalled, device.Read(new(Absent), 1).Outcome);
+        ats.Iommu.Write64(Pqh, 0);
+        ats.Iommu.Write32(Prs, Pro);
+        Assert.Equal([0x10UL, 0x20UL, 0x28UL], Enumerable.Range(0, 3).Select(i => ats.Request((ulong)i).Low >> 16 & 0xFFFF));
+    }
+
+    [Fact]
     public void The_record_of_a_write_by_a_translation_of_the_devices_says_so()
     {
         using var ats = new RawAts();

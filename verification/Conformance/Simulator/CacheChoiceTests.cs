@@ -97,16 +97,17 @@ public sealed class CacheChoiceTests
     }
 
     [Fact]
-    public void A_device_that_is_let_through_untranslated_goes_by_no_translation_of_domain_0()
+    public void A_device_that_is_let_through_untranslated_goes_by_no_translation_of_domain_0_and_PASID_0()
     {
-        using var vtd = new RawVtd();
-        vtd.SetPage(1, FrameA | Rw);
-        vtd.SetContext(RawVtd.Device, RawVtd.Table4 | 1, 2);
-        vtd.AssertReads(Page, FrameA);
-        var other = new StreamId(0x21);
+        using var vtd = new RawScalable();
+        vtd.SetContext(PasidDirectory | 1, 0);
+        vtd.SetPasid(0, SecondStage | Second4, Snoop, 0);
+        vtd.Goes(Page, FrameA);
+        vtd.SetRoot(Root);
         // TT 10b.
-        vtd.SetContext(other, 1 | 2 << 2, 2 | 8 << 8);
-        for (int i = 0; i < 2; i++) Assert.Equal(new(Page), vtd.Iommu.Translate(other, new(Page), DeviceAccess.Read).Address);
+        vtd.Set(Context + 0x20 * 16, 1 | 2 << 2, 2 | 8 << 8);
+        for (int i = 0; i < 2; i++) vtd.Goes(Page, Page);
+        Assert.Single(vtd.Iommu.Iotlb);
     }
 
     [Fact]
