@@ -128,7 +128,8 @@ public sealed class NonCoherentMemory<TMemory>
             if (Seen(address) is { } page) MemoryMarshal.AsBytes(page.AsSpan()).Slice(offset, length).CopyTo(destination);
             else _memory.Read(address, destination[..length]);
             destination = destination[length..];
-            address += (ulong)length;
+            // Behind the last address of all nothing is left.
+            address = new(unchecked(address.Value + (ulong)length));
         }
     }
 
@@ -141,7 +142,8 @@ public sealed class NonCoherentMemory<TMemory>
             int offset = (int)(address.Value & (PageBytes - 1)), length = Math.Min(PageBytes - offset, source.Length);
             if (Seen(address) is { } page) source[..length].CopyTo(MemoryMarshal.AsBytes(page.AsSpan()).Slice(offset, length));
             source = source[length..];
-            address += (ulong)length;
+            // Behind the last address of all nothing is left.
+            address = new(unchecked(address.Value + (ulong)length));
         }
     }
 
@@ -166,7 +168,9 @@ public sealed class NonCoherentMemory<TMemory>
                 ulong end = Math.Min(last, at | (PageBytes - 1));
                 if (Seen(new(at)) is { } page)
                 {
-                    for (ulong word = at; word < end; word += sizeof(ulong)) Volatile.Write(ref page[WordOf(new(word))], _memory.Read64(new(word)));
+                    ulong first = at & ~(PageBytes - 1UL);
+                    for (int word = WordOf(new(at)); word <= WordOf(new(end)); word++)
+                        Volatile.Write(ref page[word], _memory.Read64(new(first + (ulong)word * sizeof(ulong))));
                 }
 
                 if (end == last) break;

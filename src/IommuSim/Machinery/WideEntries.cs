@@ -32,7 +32,6 @@ internal static class WideEntries
         where TMemory : struct, IPhysicalMemory
     {
         bool isStable = false;
-        words.Clear();
         for (int attempt = 0; attempt <= Attempts && !isStable; attempt++)
         {
             isStable = attempt != 0;

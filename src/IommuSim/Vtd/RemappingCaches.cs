@@ -20,7 +20,8 @@ internal sealed class RemappingCaches
 {
     public const int LowestTableLevel = 2;
     public const int HighestTableLevel = 5;
-    private readonly TranslationCache<PageLevels>[] _walkCaches = new TranslationCache<PageLevels>[HighestTableLevel - LowestTableLevel + 1];
+    private const int TableLevels = HighestTableLevel - LowestTableLevel + 1;
+    private readonly TranslationCache<PageLevels>[] _walkCaches = new TranslationCache<PageLevels>[TableLevels];
 
     // None where there is no first stage.
     private readonly TranslationCache<PageLevels>[] _firstStageWalkCaches;
@@ -35,10 +36,9 @@ internal sealed class RemappingCaches
         Contexts = new(options);
         Pasids = new(options.ScalableMode ? options.PasidCacheEntries : 0);
         Iotlb = new(options.IotlbSets, options.IotlbWays, options.Replacement);
-        int sets = options.WalkCacheEntriesPerLevel == 0 ? 0 : 1;
-        foreach (ref TranslationCache<PageLevels> cache in _walkCaches.AsSpan()) cache = new(sets, options.WalkCacheEntriesPerLevel, options.Replacement);
+        foreach (ref TranslationCache<PageLevels> cache in _walkCaches.AsSpan()) cache = new(sets: 1, options.WalkCacheEntriesPerLevel, options.Replacement);
         _firstStageWalkCaches = new TranslationCache<PageLevels>[options.HasFirstStage ? _walkCaches.Length : 0];
-        foreach (ref TranslationCache<PageLevels> cache in _firstStageWalkCaches.AsSpan()) cache = new(sets, options.WalkCacheEntriesPerLevel, options.Replacement);
+        foreach (ref TranslationCache<PageLevels> cache in _firstStageWalkCaches.AsSpan()) cache = new(sets: 1, options.WalkCacheEntriesPerLevel, options.Replacement);
     }
 
     /// <summary>Goes up with each invalidation and each change of the global settings. Read without a lock, too.</summary>

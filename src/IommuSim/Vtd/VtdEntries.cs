@@ -103,15 +103,9 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IVtdPagingEntry<S
     public bool HasReserved(int level, VtdOptions options)
     {
         ulong reserved = AlwaysReserved | (PageLevels.BitsFrom(options.HostAddressWidth) & ~PageLevels.BitsFrom(52));
-        bool isLeaf = IsLeaf(level);
-        if (!isLeaf || !options.SnoopControl) reserved |= SnoopBit;
-        if (isLeaf)
-        {
-            if (!options.SupportsLeafAt(level)) return true;
-            reserved |= PageLevels.PageMask(level) & PageLevels.FrameMask;
-        }
-
-        return (Bits & reserved) != 0;
+        if (!IsLeaf(level)) return (Bits & (reserved | SnoopBit)) != 0;
+        ulong inLeaf = PageLevels.PageMask(level) & PageLevels.FrameMask | (options.SnoopControl ? 0 : SnoopBit);
+        return !options.SupportsLeafAt(level) || (Bits & (reserved | inLeaf)) != 0;
     }
 
     /// <summary>A is bit 8, the D of a leaf bit 9.</summary>

@@ -231,17 +231,12 @@ internal static class VtdFaultReasons
         access == DeviceAccess.Write ? VtdFaultReason.Write : VtdFaultReason.Read;
 
     /// <summary>
-    /// Whether FPD silences the fault: not those of the root table and its register, nor of entries that cannot be fetched
-    /// on the way to the PASID table entry (Address Translation Faults, the column Qualified).
+    /// Whether FPD of an entry that was met before silences the fault: not those of entries that cannot be fetched on the way to the
+    /// PASID table entry (Address Translation Faults, the column Qualified). Before those of the root table and its register, and of a
+    /// context entry that cannot be fetched, no such entry is met.
     /// </summary>
-    public static bool IsQualified(this VtdFaultReason reason) => reason switch
-    {
-        VtdFaultReason.RootEntryNotPresent or VtdFaultReason.RootTableAddressInvalid or VtdFaultReason.RootEntryReserved
-            or VtdFaultReason.ContextTableAddressInvalid => false,
-        >= VtdFaultReason.RootTableAddressMisprogrammed and <= VtdFaultReason.ScalableContextEntryUnreachable => false,
-        VtdFaultReason.PasidDirectoryEntryUnreachable or VtdFaultReason.PasidEntryUnreachable => false,
-        _ => true,
-    };
+    public static bool IsQualified(this VtdFaultReason reason) =>
+        reason is not (VtdFaultReason.PasidDirectoryEntryUnreachable or VtdFaultReason.PasidEntryUnreachable);
 
     /// <summary>
     /// Whether a translation request that meets it succeeds, with no permission: whatever concerns this address or this PASID alone, and all

@@ -10,7 +10,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     private readonly EventRegisters _completionEvent;
 
     // Set under _gate; an access looks at them without it.
-    private volatile Settings _settings = new(TranslationEnabled: false, default, IsPlain: false);
+    private volatile Settings _settings = new(TranslationEnabled: false, default);
 
     // Under _gate.
     private ulong _enableChanged;
@@ -87,15 +87,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         VtdRegisters.FaultStatus => (ulong)_faults.Status << 32,
         VtdRegisters.FaultEventControl => _faults.Event.ControlAndData,
         VtdRegisters.FaultEventAddress => _faults.Event.Address,
-        >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation => 0,
         VtdRegisters.QueueHead => _queue.Consumer,
         VtdRegisters.QueueTail => _queue.Producer,
         VtdRegisters.QueueAddress => _queueAddress,
         VtdRegisters.CompletionStatus => (ulong)_completionEvent.Line.Conditions << 32,
-        VtdRegisters.CompletionEventControl => _completionEvent.ControlAndData,
+        // Without a queue all of its registers but this one have never been anything but 0.
+        VtdRegisters.CompletionEventControl => _options.QueuedInvalidation ? _completionEvent.ControlAndData : 0,
         VtdRegisters.CompletionEventAddress => _completionEvent.Address,
         VtdRegisters.QueueErrorRecord => _faults.ErrorRecord,
-        >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress => LoadPageRequests(granule),
+        >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress when _options.HasPageRequests => LoadPageRequests(granule),
         VtdRegisters.InvalidateAddress => _invalidateAddress,
         VtdRegisters.InvalidateCommand => LoadInvalidateCommand(),
         >= VtdRegisters.FaultRecords => _faults.Load(granule - VtdRegisters.FaultRecords),
@@ -143,78 +143,73 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 return true;
             case VtdRegisters.RootTableAddress:
                 _rootTableAddress = Merge(_rootTableAddress, value, lanes);
-                return false;
+                break;
             case VtdRegisters.ContextCommand:
                 // Software must not touch a command that is under way; what it writes then is lost.
-                if ((LoadContextCommand() & VtdRegisters.Bit63) != 0) return false;
+                if ((LoadContextCommand() & VtdRegisters.Bit63) != 0) break;
                 _contextCommand = Merge(_contextCommand, value, lanes);
                 if ((lanes & _contextCommand & VtdRegisters.Bit63) != 0) CommandContexts();
-                return false;
-            case VtdRegisters.FaultStatus when (lanes & HighHalf) != 0:
-                if (!_faults.ClearStatus((uint)(value >> 32))) return false;
+                break;
+            case VtdRegisters.FaultStatus:
+                if (!_faults.ClearStatus((uint)(value >> 32))) break;
                 CheckTail();
                 return true;
             case VtdRegisters.FaultEventControl:
                 _faults.Event.StoreControlAndData(Merge(_faults.Event.ControlAndData, value, lanes));
-                return false;
+                break;
             case VtdRegisters.FaultEventAddress:
                 _faults.Event.StoreAddress(Merge(_faults.Event.Address, value, lanes));
-                return false;
-            case >= VtdRegisters.QueueHead and <= VtdRegisters.QueueErrorRecord when !_options.QueuedInvalidation:
-                return false;
+                break;
+            case >= VtdRegisters.QueueTail and <= VtdRegisters.CompletionEventAddress when !_options.QueuedInvalidation:
+                break;
             case VtdRegisters.QueueTail when (lanes & LowHalf) != 0:
                 MoveTail(value & lanes & 0x7_FFFF);
                 return true;
             case VtdRegisters.QueueAddress when !_queue.IsOn:
                 PlaceQueue(Merge(_queueAddress, value, lanes));
-                return false;
+                break;
             case VtdRegisters.CompletionStatus when (lanes & value & 1UL << 32) != 0:
                 _completionEvent.Line.Serve(VtdRegisters.WaitCompleted);
-                return false;
+                break;
             case VtdRegisters.CompletionEventControl:
                 _completionEvent.StoreControlAndData(Merge(_completionEvent.ControlAndData, value, lanes));
-                return false;
+                break;
             case VtdRegisters.CompletionEventAddress:
                 _completionEvent.StoreAddress(Merge(_completionEvent.Address, value, lanes));
-                return false;
-            case >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress:
+                break;
+            case >= VtdRegisters.PageRequestHead and <= VtdRegisters.PageRequestEventAddress when _options.HasPageRequests:
                 StorePageRequests(granule, value, lanes);
-                return false;
+                break;
             case VtdRegisters.InvalidateAddress:
                 _invalidateAddress = Merge(_invalidateAddress, value, lanes);
-                return false;
+                break;
             case VtdRegisters.InvalidateCommand:
-                if ((LoadInvalidateCommand() & VtdRegisters.Bit63) != 0) return false;
+                if ((LoadInvalidateCommand() & VtdRegisters.Bit63) != 0) break;
                 _invalidateCommand = Merge(_invalidateCommand, value, lanes);
                 if ((lanes & _invalidateCommand & VtdRegisters.Bit63) != 0) CommandIotlb();
-                return false;
+                break;
             case >= VtdRegisters.FaultRecords:
                 _faults.Store(granule - VtdRegisters.FaultRecords, value & lanes);
-                return false;
-            default:
-                return false;
+                break;
         }
+
+        return false;
     }
 
-    /// <summary>Without page requests the registers read as 0 and take nothing.</summary>
-    private ulong LoadPageRequests(uint granule)
+    /// <summary>There is none of these registers without page requests.</summary>
+    private ulong LoadPageRequests(uint granule) => granule switch
     {
-        if (!_options.HasPageRequests) return 0;
-        return granule switch
-        {
-            VtdRegisters.PageRequestHead => _pageRequests.Head,
-            VtdRegisters.PageRequestTail => _pageRequests.Tail,
-            VtdRegisters.PageRequestAddress => _pageRequests.Address,
-            VtdRegisters.PageRequestStatus => (ulong)_pageRequests.Status << 32,
-            VtdRegisters.PageRequestEventControl => _pageRequests.Event.ControlAndData,
-            VtdRegisters.PageRequestEventAddress => _pageRequests.Event.Address,
-            _ => 0,
-        };
-    }
+        VtdRegisters.PageRequestHead => _pageRequests.Head,
+        VtdRegisters.PageRequestTail => _pageRequests.Tail,
+        VtdRegisters.PageRequestAddress => _pageRequests.Address,
+        VtdRegisters.PageRequestStatus => (ulong)_pageRequests.Status << 32,
+        VtdRegisters.PageRequestEventControl => _pageRequests.Event.ControlAndData,
+        VtdRegisters.PageRequestEventAddress => _pageRequests.Event.Address,
+        _ => 0,
+    };
 
     private void StorePageRequests(uint granule, ulong value, ulong lanes)
     {
-        if (!_options.HasPageRequests) return;
         switch (granule)
         {
             case VtdRegisters.PageRequestHead:
@@ -227,7 +222,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _pageRequests.Address = Merge(_pageRequests.Address, value, lanes);
                 break;
             case VtdRegisters.PageRequestStatus:
-                _hasRoomAgain |= _pageRequests.ClearStatus((uint)((value & lanes) >> 32));
+                _hasRoomAgain = _pageRequests.ClearStatus((uint)((value & lanes) >> 32));
                 break;
             case VtdRegisters.PageRequestEventControl:
                 _pageRequests.Event.StoreControlAndData(Merge(_pageRequests.Event.ControlAndData, value, lanes));
@@ -311,12 +306,15 @@ public sealed partial class VtdIommu<TMemory, TSteps>
     /// <summary>What software has set for all accesses; those that have begun go on with what they saw.</summary>
     /// <param name="TranslationEnabled">GSTS.TES.</param>
     /// <param name="Root">The root table that the unit was given.</param>
-    /// <param name="IsPlain">Whether requests without PASID are translated as legacy mode does.</param>
-    private sealed record Settings(bool TranslationEnabled, RootPointer Root, bool IsPlain);
+    private sealed record Settings(bool TranslationEnabled, RootPointer Root)
+    {
+        /// <summary>Whether requests without PASID are translated as legacy mode does.</summary>
+        public bool IsPlain { get; init; }
+    }
 
     private void Set(bool translationEnabled, RootPointer root)
     {
         bool isPlain = translationEnabled && root.Mode == 0 && root.Check(_options, hasPasid: false) == VtdFaultReason.None;
-        _settings = new(translationEnabled, root, isPlain);
+        _settings = new(translationEnabled, root) { IsPlain = isPlain };
     }
 }

@@ -91,7 +91,8 @@ public static partial class VtdTables
     private static IEnumerable<DecodedPasid> PasidsOf<TMemory>(TMemory memory, RootPointer root, StreamId source, VtdOptions options)
         where TMemory : struct, IPhysicalMemory
     {
-        if (!root.IsScalable || root.Check(options, hasPasid: true) != VtdFaultReason.None) yield break;
+        // In legacy mode no request may have one.
+        if (root.Check(options, hasPasid: true) != VtdFaultReason.None) yield break;
         CachedContext context = ScalableStructures.ReadContext(memory, default(NoSteps), options, source, root.Table);
         if (context.Fault != VtdFaultReason.None) yield break;
         const uint perTable = 1u << PasidDirectoryEntry.TableCountLog2;

@@ -116,7 +116,7 @@ public static partial class VtdTables
     {
         options ??= VtdOptions.Default;
         // A table is walked once for each level at which it is met: hostile tables point at themselves.
-        var met = new HashSet<(PhysAddr, int)> { (root, levels) };
+        var met = new HashSet<(PhysAddr, int)>();
         var given = new HashSet<PhysAddr>();
         var waiting = new Queue<Table>([Top(root, levels, stage)]);
         while (waiting.TryDequeue(out Table table))
@@ -126,7 +126,7 @@ public static partial class VtdTables
             foreach (Found found in Entries(memory, table, options))
             {
                 if (found.Fault != VtdFaultReason.None || found.IsLeaf) continue;
-                if (!met.Add((found.Target, found.Level - 1))) continue;
+                if (!met.Add((found.Target, found.Level))) continue;
                 waiting.Enqueue(found.ToTable());
             }
         }
@@ -189,7 +189,7 @@ public static partial class VtdTables
             IsLeaf = entry.IsLeaf(table.Level),
             Target = entry.Target(table.Level),
             Rights = table.Rights & entry.Rights,
-            PatIndex = entry.IsLeaf(table.Level) ? entry.PatIndex(table.Level) : 0,
+            PatIndex = entry.PatIndex(table.Level),
         };
     }
 

@@ -103,6 +103,81 @@ public sealed class NonCoherentMemoryTests : IDisposable
         Assert.Equal(1UL, _device.Read64(First + 8));
     }
 
+    public static TheoryData<string> Writes => new("Write32", "Write64", "CompareExchange32", "CompareExchange64", "Write");
+
+    /// <summary>Each way by itself: it is the first that the page is written to by.</summary>
+    [Theory]
+    [MemberData(nameof(Writes))]
+    public void Each_way_to_write_by_itself_keeps_from_the_walker_what_software_writes(string way)
+    {
+        WriteBy(_software, way, First, 8, 7);
+        AssertSeen(First, software: 8, walker: 7);
+        Assert.Equal((8u, 7u), (_software.Read32(First), _walker.Read32(First)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Writes))]
+    public void Each_way_to_write_of_a_device_or_a_walker_is_seen_by_everybody(string way)
+    {
+        _software.Write64(First, 7);
+        WriteBy(_device, way, First, 8, 7);
+        AssertSeen(First, software: 8, walker: 8);
+        WriteBy(_walker, way, First, 9, 8);
+        AssertSeen(First, software: 9, walker: 9);
+    }
+
+    [Theory]
+    [InlineData("CompareExchange32")]
+    [InlineData("CompareExchange64")]
+    public void An_exchange_that_finds_something_else_writes_nothing_whoever_asks_for_it(string way)
+    {
+        _software.Write64(First, 8);
+        foreach (NonCoherentPort<Ram> port in (NonCoherentPort<Ram>[])[_software, _walker, _device]) WriteBy(port, way, First, 9, 7);
+        AssertSeen(First, software: 8, walker: 7);
+    }
+
+    [Fact]
+    public void What_a_device_writes_across_the_end_of_a_page_is_seen_on_both_sides()
+    {
+        PhysAddr at = First + (Page - 8);
+        foreach (ulong offset in (ulong[])[0, 8]) _software.Write64(at + offset, 0);
+        _device.Write(at + 4, [1, 2, 3, 4, 5, 6, 7, 8]);
+        AssertSeen(at, 0x0403_0201_0000_0000, 0x0403_0201_0000_0000);
+        AssertSeen(at + 8, 0x0807_0605, 0x0807_0605);
+    }
+
+    [Fact]
+    public void A_range_is_clean_or_not_whatever_lies_behind_it()
+    {
+        _software.Write64(First + Page + 8, 1);
+        Assert.True(_memory.IsClean(PhysRange.FromLength(First + (Page - 8), 16)));
+        Assert.False(_memory.IsClean(PhysRange.FromLength(First + (Page - 8), 17)));
+    }
+
+    [Fact]
+    public void To_write_nothing_is_nothing_at_the_first_address_too()
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), Page));
+        var memory = new NonCoherentMemory<Ram>(ram.Port);
+        memory.Processor.Write(new(0), []);
+        Assert.True(memory.IsClean(ram.Range));
+    }
+
+    [Fact]
+    public void The_last_page_of_all_lags_as_others_do()
+    {
+        using var ram = new RamBlock(new(new(ulong.MaxValue - Page + 1), new(ulong.MaxValue)));
+        var memory = new NonCoherentMemory<Ram>(ram.Port);
+        var last = new PhysAddr(ulong.MaxValue - 7);
+        memory.Processor.Write64(last, 1);
+        Assert.Equal(0UL, memory.Walker.Read64(last));
+        memory.Processor.Clean(PhysRange.FromLength(last, 8));
+        Assert.Equal(1UL, memory.Walker.Read64(last));
+        memory.Device.Write(last, [2, 0, 0, 0, 0, 0, 0, 0]);
+        Assert.Equal([2, 0, 0, 0, 0, 0, 0, 0], Bytes(memory.Walker, last, 8));
+        Assert.True(memory.IsClean(ram.Range));
+    }
+
     [Fact]
     public void A_walkers_exchange_compares_with_what_software_has()
     {
@@ -116,7 +191,9 @@ public sealed class NonCoherentMemoryTests : IDisposable
     {
         Assert.Equal(Seen(1), Seen(1));
         Assert.NotEqual(Seen(1), Seen(2));
-        Assert.InRange(Seen(1).Count(static isSeen => isSeen), 32, 96);
+        // Of each of the two pages.
+        Assert.InRange(Seen(1)[..64].Count(static isSeen => isSeen), 16, 48);
+        Assert.InRange(Seen(1)[64..].Count(static isSeen => isSeen), 16, 48);
 
         bool[] Seen(ulong seed)
         {
@@ -173,6 +250,50 @@ public sealed class NonCoherentMemoryTests : IDisposable
         Assert.True(device.Read(new(0), bytes).Ok);
         // Data is not lagging: it was never cleaned.
         Assert.Equal(0xDA7AUL, BitConverter.ToUInt64(bytes));
+    }
+
+    /// <summary>Pages whose lines are the whole of them: one is drawn for each, and written back by itself.</summary>
+    [Fact]
+    public void What_is_drawn_for_a_page_writes_no_other_back()
+    {
+        const int Seeds = 64;
+        int[] seen = new int[2];
+        for (ulong seed = 1; seed <= Seeds; seed++)
+        {
+            var memory = new NonCoherentMemory<Ram>(_ram.Port, (int)Page);
+            for (int i = 0; i < seen.Length; i++)
+            {
+                _ram.Port.Write64(First + (ulong)i * Page, 0);
+                memory.Processor.Write64(First + (ulong)i * Page, 1);
+            }
+
+            memory.WriteBack(seed * 0x9E37_79B9);
+            for (int i = 0; i < seen.Length; i++) seen[i] += (int)memory.Walker.Read64(First + (ulong)i * Page);
+        }
+
+        Assert.All(seen, static count => Assert.InRange(count, Seeds / 3, Seeds * 2 / 3));
+    }
+
+    private static void WriteBy(NonCoherentPort<Ram> port, string way, PhysAddr at, uint value, uint comparand)
+    {
+        switch (way)
+        {
+            case "Write32":
+                port.Write32(at, value);
+                break;
+            case "Write64":
+                port.Write64(at, value);
+                break;
+            case "CompareExchange32":
+                port.CompareExchange32(at, value, comparand);
+                break;
+            case "CompareExchange64":
+                port.CompareExchange64(at, value, comparand);
+                break;
+            default:
+                port.Write(at, BitConverter.GetBytes(value));
+                break;
+        }
     }
 
     private void AssertSeen(PhysAddr address, ulong software, ulong walker)

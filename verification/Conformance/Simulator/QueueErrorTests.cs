@@ -16,6 +16,7 @@ public sealed class QueueErrorTests
         { "a descriptor where no memory is", 2 },
         { "a type that there is not", 3 },
         { "a type that is not offered", 3 },
+        { "a page group response where no page is asked for", 3 },
         { "bits of a longer type", 3 },
         { "a reserved bit", 4 },
         { "a reserved granularity", 4 },
@@ -44,6 +45,9 @@ public sealed class QueueErrorTests
                 break;
             case "a type that is not offered":
                 vtd.Submit(0x8);
+                break;
+            case "a page group response where no page is asked for":
+                vtd.Submit(0x9);
                 break;
             case "bits of a longer type":
                 vtd.Submit(0x5 | 1 << 9);

@@ -113,6 +113,7 @@ public sealed class ScalableCacheTests
     [InlineData(0x0, 1, "2.1")]
     [InlineData(0x5000, 3, AllOf2)]     // The masked bits of the address are ignored.
     [InlineData(0x4000, 0, "")]
+    [InlineData(0x4000, 52, AllOf2)]    // All of the 64 bits.
     [InlineData(0x0, 63, AllOf2)]       // CAP.MAMV, here 18, is about the second stage.
     public void Page_selective_within_PASID_drops_the_pages(ulong iova, ulong mask, string gone)
     {

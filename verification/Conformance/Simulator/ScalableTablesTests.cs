@@ -97,6 +97,55 @@ public sealed class ScalableTablesTests
             VtdTables.Pasids(vtd.Memory, RootTable, Device, Options).Single(found => found.Pasid == FirstPasid).Translation);
         Assert.Empty(VtdTables.Pasids(vtd.Memory, RootTable, UpperDevice, Options));
         Assert.Empty(VtdTables.Pasids(vtd.Memory, new(Root), Device, Options));
+        vtd.SetContext(PasidDirectory | 1 | 1 << 3 | 1 << 8, 1);
+        Assert.Empty(VtdTables.Pasids(vtd.Memory, RootTable, Device, Options));
+    }
+
+    [Fact]
+    public void Each_PASID_is_listed_once_and_none_beyond_the_directory()
+    {
+        using var vtd = new RawScalable();
+        vtd.SetPasid(0, PassThrough, 12, 0);
+        // The second entry leads to the same table; the 129th lies behind a directory of 128.
+        vtd.Write(PasidDirectory + 8, PasidTable | 1);
+        vtd.Write(PasidDirectory + 128 * 8, PasidTable | 1);
+        Assert.Equal([0, 1, 2, 64, 65, 66], VtdTables.Pasids(vtd.Memory, RootTable, Device, Options).Select(static found => (int)found.Pasid.Value));
+    }
+
+    [Fact]
+    public void A_directory_where_no_memory_is_is_told_once_for_each_of_its_entries()
+    {
+        using var vtd = new RawScalable();
+        vtd.SetContext(MemoryBytes | 1 | 1 << 3, 1);
+        DecodedPasid[] found = [.. VtdTables.Pasids(vtd.Memory, RootTable, Device, Options)];
+        Assert.Equal(Enumerable.Range(0, 128).Select(static i => (uint)i * 64), found.Select(static each => each.Pasid.Value));
+        Assert.All(found, static each => Assert.Equal(VtdFaultReason.PasidDirectoryEntryUnreachable, each.Reason));
+    }
+
+    [Fact]
+    public void A_requester_id_of_more_than_16_bits_is_refused()
+    {
+        using var vtd = new RawScalable();
+        var source = new StreamId(0x1_0000);
+        Assert.Equal("source", Assert.Throws<ArgumentOutOfRangeException>(() => Find(vtd, null, source)).ParamName);
+        Assert.Equal("source", Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.Pasids(vtd.Memory, RootTable, source, Options)).ParamName);
+    }
+
+    [Fact]
+    public void The_memory_type_of_a_small_page_is_not_read_from_its_address()
+    {
+        using var vtd = new RawScalable();
+        vtd.SetFirst(1, FrameB | Pwu);
+        Assert.Equal(new DecodedLeaf(new(0x1000), 4096, new(FrameB), true, true, true, true), VtdTables.Leaves(vtd.Memory, new(First4), 4, Options, TranslationStage.FirstStage).First());
+    }
+
+    /// <summary>As large as a page would be that no unit has.</summary>
+    [Fact]
+    public void A_second_stage_entry_above_the_pages_is_no_leaf_whatever_the_unit_has()
+    {
+        using var vtd = new RawScalable(NoCaches);
+        vtd.Write(Second4, 1 << 7 | Rw);
+        vtd.Faults(0x7A);
     }
 
     [Fact]

@@ -10,7 +10,7 @@ namespace Conformance.Simulator;
 /// </summary>
 public sealed class VtdConcurrentAccessTests
 {
-    private const int Depth = 20;
+    private const int Depth = 100;
 
     private Action _then = static () => { };
     private SimStep _at;

@@ -24,6 +24,7 @@ public sealed class VtdRegisterInvalidationTests
     [InlineData(3UL << 60 | 7UL << 32, 0x1000, 3, true)]
     [InlineData(3UL << 60 | 7UL << 32, 0x2000, 3, false)]
     [InlineData(3UL << 60 | 7UL << 32, 0x0001, 3, true)]
+    [InlineData(3UL << 60 | 7UL << 32, 18, 3, true)]
     [InlineData(3UL << 60 | 7UL << 32, 19, 0, false)]
     [InlineData(0, 0, 0, false)]
     public void IOTLB_REG_invalidates_and_says_with_which_granularity(ulong command, ulong address, ulong done, bool drops)

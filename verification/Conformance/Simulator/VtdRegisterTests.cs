@@ -17,6 +17,19 @@ public sealed class VtdRegisterTests
         Assert.Equal(0x00D2008Cu, vtd.Iommu.Read32(0x0C));
     }
 
+    [Fact]
+    public void A_unit_has_every_feature_that_its_options_do_not_take_away()
+    {
+        var options = new VtdOptions { ScalableMode = true };
+        Assert.Equal(VtdOptions.Scalable, options);
+        Assert.Equal(VtdOptions.Default, new());
+        using var vtd = new RawVtd(options, enable: false);
+        // FS1GP and FS5LP; SRS, EAFS, PSS, PASID, SMTS, SSADS, SSTS, FSTS, SMPWCS, RPS and RPRIVS.
+        Assert.Equal(0xD2008C222F0606UL | 1UL << 56 | 1UL << 60, vtd.Iommu.Read64(0x08));
+        Assert.Equal(0xF42UL | 1UL << 31 | 1UL << 34 | 19UL << 35 | 1UL << 40 | 1UL << 43 | 15UL << 45 | 1UL << 49 | 1UL << 53, vtd.Iommu.Read64(0x10));
+        Assert.True(options.IotlbLines2M && options.IotlbLines1G);
+    }
+
     [Theory]
     [InlineData("CachingMode true", 0xD2008C222F0686)]
     [InlineData("not FourLevelTables", 0xD2008C22260206)]
@@ -166,6 +179,8 @@ public sealed class VtdRegisterTests
         Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Read64(0xFFC));
         Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Read32(2));
         Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Write64(4, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Write32(0x1000, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => vtd.Iommu.Write32(2, 0));
     }
 
     [Theory]
@@ -177,6 +192,7 @@ public sealed class VtdRegisterTests
     [InlineData("HostAddressWidth")]
     [InlineData("MaximumAddressMask")]
     [InlineData("Commands")]
+    [InlineData("Replacement")]
     [InlineData("FourLevelTables")]
     public void An_option_out_of_its_range_is_refused_by_name(string name)
     {
@@ -191,6 +207,7 @@ public sealed class VtdRegisterTests
             "HostAddressWidth" => options with { HostAddressWidth = 53 },
             "MaximumAddressMask" => options with { MaximumAddressMask = 64 },
             "Commands" => options with { Commands = (CommandMode)2 },
+            "Replacement" => options with { Replacement = (CacheReplacement)3 },
             _ => options with { FourLevelTables = false, ThreeLevelTables = false },
         };
         var refusal = Assert.Throws<ArgumentException>(() => new RawVtd(options));

@@ -34,6 +34,26 @@ public sealed class VtdTablesTests
     }
 
     [Fact]
+    public void What_the_hardware_lacks_is_told_by_its_options()
+    {
+        using var vtd = new RawVtd();
+        vtd.Write(Table2 + 8, 0x400000 | 1 << 7 | ReadWrite);
+        vtd.Write(Table2 + 16, 1UL << 40 | ReadWrite);
+        VtdOptions less = VtdOptions.Default with { Pages2M = false, PassThrough = false, HostAddressWidth = 39 };
+        Assert.Single(VtdTables.Leaves(vtd.Memory, new(Table4), 4));
+        Assert.Empty(VtdTables.Leaves(vtd.Memory, new(Table4), 4, less));
+        Assert.Equal(1UL << 40, Assert.Single(VtdTables.Malformed(vtd.Memory, new(Table4), 4)).EntryAddress.Value);
+        Assert.Equal([Table2 + 8, Table2 + 16], VtdTables.Malformed(vtd.Memory, new(Table4), 4, less).Select(static entry => entry.EntryAddress.Value));
+        Assert.Equal([Table4, Table3, Table2, Table1, 1UL << 40], VtdTables.TablePages(vtd.Memory, new(Table4), 4).Select(static page => page.Value));
+        Assert.Equal([Table4, Table3, Table2, Table1], VtdTables.TablePages(vtd.Memory, new(Table4), 4, less).Select(static page => page.Value));
+        vtd.SetContext(Device, 1 | 2 << 2, 2 | DomainId << 8);
+        Assert.True(VtdTables.TryFindContext(vtd.Memory, new(Root), Device, out _));
+        Assert.False(VtdTables.TryFindContext(vtd.Memory, new(Root), Device, out _, less));
+        Assert.Equal(VtdFaultReason.None, VtdTables.FindTranslation(vtd.Memory, new(Root), Device, null, out _));
+        Assert.NotEqual(VtdFaultReason.None, VtdTables.FindTranslation(vtd.Memory, new(Root), Device, null, out _, less));
+    }
+
+    [Fact]
     public void Table_pages_are_each_given_once_and_large_pages_are_none()
     {
         using var vtd = new RawVtd();

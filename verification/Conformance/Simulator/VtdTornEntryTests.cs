@@ -86,6 +86,61 @@ public sealed class VtdTornEntryTests
         Assert.Throws<ArgumentOutOfRangeException>(() => VtdTables.TryFindContext(vtd.Memory, new(Root), new(0x10000), out _));
     }
 
+    private const ulong PasidAt = RawScalable.PasidTable + 2 * 64;
+
+    private static readonly DecodedTranslation OldTranslation = new(
+        TranslationStage.FirstStage, new(RawScalable.First4), 4, new(8), RawScalable.FirstPasid, true, false, true);
+
+    private static readonly DecodedTranslation NewTranslation = new(
+        TranslationStage.SecondStage, new(RawScalable.Second4), 4, new(9), RawScalable.FirstPasid, false, false, false);
+
+    /// <summary>At which read of the entry it changes, counting words: each time that it is read it has eight.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(8)]
+    [InlineData(9)]
+    [InlineData(10)]
+    [InlineData(11)]
+    [InlineData(16)]
+    [InlineData(17)]
+    public void A_PASID_entry_that_changes_while_it_is_read_is_seen_old_or_new(int changeBefore)
+    {
+        using var vtd = new RawScalable();
+        int reads = 0;
+        DecodedTranslation found = FindPasid(vtd, () =>
+        {
+            if (++reads == changeBefore) vtd.SetPasid(2, RawScalable.SecondStage | RawScalable.Second4, 9 | RawScalable.Snoop, 0);
+        });
+        Assert.Equal(changeBefore > 11 ? OldTranslation : NewTranslation, found);
+        // Twice, and once or twice more where it was not the same.
+        Assert.Equal(changeBefore is 1 or > 11 ? 16 : changeBefore > 9 ? 32 : 24, reads);
+    }
+
+    [Fact]
+    public void A_PASID_entry_that_changes_all_the_time_is_read_in_the_end()
+    {
+        using var vtd = new RawScalable();
+        int reads = 0;
+        DecodedTranslation found = FindPasid(vtd, () => vtd.SetPasid(2, RawScalable.FirstStage, RawScalable.FirstDomain | RawScalable.Snoop, RawScalable.First4 | (ulong)(++reads / 8 % 2)));
+        Assert.InRange(reads, 24, 160);
+        Assert.Equal(new(8), found.Domain);
+    }
+
+    private static DecodedTranslation FindPasid(RawScalable vtd, Action beforeRead)
+    {
+        var memory = new ScriptedMemory(vtd.Memory, address =>
+        {
+            if (address is >= PasidAt and < PasidAt + 64) beforeRead();
+            return true;
+        });
+        VtdFaultReason reason = VtdTables.FindTranslation(
+            memory, new(RawScalable.Root | 1 << 10), RawScalable.Device, RawScalable.FirstPasid, out DecodedTranslation found, VtdOptions.Scalable);
+        Assert.Equal(VtdFaultReason.None, reason);
+        return found;
+    }
+
     private static bool Find(RawVtd vtd, out DecodedContext context, Func<ulong, bool> beforeRead) =>
         VtdTables.TryFindContext(new ScriptedMemory(vtd.Memory, beforeRead), new(Root), Device, out context);
 

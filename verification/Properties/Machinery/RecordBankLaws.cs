@@ -88,6 +88,27 @@ public sealed class RecordBankLaws
         Assert.Equal(0UL, bank.Load(4));
     }
 
+    /// <summary>Whatever a record has of words, the last of it says whether it holds something, and there is none behind the last.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void What_is_written_to_any_other_word_or_behind_the_last_record_clears_nothing(int wordCount)
+    {
+        var bank = new RecordBank(recordCount: 2, wordCount, holds: F);
+        ulong[] record = new ulong[wordCount];
+        record[^1] = F;
+        for (int i = 0; i < 2; i++) Assert.Equal(RecordOutcome.Kept, bank.Add(record, isOverflowed: false));
+        for (int word = 0; word < 3 * wordCount; word++)
+        {
+            if (word != wordCount - 1) bank.Clear(word, F);
+            Assert.Equal(F, bank.Load(wordCount - 1));
+        }
+
+        Assert.True(bank.IsAnyHeld);
+        bank.Clear(wordCount - 1, F);
+        Assert.False(bank.IsAnyHeld);
+    }
+
     /// <summary>SMMUv2: a fault while FSR has one leaves FSR and FAR as they are, and sets MULTI. Several bits of FSR may be set by one fault.</summary>
     [Fact]
     public void A_context_bank_has_one_record_and_says_that_there_were_more()

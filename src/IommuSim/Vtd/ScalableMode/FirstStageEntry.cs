@@ -32,13 +32,8 @@ internal readonly record struct FirstStageEntry(ulong Bits) : IVtdPagingEntry<Fi
     public bool HasReserved(int level, VtdOptions options)
     {
         ulong reserved = PageLevels.BitsFrom(options.HostAddressWidth) & ~PageLevels.BitsFrom(52);
-        if (IsLeaf(level))
-        {
-            if (!options.SupportsFirstStageLeafAt(level)) return true;
-            reserved |= X86Entry.ReservedInLeaf(level);
-        }
-
-        return (Bits & reserved) != 0;
+        if (!IsLeaf(level)) return (Bits & reserved) != 0;
+        return !options.SupportsFirstStageLeafAt(level) || (Bits & (reserved | X86Entry.ReservedInLeaf(level))) != 0;
     }
 
     /// <summary>A is bit 5, the D of a leaf bit 6, EA bit 10.</summary>

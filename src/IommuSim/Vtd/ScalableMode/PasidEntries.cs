@@ -136,18 +136,20 @@ internal readonly record struct PasidTableEntry(ulong First, ulong Second, ulong
     private bool HasReserved(VtdOptions options)
     {
         ulong beyondHost = PageLevels.BitsFrom(options.HostAddressWidth);
-        ulong first = 1UL << 5 | 3UL << 10 | beyondHost;
-        if (!options.HasSecondStage) first |= AddressWidthField | Frame;
-        if (!options.HasSecondStageFlags) first |= SecondStageFlags;
-        ulong second = ~(0xFFFFUL | WalkSnoop | PageSnoop | MemoryTypes) | options.BeyondDomainId;
-        if (!options.HasWalkSnoop) second |= WalkSnoop;
-        if (!options.SnoopControl) second |= PageSnoop;
-        if (!options.HasMemoryTypes) second |= MemoryTypes;
-        ulong third = 0xFUL << 8 | beyondHost;
-        if (!options.HasSupervisor) third |= SupervisorEnable;
-        if (!options.HasExecute) third |= ExecuteEnable;
-        if (!options.HasFirstStage) third |= PagingModeField | WriteProtectEnable | Frame;
-        if (!options.HasExtendedAccessed) third |= ExtendedAccessedEnable;
+        ulong first = 1UL << 5 | 3UL << 10 | beyondHost
+            | Unless(options.HasSecondStage, AddressWidthField | Frame)
+            | Unless(options.HasSecondStageFlags, SecondStageFlags);
+        ulong second = ~(0xFFFFUL | WalkSnoop | PageSnoop | MemoryTypes) | options.BeyondDomainId
+            | Unless(options.HasWalkSnoop, WalkSnoop)
+            | Unless(options.SnoopControl, PageSnoop)
+            | Unless(options.HasMemoryTypes, MemoryTypes);
+        ulong third = 0xFUL << 8 | beyondHost
+            | Unless(options.HasSupervisor, SupervisorEnable)
+            | Unless(options.HasExecute, ExecuteEnable)
+            | Unless(options.HasFirstStage, PagingModeField | WriteProtectEnable | Frame)
+            | Unless(options.HasExtendedAccessed, ExtendedAccessedEnable);
         return (First & first) != 0 || (Second & second) != 0 || (Third & third) != 0 || Rest != 0;
     }
+
+    private static ulong Unless(bool isOffered, ulong field) => isOffered ? 0 : field;
 }

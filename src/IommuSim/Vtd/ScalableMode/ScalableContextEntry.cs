@@ -86,13 +86,15 @@ internal readonly record struct ScalableContextEntry(ulong Low, ulong High, ulon
     /// </summary>
     private bool HasReserved(VtdOptions options)
     {
-        ulong low = 0x1E0UL | PageLevels.BitsFrom(options.HostAddressWidth);
-        if (!options.DeviceTlbs) low |= DeviceTlbEnable;
-        if (!options.HasPageRequests) low |= PageRequestEnable;
-        if (!options.HasPasid) low |= PasidEnable;
-        ulong high = PageLevels.BitsFrom(21);
-        if (!options.HasRidPasid) high |= Pasid.Largest;
-        if (!options.HasRidPrivilege) high |= RidPrivilegeBit;
+        ulong low = 0x1E0UL | PageLevels.BitsFrom(options.HostAddressWidth)
+            | Unless(options.DeviceTlbs, DeviceTlbEnable)
+            | Unless(options.HasPageRequests, PageRequestEnable)
+            | Unless(options.HasPasid, PasidEnable);
+        ulong high = PageLevels.BitsFrom(21)
+            | Unless(options.HasRidPasid, Pasid.Largest)
+            | Unless(options.HasRidPrivilege, RidPrivilegeBit);
         return (Low & low) != 0 || (High & high) != 0 || Rest != 0;
     }
+
+    private static ulong Unless(bool isOffered, ulong field) => isOffered ? 0 : field;
 }
