@@ -3,17 +3,20 @@ using System.Globalization;
 namespace MutantHost;
 
 /// <summary>
-/// What each test cost with no mutant active: when all ran before anything was mutated, and when it was noted what each covers, which costs more than to run
-/// with a mutant active. Written beside the tests, and read by each process that runs them later.
+/// What each test cost with no mutant active: when all ran before anything was mutated, which costs less than to run with a mutant active, and when it was noted
+/// what each covers, which costs more, in a loop a hundred times as much. Written beside the tests, and read by each process that runs them later.
 /// </summary>
 internal sealed class Costs
 {
     // A mutant may make an honest test slower.
     private const int Factor = 2;
+
+    // How much slower a test may be for the question at each place that was changed whether it is the one.
+    private const int MutatedFactor = 5;
     private static readonly TimeSpan More = TimeSpan.FromSeconds(2);
 
     private readonly string _assembly;
-    private readonly Dictionary<string, TimeSpan> _costs = [];
+    private readonly Dictionary<string, (TimeSpan Least, TimeSpan Most)> _costs = [];
 
     private Costs(string assembly) => _assembly = assembly;
 
@@ -27,12 +30,15 @@ internal sealed class Costs
         foreach (string line in costs.Files().SelectMany(File.ReadLines))
         {
             string[] fields = line.Split('\t');
-            var cost = TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture));
-            if (costs.CostOf(fields[0]) <= cost) costs._costs[fields[0]] = cost;
+            costs.Know(fields[0], TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture)));
         }
 
         return costs;
     }
+
+    /// <summary>Takes in what a test cost.</summary>
+    public void Know(string test, TimeSpan cost) =>
+        _costs[test] = _costs.TryGetValue(test, out (TimeSpan Least, TimeSpan Most) known) ? (Min(known.Least, cost), known.Most > cost ? known.Most : cost) : (cost, cost);
 
     /// <summary>Forgets all costs.</summary>
     public void Clear()
@@ -55,5 +61,7 @@ internal sealed class Costs
 
     private string[] Files() => Directory.GetFiles(AppContext.BaseDirectory, $"{_assembly}.*costs.tsv");
 
-    private TimeSpan CostOf(string test) => _costs.TryGetValue(test, out TimeSpan cost) ? cost : TimeSpan.Zero;
+    private TimeSpan CostOf(string test) => _costs.TryGetValue(test, out (TimeSpan Least, TimeSpan Most) cost) ? Min(cost.Most, cost.Least * MutatedFactor) : TimeSpan.Zero;
+
+    private static TimeSpan Min(TimeSpan one, TimeSpan other) => one < other ? one : other;
 }

@@ -101,6 +101,20 @@ public sealed class MutantHostLaws
         Assert.Equal(("b", true, true), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
     }
 
+    /// <summary>A test whose loops note what they cover takes a hundred times as long: nobody waits for a mutant as long as that.</summary>
+    [Fact]
+    public void A_test_may_take_as_long_as_it_took_or_as_the_question_which_mutant_makes_it()
+    {
+        var costs = Costs.Of("none");
+        costs.Know("a", TimeSpan.FromSeconds(1));
+        costs.Know("a", TimeSpan.FromSeconds(70));
+        foreach (int seconds in (int[])[4, 3]) costs.Know("b", TimeSpan.FromSeconds(seconds));
+        Assert.Equal((12, 10, 2), (Of("a"), Of("b"), Of("c")));
+        Assert.Equal(["c", "b", "a"], costs.CheapestFirst(["a", "b", "c"]));
+
+        double Of(string test) => costs.BudgetOf(test).TotalSeconds;
+    }
+
     /// <summary>What refers to a project that its solution leaves out gets that as Debug, and the tests are others than those that were looked at.</summary>
     [Fact]
     public void Stryker_builds_all_that_the_tests_refer_to()
@@ -137,7 +151,7 @@ public sealed class MutantHostLaws
         JsonNode discovered = Hear(stream);
         Assert.Equal("one", (string)discovered["params"]!["runId"]!);
         Assert.Contains((Test, "discovered"), StatesIn(discovered));
-        Assert.Equal(9, StatesIn(discovered).Length);
+        Assert.Equal(10, StatesIn(discovered).Length);
         Assert.Equal(2, (int)Hear(stream)["id"]!);
         Ask(stream, 3, "testing/runTests", new() { ["runId"] = "two", ["tests"] = new JsonArray(new JsonObject { ["uid"] = Test }) });
         Assert.Equal([(Test, "passed")], StatesIn(Hear(stream)));
