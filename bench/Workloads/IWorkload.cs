@@ -16,6 +16,9 @@ public interface IWorkload : IDisposable
     /// </summary>
     long OthersAllocatedBytes => 0;
 
+    /// <summary>How many methods the JIT of other processes that the workload started has compiled; what that of the caller compiles is the caller's to count.</summary>
+    long OthersCompiledMethodCount => 0;
+
     /// <summary>Does the operations. Allocates nothing on the managed heap once it is warm.</summary>
     /// <exception cref="InvalidOperationException">An operation was refused.</exception>
     void Batch();

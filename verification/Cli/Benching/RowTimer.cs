@@ -10,7 +10,7 @@ namespace Verify.Benching;
 /// middle round is shown beside it.</para>
 /// </remarks>
 /// <param name="time">The clock.</param>
-/// <param name="compiledMethodCount">How many methods the JIT has compiled so far.</param>
+/// <param name="compiledMethodCount">How many methods the JIT of this process has compiled so far.</param>
 /// <param name="stop">Set when the user wants to stop.</param>
 internal sealed class RowTimer(TimeProvider time, Func<long> compiledMethodCount, CancellationToken stop)
 {
@@ -100,13 +100,14 @@ internal sealed class RowTimer(TimeProvider time, Func<long> compiledMethodCount
     {
         long begin = time.GetTimestamp();
         long quietSince = begin;
-        long compiled = compiledMethodCount();
+        long Compiled() => compiledMethodCount() + workload.OthersCompiledMethodCount + (baseline?.OthersCompiledMethodCount ?? 0);
+        long compiled = Compiled();
         for (int batches = 1; ; batches++)
         {
             stop.ThrowIfCancellationRequested();
             workload.Batch();
             baseline?.Batch();
-            if (compiledMethodCount() is var now && now != compiled)
+            if (Compiled() is var now && now != compiled)
             {
                 compiled = now;
                 quietSince = time.GetTimestamp();

@@ -1,3 +1,4 @@
+using System.Runtime;
 using Explorer.Faults;
 using Explorer.Scenarios;
 using Explorer.Scheduling;
@@ -45,7 +46,7 @@ internal static class Measurement
         {
             Exploration done = Controlled.Explore(new(strategy, 1, Schedules), body);
             if (done.Failure is { } failure) throw new InvalidOperationException($"{what}: {failure.Violation}");
-            say(new BatchMessage(done.Schedules, done.Steps));
+            say(new BatchMessage(done.Schedules, done.Steps, JitInfo.GetCompiledMethodCount()));
         }
     }
 

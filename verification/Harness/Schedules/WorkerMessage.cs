@@ -87,7 +87,8 @@ public sealed record ExhaustedMessage(string Scenario, int Preemptions) : Worker
 /// <summary>A batch of schedules that somebody times is done.</summary>
 /// <param name="Schedules">How many.</param>
 /// <param name="Steps">Scheduling decisions in them.</param>
-public sealed record BatchMessage(long Schedules, long Steps) : WorkerMessage;
+/// <param name="CompiledMethods">What the worker's JIT has compiled since it started.</param>
+public sealed record BatchMessage(long Schedules, long Steps, long CompiledMethods) : WorkerMessage;
 
 /// <summary>A replayed schedule breaks nothing.</summary>
 public sealed record CleanMessage : WorkerMessage;

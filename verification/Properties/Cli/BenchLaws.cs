@@ -142,6 +142,19 @@ public sealed class BenchLaws
         bool IsCompiling() => _clock.Now.TotalSeconds < compilingSeconds;
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_other_processes_compile_is_waited_for_too(bool isBaseline)
+    {
+        TestWorkload Steady() => new(_clock, () => 2);
+        TestWorkload Compiling() => new(_clock, () => 2) { OthersCompiledMethodCount = () => _clock.Now.Ticks };
+        Row row = new TimedRow("cold", "never warm", isBaseline ? Steady : Compiling) { Baseline = isBaseline ? Compiling : Steady, BaselineWhat = "the same" };
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.Clean, Run(terminal, "bench", row));
+        Assert.Contains("cold: the JIT was still compiling when it was measured", terminal.Out);
+    }
+
     [Fact]
     public void A_row_that_throws_is_the_environment_whatever_the_others_do()
     {

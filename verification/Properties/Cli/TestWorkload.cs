@@ -26,6 +26,11 @@ internal sealed class TestWorkload(WorkClock clock, Func<double> nanoseconds) : 
     /// <summary>Called in each batch.</summary>
     public Action OnBatch { get; init; } = static () => { };
 
+    /// <summary>What other processes have compiled.</summary>
+    public Func<long> OthersCompiledMethodCount { get; init; } = static () => 0;
+
+    long IWorkload.OthersCompiledMethodCount => OthersCompiledMethodCount();
+
     /// <summary>Called by each check.</summary>
     public Action OnCheck { get; init; } = static () => { };
 
