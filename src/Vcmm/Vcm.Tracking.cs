@@ -128,7 +128,7 @@ public sealed partial class Vcm
             IovaRange range = ranges[i];
             if (count != 0 && (ranges[count - 1].Last.Value == ulong.MaxValue || range.First.Value <= ranges[count - 1].Last.Value + 1))
             {
-                if (range.Last.Value > ranges[count - 1].Last.Value) ranges[count - 1] = new(ranges[count - 1].First, range.Last);
+                ranges[count - 1] = new(ranges[count - 1].First, new(Math.Max(ranges[count - 1].Last.Value, range.Last.Value)));
                 continue;
             }
 

@@ -11,7 +11,7 @@ namespace Properties.Library.Regions;
 /// What devices wrote to is found, in whatever format they did, and found again if they write again: the bits are the simulator's, and so
 /// are the caches from which it takes that a bit is set already.
 /// </summary>
-public sealed class DirtyLaws : IDisposable
+public sealed partial class DirtyLaws : IDisposable
 {
     private const ulong Page = VcmManager.PageBytes;
     private const ulong Large = 2UL << 20;
@@ -19,6 +19,7 @@ public sealed class DirtyLaws : IDisposable
     private readonly ScalableSystem _system = new(driver: new() { TracksUse = true, MaximumPasidCount = 1 << 10 });
     private readonly VcmManager _manager;
     private readonly Vcm _region;
+    private readonly Association _inFirstFormat;
     private readonly BusMaster<Ram, NoSteps> _second, _first;
     private readonly PasidPrefix _pasid = new(new(5));
 
@@ -27,7 +28,8 @@ public sealed class DirtyLaws : IDisposable
         _manager = new(_system.Frames);
         _region = _manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
         _region.Associate(_manager.AddDevice(_system.Driver, new(0x0391)), new() { Format = FormatOf(VtdSecondStage.Encoding) }).Activate();
-        _region.Associate(_manager.AddDevice(_system.Driver, new(0x0392)), new() { Format = FormatOf(X86FirstStage.Encoding), Pasid = new(5) }).Activate();
+        _inFirstFormat = _region.Associate(_manager.AddDevice(_system.Driver, new(0x0392)), new() { Format = FormatOf(X86FirstStage.Encoding), Pasid = new(5) });
+        _inFirstFormat.Activate();
         _second = _system.Master(new(0x0391));
         _first = _system.Master(new(0x0392));
     }
