@@ -5,27 +5,11 @@ using static Conformance.Simulator.RawVtd;
 namespace Conformance.Simulator;
 
 /// <summary>Registers that software writes in the midst of something, or once more with the value that they have.</summary>
-public sealed class VtdCommandRegisterTests
+public sealed class VtdCommandRegisterTests : InterruptedVtd
 {
     private const ulong Command = 1UL << 63;
     private const uint Iqe = 1 << 4, Iqercd = 0xB0;
     private static readonly VtdOptions Manual = VtdOptions.Default with { Commands = CommandMode.Manual };
-
-    private SimStep _at;
-    private Action? _then;
-
-    /// <summary>A machine on which <see cref="_then"/> happens once, just before step <see cref="_at"/>.</summary>
-    private RawVtd Interrupted(VtdOptions? options = null)
-    {
-        var vtd = new RawVtd(options, (step, _) =>
-        {
-            if (step != _at || _then is not { } action) return;
-            _then = null;
-            action();
-        });
-        vtd.SetPage(1, FrameA | ReadWrite);
-        return vtd;
-    }
 
     [Theory]
     [InlineData(false)]
@@ -34,8 +18,8 @@ public sealed class VtdCommandRegisterTests
     {
         using RawVtd vtd = Interrupted();
         uint? seen = null;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
             if (writesAgain) vtd.Iommu.Write32(Gcmd, GcmdQie | GcmdTe);
             seen = vtd.Iommu.Read32(Gsts);
@@ -50,8 +34,8 @@ public sealed class VtdCommandRegisterTests
         using RawVtd vtd = Interrupted(VtdOptions.Default with { FaultRecordCount = 3 });
         Assert.Equal(VtdFaultReason.Read, vtd.Fault(0x2000));
         vtd.ClearFaults();
-        _at = SimStep.FaultRecord;
-        _then = () => vtd.Iommu.Write32(Gcmd, GcmdQie);
+        At = SimStep.FaultRecord;
+        Then = () => vtd.Iommu.Write32(Gcmd, GcmdQie);
         Assert.False(vtd.Read(0x3000).Ok);
         vtd.Iommu.Write32(Gcmd, GcmdQie | GcmdTe);
         Assert.False(vtd.Read(0x4000).Ok);
@@ -154,10 +138,10 @@ public sealed class VtdCommandRegisterTests
     {
         using RawVtd vtd = Interrupted(Manual);
         vtd.Submit(descriptor, Status);
-        _at = at;
-        _then = () => vtd.Iommu.Write32(Gcmd, GcmdTe);
+        At = at;
+        Then = () => vtd.Iommu.Write32(Gcmd, GcmdTe);
         Assert.False(vtd.Iommu.ProcessNextCommand());
-        Assert.Null(_then);
+        Assert.Null(Then);
     }
 
     /// <summary>The access has its translation from the IOTLB, by the shortest way that there is.</summary>
@@ -169,8 +153,8 @@ public sealed class VtdCommandRegisterTests
         using RawVtd vtd = Interrupted();
         vtd.AssertReads(0x1000, FrameA);
         bool? completedInside = null;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x1000, drain: drain);
             completedInside = vtd.Wait();
@@ -186,8 +170,8 @@ public sealed class VtdCommandRegisterTests
         using RawVtd vtd = Interrupted();
         vtd.AssertReads(0x1000, FrameA);
         bool completedInside = true;
-        _at = SimStep.IotlbLookup;
-        _then = () =>
+        At = SimStep.IotlbLookup;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x2000);
             completedInside = vtd.Wait();
@@ -206,8 +190,8 @@ public sealed class VtdCommandRegisterTests
         vtd.Wait();
         Assert.True(vtd.Iommu.ProcessNextCommand());
         bool? processed = null;
-        _at = SimStep.WalkRead;
-        _then = () => processed = vtd.Iommu.ProcessNextCommand();
+        At = SimStep.WalkRead;
+        Then = () => processed = vtd.Iommu.ProcessNextCommand();
         vtd.AssertReads(0x1000, FrameA);
         Assert.True(processed);
     }
@@ -224,8 +208,8 @@ public sealed class VtdCommandRegisterTests
         vtd.SetContext(new(source), Table4 | 1, 2 | DomainId << 8);
         var device = new BusMaster<Ram, Hook>(vtd.Iommu, vtd.Memory, new(source));
         bool completedInside = true;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x1000);
             completedInside = vtd.Wait();

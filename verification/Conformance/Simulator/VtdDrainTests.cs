@@ -4,24 +4,8 @@ using static Conformance.Simulator.RawVtd;
 namespace Conformance.Simulator;
 
 /// <summary>Draining of Requests to Memory: what falls between the steps of an access.</summary>
-public sealed class VtdDrainTests
+public sealed class VtdDrainTests : InterruptedVtd
 {
-    private SimStep _at;
-    private Action? _then;
-
-    /// <summary>A machine on which <see cref="_then"/> happens once, just before step <see cref="_at"/>.</summary>
-    private RawVtd Interrupted(VtdOptions? options = null)
-    {
-        var vtd = new RawVtd(options, (step, _) =>
-        {
-            if (step != _at || _then is not { } action) return;
-            _then = null;
-            action();
-        });
-        vtd.SetPage(1, FrameA | ReadWrite);
-        return vtd;
-    }
-
     [Theory]
     [InlineData(SimStep.ContextFetch)]
     [InlineData(SimStep.IotlbLookup)]
@@ -32,8 +16,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted();
         bool completedInside = true;
-        _at = at;
-        _then = () =>
+        At = at;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x1000, leafOnly: true);
             completedInside = vtd.Wait();
@@ -58,8 +42,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted();
         bool completedInside = false;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x1000, drain: drain);
             completedInside = vtd.Wait();
@@ -75,8 +59,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted();
         bool completedInside = true;
-        _at = SimStep.WalkRead;
-        _then = () =>
+        At = SimStep.WalkRead;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x1000, drain: 0);
             completedInside = vtd.Wait();
@@ -91,8 +75,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted();
         bool completedInside = false;
-        _at = SimStep.MemoryAccess;
-        _then = () => completedInside = vtd.Wait();
+        At = SimStep.MemoryAccess;
+        Then = () => completedInside = vtd.Wait();
         vtd.Master.Read(new(0x1000), new byte[1]);
         Assert.True(completedInside);
     }
@@ -105,8 +89,8 @@ public sealed class VtdDrainTests
         vtd.Wait();
         Assert.True(vtd.Iommu.ProcessNextCommand());
         bool processed = false;
-        _at = SimStep.MemoryAccess;
-        _then = () => processed = vtd.Iommu.ProcessNextCommand();
+        At = SimStep.MemoryAccess;
+        Then = () => processed = vtd.Iommu.ProcessNextCommand();
         vtd.Master.Read(new(0x1000), new byte[1]);
         Assert.True(processed);
         Assert.True(vtd.IsWaitDone);
@@ -118,8 +102,8 @@ public sealed class VtdDrainTests
         using RawVtd vtd = Interrupted(VtdOptions.Default with { Commands = CommandMode.Manual });
         int rings = 0;
         int consumed = 0;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
             vtd.InvalidatePages(DomainId, 0x1000);
             vtd.Wait();
@@ -142,10 +126,10 @@ public sealed class VtdDrainTests
         using RawVtd vtd = Interrupted(VtdOptions.Default with { Commands = CommandMode.Manual });
         int rings = 0;
         int ringsOfInner = -1;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
-            _then = () =>
+            Then = () =>
             {
                 vtd.InvalidatePages(DomainId, 0x1000);
                 vtd.Wait();
@@ -164,8 +148,8 @@ public sealed class VtdDrainTests
     public void A_translation_read_before_an_invalidation_is_used_once_and_not_cached()
     {
         using RawVtd vtd = Interrupted();
-        _at = SimStep.IotlbFill;
-        _then = () =>
+        At = SimStep.IotlbFill;
+        Then = () =>
         {
             vtd.SetPage(1, FrameB | ReadWrite);
             vtd.InvalidatePages(DomainId, 0x1000, leafOnly: true);
@@ -180,8 +164,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted();
         vtd.Write(0x28000 + 2 * 8, FrameB | ReadWrite);
-        _at = SimStep.WalkCacheFill;
-        _then = () =>
+        At = SimStep.WalkCacheFill;
+        Then = () =>
         {
             vtd.Write(Table4, 0x29000 | ReadWrite);
             vtd.Write(0x29000, 0x2A000 | ReadWrite);
@@ -196,8 +180,8 @@ public sealed class VtdDrainTests
     public void A_context_entry_read_before_an_invalidation_is_not_cached()
     {
         using RawVtd vtd = Interrupted();
-        _at = SimStep.ContextFill;
-        _then = () =>
+        At = SimStep.ContextFill;
+        Then = () =>
         {
             vtd.SetContext(Device, 0, 0);
             vtd.InvalidateContexts();
@@ -211,8 +195,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted(VtdOptions.Default with { CachingMode = true });
         vtd.SetPage(1, 0);
-        _at = SimStep.IotlbFill;
-        _then = () =>
+        At = SimStep.IotlbFill;
+        Then = () =>
         {
             vtd.SetPage(1, FrameA | ReadWrite);
             vtd.InvalidatePages(DomainId, 0x1000, leafOnly: true);
@@ -226,8 +210,8 @@ public sealed class VtdDrainTests
     {
         using RawVtd vtd = Interrupted();
         uint inside = 0;
-        _at = SimStep.MemoryAccess;
-        _then = () =>
+        At = SimStep.MemoryAccess;
+        Then = () =>
         {
             vtd.Iommu.Write32(Gcmd, GcmdQie | GcmdSrtp);
             inside = vtd.Iommu.Read32(Gsts);
@@ -241,8 +225,8 @@ public sealed class VtdDrainTests
     public void The_new_setting_of_TE_counts_from_the_next_access_on()
     {
         using RawVtd vtd = Interrupted();
-        _at = SimStep.WalkRead;
-        _then = () =>
+        At = SimStep.WalkRead;
+        Then = () =>
         {
             vtd.Iommu.Write32(Gcmd, GcmdQie);
             vtd.AssertReads(0x1000, 0x1000);

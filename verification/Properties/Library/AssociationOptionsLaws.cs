@@ -115,6 +115,53 @@ public sealed class AssociationOptionsLaws : IDisposable
         Assert.Equal(left, _system.Frames.FreeBytes);
     }
 
+    /// <summary>Without the option of the driver only the first stage's format has such bits.</summary>
+    [Fact]
+    public void Whether_use_is_noted_goes_with_the_format()
+    {
+        using var system = new ScalableSystem();
+        var manager = new VcmManager(system.Frames);
+        Vcm region = manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Reservation reservation = region.Reserve(Page);
+        Association association = region.Associate(manager.AddDevice(system.Driver, new(0x0391)), new() { Format = _second });
+        foreach (bool isNoted in (bool[])[false, true, true, false, false, true])
+        {
+            association.SetOptions(new() { Format = isNoted ? _first : _second });
+            Assert.Equal(isNoted ? VcmmError.None : VcmmError.Invalid, reservation.TryCollectDirty(0, Page, clear: true, []));
+        }
+
+        // Nothing of it stays when the association goes.
+        association.SetOptions(new() { Format = _second });
+        association.Deassociate();
+        region.Associate(manager.AddDevice(system.Driver, new(0x0392)), new() { Format = _first });
+        Assert.Equal(VcmmError.None, reservation.TryCollectDirty(0, Page, clear: true, []));
+    }
+
+    /// <summary>Both of its domains are in one batch, whichever device came in between.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void An_IOMMU_of_several_formats_is_waited_for_once(int others)
+    {
+        RecordingIommu[] before = [.. Enumerable.Range(0, others).Select(_ => new RecordingIommu(_system.Memory))];
+        Activate(before.Take(1));
+        _vcm.Associate(_device, new() { Format = _second }).Activate();
+        Activate(before.Skip(1));
+        _vcm.Associate(_manager.AddDevice(_system.Driver, new(0x0392)), new() { Format = _first }).Activate();
+        int waits = _system.Waits;
+        _reservation.Unback(Page, Page);
+        Assert.Equal(waits + 1, _system.Waits);
+        // Each other is told, too, and once.
+        Assert.All(before, static iommu => Assert.Single(iommu.Calls.OfType<RecordingIommu.Invalidated>()));
+
+        void Activate(IEnumerable<RecordingIommu> iommus)
+        {
+            foreach (RecordingIommu iommu in iommus) _vcm.Associate(_manager.AddDevice(iommu, new(0x20))).Activate();
+        }
+    }
+
     /// <summary>The table goes, and what hardware had noted in it does not.</summary>
     [Fact]
     public void What_was_written_is_still_known_when_the_tables_are_others()
