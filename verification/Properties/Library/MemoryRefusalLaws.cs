@@ -129,18 +129,6 @@ public sealed class MemoryRefusalLaws : IDisposable
     }
 
     [Fact]
-    public void Without_hardware_there_is_no_address_space_but_memory()
-    {
-        IIommu none = new NoIommu();
-        var table = new IdentityTable();
-        Assert.Empty(none.ReservedRegions);
-        Assert.False(none.CachesAbsent);
-        Assert.False(none.TryTakeFault(out _));
-        Assert.Equal((VcmmError.None, VcmmError.Invalid), (none.Attach(new(1), null, default, table), none.Attach(new(1), new(5), default, table)));
-        Assert.Equal((VcmmError.None, VcmmError.Invalid), (none.Detach(new(1), null, default), none.Detach(new(1), new(5), default)));
-    }
-
-    [Fact]
     public void A_port_that_says_nothing_of_it_lets_nobody_through() => Assert.False(((IIommu)_system.AddIommu()).CanPassThrough);
 
     [Fact]

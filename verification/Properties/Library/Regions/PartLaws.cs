@@ -53,20 +53,6 @@ public sealed class PartLaws : IDisposable
         Assert.Equal(before.Select((at, page) => page >= first && page < first + count ? null : at), Found(16));
     }
 
-    [Fact]
-    public void What_is_backed_behind_its_start_is_unbacked_with_all_else()
-    {
-        Reservation reservation = _region.ReserveAt(new(Start), 16 * Page);
-        PhysicalAllocation memory = _manager.Allocate(8 * Page);
-        reservation.Back(2 * Page, memory, 0, 3 * Page);
-        reservation.Back(9 * Page, memory, 4 * Page, 2 * Page);
-        reservation.Unback();
-        Assert.All(Found(16), static at => Assert.Null(at));
-        Assert.Empty(reservation.BackedParts);
-        Assert.Equal(VcmmError.NotFound, reservation.TryUnback());
-        memory.Free();
-    }
-
     [Theory]
     [InlineData(0, 100)]
     [InlineData(100, 412)]

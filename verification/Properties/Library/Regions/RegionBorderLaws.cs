@@ -9,7 +9,6 @@ namespace Properties.Library.Regions;
 public sealed class RegionBorderLaws : IDisposable
 {
     private const ulong Page = SmallSystem.Page;
-    private const ulong Large = SmallSystem.Large;
 
     private readonly SmallSystem _system = new();
 
@@ -29,28 +28,6 @@ public sealed class RegionBorderLaws : IDisposable
         Assert.Equal(VcmmError.None, reservation.TryBack(reached));
         Assert.Equal(VcmmError.None, vcm.TryTranslate(reservation.Range.Last, out Translation translation));
         Assert.Equal(last, translation.Address.Value);
-    }
-
-    [Theory]
-    [InlineData(0UL, 1UL)]
-    [InlineData(511UL, 1UL)]
-    [InlineData(200UL, 312UL)]
-    [InlineData(17UL, 5UL)]
-    public void Of_a_large_leaf_of_which_a_part_is_unbacked_the_rest_stays_mapped(ulong firstPage, ulong pageCount)
-    {
-        Vcm vcm = _system.CreateVcm();
-        _system.Activate(vcm, _system.AddIommu());
-        PhysicalAllocation memory = _system.Manager.Allocate(Large, ChunkSizes.Size2M);
-        Reservation reservation = vcm.ReserveAt(new(Large), Large);
-        reservation.Back(memory);
-        reservation.Unback(firstPage * Page, pageCount * Page);
-        for (ulong page = 0; page < Large / Page; page++)
-        {
-            bool isGone = page >= firstPage && page < firstPage + pageCount;
-            VcmmError error = vcm.TryTranslate(new(Large + page * Page), out Translation translation);
-            Assert.Equal(isGone ? VcmmError.Fault : VcmmError.None, error);
-            if (!isGone) Assert.Equal(memory.AddressAt(page * Page), translation.Address);
-        }
     }
 
     [Fact]
