@@ -16,7 +16,7 @@ internal sealed class Costs
     private static readonly TimeSpan More = TimeSpan.FromSeconds(2);
 
     private readonly string _assembly;
-    private readonly Dictionary<string, (TimeSpan Least, TimeSpan Most)> _costs = [];
+    private readonly Dictionary<string, (TimeSpan Least, TimeSpan? Most)> _costs = [];
 
     private Costs(string assembly) => _assembly = assembly;
 
@@ -37,8 +37,11 @@ internal sealed class Costs
     }
 
     /// <summary>Takes in what a test cost.</summary>
-    public void Know(string test, TimeSpan cost) =>
-        _costs[test] = _costs.TryGetValue(test, out (TimeSpan Least, TimeSpan Most) known) ? (Min(known.Least, cost), known.Most > cost ? known.Most : cost) : (cost, cost);
+    public void Know(string test, TimeSpan cost)
+    {
+        bool isKnown = _costs.TryGetValue(test, out (TimeSpan Least, TimeSpan? Most) known);
+        _costs[test] = isKnown ? (Min(known.Least, cost), Max(known.Most ?? known.Least, cost)) : (cost, null);
+    }
 
     /// <summary>Forgets all costs.</summary>
     public void Clear()
@@ -61,7 +64,15 @@ internal sealed class Costs
 
     private string[] Files() => Directory.GetFiles(AppContext.BaseDirectory, $"{_assembly}.*costs.tsv");
 
-    private TimeSpan CostOf(string test) => _costs.TryGetValue(test, out (TimeSpan Least, TimeSpan Most) cost) ? Min(cost.Most, cost.Least * MutatedFactor) : TimeSpan.Zero;
+    // A test that was ended while it was noted what it covers is known from once alone, and from when it took least.
+    private TimeSpan CostOf(string test)
+    {
+        if (!_costs.TryGetValue(test, out (TimeSpan Least, TimeSpan? Most) cost)) return TimeSpan.Zero;
+        TimeSpan most = cost.Least * MutatedFactor;
+        return cost.Most is { } known ? Min(known, most) : most;
+    }
 
     private static TimeSpan Min(TimeSpan one, TimeSpan other) => one < other ? one : other;
+
+    private static TimeSpan Max(TimeSpan one, TimeSpan other) => one > other ? one : other;
 }

@@ -109,8 +109,9 @@ public sealed class MutantHostLaws
         costs.Know("a", TimeSpan.FromSeconds(1));
         costs.Know("a", TimeSpan.FromSeconds(70));
         foreach (int seconds in (int[])[4, 3]) costs.Know("b", TimeSpan.FromSeconds(seconds));
-        Assert.Equal((12, 10, 2), (Of("a"), Of("b"), Of("c")));
-        Assert.Equal(["c", "b", "a"], costs.CheapestFirst(["a", "b", "c"]));
+        costs.Know("d", TimeSpan.FromSeconds(2));
+        Assert.Equal((12, 10, 2, 22), (Of("a"), Of("b"), Of("c"), Of("d")));
+        Assert.Equal(["c", "b", "a", "d"], costs.CheapestFirst(["a", "b", "c", "d"]));
 
         double Of(string test) => costs.BudgetOf(test).TotalSeconds;
     }
