@@ -83,7 +83,12 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
             Span<ulong> words = stackalloc ulong[PasidEntry.WordCount];
             PasidEntry.Write(_capabilities, attachment, table, _tracksUse, words);
             _memory.Publish(EntryIn(pasids, attachment.Pasid), words);
-            if (newPasids is { } linkedPasids) _memory.Link(directorySlot, linkedPasids);
+            if (newPasids is { } linkedPasids)
+            {
+                device.PasidTables.Add(linkedPasids);
+                _memory.Link(directorySlot, linkedPasids);
+            }
+
             if (!isKnown)
             {
                 PhysAddr contexts = newContexts ?? TableAt(RootSlot(attachment.Device));
@@ -134,7 +139,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
 
             _memory.Erase(ContextOf(attachment.Device), PasidEntry.ContextWordCount);
             _devices.Remove(attachment.Device);
-            FreeDirectory(device.Directory);
+            FreeTables(device);
         }
     }
 
@@ -152,7 +157,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
     /// <inheritdoc/>
     public void Free()
     {
-        foreach (DeviceState device in _devices.Values) FreeDirectory(device.Directory);
+        foreach (DeviceState device in _devices.Values) FreeTables(device);
         for (ulong i = 0; i < RootEntryCount; i++)
         {
             PhysAddr slot = _root + i * RootEntryBytes;
@@ -176,7 +181,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
             error = TryMake(FrameAllocator.FrameBytes, out newContexts);
         if (error == VcmmError.None)
         {
-            if (newDirectory is { } directory) device = new(directory, 0);
+            if (newDirectory is { } directory) device = new(directory, [], 0);
             return VcmmError.None;
         }
 
@@ -193,15 +198,10 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
         return error;
     }
 
-    private void FreeDirectory(PhysAddr directory)
+    private void FreeTables(in DeviceState device)
     {
-        for (ulong i = 0; i < 1UL << _directoryLog2; i++)
-        {
-            PhysAddr slot = directory + i * DirectoryEntryBytes;
-            if (_memory.IsPresent(slot)) _frames.Free(TableAt(slot));
-        }
-
-        _frames.Free(directory);
+        foreach (PhysAddr pasids in device.PasidTables) _frames.Free(pasids);
+        _frames.Free(device.Directory);
     }
 
     private bool TryFindEntry(PhysAddr directory, uint pasid, out PhysAddr entry)
@@ -225,5 +225,6 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
 
     private static PhysAddr EntryIn(PhysAddr pasids, uint pasid) => pasids + (pasid & (PasidsInTable - 1)) * PasidEntryBytes;
 
-    private readonly record struct DeviceState(PhysAddr Directory, int SpaceCount);
+    // The tables are noted, though the directory leads to them: it has up to 2^14 entries, to be read whenever a device leaves.
+    private readonly record struct DeviceState(PhysAddr Directory, List<PhysAddr> PasidTables, int SpaceCount);
 }

@@ -65,6 +65,27 @@ public sealed class VtdScalableEntryLaws
     }
 
     [Fact]
+    public void A_device_that_leaves_has_no_entry_read_of_PASIDs_that_it_does_not_have()
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(2UL << 20), 16UL << 20));
+        var watch = new MemoryWatch();
+        var frames = new WatchedFrames(new FrameAllocator(ram.Range), watch);
+        VtdDriver<WatchedMemory> driver = VtdDriver<WatchedMemory>.Start(
+            new(ram.Port, watch), new HookedRegisters(new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Scalable)), frames,
+            new() { Scalable = true, MaximumPasidCount = 1 << 15, WaitPolicy = new CountedPolicy() });
+        Assert.Equal(VcmmError.None, driver.TryCreateTable(frames, out IPageTable? table));
+        int taken = watch.Taken.Count;
+        Pasid[] pasids = [new(1), new(64), new((1 << 15) - 1)];
+        foreach (Pasid pasid in pasids) Assert.Equal(VcmmError.None, driver.Attach(Device, pasid, Domain, table!));
+        // A directory of 512 entries, three PASID tables, and a context table, in which other devices may be.
+        Assert.Equal(taken + 1 + 3 + 1, watch.Taken.Count);
+        watch.ReadCount = 0;
+        foreach (Pasid pasid in pasids) Assert.Equal(VcmmError.None, driver.Detach(Device, pasid, Domain));
+        Assert.InRange(watch.ReadCount, 3, 100);
+        Assert.Equal(taken + 1, watch.Taken.Count);
+    }
+
+    [Fact]
     public void Where_the_hardware_knows_no_PASIDs_none_are_let_in()
     {
         using var system = new ScalableSystem(VtdOptions.Scalable with { RequestsWithPasid = false });
