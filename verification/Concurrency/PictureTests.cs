@@ -71,22 +71,6 @@ public sealed partial class PictureTests
         Assert.Contains(states, static state => state.StartsWith("guest's PTE 0xe7 of level 3; PTE 0x0; IOTLB pa:0x", StringComparison.Ordinal));
     }
 
-    public static TheoryData<string> Faults => [.. PlantedFault.All.Select(static fault => fault.Name).Except(["idle-left-out"])];
-
-    /// <summary>Looking on is no step: every planted fault is seen again as it was found, twice the same, and each of its events has a sight.</summary>
-    [Theory]
-    [MemberData(nameof(Faults))]
-    public void Looking_on_changes_nothing(string fault)
-    {
-        FoundFailure found = Find(fault);
-        FailureFile file = FailureFile.Parse(FailureReport.ToFile(found).ToString());
-        FoundFailure once = FailureReport.Replay(file)!, twice = FailureReport.Replay(file)!;
-        Assert.Equal(found.Failure.Violation, once.Failure.Violation);
-        Assert.Equal(found.Failure.Attempt.Events, once.Failure.Attempt.Events);
-        Assert.Equal(once.Failure.Attempt.Events.Count, once.Sights.Count);
-        Assert.Equal(FailureReport.Print(once, whole: true), FailureReport.Print(twice, whole: true));
-    }
-
     [Fact]
     public void What_does_not_matter_is_folded_and_all_of_it_is_there_when_asked_for()
     {

@@ -43,7 +43,7 @@ public sealed class ScenarioTests(ITestOutputHelper output)
 
     [Theory]
     [MemberData(nameof(Faults))]
-    public void A_planted_fault_is_found_by_the_invariant_that_names_it_and_replays(string name)
+    public void A_planted_fault_is_found_by_the_invariant_that_names_it_and_seen_again_as_it_was(string name)
     {
         PlantedFault fault = PlantedFault.Find(name)!;
         Campaign campaign = Explore(ConcurrentScenario.Find(fault.Scenario)!, fault, FaultySchedules);
@@ -58,9 +58,13 @@ public sealed class ScenarioTests(ITestOutputHelper output)
         AssertNoLarger(shrunk, campaign.Failure);
 
         FailureFile file = FailureFile.Parse(FailureReport.ToFile(shrunk).ToString());
-        FoundFailure? replayed = FailureReport.Replay(file);
-        Assert.NotNull(replayed);
-        Assert.Equal(report, FailureReport.Print(replayed with { Pages = [], Sights = [] }));
+        FoundFailure once = FailureReport.Replay(file)!, twice = FailureReport.Replay(file)!;
+        Assert.Equal(report, FailureReport.Print(once with { Pages = [], Sights = [] }));
+        // Looking on is no step: the same happens, and each event has a sight.
+        Assert.Equal(shrunk.Failure.Violation, once.Failure.Violation);
+        Assert.Equal(shrunk.Failure.Attempt.Events, once.Failure.Attempt.Events);
+        Assert.Equal(once.Failure.Attempt.Events.Count, once.Sights.Count);
+        Assert.Equal(FailureReport.Print(once, whole: true), FailureReport.Print(twice, whole: true));
     }
 
     private static void AssertNoLarger(FoundFailure shrunk, FoundFailure found)
