@@ -14,10 +14,13 @@ public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
     /// <summary>How many schedules of each scenario are run in a hunt.</summary>
     public long Schedules { get; init; } = 10_000;
 
-    /// <summary>The strategies that choose schedules, compared with each other; <see cref="Portfolio"/> stands for all in turn.</summary>
-    public IReadOnlyList<string> Strategies { get; init; } = [Portfolio];
+    /// <summary>
+    /// The strategies that choose schedules, compared with each other; <see cref="Portfolio"/> stands for all in turn. If there are any, an exhibit is hunted in its
+    /// scenarios also where sequences would find it; if there are none, by the portfolio where it needs threads, and else by sequences.
+    /// </summary>
+    public IReadOnlyList<string> Strategies { get; init; } = [];
 
-    /// <summary>Whether the project's own tests hunt what is not found by those who are to find it; not where strategies are compared.</summary>
+    /// <summary>Whether the project's own tests hunt what is not found by those who are to find it.</summary>
     public bool WithTests { get; init; } = true;
 
     /// <summary>How many hunts run beside each other.</summary>

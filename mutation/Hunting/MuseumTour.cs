@@ -53,15 +53,9 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
     {
         if (library.Broken.GetValueOrDefault(number) is { } why) return new(exhibit, []) { Broken = why };
         var columns = ImmutableArray.CreateBuilder<EngineOutcome>();
-        if (exhibit.NeedsThreads)
-        {
-            foreach (string strategy in plan.Strategies) columns.Add(HuntUntilDecided(strategy, seed => Explore(exhibit, number, seed, strategy, lane)));
-        }
-        else
-        {
-            columns.Add(HuntUntilDecided(Engines.Sequences, seed => hunter.Sequences(number, seed, plan.Budget, stop)));
-        }
-
+        IReadOnlyList<string> strategies = plan.Strategies.Count != 0 ? plan.Strategies : exhibit.NeedsThreads ? [MuseumPlan.Portfolio] : [];
+        if (strategies.Count == 0) columns.Add(HuntUntilDecided(Engines.Sequences, seed => hunter.Sequences(number, seed, plan.Budget, stop)));
+        foreach (string strategy in strategies) columns.Add(HuntUntilDecided(strategy, seed => Explore(exhibit, number, seed, strategy, isBrief: seed != plan.FirstSeed || strategy != strategies[0], lane)));
         return new(exhibit, columns.ToImmutable());
     }
 
@@ -74,7 +68,7 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
     }
 
     /// <summary>One scenario after the other, until one shows it. Only what the first seed finds is shrunk.</summary>
-    private Hunt Explore(Exhibit exhibit, int number, ulong seed, string strategy, int lane)
+    private Hunt Explore(Exhibit exhibit, int number, ulong seed, string strategy, bool isBrief, int lane)
     {
         Hunt? hunt = null;
         foreach (string scenario in exhibit.Scenarios)
@@ -89,7 +83,7 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
                     Workers = 1,
                     FirstProcessor = lane,
                     Budget = Patience,
-                    IsBrief = seed != plan.FirstSeed || strategy != plan.Strategies[0],
+                    IsBrief = isBrief,
                 },
                 stop);
             hunt = next with { Tries = next.Tries + (hunt?.Tries ?? 0), Elapsed = next.Elapsed + (hunt?.Elapsed ?? TimeSpan.Zero) };

@@ -20,7 +20,7 @@ internal static class MuseumCommand
         Option<int?> seeds = new("--seeds") { Description = "How often each is hunted, each time with the next seed. [default: 3]", HelpName = "NUMBER" };
         Option<double?> time = new("--time") { Description = "For how long sequences are generated in a hunt. [default: 10]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
         Option<int?> schedules = new("--schedules") { Description = "How many schedules of each scenario are run in a hunt. [default: 10000]", HelpName = "NUMBER" };
-        Option<string[]> strategies = new("--strategy") { Description = "Choose schedules by this strategy; several are compared. portfolio: all in turn. [default: portfolio]", HelpName = "NAME" };
+        Option<string[]> strategies = new("--strategy") { Description = "Hunt only in schedules that this strategy chooses, whatever has a scenario; several are compared. portfolio: all in turn.", HelpName = "NAME" };
         Option<bool> noTests = new("--no-tests") { Description = "Do not hunt with the project's own tests what is not found by those who are to find it." };
         Option<string?> json = new("--json") { Description = "Write what was found to this file.", HelpName = "FILE" };
         Option<string?> mutants = new("--report") { Description = "Write the exhibits as mutants, in the schema of mutation testing, to this file.", HelpName = "FILE" };
@@ -40,11 +40,15 @@ internal static class MuseumCommand
             {
                 Budget = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 10),
                 Schedules = ModelCommand.AtLeast(1, schedules, parsed.GetValue(schedules)) ?? 10_000,
-                Strategies = parsed.GetValue(strategies) is { Length: > 0 } chosen ? chosen : [MuseumPlan.Portfolio],
-                WithTests = !parsed.GetValue(noTests) && parsed.GetValue(strategies) is not { Length: > 1 },
+                Strategies = parsed.GetValue(strategies) ?? [],
+                WithTests = !parsed.GetValue(noTests) && parsed.GetValue(strategies) is not { Length: > 0 },
                 Lanes = ScheduleRequest.WorkersHere,
             };
-            return parsed.GetValue(list) ? List(exhibits, here) : Hunt(exhibits, plan, report, asMutants, here);
+            if (parsed.GetValue(list)) return List(exhibits, here);
+            if (plan.Strategies.Count == 0) return Hunt(exhibits, plan, report, asMutants, here);
+            Exhibit[] inSchedules = [.. exhibits.Where(static exhibit => !exhibit.Scenarios.IsEmpty)];
+            if (inSchedules.Length == 0) throw new BadInputException($"--strategy: {string.Join(", ", exhibits.Select(static exhibit => exhibit.Name))} has no scenario whose schedules could be chosen");
+            return Hunt(inSchedules, plan, report, asMutants, here);
         });
         return command;
     }
@@ -54,6 +58,8 @@ internal static class MuseumCommand
         long begun = here.Time.GetTimestamp();
         MutantWorkshop workshop = MutantWorkshop.Open(here);
         CatalogueMessage there = ScheduleHunt.Catalogue(here.ScheduleWorker);
+        string[] strategies = [MuseumPlan.Portfolio, .. there.Strategies.Select(static entry => entry.Name)];
+        if (plan.Strategies.FirstOrDefault(name => !strategies.Contains(name)) is { } strategy) throw new BadInputException($"--strategy: \"{strategy}\"; expected one of {string.Join(", ", strategies)}");
         string[] scenarios = [.. there.Scenarios.Concat(there.Scripts).Select(static entry => entry.Name)];
         foreach (Exhibit exhibit in exhibits)
         {

@@ -37,7 +37,7 @@ internal static class MuseumTable
         if (more.Length == 0) table.AddColumn("found by");
         foreach (string column in more.Length == 0 ? ["in"] : more) table.AddColumn(new TableColumn(column).RightAligned());
         table.AddColumn("shrunk to");
-        foreach (ExhibitOutcome outcome in outcomes.Where(outcome => more.Length == 0 || outcome.Exhibit.NeedsThreads)) table.AddRow(RowOf(outcome, more.Length == 0));
+        foreach (ExhibitOutcome outcome in outcomes) table.AddRow(RowOf(outcome, more.Length == 0));
         return table;
     }
 

@@ -27,12 +27,14 @@ public sealed class MuseumLaws
 
     /// <summary>The whole way: mutated, rewritten, run in a process of its own, told by name.</summary>
     [Theory]
-    [InlineData("backed-twice", "sequences")]
-    [InlineData("released-by-a-flush-that-began-before", "portfolio")]
-    public void An_exhibit_is_found_by_name(string name, string engine)
+    [InlineData("backed-twice", "", "sequences")]
+    [InlineData("released-by-a-flush-that-began-before", "", "portfolio")]
+    // Sequences find it, too.
+    [InlineData("leaf-hint-for-a-freed-table", "--strategy Random", "Random")]
+    public void An_exhibit_is_found_by_name(string name, string options, string engine)
     {
         using var terminal = new Terminal();
-        int exit = terminal.Run($"museum --name {name} --seeds 2 --no-tests --json {terminal.Folder}/museum.json --report {terminal.Folder}/report.json --html {terminal.Folder}/museum.html --markdown {terminal.Folder}/museum.md", InCheckout);
+        int exit = terminal.Run($"museum --name {name} {options} --seeds 2 --no-tests --json {terminal.Folder}/museum.json --report {terminal.Folder}/report.json --html {terminal.Folder}/museum.html --markdown {terminal.Folder}/museum.md", InCheckout);
         Assert.Equal("", terminal.Error);
         Assert.Equal(ExitCode.Clean, exit);
         Assert.Contains("1 of 1 found by name, 2 seeds from 1", terminal.Out, StringComparison.Ordinal);
@@ -48,6 +50,16 @@ public sealed class MuseumLaws
         Assert.Contains((string?)mutant["killedBy"]![0], exhibit["breaks"]!.AsArray().Select(named => $"{engine}/{named}"));
         Assert.Contains("mutation-test-report-app", terminal.Files["museum.html"], StringComparison.Ordinal);
         Assert.Contains($"\n| {engine} | 1 | 1 | 1 | ", terminal.Files["museum.md"], StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--name backed-twice --strategy portfolio", "--strategy: backed-twice has no scenario whose schedules could be chosen")]
+    [InlineData("--strategy luck", "--strategy: \"luck\"; expected one of portfolio, Random, ")]
+    public void A_strategy_that_can_choose_nothing_is_refused(string options, string message)
+    {
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.BadInput, terminal.Run($"museum {options}", InCheckout));
+        Assert.Contains(message, terminal.Error, StringComparison.Ordinal);
     }
 
     /// <summary>Mutants of code that no stage runs: what is found elsewhere is not the mutated library's own.</summary>
