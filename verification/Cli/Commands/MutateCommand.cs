@@ -75,12 +75,12 @@ internal static class MutateCommand
     /// <summary>One run of Stryker for each project: over several at once it mutates the harness too, and learns nothing about coverage.</summary>
     private static bool IsBelowThreshold(string name, IReadOnlyList<string> patterns, string root, Surroundings here)
     {
-        string[] before = MutationScore.ReportFolders(root);
+        string[] before = StrykerOutput.ReportFolders(root);
         long begun = here.Time.GetTimestamp();
         int exit = here.Tool("dotnet", ["stryker", "--config-file", Projects[name].Config, "--project", Projects[name].File, .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
-        string folder = MutationScore.ReportFolders(root).Except(before).LastOrDefault()
+        string folder = StrykerOutput.ReportFolders(root).Except(before).LastOrDefault()
             ?? throw new EnvironmentException($"dotnet stryker ended with exit code {exit} and left no report");
-        MutationScore score = MutationScore.Read(folder, MutationScore.Unended(root));
+        MutationScore score = StrykerOutput.Settle($"mutants of {name}", folder, StrykerOutput.Unended(root));
         here.Out.WriteLine($"{name}: {score}; in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         here.Out.WriteLine($"reports: {Path.GetRelativePath(here.Directory, folder)}");
         return exit switch

@@ -1,3 +1,4 @@
+using Mutation.Report;
 using Verify;
 
 namespace Properties.Cli;
@@ -45,12 +46,22 @@ public sealed class MutateLaws
         using var terminal = Repository();
         terminal.Write($"verification/A/bin/Release/net{Environment.Version.ToString(2)}/unended/1.txt", "7\n");
         terminal.Write($"verification/B/bin/Release/net{Environment.Version.ToString(2)}/unended/2.txt", "9\n12\n");
-        string report = """
-            { "files": { "a.cs": { "mutants": [
-              { "id": "7", "status": "Killed" }, { "id": "8", "status": "Killed" }, { "id": "9", "status": "Survived" }, { "id": "12", "status": "Killed" } ] } } }
+        string report = $$"""
+            { "schemaVersion": "2", "thresholds": { "high": 90, "low": 80 }, "files": { "a.cs": { "language": "cs", "source": "a", "mutants": [
+              {{Mutant(7, "Killed")}}, {{Mutant(8, "Killed")}}, {{Mutant(9, "Survived")}}, {{Mutant(12, "Killed")}} ] } } }
             """;
+        terminal.Write("StrykerOutput/2025-01-01/reports/mutation-report.html", "Stryker's");
+        terminal.Write("StrykerOutput/2025-01-01/reports/mutation-report.md", "Stryker's");
         Run(terminal, "mutate --project vcmm", 0, report);
         Assert.StartsWith("vcmm: mutation score 75.0% (25.0% without time-outs): 1 killed, 2 timed out, 1 survived, 0 not covered", terminal.Out);
+        string folder = Assert.Single(Directory.GetDirectories(Path.Combine(terminal.Folder, "StrykerOutput"))) + "/reports/";
+        MutationReport told = MutationReport.Parse(File.ReadAllText(folder + "mutation-report.json"));
+        Assert.Equal([MutantStatus.Timeout, MutantStatus.Killed, MutantStatus.Survived, MutantStatus.Timeout], told.Files["a.cs"].Mutants.Select(static mutant => mutant.Status));
+        Assert.Equal(2, File.ReadAllText(folder + "mutation-report.html").Split("\"status\": \"Timeout\"").Length - 1);
+        Assert.Contains("mutants of vcmm", File.ReadAllText(folder + "mutation-report.md"), StringComparison.Ordinal);
+
+        static string Mutant(int id, string status) =>
+            $$"""{ "id": "{{id}}", "mutatorName": "m", "status": "{{status}}", "location": { "start": { "line": 1, "column": 1 }, "end": { "line": 1, "column": 2 } } }""";
     }
 
     [Fact]

@@ -1,0 +1,73 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Mutation.Report;
+
+namespace Verify.Output;
+
+/// <summary>What Stryker.NET has left of its runs.</summary>
+internal static class StrykerOutput
+{
+    private const string Report = "mutation-report.json", Page = "mutation-report.html", Summary = "mutation-report.md";
+
+    /// <summary>The folders of reports under the root, oldest first.</summary>
+    public static string[] ReportFolders(string root)
+    {
+        string output = Path.Combine(root, "StrykerOutput");
+        if (!Directory.Exists(output)) return [];
+        return [.. Directory.GetDirectories(output).Select(run => Path.Combine(run, "reports"))
+            .Where(reports => File.Exists(Path.Combine(reports, Report))).Order(StringComparer.Ordinal)];
+    }
+
+    /// <summary>
+    /// The mutants of the last run that were found because a test did not end, or because the process ended under it: to Stryker.NET that is a test that
+    /// failed, and what runs the tests has written down which they are.
+    /// </summary>
+    public static HashSet<string> Unended(string root)
+    {
+        string tests = Path.Combine(root, "verification");
+        if (!Directory.Exists(tests)) return [];
+        return [.. Directory.GetDirectories(tests).Select(static project => Path.Combine(project, $"bin/Release/net{Environment.Version.ToString(2)}/unended"))
+            .Where(Directory.Exists).SelectMany(Directory.GetFiles).SelectMany(File.ReadLines)];
+    }
+
+    /// <summary>Has the reports in a folder tell the mutants apart that only count as found since a test did not end, and counts.</summary>
+    /// <param name="title">What the page and the summary are called then.</param>
+    /// <param name="folder">The folder.</param>
+    /// <param name="unended">The numbers of those mutants.</param>
+    /// <exception cref="EnvironmentException">There is no such report, or it cannot be written.</exception>
+    public static MutationScore Settle(string title, string folder, IReadOnlySet<string> unended)
+    {
+        string path = Path.Combine(folder, Report);
+        try
+        {
+            JsonNode report = JsonNode.Parse(File.ReadAllText(path))!;
+            JsonNode[] apart = [.. MutantsOf(report).Where(mutant => (string)mutant["status"]! == nameof(MutantStatus.Killed) && (string?)mutant["id"] is { } id && unended.Contains(id))];
+            foreach (JsonNode mutant in apart) mutant["status"] = nameof(MutantStatus.Timeout);
+            if (apart.Length != 0) Write(title, folder, report.ToJsonString());
+            return MutationScore.Of(report);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException or IOException or UnauthorizedAccessException or Harness.BadInputException)
+        {
+            throw new EnvironmentException($"{path} cannot be read: {e.Message}; expected Stryker's JSON report", e);
+        }
+    }
+
+    /// <summary>The mutants in a report.</summary>
+    /// <exception cref="InvalidOperationException">It is no report of mutation testing.</exception>
+    public static IEnumerable<JsonNode> MutantsOf(JsonNode report)
+    {
+        return Of(report, "files").AsObject().SelectMany(static file => Of(file.Value, "mutants").AsArray()).Select(static mutant => mutant ?? throw new InvalidOperationException("a mutant is null"));
+
+        static JsonNode Of(JsonNode? node, string field) => node?[field] ?? throw new InvalidOperationException($"{field} is missing");
+    }
+
+    private static void Write(string title, string folder, string json)
+    {
+        WholeFile.Write(Path.Combine(folder, Report), json);
+        string page = Path.Combine(folder, Page), summary = Path.Combine(folder, Summary);
+        if (!File.Exists(page) && !File.Exists(summary)) return;
+        MutationReport report = MutationReport.Parse(json);
+        if (File.Exists(page)) WholeFile.Write(page, ReportPage.Make(title, report));
+        if (File.Exists(summary)) WholeFile.Write(summary, MarkdownReport.Make(title, report));
+    }
+}
