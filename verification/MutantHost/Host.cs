@@ -149,7 +149,7 @@ public sealed class Host
         foreach (string test in tests)
         {
             TimeSpan start = Environment.CpuUsage.TotalTime;
-            states.Add((test, _suite.Run(test, NoLimit, Coverage.IsNoted ? Coverage.Take : null) == Outcome.Passed ? Passed : Failed));
+            states.Add((test, _suite.Run(test, NoLimit, static () => { }, Coverage.IsNoted ? Coverage.Take : null) == Outcome.Passed ? Passed : Failed));
             Coverage.PutBack();
             if (UnderMutation.IsOn) _costs.Tell(ActiveMutant.Runner, test, Environment.CpuUsage.TotalTime - start);
         }
@@ -179,7 +179,7 @@ public sealed class Host
         }
 
         // The next process finds it noted under which test this one ended: it answers, and is good for other mutants.
-        if (verdict.IsEndless && _isUsed) Leave();
+        if (verdict.IsEndless && verdict.IsOver && _isUsed) Leave();
         ActiveMutant.Set(ActiveMutant.None);
         if (verdict.IsEndless)
         {
@@ -197,7 +197,7 @@ public sealed class Host
     {
         _unended.Begin(mutant, test);
         ActiveMutant.Set(active);
-        Outcome outcome = _suite.Run(test, _costs.BudgetOf(test));
+        Outcome outcome = _suite.Run(test, _costs.BudgetOf(test), static () => ActiveMutant.Set(ActiveMutant.None));
         if (outcome != Outcome.Endless) _unended.End();
         return outcome;
     }

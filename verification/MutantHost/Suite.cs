@@ -15,6 +15,9 @@ internal enum Outcome
     /// <summary>It failed.</summary>
     Failed,
 
+    /// <summary>It did not end before no mutant was active any more; then it did.</summary>
+    Released,
+
     /// <summary>It does not end. It may still run: this process is good for nothing more.</summary>
     Endless,
 }
@@ -28,6 +31,9 @@ internal sealed class Suite(Assembly assembly)
     // A test that waits for what never comes uses no processor time, and none sleeps. On the most loaded machine a process gets as much in so long a time.
     private static readonly TimeSpan Still = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Work = TimeSpan.FromMilliseconds(20);
+
+    // What a test that was released may still use: it runs to its end, or fails.
+    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(1);
 
     private readonly Dictionary<string, List<IXunitTestCase>> _cases = [];
     private readonly HashSet<string> _classes = [];
@@ -45,10 +51,12 @@ internal sealed class Suite(Assembly assembly)
     /// <summary>Runs one test.</summary>
     /// <param name="name">The test.</param>
     /// <param name="budget">How much processor time it may use.</param>
+    /// <param name="release">Sees to it that no mutant is active any more: the condition of a loop is then what it was before it was changed.</param>
     /// <param name="look">What is done again and again while it runs; null: nothing.</param>
-    public Outcome Run(string name, TimeSpan budget, Action? look = null)
+    public Outcome Run(string name, TimeSpan budget, Action release, Action? look = null)
     {
         var sink = new Judged();
+        bool isReleased = false;
         IReadOnlyList<IXunitTestCase> cases = CasesOf(name);
         TimeSpan start = Environment.CpuUsage.TotalTime;
         // In a thread of its own: this one waits no longer than the test may take.
@@ -59,12 +67,19 @@ internal sealed class Suite(Assembly assembly)
         {
             look?.Invoke();
             TimeSpan now = Environment.CpuUsage.TotalTime;
-            if (now - start > budget) return Outcome.Endless;
+            if (now - start > budget)
+            {
+                if (isReleased) return Outcome.Endless;
+                release();
+                isReleased = true;
+                budget = now - start + Rest;
+            }
+
             if (now - worked >= Work) (worked, workedAt) = (now, Stopwatch.GetTimestamp());
             else if (Stopwatch.GetElapsedTime(workedAt) > Still) return Outcome.Endless;
         }
 
-        return sink.HasFailed ? Outcome.Failed : Outcome.Passed;
+        return isReleased ? Outcome.Released : sink.HasFailed ? Outcome.Failed : Outcome.Passed;
     }
 
     private static string NameOf(ITestCase test) => $"{test.TestMethod.TestClass.Class.Name}.{test.TestMethod.Method.Name}";

@@ -28,7 +28,8 @@ internal sealed class Trial(bool isUsed, Func<int, string, Outcome> run)
         foreach (string test in tests)
         {
             Outcome outcome = run(mutant, test);
-            if (outcome == Outcome.Endless) return new(passed, test, IsEndless: true, IsOver: true);
+            if (outcome == Outcome.Endless) return Endless(passed, test);
+            if (outcome == Outcome.Released) return Passes(test) ? new(passed, test, IsEndless: true, IsOver: isOfStatics) : Endless(passed, test);
             if (outcome == Outcome.Failed) return Found(passed, test, isOfStatics);
             passed.Add(test);
         }
@@ -39,7 +40,11 @@ internal sealed class Trial(bool isUsed, Func<int, string, Outcome> run)
     private Verdict? Found(IReadOnlyList<string> passed, string test, bool isOfStatics)
     {
         // It is this mutant's doing if the test passes without it. Else something was left behind, by this one only if it is the first here.
-        bool passes = run(ActiveMutant.None, test) == Outcome.Passed;
+        bool passes = Passes(test);
         return !passes && isUsed ? null : new(passed, test, IsEndless: false, IsOver: !passes || isOfStatics);
     }
+
+    private static Verdict Endless(IReadOnlyList<string> passed, string test) => new(passed, test, IsEndless: true, IsOver: true);
+
+    private bool Passes(string test) => run(ActiveMutant.None, test) == Outcome.Passed;
 }

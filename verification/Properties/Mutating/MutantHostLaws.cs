@@ -9,6 +9,7 @@ using Properties.Cli;
 namespace Properties.Mutating;
 
 /// <summary>What runs the tests for Stryker.NET, one mutant after the other in one process: which tests, and when it gives a verdict.</summary>
+[Collection(nameof(MutantHostLaws))]
 public sealed class MutantHostLaws
 {
     private const int Mutant = 7;
@@ -101,6 +102,50 @@ public sealed class MutantHostLaws
         Assert.Equal(("b", true, true), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
     }
 
+    [Fact]
+    public void A_test_that_ends_when_no_mutant_is_active_leaves_the_process_to_the_next()
+    {
+        Verdict? verdict = OfReleased(isOfStatics: false, Outcome.Passed);
+        Assert.Equal([(Mutant, "a"), (ActiveMutant.None, "a")], _ran);
+        Assert.Equal(("a", true, false), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
+    }
+
+    [Theory]
+    [InlineData(false, nameof(Outcome.Failed))]
+    [InlineData(false, nameof(Outcome.Released))]
+    [InlineData(false, nameof(Outcome.Endless))]
+    [InlineData(true, nameof(Outcome.Passed))]
+    public void Nothing_runs_in_the_process_after_it_if_it_left_something_behind_or_the_mutant_is_static(bool isOfStatics, string without)
+    {
+        Verdict? verdict = OfReleased(isOfStatics, Enum.Parse<Outcome>(without));
+        Assert.Equal(("a", true, true), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
+    }
+
+    private Verdict? OfReleased(bool isOfStatics, Outcome without) => new Trial(isUsed: !isOfStatics, (active, test) =>
+    {
+        _ran.Add((active, test));
+        return active == Mutant ? Outcome.Released : without;
+    }).Of(Mutant, ["a", "b"], isOfStatics);
+
+    /// <summary>A loop whose condition a mutant changed goes on until that is no longer active.</summary>
+    [Theory]
+    [InlineData(true, nameof(Outcome.Released))]
+    [InlineData(false, nameof(Outcome.Endless))]
+    public void A_loop_that_a_mutant_made_endless_ends_when_it_is_released_and_another_does_not(bool isReleased, string expected)
+    {
+        Loops.IsEndless = true;
+        try
+        {
+            var suite = new Suite(typeof(Loops).Assembly);
+            Outcome outcome = suite.Run($"{typeof(Loops).FullName}.{nameof(Loops.Ends)}", TimeSpan.FromMilliseconds(100), () => Loops.IsEndless = !isReleased);
+            Assert.Equal(expected, $"{outcome}");
+        }
+        finally
+        {
+            Loops.IsEndless = false;
+        }
+    }
+
     /// <summary>A test whose loops note what they cover takes a hundred times as long: nobody waits for a mutant as long as that.</summary>
     [Fact]
     public void A_test_may_take_as_long_as_it_took_or_as_the_question_which_mutant_makes_it()
@@ -152,7 +197,7 @@ public sealed class MutantHostLaws
         JsonNode discovered = Hear(stream);
         Assert.Equal("one", (string)discovered["params"]!["runId"]!);
         Assert.Contains((Test, "discovered"), StatesIn(discovered));
-        Assert.Equal(10, StatesIn(discovered).Length);
+        Assert.Equal(13, StatesIn(discovered).Length);
         Assert.Equal(2, (int)Hear(stream)["id"]!);
         Ask(stream, 3, "testing/runTests", new() { ["runId"] = "two", ["tests"] = new JsonArray(new JsonObject { ["uid"] = Test }) });
         Assert.Equal([(Test, "passed")], StatesIn(Hear(stream)));
