@@ -24,7 +24,6 @@ public sealed class BankedFrames : IBankedFrameSource
         ArgumentNullException.ThrowIfNull(banks);
         if (banks.Count == 0) throw new ArgumentException("there is no bank", nameof(banks));
         _banks = [.. banks];
-        _frames = Array.ConvertAll(_banks, static bank => new FrameAllocator(bank.Range));
         _firsts = Array.ConvertAll(_banks, static bank => bank.Range.First);
         _byAddress = new int[_banks.Length];
         for (int i = 0; i < _byAddress.Length; i++) _byAddress[i] = i;
@@ -38,6 +37,8 @@ public sealed class BankedFrames : IBankedFrameSource
         }
 
         TotalBytes += _banks[_byAddress[^1]].Range.ByteCount;
+        // Last: nine bytes a frame are not worth having if two overlap.
+        _frames = Array.ConvertAll(_banks, static bank => new FrameAllocator(bank.Range));
     }
 
     /// <inheritdoc/>

@@ -95,4 +95,14 @@ public sealed class BankedFrameProperties
         Assert.Throws<ArgumentException>(() => new BankedFrames([High, Low with { Range = PhysRange.FromLength(new(31 * Frame), 2 * Frame) }]));
         Assert.Throws<ArgumentException>(() => new BankedFrames([Low with { Range = PhysRange.FromLength(new(1), Frame) }]));
     }
+
+    /// <summary>Nine bytes a frame: two gibibytes for such a bank.</summary>
+    [Fact]
+    public void Banks_that_overlap_are_refused_before_there_is_bookkeeping_for_them()
+    {
+        MemoryBank large = Low with { Range = PhysRange.FromLength(new(0), 1UL << 40) };
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Throws<ArgumentException>(() => new BankedFrames([High, large]));
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);
+    }
 }

@@ -165,25 +165,35 @@ internal sealed class FailureBench
         foreach ((Association association, BusMaster<Ram, NoSteps> master, AtsDevice<Ram, NoSteps>? ats) in _masters)
         {
             PasidPrefix? prefix = association.Pasid is { } pasid ? new PasidPrefix(new(pasid.Value)) : null;
-            Dictionary<ulong, Leaf> granted = [];
-            foreach (Reservation reservation in association.IsActive ? association.Vcm.Reservations : [])
-            {
-                foreach (Leaf leaf in RegionPicture.LeavesOf(reservation)) granted.Add(leaf.Range.First.Value, leaf);
-            }
-
+            Granted[] granted = association.IsActive ? [.. association.Vcm.Reservations.SelectMany(Granted.In)] : [];
             foreach (ulong page in Probes())
             {
                 bool wasRead = ats is null ? master.Read(new(page), word, prefix).Ok : TryRead(ats, page, word, prefix);
                 ulong seen = BitConverter.ToUInt64(word);
-                bool isGranted = granted.TryGetValue(page, out Leaf leaf);
-                Assert.False(wasRead && !isGranted, $"{master.Source} reads 0x{page:x}, which is not backed");
-                if (wasRead) Assert.Equal(_memory.Read64(leaf.First), seen);
+                int at = Array.FindIndex(granted, grant => page >= grant.First && page - grant.First < grant.Part.ByteCount);
+                bool isGranted = at >= 0;
+                if (wasRead && !isGranted) Assert.Fail($"{master.Source} reads 0x{page:x}, which is not backed");
+                if (wasRead) Assert.Equal(_memory.Read64(granted[at].AddressAt(page)), seen);
                 BitConverter.TryWriteBytes(word, seen);
                 bool written = wasRead && (ats is null ? master.Write(new(page), word, prefix).Ok : Ends(ats.Write(new(page), word, prefix)));
-                Assert.False(written && (leaf.Access & Access.Write) == 0, $"{master.Source} writes 0x{page:x}, which is read-only");
-                if (all) Assert.Equal((isGranted, isGranted && (leaf.Access & Access.Write) != 0), (wasRead, written));
+                bool mayWrite = isGranted && (granted[at].Access & Access.Write) != 0;
+                if (written && !mayWrite) Assert.Fail($"{master.Source} writes 0x{page:x}, which is read-only");
+                if (all) Assert.Equal((isGranted, mayWrite), (wasRead, written));
             }
         }
+    }
+
+    /// <summary>A backed part of a reservation, by where it begins.</summary>
+    private readonly record struct Granted(ulong First, BackedPart Part, Access Access)
+    {
+        public static IEnumerable<Granted> In(Reservation reservation)
+        {
+            ulong first = reservation.Range.First.Value;
+            Access access = reservation.Attributes.Access;
+            return reservation.BackedParts.Select(part => new Granted(first + part.Offset, part, access));
+        }
+
+        public PhysAddr AddressAt(ulong page) => Part.Memory.AddressAt(Part.MemoryOffset + (page - First));
     }
 
     private bool TryRead(AtsDevice<Ram, NoSteps> ats, ulong page, Span<byte> word, PasidPrefix? prefix)

@@ -39,7 +39,7 @@ internal sealed class RegionPicture
             TableAudit audit = table!.Audit();
             Assert.Empty(audit.Malformed);
             Leaf[] mapped = Joined(audit.Mapping.Select(static leaf => leaf with { Attributes = Protection(leaf.Attributes) }));
-            Assert.True(expected.SequenceEqual(mapped), $"{format}: the table says {string.Join(", ", mapped)}, the backings say {string.Join(", ", expected)}");
+            if (!expected.SequenceEqual(mapped)) Assert.Fail($"{format}: the table says {string.Join(", ", mapped)}, the backings say {string.Join(", ", expected)}");
             pages += audit.TablePages.Count;
         }
 
@@ -50,12 +50,14 @@ internal sealed class RegionPicture
     /// <summary>What the backed parts of a reservation should be in a table.</summary>
     public static IEnumerable<Leaf> LeavesOf(Reservation reservation)
     {
+        Iova first = reservation.Range.First;
+        MappingAttributes attributes = Protection(reservation.Attributes);
         foreach (BackedPart part in reservation.BackedParts)
         {
             for (ulong done = 0; done < part.ByteCount; done += VcmManager.PageBytes)
             {
-                IovaRange page = IovaRange.FromLength(reservation.Range.First + (part.Offset + done), VcmManager.PageBytes);
-                yield return new(page, part.Memory.AddressAt(part.MemoryOffset + done), Protection(reservation.Attributes));
+                IovaRange page = IovaRange.FromLength(first + (part.Offset + done), VcmManager.PageBytes);
+                yield return new(page, part.Memory.AddressAt(part.MemoryOffset + done), attributes);
             }
         }
     }

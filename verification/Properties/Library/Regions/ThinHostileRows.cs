@@ -198,7 +198,8 @@ internal static class ThinHostileRows
             world.Pool.ReturnAll(world.Frames);
         })),
 
-        ["BankedFrames..ctor"] = static trial => Each(Pieces, piece => trial.Do(
+        // All but the last: it is a bank of a tebibyte, of which each frame takes nine bytes.
+        ["BankedFrames..ctor"] = static trial => Each(Pieces[..^1], piece => trial.Do(
             $"a bank of {piece}", world => _ = new BankedFrames([world.Banks[0], new(piece, new("x"), true)]), typeof(ArgumentException), typeof(OverflowException))),
         ["BankedFrames.FreeBytesOf"] = static trial => Each(Pieces, piece => trial.Do($"free of {piece}", world => world.Frames.FreeBytesOf(new(piece, new("near"), true)), typeof(ArgumentException))),
         ["BankedFrames.TryAllocate"] = static trial => Each(Numbers, byteCount => EachRequest((request, said) =>
@@ -223,7 +224,7 @@ internal static class ThinHostileRows
         ["BankedFrames.TryFindBank"] = static trial => Each(Numbers, address => trial.Ask($"{address:x}", world => world.Frames.TryFindBank(new(address), out _))),
         ["MemoryRequest.Admits"] = static trial => EachRequest((request, said) => trial.Ask(said, world => request.Admits(world.Banks[1]))),
 
-        ["FrameAllocator..ctor"] = static trial => Each(Pieces, piece => trial.Do($"{piece}", world => _ = new FrameAllocator(piece), typeof(ArgumentException), typeof(OverflowException))),
+        ["FrameAllocator..ctor"] = static trial => Each(Pieces[..^1], piece => trial.Do($"{piece}", world => _ = new FrameAllocator(piece), typeof(ArgumentException), typeof(OverflowException))),
         ["RangeAllocator..ctor"] = static trial => Each(Ranges, range => trial.Ask($"{range}", world => _ = new RangeAllocator(range))),
         ["CachedRangeAllocator..ctor"] = static trial => Each([0, 1, -1, 3, 32, 64, int.MaxValue, int.MinValue], count => trial.Do($"{count}", world => _ = new CachedRangeAllocator(new RangeAllocator(Ranges[^1]), count), typeof(ArgumentOutOfRangeException))),
         ["SpinUntilDeadline.KeepWaiting"] = static trial => Each([1, 0, -1, int.MinValue, int.MaxValue], attempt => Each([0L, -1L, long.MinValue, long.MaxValue], begun =>

@@ -28,7 +28,7 @@ internal sealed class ThinHostileWorld
     public static readonly MappingAttributes[] Attributes =
         [Access.ReadWrite, Access.Read, Access.None, (Access)8, (Access)255, Access.Execute, new(Access.Read, SupervisorOnly: true), new(Access.Read, Secure: true), new(Access.Read, Cache: (CachePolicy)255)];
 
-    private readonly List<(string Name, IPageTable Table)> _looks = [];
+    private readonly List<Look> _looks = [];
 
     public ThinHostileWorld(RamBlock ram)
     {
@@ -49,7 +49,7 @@ internal sealed class ThinHostileWorld
             // One-to-one in all of them.
             domain.Map(new(16 * Page), PhysRange.FromLength(new(16 * Page), 4 * Page), Access.ReadWrite);
             domain.Map(new(Large), PhysRange.FromLength(new(Large), Large), Access.ReadWrite);
-            if (i < 2) _looks.Add(($"domain {i}", Iommu.AdoptTable(domain.Format, domain.Root)));
+            if (i < 2) _looks.Add(new($"domain {i}", Iommu.AdoptTable(domain.Format, domain.Root), Memory));
         }
 
         Gather = Domains[0].CreateGather();
@@ -74,7 +74,7 @@ internal sealed class ThinHostileWorld
         {
             MapInto(table, 16 * Page, 4 * Page);
             MapInto(table, Large, Large);
-            _looks.Add((table.Format.ToString(), table));
+            _looks.Add(new(table.Format.ToString(), table, Memory));
         }
 
         Ranges = new(new RangeAllocator(IovaRange.FromLength(new(Page), 64 * Page)), slotCount: 1);
@@ -140,7 +140,7 @@ internal sealed class ThinHostileWorld
         string.Join(Environment.NewLine, Looks));
 
     private IEnumerable<string> Looks =>
-        _looks.Select(look => $"{look.Name}: {string.Join(' ', RegionPicture.Joined(look.Table.Leaves()))}")
+        _looks.Select(look => look.Text)
             .Append($"free {string.Join(' ', Banks.Select(bank => Frames.FreeBytesOf(bank)))}; {Iommu}; {Queue.Count} wait, {Gather.Count} gathered, {Mapping.Count} buffers; {string.Join(' ', Port.Loaded)}; {Pool.Count} pages");
 
     /// <summary>Fills a pool with what a map needs.</summary>
@@ -165,6 +165,50 @@ internal sealed class ThinHostileWorld
     {
         Assert.Equal(VcmmError.None, iommu.TryCreateTable(format ?? iommu.Formats[0], Frames, out IPageTable? table));
         return table!;
+    }
+
+    /// <summary>What a table says. Read anew only if a word of one of its pages is another: most calls are refused, and leave all as they are.</summary>
+    private sealed class Look(string name, IPageTable table, Ram memory)
+    {
+        private PhysAddr[] _pages = [];
+        private ulong[] _words = [];
+        private string? _text;
+
+        public string Text
+        {
+            get
+            {
+                if (_text is null || !IsAsItWas()) Read();
+                return _text!;
+            }
+        }
+
+        private void Read()
+        {
+            _text = $"{name}: {string.Join(' ', RegionPicture.Joined(table.Leaves()))}";
+            _pages = [.. table.TablePages()];
+            _words = [.. _pages.SelectMany(page => WordsOf(page).ToArray())];
+        }
+
+        // A table that is in no memory has no pages.
+        private bool IsAsItWas()
+        {
+            Span<ulong> words = _words;
+            foreach (PhysAddr page in _pages)
+            {
+                Span<ulong> now = WordsOf(page);
+                if (!now.SequenceEqual(words[..now.Length])) return false;
+                words = words[now.Length..];
+            }
+
+            return _pages.Length != 0;
+        }
+
+        private Span<ulong> WordsOf(PhysAddr page)
+        {
+            Assert.True(memory.TryGetWords(page, (int)(Page / sizeof(ulong)), out Span<ulong> words));
+            return words;
+        }
     }
 
     /// <summary>Cores that take whatever they are told.</summary>
