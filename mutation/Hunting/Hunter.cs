@@ -151,19 +151,36 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
         ImmutableArray<TestBatch> batches = order.Of(number, engine);
         if (batches.IsEmpty) return new(HuntEnd.NotFound, 0, TimeSpan.Zero) { IsReached = false };
         (TestRun run, ImmutableHashSet<int> reaches) = Runs.Hunt(number, batches, stop);
-        TimeSpan elapsed = time.GetElapsedTime(begun);
-        switch (run)
+        if (run.Failed is { } failed)
         {
-            case { Failed: { } failed }:
-                TestClass type = batches.First(batch => batch.Class.Name == failed.Class).Class;
-                if (type.Methods.FirstOrDefault(method => method.Name == failed.Method) is { } method) order.Found(type, method);
-                return new(HuntEnd.Found, run.Count, elapsed) { Test = failed.Name, Report = failed.Message ?? "" };
-            case { Problem: { } problem }:
-                return new(HuntEnd.Broke, run.Count, elapsed) { Report = problem };
-            default:
-                return new(HuntEnd.NotFound, run.Count, elapsed) { IsReached = reaches.Contains(number) };
+            TestClass type = batches.First(batch => batch.Class.Name == failed.Class).Class;
+            if (type.Methods.FirstOrDefault(method => method.Name == failed.Method) is { } method) order.Found(type, method);
         }
+
+        return HuntOf(number, run, reaches, time.GetElapsedTime(begun));
     }
+
+    /// <summary>The project's own tests of one class, until one fails. What fails with no mutant active says nothing of this one.</summary>
+    /// <param name="type">The class, by its full name; its assembly is what that begins with.</param>
+    /// <param name="number">The mutant.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <exception cref="OperationCanceledException">The user stopped it.</exception>
+    internal Hunt TestsIn(string type, int number, CancellationToken stop)
+    {
+        long begun = time.GetTimestamp();
+        (TestClass? found, ImmutableArray<string> leftOut) = new TestSurvey(Runs, time).LookAt(type.Split('.')[0], type, stop);
+        if (!leftOut.IsEmpty) return new(HuntEnd.Broke, 0, time.GetElapsedTime(begun)) { Report = $"with nothing planted: {leftOut[0]}" };
+        if (found is null) return new(HuntEnd.NotFound, 0, time.GetElapsedTime(begun)) { IsReached = false };
+        (TestRun run, ImmutableHashSet<int> reaches) = Runs.Hunt(number, [new(found, found.Methods)], stop);
+        return HuntOf(number, run, reaches, time.GetElapsedTime(begun));
+    }
+
+    private static Hunt HuntOf(int number, TestRun run, ImmutableHashSet<int> reaches, TimeSpan elapsed) => run switch
+    {
+        { Failed: { } failed } => new(HuntEnd.Found, run.Count, elapsed) { Test = failed.Name, Report = failed.Message ?? "" },
+        { Problem: { } problem } => new(HuntEnd.Broke, run.Count, elapsed) { Report = problem },
+        _ => new(HuntEnd.NotFound, run.Count, elapsed) { IsReached = reaches.Contains(number) },
+    };
 
     private TestPrograms Tested => programs.Tests ?? throw new InvalidOperationException("no programs of the tests were made");
 

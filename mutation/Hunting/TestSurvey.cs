@@ -23,7 +23,12 @@ internal sealed class TestSurvey(TestRuns runs, TimeProvider time)
         return new([.. found.Select(static one => one.Class).OfType<TestClass>()], classes.Length, time.GetElapsedTime(begun)) { LeftOut = [.. found.SelectMany(static one => one.LeftOut)] };
     }
 
-    private (TestClass? Class, ImmutableArray<string> LeftOut) LookAt(string assembly, string type, CancellationToken stop)
+    /// <summary>Looks at one class.</summary>
+    /// <param name="assembly">Its assembly, by the simple name.</param>
+    /// <param name="type">The class, by its full name.</param>
+    /// <param name="stop">Set when the user wants to stop.</param>
+    /// <returns>What of it may hunt, null if it reaches no mutant; and what may not, since it fails in the library as it is, and why.</returns>
+    public (TestClass? Class, ImmutableArray<string> LeftOut) LookAt(string assembly, string type, CancellationToken stop)
     {
         (TestRun run, ImmutableHashSet<int> reaches) = runs.Measure(assembly, type, stop);
         if (reaches.IsEmpty) return (null, []);

@@ -80,6 +80,7 @@ public sealed class SelfCheckTour(Hunter hunter, MutatedLibrary library, TimePro
                     StopsAtFailure = true,
                 },
                 stop),
+            "tests" => hunter.TestsIn(plan.Class!, number, stop),
             "model" => hunter.Exhaust(number, plan.Count, Patience, stop),
             _ => hunter.Stage(number, plan.Engine, plan.Seed, Patience, plan.Count, muted, stop),
         };

@@ -69,6 +69,7 @@ public sealed record WitnessFile
         foreach (HuntPlan hunt in hunts)
         {
             if (!Engines.Contains(hunt.Engine)) throw new BadInputException($"witnesses: {of}: \"{hunt.Engine}\" is no engine; expected one of {string.Join(", ", Engines)}");
+            if (hunt.Engine == "tests" == (hunt.Class is null)) throw new BadInputException($"witnesses: {of}: {hunt.Engine}: expected a class where tests hunt, and nowhere else");
             if (hunt.Count < 1) throw new BadInputException($"witnesses: {of}: count is {hunt.Count}; expected at least 1");
         }
     }
@@ -127,15 +128,18 @@ public sealed record Planted
 
 /// <summary>How something is hunted; the same each time.</summary>
 /// <param name="Engine">By which engine.</param>
-/// <param name="Count">How many sequences, schedules, cases or units; of the exhaustive search how many operations deep.</param>
-public sealed record HuntPlan(string Engine, long Count)
+/// <param name="Count">How many sequences, schedules, cases or units; of the exhaustive search how many operations deep; of tests and traces 1.</param>
+public sealed record HuntPlan(string Engine, long Count = 1)
 {
     /// <summary>The scenario of schedules; null: all.</summary>
     public string? Scenario { get; init; }
 
+    /// <summary>The class of tests that hunts, by its full name; null unless tests do.</summary>
+    public string? Class { get; init; }
+
     /// <summary>Where every random choice comes from.</summary>
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>Engine and scenario.</summary>
-    public override string ToString() => Scenario is null ? Engine : $"{Engine}, {Scenario}";
+    /// <summary>Engine, and scenario or class.</summary>
+    public override string ToString() => (Scenario ?? Class) is { } of ? $"{Engine}, {of}" : Engine;
 }

@@ -43,7 +43,7 @@ internal static class SelfCheckCommand
         Exhibit[] known = [.. Exhibit.ReadAll(Path.Combine(root, "mutation", "Museum")), .. Exhibit.ReadAll(Path.Combine(root, "mutation", "Witnesses"))];
         if (patches.FirstOrDefault(name => !known.Any(exhibit => exhibit.Name == name)) is { } unknown) throw new BadInputException($"witnesses: \"{unknown}\" is no patch; expected one of mutation/Museum or mutation/Witnesses");
         Exhibit[] planted = [.. known.Where(exhibit => patches.Contains(exhibit.Name))];
-        (MutatedLibrary library, Hunter hunter) = workshop.Build("selfcheck", [.. planted.Select(exhibit => exhibit.ToMutant(workshop.Sources.TextOf))], withTests: false);
+        (MutatedLibrary library, Hunter hunter) = workshop.Build("selfcheck", [.. planted.Select(exhibit => exhibit.ToMutant(workshop.Sources.TextOf))], withTests: file.EngineWitnesses.Any(static witness => witness.Hunt?.Engine == "tests"));
         here.Out.WriteLine($"{Line.Count(planted.Length, "mistake")} built in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         here.Out.Flush();
         var tour = new SelfCheckTour(hunter, library, here.Time, ScheduleRequest.WorkersHere, here.Stop);

@@ -42,7 +42,7 @@ internal sealed class SelfCheckReport(Surroundings here, string file) : JsonFile
         }),
     });
 
-    private static object? Plan(HuntPlan? plan) => plan is null ? null : new { plan.Engine, plan.Scenario, plan.Count, plan.Seed };
+    private static object? Plan(HuntPlan? plan) => plan is null ? null : new { plan.Engine, plan.Scenario, plan.Class, plan.Count, plan.Seed };
 
     private static object? Of(Hunt? hunt) => hunt is null
         ? null

@@ -29,6 +29,8 @@ public sealed class SelfCheckLaws
     [InlineData("\"engine\": \"foreign\", \"why\"", "\"engine\": \"alien\", \"why\"", "engines has \"alien\"")]
     [InlineData("\"engine\": \"foreign\", \"count\"", "\"engine\": \"alien\", \"count\"", "\"alien\" is no engine")]
     [InlineData("\"count\"", "\"counts\"", "counts")]
+    [InlineData(", \"class\": \"Properties.Library.RefusalLaws\"", "", "tests: expected a class where tests hunt")]
+    [InlineData("\"engine\": \"traces\" }", "\"engine\": \"traces\", \"class\": \"Properties.Library.RefusalLaws\" }", "traces: expected a class where tests hunt, and nowhere else")]
     [InlineData("vcmm-witnesses-1", "vcmm-witnesses-2", "format is")]
     public void A_file_that_is_none_is_refused(string good, string bad, string message)
     {
@@ -78,6 +80,24 @@ public sealed class SelfCheckLaws
         Assert.Contains("0 of 2 invariants", terminal.Out, StringComparison.Ordinal);
         Assert.Matches("I2 TablesAreTruth: alignment-not-asked-for: I1 in ", terminal.Out);
         Assert.Matches("I5 FrameSafety: memory-freed-while-mapped: .*; muted: still found: I", terminal.Out);
+    }
+
+    [Theory]
+    [InlineData("Properties.Library.RefusalLaws", "unmapping-allocates: Properties.Library.RefusalLaws.Unmapping_whole_leaves_takes_no_memory in ", 1)]
+    [InlineData("Properties.Library.FlushQueueLaws", "unmapping-allocates: nothing in ", 0)]
+    public void A_class_of_tests_finds_what_it_is_the_law_of_and_another_does_not(string type, string told, int alone)
+    {
+        JsonNode file = JsonNode.Parse(File)!;
+        JsonNode witness = file["engines"]!.AsArray().Single(static one => (string?)one!["engine"] == "tests")!;
+        witness["hunt"]!["class"] = type;
+        witness["others"] = new JsonArray();
+        using var terminal = new Terminal();
+        terminal.Write("witnesses.json", file.ToJsonString());
+        int exit = terminal.Run($"selfcheck --only tests --witnesses {terminal.Folder}/witnesses.json", InCheckout);
+        Assert.Equal("", terminal.Error);
+        Assert.Contains($"tests: {told}", terminal.Out, StringComparison.Ordinal);
+        Assert.Contains($"{alone} of 1 engine shown", terminal.Out, StringComparison.Ordinal);
+        Assert.Equal(alone == 1 ? ExitCode.Clean : ExitCode.Violation, exit);
     }
 
     private static string Swapped(string invariant, string patch, string text)
