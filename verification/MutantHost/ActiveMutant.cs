@@ -14,7 +14,8 @@ internal static class ActiveMutant
 
     private const string FileVariable = "STRYKER_MUTANT_FILE";
 
-    private static FieldInfo[] _fields = [];
+    private static FieldInfo[] _fields = [], _notes = [], _locks = [];
+    private static object?[] _held = [];
     private static string? _file;
 
     /// <summary>What no other that runs tests at the same time is called.</summary>
@@ -27,7 +28,9 @@ internal static class ActiveMutant
         _ = UnderMutation.IsOn;
         _file = Environment.GetEnvironmentVariable(FileVariable);
         Environment.SetEnvironmentVariable(FileVariable, null);
-        _fields = [.. controls.Select(static control => control.GetField("ActiveMutant", BindingFlags.Public | BindingFlags.Static)!)];
+        _fields = FieldsOf(controls, "ActiveMutant");
+        _notes = FieldsOf(controls, "CaptureCoverage");
+        _locks = FieldsOf(controls, "_coverageLock");
         Set(None);
     }
 
@@ -41,4 +44,26 @@ internal static class ActiveMutant
         if (_fields.Length == 0 && number != None) throw new InvalidOperationException("no assembly has mutants: Stryker.NET's class MutantControl was not found");
         foreach (FieldInfo field in _fields) field.SetValue(null, number);
     }
+
+    /// <summary>
+    /// Has each place that was changed throw, until <see cref="Resume"/>: there is no other way to end a test that a mutant made endless. The class that is asked there which
+    /// mutant is active believes that it is to note what is covered, and finds nothing to lock.
+    /// </summary>
+    public static void Interrupt()
+    {
+        _held = Array.ConvertAll(_locks, static field => field.GetValue(null));
+        foreach (FieldInfo field in _locks) field.SetValue(null, null);
+        foreach (FieldInfo field in _notes) field.SetValue(null, true);
+    }
+
+    /// <summary>Ends that.</summary>
+    public static void Resume()
+    {
+        foreach (FieldInfo field in _notes) field.SetValue(null, false);
+        for (int i = 0; i < _held.Length; i++) _locks[i].SetValue(null, _held[i]);
+        _held = [];
+    }
+
+    private static FieldInfo[] FieldsOf(IEnumerable<Type> controls, string name) =>
+        [.. controls.Select(control => control.GetField(name, BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static)!)];
 }

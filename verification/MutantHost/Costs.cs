@@ -3,11 +3,14 @@ using System.Globalization;
 namespace MutantHost;
 
 /// <summary>
-/// What each test cost with no mutant active: when all ran before anything was mutated, which costs less than to run with a mutant active, and when it was noted
-/// what each covers, which costs more, in a loop a hundred times as much. Written beside the tests, and read by each process that runs them later.
+/// What each test cost with no mutant active: when all ran before anything was mutated, which costs less than to run with a mutant active; when it was noted
+/// what each covers, which costs more, in a loop a hundred times as much; and before it tried its first mutant, which is what counts. Written beside the tests, and
+/// read by each process that runs them later.
 /// </summary>
 internal sealed class Costs
 {
+    private const string Exact = "exact";
+
     // A mutant may make an honest test slower.
     private const int Factor = 2;
 
@@ -17,6 +20,7 @@ internal sealed class Costs
 
     private readonly string _assembly;
     private readonly Dictionary<string, (TimeSpan Least, TimeSpan? Most)> _costs = [];
+    private readonly Dictionary<string, TimeSpan> _exact = [];
 
     private Costs(string assembly) => _assembly = assembly;
 
@@ -30,7 +34,9 @@ internal sealed class Costs
         foreach (string line in costs.Files().SelectMany(File.ReadLines))
         {
             string[] fields = line.Split('\t');
-            costs.Know(fields[0], TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture)));
+            var cost = TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture));
+            if (fields[2] == Exact) costs.KnowExactly(fields[0], cost);
+            else costs.Know(fields[0], cost);
         }
 
         return costs;
@@ -43,6 +49,12 @@ internal sealed class Costs
         _costs[test] = isKnown ? (Min(known.Least, cost), Max(known.Most ?? known.Least, cost)) : (cost, null);
     }
 
+    /// <summary>Takes in what a test cost where mutants are, with none active.</summary>
+    public void KnowExactly(string test, TimeSpan cost) => _exact[test] = cost;
+
+    /// <summary>Whether it is known what a test costs where mutants are, with none active.</summary>
+    public bool IsExact(string test) => _exact.ContainsKey(test);
+
     /// <summary>Forgets all costs.</summary>
     public void Clear()
     {
@@ -53,8 +65,9 @@ internal sealed class Costs
     /// <param name="runner">What is another for each of those who run tests at the same time.</param>
     /// <param name="test">The test.</param>
     /// <param name="cost">Its processor time.</param>
-    public void Tell(string runner, string test, TimeSpan cost) =>
-        File.AppendAllText(Path.Combine(AppContext.BaseDirectory, $"{_assembly}.{runner}.costs.tsv"), string.Create(CultureInfo.InvariantCulture, $"{test}\t{cost.TotalMilliseconds}\n"));
+    /// <param name="isExact">Whether mutants were there, and nothing was noted.</param>
+    public void Tell(string runner, string test, TimeSpan cost, bool isExact) =>
+        File.AppendAllText(Path.Combine(AppContext.BaseDirectory, $"{_assembly}.{runner}.costs.tsv"), string.Create(CultureInfo.InvariantCulture, $"{test}\t{cost.TotalMilliseconds}\t{(isExact ? Exact : "")}\n"));
 
     /// <summary>The same tests, the cheapest first.</summary>
     public List<string> CheapestFirst(IEnumerable<string> tests) => [.. tests.OrderBy(CostOf).ThenBy(static test => test, StringComparer.Ordinal)];
@@ -67,6 +80,7 @@ internal sealed class Costs
     // A test that was ended while it was noted what it covers is known from once alone, and from when it took least.
     private TimeSpan CostOf(string test)
     {
+        if (_exact.TryGetValue(test, out TimeSpan exact)) return exact;
         if (!_costs.TryGetValue(test, out (TimeSpan Least, TimeSpan? Most) cost)) return TimeSpan.Zero;
         TimeSpan most = cost.Least * MutatedFactor;
         return cost.Most is { } known ? Min(known, most) : most;

@@ -151,7 +151,7 @@ public sealed class Host
             TimeSpan start = Environment.CpuUsage.TotalTime;
             states.Add((test, _suite.Run(test, NoLimit, static () => { }, Coverage.IsNoted ? Coverage.Take : null) == Outcome.Passed ? Passed : Failed));
             Coverage.PutBack();
-            if (UnderMutation.IsOn) _costs.Tell(ActiveMutant.Runner, test, Environment.CpuUsage.TotalTime - start);
+            if (UnderMutation.IsOn) _costs.Tell(ActiveMutant.Runner, test, Environment.CpuUsage.TotalTime - start, isExact: false);
         }
 
         return states;
@@ -170,7 +170,12 @@ public sealed class Host
 
         // What initializes statics is asked for with all tests.
         bool isOfStatics = tests.Count >= _costs.Count;
-        var trial = new Trial(_isUsed, (active, test) => RunWith(active, mutant, test));
+        var trial = new Trial(_isUsed, (active, test) =>
+        {
+            // A static must not be initialized before the mutant is active that is in it.
+            if (active != ActiveMutant.None && !isOfStatics && !_costs.IsExact(test)) MeasureExactly(mutant, test);
+            return RunWith(active, mutant, test);
+        });
         Verdict? verdict = trial.Of(mutant, _costs.CheapestFirst(tests), isOfStatics);
         if (verdict is null)
         {
@@ -197,9 +202,27 @@ public sealed class Host
     {
         _unended.Begin(mutant, test);
         ActiveMutant.Set(active);
-        Outcome outcome = _suite.Run(test, _costs.BudgetOf(test), static () => ActiveMutant.Set(ActiveMutant.None));
+        Outcome outcome = _suite.Run(test, _costs.BudgetOf(test), ActiveMutant.Interrupt);
+        if (outcome == Outcome.Interrupted) ActiveMutant.Resume();
         if (outcome != Outcome.Endless) _unended.End();
         return outcome;
+    }
+
+    // What was static is as an earlier mutant left it, if one was tried here: a test that does not pass says nothing of what it costs.
+    private void MeasureExactly(int mutant, string test)
+    {
+        TimeSpan start = Environment.CpuUsage.TotalTime;
+        Outcome outcome = RunWith(ActiveMutant.None, mutant, test);
+        if (outcome == Outcome.Endless && _isUsed)
+        {
+            _unended.End();
+            Leave();
+        }
+
+        if (outcome != Outcome.Passed) return;
+        TimeSpan cost = Environment.CpuUsage.TotalTime - start;
+        _costs.KnowExactly(test, cost);
+        _costs.Tell(ActiveMutant.Runner, test, cost, isExact: true);
     }
 
     /// <summary>Ends the process. Stryker.NET starts another, and asks that one what this one has not answered.</summary>

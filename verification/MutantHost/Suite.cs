@@ -15,8 +15,8 @@ internal enum Outcome
     /// <summary>It failed.</summary>
     Failed,
 
-    /// <summary>It did not end before no mutant was active any more; then it did.</summary>
-    Released,
+    /// <summary>It did not end before it was interrupted; then it did.</summary>
+    Interrupted,
 
     /// <summary>It does not end. It may still run: this process is good for nothing more.</summary>
     Endless,
@@ -32,7 +32,7 @@ internal sealed class Suite(Assembly assembly)
     private static readonly TimeSpan Still = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Work = TimeSpan.FromMilliseconds(20);
 
-    // What a test that was released may still use: it runs to its end, or fails.
+    // What a test that was interrupted may still use.
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(1);
 
     private readonly Dictionary<string, List<IXunitTestCase>> _cases = [];
@@ -51,12 +51,12 @@ internal sealed class Suite(Assembly assembly)
     /// <summary>Runs one test.</summary>
     /// <param name="name">The test.</param>
     /// <param name="budget">How much processor time it may use.</param>
-    /// <param name="release">Sees to it that no mutant is active any more: the condition of a loop is then what it was before it was changed.</param>
+    /// <param name="interrupt">Has it throw, after that time.</param>
     /// <param name="look">What is done again and again while it runs; null: nothing.</param>
-    public Outcome Run(string name, TimeSpan budget, Action release, Action? look = null)
+    public Outcome Run(string name, TimeSpan budget, Action interrupt, Action? look = null)
     {
         var sink = new Judged();
-        bool isReleased = false;
+        bool isInterrupted = false;
         IReadOnlyList<IXunitTestCase> cases = CasesOf(name);
         TimeSpan start = Environment.CpuUsage.TotalTime;
         // In a thread of its own: this one waits no longer than the test may take.
@@ -69,9 +69,9 @@ internal sealed class Suite(Assembly assembly)
             TimeSpan now = Environment.CpuUsage.TotalTime;
             if (now - start > budget)
             {
-                if (isReleased) return Outcome.Endless;
-                release();
-                isReleased = true;
+                if (isInterrupted) return Outcome.Endless;
+                interrupt();
+                isInterrupted = true;
                 budget = now - start + Rest;
             }
 
@@ -79,7 +79,7 @@ internal sealed class Suite(Assembly assembly)
             else if (Stopwatch.GetElapsedTime(workedAt) > Still) return Outcome.Endless;
         }
 
-        return isReleased ? Outcome.Released : sink.HasFailed ? Outcome.Failed : Outcome.Passed;
+        return isInterrupted ? Outcome.Interrupted : sink.HasFailed ? Outcome.Failed : Outcome.Passed;
     }
 
     private static string NameOf(ITestCase test) => $"{test.TestMethod.TestClass.Class.Name}.{test.TestMethod.Method.Name}";

@@ -29,7 +29,7 @@ internal sealed class Trial(bool isUsed, Func<int, string, Outcome> run)
         {
             Outcome outcome = run(mutant, test);
             if (outcome == Outcome.Endless) return Endless(passed, test);
-            if (outcome == Outcome.Released) return Passes(test) ? new(passed, test, IsEndless: true, IsOver: isOfStatics) : Endless(passed, test);
+            if (outcome == Outcome.Interrupted) return Passes(test) ? new(passed, test, IsEndless: true, IsOver: isOfStatics) : Endless(passed, test);
             if (outcome == Outcome.Failed) return Found(passed, test, isOfStatics);
             passed.Add(test);
         }

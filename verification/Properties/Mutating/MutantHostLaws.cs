@@ -103,46 +103,85 @@ public sealed class MutantHostLaws
     }
 
     [Fact]
-    public void A_test_that_ends_when_no_mutant_is_active_leaves_the_process_to_the_next()
+    public void A_test_that_ends_when_it_is_interrupted_leaves_the_process_to_the_next()
     {
-        Verdict? verdict = OfReleased(isOfStatics: false, Outcome.Passed);
+        Verdict? verdict = OfInterrupted(isOfStatics: false, Outcome.Passed);
         Assert.Equal([(Mutant, "a"), (ActiveMutant.None, "a")], _ran);
         Assert.Equal(("a", true, false), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
     }
 
     [Theory]
     [InlineData(false, nameof(Outcome.Failed))]
-    [InlineData(false, nameof(Outcome.Released))]
+    [InlineData(false, nameof(Outcome.Interrupted))]
     [InlineData(false, nameof(Outcome.Endless))]
     [InlineData(true, nameof(Outcome.Passed))]
     public void Nothing_runs_in_the_process_after_it_if_it_left_something_behind_or_the_mutant_is_static(bool isOfStatics, string without)
     {
-        Verdict? verdict = OfReleased(isOfStatics, Enum.Parse<Outcome>(without));
+        Verdict? verdict = OfInterrupted(isOfStatics, Enum.Parse<Outcome>(without));
         Assert.Equal(("a", true, true), (verdict!.Failed, verdict.IsEndless, verdict.IsOver));
     }
 
-    private Verdict? OfReleased(bool isOfStatics, Outcome without) => new Trial(isUsed: !isOfStatics, (active, test) =>
+    private Verdict? OfInterrupted(bool isOfStatics, Outcome without) => new Trial(isUsed: !isOfStatics, (active, test) =>
     {
         _ran.Add((active, test));
-        return active == Mutant ? Outcome.Released : without;
+        return active == Mutant ? Outcome.Interrupted : without;
     }).Of(Mutant, ["a", "b"], isOfStatics);
 
-    /// <summary>A loop whose condition a mutant changed goes on until that is no longer active.</summary>
     [Theory]
-    [InlineData(true, nameof(Outcome.Released))]
+    [InlineData(true, nameof(Outcome.Interrupted))]
     [InlineData(false, nameof(Outcome.Endless))]
-    public void A_loop_that_a_mutant_made_endless_ends_when_it_is_released_and_another_does_not(bool isReleased, string expected)
+    public void A_test_that_does_not_end_is_interrupted_and_that_ends_it_or_not(bool isInterrupted, string expected)
     {
         Loops.IsEndless = true;
         try
         {
             var suite = new Suite(typeof(Loops).Assembly);
-            Outcome outcome = suite.Run($"{typeof(Loops).FullName}.{nameof(Loops.Ends)}", TimeSpan.FromMilliseconds(100), () => Loops.IsEndless = !isReleased);
+            Outcome outcome = suite.Run($"{typeof(Loops).FullName}.{nameof(Loops.Ends)}", TimeSpan.FromMilliseconds(100), () => Loops.IsEndless = !isInterrupted);
             Assert.Equal(expected, $"{outcome}");
         }
         finally
         {
             Loops.IsEndless = false;
+        }
+    }
+
+    [Fact]
+    public void An_interrupt_has_each_changed_place_throw_until_it_is_over()
+    {
+        Type[] controls = [typeof(MutantControl)];
+        ActiveMutant.Start(controls);
+        try
+        {
+            ActiveMutant.Set(Mutant);
+            Assert.True(MutantControl.IsActive(Mutant));
+            ActiveMutant.Interrupt();
+            Assert.Throws<ArgumentNullException>(() => MutantControl.IsActive(Mutant));
+            Assert.Throws<ArgumentNullException>(() => MutantControl.IsActive(Mutant + 1));
+            ActiveMutant.Resume();
+            Assert.True(MutantControl.IsActive(Mutant));
+            Assert.False(MutantControl.IsActive(Mutant + 1));
+        }
+        finally
+        {
+            ActiveMutant.Start([]);
+        }
+    }
+
+    /// <summary>As much as these laws need of the class that Stryker.NET puts into an assembly: its fields have these names.</summary>
+    private static class MutantControl
+    {
+        private static readonly List<int> Covered = [];
+        private static object? _coverageLock = new();
+#pragma warning disable CS0649 // They are assigned by name.
+        public static bool CaptureCoverage;
+        public static int ActiveMutant;
+#pragma warning restore CS0649
+
+        public static bool IsActive(int number)
+        {
+            if (!CaptureCoverage) return number == ActiveMutant;
+            lock (_coverageLock!) Covered.Add(number);
+            return false;
         }
     }
 
@@ -157,6 +196,11 @@ public sealed class MutantHostLaws
         costs.Know("d", TimeSpan.FromSeconds(2));
         Assert.Equal((12, 10, 2, 22), (Of("a"), Of("b"), Of("c"), Of("d")));
         Assert.Equal(["c", "b", "a", "d"], costs.CheapestFirst(["a", "b", "c", "d"]));
+        Assert.False(costs.IsExact("d"));
+        costs.KnowExactly("d", TimeSpan.FromSeconds(3));
+        Assert.True(costs.IsExact("d"));
+        Assert.Equal(8, Of("d"));
+        Assert.Equal(["c", "d", "b", "a"], costs.CheapestFirst(["a", "b", "c", "d"]));
 
         double Of(string test) => costs.BudgetOf(test).TotalSeconds;
     }
@@ -197,7 +241,7 @@ public sealed class MutantHostLaws
         JsonNode discovered = Hear(stream);
         Assert.Equal("one", (string)discovered["params"]!["runId"]!);
         Assert.Contains((Test, "discovered"), StatesIn(discovered));
-        Assert.Equal(13, StatesIn(discovered).Length);
+        Assert.Equal(14, StatesIn(discovered).Length);
         Assert.Equal(2, (int)Hear(stream)["id"]!);
         Ask(stream, 3, "testing/runTests", new() { ["runId"] = "two", ["tests"] = new JsonArray(new JsonObject { ["uid"] = Test }) });
         Assert.Equal([(Test, "passed")], StatesIn(Hear(stream)));
