@@ -35,7 +35,7 @@ internal sealed class Costs
         {
             string[] fields = line.Split('\t');
             var cost = TimeSpan.FromMilliseconds(double.Parse(fields[1], CultureInfo.InvariantCulture));
-            if (fields[2] == Exact) costs.KnowExactly(fields[0], cost);
+            if (fields[^1] == Exact) costs.KnowExactly(fields[0], cost);
             else costs.Know(fields[0], cost);
         }
 
