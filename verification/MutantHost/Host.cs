@@ -24,6 +24,9 @@ public sealed class Host
     // The first of all runs measures what tests cost: there is no budget yet.
     private static readonly TimeSpan NoLimit = TimeSpan.FromDays(1);
 
+    // Nobody knows yet what a test takes where mutants are: what an earlier mutant left may have it go round for ever.
+    private static readonly TimeSpan ForFirst = TimeSpan.FromMinutes(2);
+
     private readonly Wire _wire;
     private readonly Suite _suite;
     private readonly Costs _costs;
@@ -174,7 +177,7 @@ public sealed class Host
         {
             // A static must not be initialized before the mutant is active that is in it.
             if (active != ActiveMutant.None && !isOfStatics && !_costs.IsExact(test)) MeasureExactly(mutant, test);
-            return RunWith(active, mutant, test);
+            return RunWith(active, mutant, test, _costs.BudgetOf(test));
         });
         Verdict? verdict = trial.Of(mutant, _costs.CheapestFirst(tests), isOfStatics);
         if (verdict is null)
@@ -198,11 +201,11 @@ public sealed class Host
         return states;
     }
 
-    private Outcome RunWith(int active, int mutant, string test)
+    private Outcome RunWith(int active, int mutant, string test, TimeSpan budget)
     {
         _unended.Begin(mutant, test);
         ActiveMutant.Set(active);
-        Outcome outcome = _suite.Run(test, _costs.BudgetOf(test), ActiveMutant.Interrupt);
+        Outcome outcome = _suite.Run(test, budget, ActiveMutant.Interrupt);
         if (outcome == Outcome.Interrupted) ActiveMutant.Resume();
         if (outcome != Outcome.Endless) _unended.End();
         return outcome;
@@ -212,7 +215,7 @@ public sealed class Host
     private void MeasureExactly(int mutant, string test)
     {
         TimeSpan start = Environment.CpuUsage.TotalTime;
-        Outcome outcome = RunWith(ActiveMutant.None, mutant, test);
+        Outcome outcome = RunWith(ActiveMutant.None, mutant, test, ForFirst);
         if (outcome == Outcome.Endless && _isUsed)
         {
             _unended.End();

@@ -49,7 +49,7 @@ public sealed class RangeBorderProperties
     {
         var random = new Random(seed);
         // A mutant that survives runs them all.
-        int worlds = UnderMutation.IsOn ? Worlds / 4 : Worlds;
+        int worlds = UnderMutation.IsOn ? Worlds / 12 : Worlds;
         for (int world = 0; world < worlds; world++) new Run(random, isFull, isOfBytes).Go();
     }
 
