@@ -15,12 +15,18 @@ public static class Engines
     /// <summary>Generated sequences of operations, judged by the model.</summary>
     public const string Sequences = "sequences";
 
+    /// <summary>All sequences of two operations of a small world, one after the other, judged by the model.</summary>
+    public const string Exhaustive = "exhaustive";
+
     /// <summary>Controlled schedules of the library's scenarios.</summary>
     public const string Schedules = "schedules";
+
+    /// <summary>Among the strategies that choose schedules: all in turn.</summary>
+    public const string Portfolio = "portfolio";
 
     /// <summary>Those that run the project's own tests, in the order in which they hunt.</summary>
     public static IReadOnlyList<string> OfTests { get; } = [Laws, Properties, Conformance];
 
     /// <summary>All, in the order in which they hunt.</summary>
-    public static IReadOnlyList<string> All { get; } = [.. OfTests, Sequences, Schedules];
+    public static IReadOnlyList<string> All { get; } = [.. OfTests, Sequences, Exhaustive, Schedules];
 }

@@ -5,9 +5,6 @@ namespace Mutation.Hunting;
 /// <param name="Seeds">How many hunts there are for each exhibit; fewer, once so many did not find it that most seeds do not.</param>
 public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
 {
-    /// <summary>Stands for all strategies in turn.</summary>
-    public const string Portfolio = "portfolio";
-
     /// <summary>For how long sequences are generated in a hunt.</summary>
     public TimeSpan Budget { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -15,7 +12,7 @@ public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
     public long Schedules { get; init; } = 10_000;
 
     /// <summary>
-    /// The strategies that choose schedules, compared with each other; <see cref="Portfolio"/> stands for all in turn. If there are any, an exhibit is hunted in its
+    /// The strategies that choose schedules, compared with each other; <see cref="Engines.Portfolio"/> stands for all in turn. If there are any, an exhibit is hunted in its
     /// scenarios also where sequences would find it; if there are none, by the portfolio where it needs threads, and else by sequences.
     /// </summary>
     public IReadOnlyList<string> Strategies { get; init; } = [];

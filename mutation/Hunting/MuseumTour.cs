@@ -53,7 +53,7 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
     {
         if (library.Broken.GetValueOrDefault(number) is { } why) return new(exhibit, []) { Broken = why };
         var columns = ImmutableArray.CreateBuilder<EngineOutcome>();
-        IReadOnlyList<string> strategies = plan.Strategies.Count != 0 ? plan.Strategies : exhibit.NeedsThreads ? [MuseumPlan.Portfolio] : [];
+        IReadOnlyList<string> strategies = plan.Strategies.Count != 0 ? plan.Strategies : exhibit.NeedsThreads ? [Engines.Portfolio] : [];
         if (strategies.Count == 0) columns.Add(HuntUntilDecided(Engines.Sequences, seed => hunter.Sequences(number, seed, plan.Budget, stop)));
         foreach (string strategy in strategies) columns.Add(HuntUntilDecided(strategy, seed => Explore(exhibit, number, seed, strategy, isBrief: seed != plan.FirstSeed || strategy != strategies[0], lane)));
         return new(exhibit, columns.ToImmutable());
@@ -78,7 +78,7 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
                 new(seed)
                 {
                     Scenario = scenario,
-                    Strategies = strategy == MuseumPlan.Portfolio ? [] : [strategy],
+                    Strategies = strategy == Engines.Portfolio ? [] : [strategy],
                     Schedules = plan.Schedules,
                     Workers = 1,
                     FirstProcessor = lane,

@@ -7,7 +7,7 @@ namespace Mutation.Hunting;
 /// <param name="Seed">Where every random choice comes from.</param>
 public sealed record MutantPlan(ulong Seed)
 {
-    /// <summary>The engines that hunt; they do so in the order of <see cref="Hunting.Engines.All"/>.</summary>
+    /// <summary>The engines that hunt, in this order, those of tests first. A strategy is one, too: the schedules that it chooses.</summary>
     public IReadOnlyList<string> Engines { get; init; } = Hunting.Engines.All;
 
     /// <summary>Whether each engine hunts each mutant, and not only those that no engine before it found.</summary>
@@ -16,7 +16,7 @@ public sealed record MutantPlan(ulong Seed)
     /// <summary>For how long sequences are generated.</summary>
     public TimeSpan Sequences { get; init; } = TimeSpan.FromSeconds(6);
 
-    /// <summary>For how long schedules of all scenarios are run, of a mutant that nothing before found; zero: none.</summary>
+    /// <summary>For how long schedules of all scenarios are run, by each strategy that is an engine; zero: none.</summary>
     public TimeSpan Schedules { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How many mutants are hunted beside each other.</summary>
@@ -29,10 +29,11 @@ public sealed record MutantPlan(ulong Seed)
     public bool HasEngine => HasTests || OtherEngines.Count != 0;
 
     /// <summary>The engines of them that run the project's own tests.</summary>
-    internal IReadOnlyList<string> TestEngines => [.. Hunting.Engines.OfTests.Where(Engines.Contains)];
+    internal IReadOnlyList<string> TestEngines => [.. Engines.Where(Hunting.Engines.OfTests.Contains)];
 
     /// <summary>The others.</summary>
-    internal IReadOnlyList<string> OtherEngines => [.. Hunting.Engines.All.Except(Hunting.Engines.OfTests).Where(engine => Engines.Contains(engine) && (engine != Hunting.Engines.Schedules || Schedules > TimeSpan.Zero))];
+    internal IReadOnlyList<string> OtherEngines =>
+        [.. Engines.Except(Hunting.Engines.OfTests).Where(engine => engine is Hunting.Engines.Sequences or Hunting.Engines.Exhaustive || Schedules > TimeSpan.Zero)];
 }
 
 /// <summary>Hunts each mutant with one engine after the other until one finds it.</summary>
@@ -41,6 +42,12 @@ public sealed record MutantPlan(ulong Seed)
 /// <param name="stop">Set when the user wants to stop.</param>
 public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken stop)
 {
+    // A third operation takes the search from seconds to minutes.
+    private const int Depth = 2;
+
+    // The search ends by itself; this is for what hangs.
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
     /// <summary>Hunts mutants, several beside each other: all by tests first, which are quick, and then those that are left by the others.</summary>
     /// <param name="library">The library with all of them in it.</param>
     /// <param name="surveyed">Called once it is known which tests reach which mutants, if tests hunt.</param>
@@ -98,9 +105,23 @@ public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken
         }
     }
 
-    private Hunt HuntOf(string engine, int number, int lane) => engine == Engines.Sequences
-        ? hunter.Sequences(number, plan.Seed, plan.Sequences, stop)
-        : hunter.Schedules(number, new(plan.Seed) { Workers = 1, FirstProcessor = lane, Budget = plan.Schedules, IsBrief = true, StopsAtFailure = true }, stop);
+    private Hunt HuntOf(string engine, int number, int lane) => engine switch
+    {
+        Engines.Sequences => hunter.Sequences(number, plan.Seed, plan.Sequences, stop),
+        Engines.Exhaustive => hunter.Exhaust(number, Depth, Patience, stop),
+        _ => hunter.Schedules(
+            number,
+            new(plan.Seed)
+            {
+                Strategies = engine is Engines.Schedules or Engines.Portfolio ? [] : [engine],
+                Workers = 1,
+                FirstProcessor = lane,
+                Budget = plan.Schedules,
+                IsBrief = true,
+                StopsAtFailure = true,
+            },
+            stop),
+    };
 }
 
 /// <summary>What became of a mutant.</summary>

@@ -58,8 +58,7 @@ internal static class MuseumCommand
         long begun = here.Time.GetTimestamp();
         MutantWorkshop workshop = MutantWorkshop.Open(here);
         CatalogueMessage there = ScheduleHunt.Catalogue(here.ScheduleWorker);
-        string[] strategies = [MuseumPlan.Portfolio, .. there.Strategies.Select(static entry => entry.Name)];
-        if (plan.Strategies.FirstOrDefault(name => !strategies.Contains(name)) is { } strategy) throw new BadInputException($"--strategy: \"{strategy}\"; expected one of {string.Join(", ", strategies)}");
+        CheckStrategies(plan.Strategies, there);
         string[] scenarios = [.. there.Scenarios.Concat(there.Scripts).Select(static entry => entry.Name)];
         foreach (Exhibit exhibit in exhibits)
         {
@@ -77,6 +76,14 @@ internal static class MuseumCommand
         MutationReport made = OutcomeReport.Of("verify museum", [.. outcomes.Select(outcome => OutcomeReport.Of(outcome, workshop.Sources.TextOf))], workshop.Sources.TextOf);
         asMutants.Write("the museum", made);
         return outcomes.All(static outcome => outcome.IsFoundByName) ? ExitCode.Clean : ExitCode.Violation;
+    }
+
+    /// <summary>Holds what was given as strategies to what there is.</summary>
+    /// <exception cref="BadInputException">One is none.</exception>
+    public static void CheckStrategies(IEnumerable<string> names, CatalogueMessage there)
+    {
+        string[] strategies = [Engines.Portfolio, .. there.Strategies.Select(static entry => entry.Name)];
+        if (names.FirstOrDefault(name => !strategies.Contains(name)) is { } unknown) throw new BadInputException($"--strategy: \"{unknown}\"; expected one of {string.Join(", ", strategies)}");
     }
 
     private static Exhibit[] Choose(Exhibit[] all, string[] names)

@@ -23,18 +23,19 @@ internal static class MutantsCommand
         Option<ulong> seed = RunCommand.Seed();
         Option<double?> time = new("--time") { Description = "For how long sequences are generated for each mutant. [default: 6]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
         Option<double?> schedules = new("--schedules") { Description = "For how long schedules are run of each mutant; 0: none. [default: 10]", HelpName = "SECONDS" };
+        Option<string[]> strategies = new("--strategy") { Description = "Run schedules that this strategy chooses, each an engine of its own; may be given several times. portfolio: all in turn.", HelpName = "NAME" };
         Option<string?> json = new("--json") { Description = "Write a report in the schema of mutation testing to this file.", HelpName = "FILE" };
         Option<string?> html = new("--html") { Description = "Write the report as one page for a browser to this file.", HelpName = "FILE" };
         Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the operators and how many mutants each makes, and hunt none." };
-        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, every, seed, time, schedules, json, html, markdown, list };
+        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, every, seed, time, schedules, strategies, json, html, markdown, list };
         command.SetAction(parsed =>
         {
             MutationOperator[] chosen = Choose(parsed.GetValue(operators) ?? []);
             if (parsed.GetValue(schedules) is < 0 or > 3600) throw new BadInputException($"--schedules: {parsed.GetValue(schedules)}; expected 0 to 3600");
             var plan = new MutantPlan(parsed.GetValue(seed))
             {
-                Engines = ChooseEngines(parsed.GetValue(engines) ?? []),
+                Engines = ChooseEngines(parsed.GetValue(engines) ?? [], parsed.GetValue(strategies) ?? []),
                 IsEveryEngine = parsed.GetValue(every),
                 Sequences = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 6),
                 Schedules = TimeSpan.FromSeconds(parsed.GetValue(schedules) ?? 10),
@@ -44,6 +45,7 @@ internal static class MutantsCommand
             var report = new MutantReport(here, "--json", parsed.GetValue(json), parsed.GetValue(html), parsed.GetValue(markdown));
             report.Check();
             MutantWorkshop workshop = MutantWorkshop.Open(here);
+            if (parsed.GetValue(strategies) is { Length: > 0 } given) MuseumCommand.CheckStrategies(given, ScheduleHunt.Catalogue(here.ScheduleWorker));
             Mutant[] mutants = [.. chosen.SelectMany(made => made.MutantsOf(workshop.Sources)).Where(mutant => parsed.GetValue(files) is not { } part || mutant.Edits[0].File.Contains(part, StringComparison.Ordinal))];
             if (parsed.GetValue(list)) return List(chosen, mutants, here);
             return mutants.Length != 0 ? Hunt(workshop, mutants, plan, report, here) : throw new BadInputException("--files: no mutant can be made there; verify mutants --list counts them");
@@ -75,10 +77,13 @@ internal static class MutantsCommand
         return names.Length == 0 ? [.. AllOperators.All] : [.. AllOperators.All.Where(known => names.Contains(known.Name))];
     }
 
-    private static string[] ChooseEngines(string[] names)
+    private static string[] ChooseEngines(string[] names, string[] strategies)
     {
         foreach (string name in names.Where(static name => !Engines.All.Contains(name))) throw new BadInputException($"--engine: \"{name}\" is no engine; expected {RunPlan.OneOf(Engines.All)}");
-        return names.Length == 0 ? [.. Engines.All] : [.. Engines.All.Where(names.Contains)];
+        IEnumerable<string> engines = Engines.All.Where(engine => names.Length == 0 || names.Contains(engine));
+        if (strategies.Length == 0) return [.. engines];
+        if (names.Length != 0 && !names.Contains(Engines.Schedules)) throw new BadInputException($"--strategy: expected {Engines.Schedules} among the engines");
+        return [.. engines.Where(static engine => engine != Engines.Schedules), .. strategies.Distinct()];
     }
 
     private static int List(MutationOperator[] chosen, Mutant[] mutants, Surroundings here)

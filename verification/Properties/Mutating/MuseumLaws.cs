@@ -67,7 +67,7 @@ public sealed class MuseumLaws
     public void A_mutant_that_no_stage_runs_is_not_covered()
     {
         using var terminal = new Terminal();
-        int exit = terminal.Run($"mutants --operator drop-clean --files Dma/DmaMapping.cs --engine sequences --engine schedules --time 1 --schedules 2 --json {terminal.Folder}/mutants.json --html {terminal.Folder}/mutants.html --markdown {terminal.Folder}/mutants.md", InCheckout);
+        int exit = terminal.Run($"mutants --operator drop-clean --files Dma/DmaMapping.cs --engine sequences --engine exhaustive --engine schedules --strategy Random --strategy portfolio --time 1 --schedules 2 --json {terminal.Folder}/mutants.json --html {terminal.Folder}/mutants.html --markdown {terminal.Folder}/mutants.md", InCheckout);
         Assert.Equal("", terminal.Error);
         // No stage runs what a mapping for streaming does: nothing there is found, and nothing else is.
         Assert.Equal(ExitCode.Violation, exit);
@@ -78,6 +78,15 @@ public sealed class MuseumLaws
         Assert.Contains("\n## 2 survived\n\n* `src/Vcmm/Dma/DmaMapping.cs:", terminal.Files["mutants.md"], StringComparison.Ordinal);
         JsonArray mutants = report["files"]!["src/Vcmm/Dma/DmaMapping.cs"]!["mutants"]!.AsArray();
         Assert.All(mutants, static mutant => Assert.Equal("NoCoverage", (string?)mutant!["status"]));
+        Assert.Equal(["Random", "exhaustive", "portfolio", "sequences"], report["testFiles"]!.AsObject().Select(static engine => engine.Key));
+    }
+
+    [Fact]
+    public void A_strategy_of_a_hunt_for_mutants_is_one_that_there_is()
+    {
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.BadInput, terminal.Run("mutants --strategy luck", InCheckout));
+        Assert.Contains("--strategy: \"luck\"; expected one of portfolio, Random, ", terminal.Error, StringComparison.Ordinal);
     }
 
     private static Surroundings InCheckout(Surroundings here) => here with { Directory = Checkout.Root, Time = TimeProvider.System };
