@@ -56,7 +56,8 @@ public sealed class BankedFrameProperties
         Assert.Equal(VcmmError.NotFound, _frames.TryAllocate(Frame, new(new("flash")), out _));
         Assert.Equal(VcmmError.NotFound, _frames.TryAllocateContiguous(Frame, Frame, new(new("flash")), out _));
         Assert.Equal(VcmmError.Invalid, _frames.TryAllocate(3 * Frame, out _));
-        Assert.False(_frames.TryFindBank(new(Frame), out _));
+        Assert.False(_frames.TryFindBank(new(Frame), out MemoryBank? none));
+        Assert.Null(none);
         Assert.False(_frames.TryFindBank(new(5 * Frame), out _));
         Assert.Throws<ArgumentException>(() => _frames.FreeBytesOf(new(High.Range, OnChip, IsCoherent: true)));
     }
@@ -86,6 +87,42 @@ public sealed class BankedFrameProperties
         Assert.Equal(VcmmError.NoMemory, _frames.TryAllocateContiguous(17 * Frame, Frame, out _));
         Assert.Equal(VcmmError.None, _frames.TryAllocateContiguous(16 * Frame, Frame, out PhysAddr block));
         Assert.Equal(High.Range.First, block);
+    }
+
+    [Fact]
+    public void What_is_asked_for_in_a_range_is_of_the_first_bank_that_is_admitted_and_has_it_there()
+    {
+        var both = new PhysRange(Low.Range.First, High.Range.Last);
+        Assert.Equal(High, Taken(both, default));
+        Assert.Equal(Low, Taken(Low.Range, default));
+        Assert.Equal(Small, Taken(new(new(0), new(ulong.MaxValue)), new(OnChip)));
+        Assert.Equal(VcmmError.NoMemory, _frames.TryAllocateWithin(Frame, Frame, new(OnChip), both, out _));
+        Assert.Equal(VcmmError.NotFound, _frames.TryAllocateWithin(Frame, Frame, new(new("flash")), both, out _));
+        Assert.Equal(VcmmError.Invalid, _frames.TryAllocateWithin(0, Frame, both, out _));
+        Assert.Equal(32 * Frame, _frames.FreeBytes);
+
+        MemoryBank? Taken(PhysRange within, MemoryRequest request)
+        {
+            Assert.Equal(VcmmError.None, _frames.TryAllocateWithin(Frame, Frame, request, within, out PhysAddr block));
+            Assert.True(_frames.TryFindBank(block, out MemoryBank? bank));
+            return bank;
+        }
+    }
+
+    [Fact]
+    public void A_place_in_a_range_is_found_in_the_first_bank_that_has_it_and_not_taken()
+    {
+        Assert.Equal(High.Range.First, Found(new(Low.Range.First, High.Range.Last)));
+        Assert.Equal(Low.Range.First, Found(Low.Range));
+        Assert.Equal(VcmmError.NoMemory, _frames.TryFindWithin(Frame, Frame, PhysRange.FromLength(new(8 * Frame), Frame), out _));
+        Assert.Equal(VcmmError.Invalid, _frames.TryFindWithin(0, Frame, Low.Range, out _));
+        Assert.Equal(_frames.TotalBytes, _frames.FreeBytes);
+
+        PhysAddr Found(PhysRange within)
+        {
+            Assert.Equal(VcmmError.None, _frames.TryFindWithin(Frame, Frame, within, out PhysAddr block));
+            return block;
+        }
     }
 
     [Fact]
