@@ -42,7 +42,7 @@ public sealed record MutantPlan(ulong Seed)
 /// <param name="stop">Set when the user wants to stop.</param>
 public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken stop)
 {
-    // A third operation takes the search from seconds to minutes.
+    // All sequences of two operations take three seconds.
     private const int Depth = 2;
 
     // The search ends by itself; this is for what hangs.
