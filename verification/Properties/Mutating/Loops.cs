@@ -16,9 +16,7 @@ public sealed class Loops
     [Fact]
     public void Ends()
     {
-        int turns = 0;
-        do turns++;
-        while (IsEndless && turns != 0);
-        Assert.NotEqual(0, turns);
+        while (IsEndless) Thread.SpinWait(100);
+        Assert.False(IsEndless);
     }
 }
