@@ -9,6 +9,9 @@ namespace Platform;
 public sealed unsafe class RamBlock : IDisposable
 {
     private const ulong FrameBytes = 4096;
+
+    // The block begins at the first frame boundary of what was allocated.
+    private void* _allocated;
     private byte* _bytes;
 
     /// <summary>Allocates memory for <paramref name="range"/>, all zero.</summary>
@@ -20,9 +23,9 @@ public sealed unsafe class RamBlock : IDisposable
         if (!range.First.IsAligned(FrameBytes) || range.ByteCount % FrameBytes != 0)
             throw new ArgumentException($"{range} is not made of whole 4 KiB frames", nameof(range));
         Range = range;
-        nuint byteCount = checked((nuint)range.ByteCount);
-        _bytes = (byte*)NativeMemory.AlignedAlloc(byteCount, (nuint)FrameBytes);
-        NativeMemory.Clear(_bytes, byteCount);
+        // Zeroed by who allocates: what is fresh from the operating system is zero already, and a frame that nobody touches is never made.
+        _allocated = NativeMemory.AllocZeroed(checked((nuint)(range.ByteCount + FrameBytes)));
+        _bytes = (byte*)((nuint)_allocated + (nuint)FrameBytes - 1 & ~((nuint)FrameBytes - 1));
     }
 
     /// <summary>The physical addresses at which the block answers.</summary>
@@ -42,7 +45,8 @@ public sealed unsafe class RamBlock : IDisposable
     /// <summary>Gives the memory back. A port taken from the block must not be used after this.</summary>
     public void Dispose()
     {
-        NativeMemory.AlignedFree(_bytes);
+        NativeMemory.Free(_allocated);
+        _allocated = null;
         _bytes = null;
     }
 }
