@@ -92,6 +92,9 @@ public sealed class LibrarySources
         return bodies;
     }
 
+    /// <summary>What a file says; null if it is not compiled here.</summary>
+    internal SyntaxTree? Find(string file) => _trees.GetValueOrDefault(file);
+
     private SyntaxTree TreeOf(string file) =>
-        _trees.GetValueOrDefault(file) ?? throw new Harness.BadInputException($"{file} is no source of {AssemblyName}");
+        Find(file) ?? throw new Harness.BadInputException($"{file} is no source of {AssemblyName}");
 }

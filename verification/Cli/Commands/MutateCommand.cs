@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Harness;
+using Mutation.Schema;
 using Verify.Output;
 using Verify.Running;
 
@@ -11,12 +12,15 @@ internal static class MutateCommand
     /// <summary>Stryker's own exit code for a score below its threshold.</summary>
     private const int StrykerBelowThreshold = 2;
 
+    /// <summary>What all configurations of Stryker have built.</summary>
+    private const string Configuration = "Release";
+
     private static readonly Dictionary<string, Mutated> Projects = new()
     {
-        ["vcmm"] = new("Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json") { LeftOut = "src/Vcmm/Allocation" },
-        ["allocation"] = new("Vcmm.csproj", "src/Vcmm/Allocation", "stryker-config.allocation.json"),
-        ["iommusim"] = new("IommuSim.csproj", "src/IommuSim", "stryker-config.iommusim.json"),
-        ["spec"] = new("Vcmm.Spec.csproj", "spec", "stryker-config.json"),
+        ["vcmm"] = new("src/Vcmm/Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json") { LeftOut = "src/Vcmm/Allocation" },
+        ["allocation"] = new("src/Vcmm/Vcmm.csproj", "src/Vcmm/Allocation", "stryker-config.allocation.json"),
+        ["iommusim"] = new("src/IommuSim/IommuSim.csproj", "src/IommuSim", "stryker-config.iommusim.json"),
+        ["spec"] = new("spec/Vcmm.Spec.csproj", "spec", "stryker-config.json"),
     };
 
     /// <summary>The command.</summary>
@@ -77,10 +81,11 @@ internal static class MutateCommand
     {
         string[] before = StrykerOutput.ReportFolders(root);
         long begun = here.Time.GetTimestamp();
-        int exit = here.Tool("dotnet", ["stryker", "--config-file", Projects[name].Config, "--project", Projects[name].File, .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
+        Mutated project = Projects[name];
+        int exit = here.Tool("dotnet", ["stryker", "--config-file", project.Config, "--project", Path.GetFileName(project.File), .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
         string folder = StrykerOutput.ReportFolders(root).Except(before).LastOrDefault()
             ?? throw new EnvironmentException($"dotnet stryker ended with exit code {exit} and left no report");
-        MutationScore score = StrykerOutput.Settle($"mutants of {name}", folder, StrykerOutput.Unended(root));
+        MutationScore score = StrykerOutput.Settle($"mutants of {name}", folder, StrykerOutput.Unended(root), root, () => LibrarySources.Read(root, project.File, Configuration));
         here.Out.WriteLine($"{name}: {score}; in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         here.Out.WriteLine($"reports: {Path.GetRelativePath(here.Directory, folder)}");
         return exit switch

@@ -1,6 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Microsoft.CodeAnalysis.Text;
+using Mutation.Equivalence;
 using Mutation.Report;
+using Mutation.Schema;
 
 namespace Verify.Output;
 
@@ -30,12 +33,16 @@ internal static class StrykerOutput
             .Where(Directory.Exists).SelectMany(Directory.GetFiles).SelectMany(File.ReadLines)];
     }
 
-    /// <summary>Has the reports in a folder tell the mutants apart that only count as found since a test did not end, and counts.</summary>
+    /// <summary>
+    /// Has the reports in a folder tell the mutants apart that only count as found since a test did not end, and those that are the program itself, and counts.
+    /// </summary>
     /// <param name="title">What the page and the summary are called then.</param>
     /// <param name="folder">The folder.</param>
-    /// <param name="unended">The numbers of those mutants.</param>
+    /// <param name="unended">The numbers of the mutants under which a test did not end.</param>
+    /// <param name="root">The root of the repository.</param>
+    /// <param name="sources">What was mutated; asked for only if a mutant may be the program itself.</param>
     /// <exception cref="EnvironmentException">There is no such report, or it cannot be written.</exception>
-    public static MutationScore Settle(string title, string folder, IReadOnlySet<string> unended)
+    public static MutationScore Settle(string title, string folder, IReadOnlySet<string> unended, string root, Func<LibrarySources> sources)
     {
         string path = Path.Combine(folder, Report);
         try
@@ -43,7 +50,9 @@ internal static class StrykerOutput
             JsonNode report = JsonNode.Parse(File.ReadAllText(path))!;
             JsonNode[] apart = [.. MutantsOf(report).Where(mutant => (string)mutant["status"]! == nameof(MutantStatus.Killed) && (string?)mutant["id"] is { } id && unended.Contains(id))];
             foreach (JsonNode mutant in apart) mutant["status"] = nameof(MutantStatus.Timeout);
-            if (apart.Length != 0) Write(title, folder, report.ToJsonString());
+            JsonNode[] same = Equivalents(report, root, sources);
+            foreach (JsonNode mutant in same) (mutant["status"], mutant["statusReason"]) = (nameof(MutantStatus.Ignored), UnsignedShifts.Reason);
+            if (apart.Length + same.Length != 0) Write(title, folder, report.ToJsonString());
             return MutationScore.Of(report);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException or IOException or UnauthorizedAccessException or Harness.BadInputException)
@@ -59,6 +68,20 @@ internal static class StrykerOutput
         return Of(report, "files").AsObject().SelectMany(static file => Of(file.Value, "mutants").AsArray()).Select(static mutant => mutant ?? throw new InvalidOperationException("a mutant is null"));
 
         static JsonNode Of(JsonNode? node, string field) => node?[field] ?? throw new InvalidOperationException($"{field} is missing");
+    }
+
+    // Stryker.NET makes them of every >>, and has no option that leaves out these and keeps the other mutants of operators on bits.
+    private static JsonNode[] Equivalents(JsonNode report, string root, Func<LibrarySources> sources)
+    {
+        (string File, JsonNode Mutant)[] shifts = [.. report["files"]!.AsObject()
+            .SelectMany(file => file.Value!["mutants"]!.AsArray().Select(mutant => (Path.GetRelativePath(root, file.Key).Replace('\\', '/'), mutant!)))
+            .Where(static found => (string)found.Item2["status"]! is nameof(MutantStatus.Survived) or nameof(MutantStatus.NoCoverage) && ((string?)found.Item2["replacement"])?.Contains(">>>", StringComparison.Ordinal) == true)];
+        if (shifts.Length == 0) return [];
+        var same = new UnsignedShifts(sources());
+        return [.. shifts.Where(shift => same.Has(shift.File, new(PositionOf(shift.Mutant["location"]!["start"]!), PositionOf(shift.Mutant["location"]!["end"]!)), (string)shift.Mutant["replacement"]!)).Select(static shift => shift.Mutant)];
+
+        // Lines and columns begin at one there.
+        static LinePosition PositionOf(JsonNode position) => new((int)position["line"]! - 1, (int)position["column"]! - 1);
     }
 
     private static void Write(string title, string folder, string json)

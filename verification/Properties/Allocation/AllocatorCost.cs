@@ -1,4 +1,5 @@
 using Harness;
+using Harness.Generating;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
@@ -12,7 +13,10 @@ namespace Properties.Allocation;
 public sealed class AllocatorCost
 {
     private const ulong Page = 4096;
-    private const int Count = 200_000;
+
+    // So many mutants are tried with these.
+    private static readonly int Part = UnderMutation.IsOn ? 10 : 1;
+    private static readonly int Count = 200_000 / Part;
 
     public static TheoryData<bool> Kinds => [false, true];
 
@@ -50,8 +54,8 @@ public sealed class AllocatorCost
         for (int i = 0; i < live.Length; i += 2) Require(allocator.TryFree(live[i]));
         for (int i = 0; i < live.Length; i += 2) Take(allocator, random, out live[i]);
         foreach (IovaRange range in more) Require(allocator.TryFree(range));
-        Exchange(allocator, live, random, 100_000);
-        Assert.Equal(0, Allocations.Of(() => Exchange(allocator, live, random, 200_000)));
+        Exchange(allocator, live, random, 100_000 / Part);
+        Assert.Equal(0, Allocations.Of(() => Exchange(allocator, live, random, 200_000 / Part)));
     }
 
     /// <summary>Lengths and alignments that need more than the order of a block.</summary>
@@ -62,8 +66,8 @@ public sealed class AllocatorCost
         var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 1UL << 48));
         var live = new IovaRange[2000];
         for (int i = 0; i < live.Length; i++) TakeOther(out live[i]);
-        Exchange(40_000);
-        Assert.Equal(0, Allocations.Of(() => Exchange(40_000)));
+        Exchange(40_000 / Part);
+        Assert.Equal(0, Allocations.Of(() => Exchange(40_000 / Part)));
 
         void Exchange(int count)
         {
@@ -89,7 +93,7 @@ public sealed class AllocatorCost
             var random = new Random(4);
             allocator = new RangeAllocator(IovaRange.FromLength(new(0), 1UL << 57));
             ulong first = 0;
-            for (int i = 0; i < 20_000; i++)
+            for (int i = 0; i < 20_000 / Part; i++)
             {
                 ulong byteCount = (ulong)random.NextInt64(1, 1L << random.Next(13, 45)) & ~(Page - 1) | (i % 16 == 0 ? 1 : Page);
                 // Every second one lies beside the one before, in the next leaf or soon behind it.
