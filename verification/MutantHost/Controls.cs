@@ -13,16 +13,19 @@ internal static class Controls
         List<Assembly> all = [tests];
         for (int at = 0; at < all.Count; at++)
         {
-            foreach (AssemblyName name in all[at].GetReferencedAssemblies().Where(IsOurs))
+            foreach (AssemblyName name in all[at].GetReferencedAssemblies().Where(static name => IsOurs(name.Name!) && File.Exists(Path.Combine(AppContext.BaseDirectory, $"{name.Name}.dll"))))
             {
                 var referred = Assembly.Load(name);
                 if (!all.Contains(referred)) all.Add(referred);
             }
         }
 
-        return [.. all.SelectMany(static assembly => assembly.GetTypes()).Where(static type => type.Name == "MutantControl" && type.Namespace?.StartsWith("Stryker", StringComparison.Ordinal) == true)];
+        return [.. all.SelectMany(static assembly => assembly.GetTypes()).Where(static type => IsOne(type.Name, type.Namespace))];
     }
 
-    private static bool IsOurs(AssemblyName assembly) =>
-        !Array.Exists(Foreign, name => assembly.Name!.StartsWith(name, StringComparison.Ordinal)) && File.Exists(Path.Combine(AppContext.BaseDirectory, $"{assembly.Name}.dll"));
+    /// <summary>Whether a type of that name in that namespace is one.</summary>
+    public static bool IsOne(string name, string? space) => name == "MutantControl" && space?.StartsWith("Stryker", StringComparison.Ordinal) == true;
+
+    /// <summary>Whether an assembly of that name may be mutated.</summary>
+    public static bool IsOurs(string assembly) => !Array.Exists(Foreign, name => assembly.StartsWith(name, StringComparison.Ordinal));
 }

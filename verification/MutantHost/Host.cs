@@ -56,6 +56,7 @@ public sealed class Host
             return 0;
         }
 
+        Optimization.Allow(AppContext.BaseDirectory);
         List<Type> controls = Controls.Of(assembly);
         Coverage.Start(controls);
         ActiveMutant.Start(controls);
