@@ -63,8 +63,8 @@ public sealed partial class FrameAllocator
         if (!BitOperations.IsPow2(alignment) || alignment > LargestBlockBytes) return VcmmError.Invalid;
         if (byteCount > Bank.ByteCount || !within.Overlaps(Bank)) return VcmmError.NoMemory;
         // A frame that a bound cuts is outside.
-        int low = within.First.Value <= Bank.First.Value ? 0 : (int)((within.First.Value - Bank.First.Value + FrameBytes - 1) >> FrameLog2);
-        int high = within.Last.Value >= Bank.Last.Value ? _heads.Length : (int)((within.Last.Value - Bank.First.Value + 1) >> FrameLog2);
+        int low = (int)((Math.Max(within.First.Value, Bank.First.Value) - Bank.First.Value + FrameBytes - 1) >> FrameLog2);
+        int high = (int)((Math.Min(within.Last.Value, Bank.Last.Value) - Bank.First.Value + 1) >> FrameLog2);
         if (low >= high) return VcmmError.NoMemory;
         wanted = new((int)(byteCount >> FrameLog2), (int)Math.Max(1, alignment >> FrameLog2), low, high);
         return VcmmError.None;

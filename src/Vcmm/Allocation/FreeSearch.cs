@@ -80,7 +80,7 @@ internal struct FreeSearch
             anchor = 0;
             if (high < low || high - low < more) return false;
             anchor = (_request.IsTopDown ? high - more : low + more) & ~more;
-            return anchor >= low && anchor <= high && high - anchor >= more;
+            return anchor >= low && high - anchor >= more;
         }
     }
 

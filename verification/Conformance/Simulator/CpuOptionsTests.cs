@@ -28,6 +28,7 @@ public sealed class CpuOptionsTests
                 DeliversAtOnce = true,
             },
             CpuOptions.Default);
+        Assert.Equal(CpuOptions.Default, new CpuOptions());
     }
 
     [Fact]

@@ -97,6 +97,33 @@ public sealed class VtdConcurrentAccessTests
         Assert.Equal(2, vtd.Iommu.Statistics.IotlbHits);
     }
 
+    /// <summary>
+    /// After the access has looked for its page in the IOTLB its context entry becomes another, and another access has that cached: what the tables of the one entry translate
+    /// is not walked for by the other.
+    /// </summary>
+    [Theory]
+    [InlineData(Table4 | 1 | 2 << 2, 2 | DomainId << 8, 0x1000UL, VtdFaultReason.None)]                     // pass-through
+    [InlineData(Table3 | 1, 1 | DomainId << 8, 1UL << 40, VtdFaultReason.AddressBeyondMgaw)]                // of three levels
+    [InlineData(0UL, 0UL, 0x1000UL, VtdFaultReason.ContextEntryNotPresent)]
+    public void An_access_whose_context_entry_becomes_another_goes_by_one_of_them(ulong low, ulong high, ulong iova, VtdFaultReason reason)
+    {
+        foreach (bool isCached in new[] { false, true })
+        {
+            using RawVtd vtd = Interrupted(SimStep.IotlbLookup);
+            vtd.AssertReads(0x1000, FrameA);
+            vtd.InvalidateAll();
+            _then = () =>
+            {
+                _then = static () => { };
+                vtd.SetContext(Device, low, high);
+                vtd.InvalidateContexts();
+                if (isCached) vtd.Read(0x1000);
+            };
+            TranslationResult result = vtd.Read(iova);
+            Assert.Equal((reason, reason == VtdFaultReason.None ? iova : 0), (result.Reason, result.Address.Value));
+        }
+    }
+
     [Fact]
     public void Neighbouring_pages_and_neighbouring_domains_fall_into_neighbouring_sets()
     {

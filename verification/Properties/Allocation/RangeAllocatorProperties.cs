@@ -198,6 +198,23 @@ public sealed class RangeAllocatorProperties
         Assert.Equal(288 * PageBytes, range.First.Value);
     }
 
+    /// <summary>A block that is smaller than a page of the bitmap, from the top, where there is a bitmap: the last of the last free page.</summary>
+    [Theory]
+    [InlineData(1UL)]
+    [InlineData(16UL)]
+    [InlineData(2048UL)]
+    [InlineData(4096UL)]
+    [InlineData(8192UL)]
+    public void From_the_top_a_small_block_is_the_last_that_is_free(ulong byteCount)
+    {
+        var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 64 * PageBytes));
+        Assert.Equal(VcmmError.None, allocator.TryAllocateAt(IovaRange.FromLength(new(62 * PageBytes), 2 * PageBytes)));
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(byteCount, byteCount, Placement.TopDown, new(new(0), new(ulong.MaxValue)), out IovaRange range));
+        Assert.Equal(new IovaRange(new(62 * PageBytes - byteCount), new(62 * PageBytes - 1)), range);
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(byteCount, byteCount, Placement.TopDown, new(new(0), new(ulong.MaxValue)), out range));
+        Assert.Equal(62 * PageBytes - 2 * byteCount, range.First.Value);
+    }
+
     private static void Shuffle<T>(List<T> items, Random random)
     {
         for (int i = items.Count - 1; i > 0; i--)
