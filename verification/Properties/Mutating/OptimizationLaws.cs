@@ -14,32 +14,115 @@ public sealed class OptimizationLaws
     private static readonly MetadataReference[] References =
         [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Select(static path => MetadataReference.CreateFromFile(path))];
 
-    [Theory]
-    [InlineData("Mutated", "namespace StrykerAbc { static class MutantControl { } }", false)]
-    [InlineData("Nothing", "namespace Stryker { static class Control { } }", true)]
-    [InlineData("Another", "static class MutantControl { }", true)]
-    [InlineData("System.Mutated", "namespace StrykerAbc { static class MutantControl { } }", true)]
-    public void An_assembly_with_mutants_is_optimized(string name, string source, bool isForDebugger)
+    // As much of Stryker.NET's class as it is known by.
+    private const string Mutated = """
+        namespace StrykerAbc
+        {
+            public static class MutantControl
+            {
+                public static bool CaptureCoverage;
+                public static int ActiveMutant = -2;
+                public static System.Collections.Generic.List<int> Covered = new();
+
+                public static bool IsActive(int id)
+                {
+                    if (CaptureCoverage)
+                    {
+                        RegisterCoverage(id);
+                        return false;
+                    }
+
+                    if (ActiveMutant == -2) throw new System.InvalidOperationException("looks for the number");
+                    string? asked = System.Environment.GetEnvironmentVariable("NO_SUCH_VARIABLE");
+                    if (asked is not null) ActiveMutant = int.Parse(asked);
+                    return id == ActiveMutant;
+                }
+
+                private static void RegisterCoverage(int id) => Covered.Add(id);
+            }
+        }
+
+        public static class Code
+        {
+            public static int Value(int x) => StrykerAbc.MutantControl.IsActive(7) ? x - 1 : x + 1;
+        }
+        """;
+
+    [Fact]
+    public void An_assembly_with_mutants_is_optimized_and_asks_for_the_active_one_and_no_more()
     {
         using var terminal = new Terminal();
-        string file = Path.Combine(terminal.Folder, $"{name}.dll");
-        var options = new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, optimizationLevel: OptimizationLevel.Debug);
-        Assert.True(CSharpCompilation.Create(name, [CSharpSyntaxTree.ParseText(source)], References, options).Emit(file).Success);
-        byte[] before = File.ReadAllBytes(file);
-        Optimization.Allow(terminal.Folder);
-        Assert.Equal(isForDebugger, IsForDebugger(file));
-        // Again: another process does the same.
-        Optimization.Allow(terminal.Folder);
-        Assert.Equal(isForDebugger, IsForDebugger(file));
-        Assert.Equal(isForDebugger ? 0 : 1, before.Zip(File.ReadAllBytes(file)).Count(static pair => pair.First != pair.Second));
+        string file = Compile(terminal, "Mutated", Mutated);
+        Assert.True(Look(file, static assembly => assembly.GetCustomAttribute<DebuggableAttribute>()!.IsJITOptimizerDisabled));
+        // Twice: another process does the same.
+        for (int i = 0; i < 2; i++)
+        {
+            Optimization.Allow(terminal.Folder);
+            Look(file, static assembly =>
+            {
+                Assert.False(assembly.GetCustomAttribute<DebuggableAttribute>()!.IsJITOptimizerDisabled);
+                Type control = assembly.GetType("StrykerAbc.MutantControl")!;
+                MethodInfo isActive = control.GetMethod("IsActive")!;
+                Assert.True(isActive.MethodImplementationFlags.HasFlag(MethodImplAttributes.AggressiveInlining));
+                Assert.True(isActive.GetMethodBody()!.GetILAsByteArray()!.Length < 32);
+                MethodInfo value = assembly.GetType("Code")!.GetMethod("Value")!;
+                // -2 is a number like any other: nobody looks for one.
+                foreach ((int active, int expected) in new[] { (-2, 11), (7, 9), (8, 11), (-1, 11) })
+                {
+                    control.GetField("ActiveMutant")!.SetValue(null, active);
+                    Assert.Equal(expected, value.Invoke(null, [10]));
+                }
+
+                control.GetField("ActiveMutant")!.SetValue(null, 7);
+                control.GetField("CaptureCoverage")!.SetValue(null, true);
+                Assert.Equal(11, value.Invoke(null, [10]));
+                Assert.Equal([7], (List<int>)control.GetField("Covered")!.GetValue(null)!);
+                return true;
+            });
+        }
     }
 
-    private static bool IsForDebugger(string file)
+    [Theory]
+    [InlineData("Nothing", "namespace Stryker { static class Control { } }")]
+    [InlineData("Another", "static class MutantControl { static bool IsActive(int id) => id == 1; }")]
+    [InlineData("System.Mutated", Mutated)]
+    public void Any_other_assembly_stays_as_it_is(string name, string source)
     {
-        var context = new AssemblyLoadContext("debuggable", isCollectible: true);
+        using var terminal = new Terminal();
+        string file = Compile(terminal, name, source);
+        byte[] before = File.ReadAllBytes(file);
+        Optimization.Allow(terminal.Folder);
+        Assert.Equal(before, File.ReadAllBytes(file));
+    }
+
+    /// <summary>Another version of Stryker.NET may have another class.</summary>
+    [Theory]
+    [InlineData("CaptureCoverage", "Captures")]
+    [InlineData("RegisterCoverage", "Register")]
+    [InlineData("ActiveMutant", "Active")]
+    public void A_class_that_is_not_as_it_is_known_asks_as_before(string name, string instead)
+    {
+        using var terminal = new Terminal();
+        string file = Compile(terminal, "Mutated", Mutated.Replace(name, instead, StringComparison.Ordinal));
+        Optimization.Allow(terminal.Folder);
+        Assert.False(Look(file, static assembly => assembly.GetCustomAttribute<DebuggableAttribute>()!.IsJITOptimizerDisabled));
+        Assert.True(Look(file, static assembly => assembly.GetType("StrykerAbc.MutantControl")!.GetMethod("IsActive")!.GetMethodBody()!.GetILAsByteArray()!.Length > 32));
+    }
+
+    private static string Compile(Terminal terminal, string name, string source)
+    {
+        string file = Path.Combine(terminal.Folder, $"{name}.dll");
+        var options = new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, optimizationLevel: OptimizationLevel.Debug, nullableContextOptions: NullableContextOptions.Enable);
+        Assert.True(CSharpCompilation.Create(name, [CSharpSyntaxTree.ParseText(source)], References, options).Emit(file).Success);
+        return file;
+    }
+
+    private static T Look<T>(string file, Func<Assembly, T> look)
+    {
+        var context = new AssemblyLoadContext("mutated", isCollectible: true);
         using var image = new MemoryStream(File.ReadAllBytes(file));
-        bool isDisabled = context.LoadFromStream(image).GetCustomAttribute<DebuggableAttribute>()!.IsJITOptimizerDisabled;
+        T seen = look(context.LoadFromStream(image));
         context.Unload();
-        return isDisabled;
+        return seen;
     }
 }
