@@ -93,6 +93,7 @@ public sealed class NonCoherentMemory<TMemory>
             bool lags = !MemoryMarshal.AsBytes(seen.AsSpan()).SequenceEqual(now);
             for (ulong offset = 0; offset < PageBytes; offset += _lineBytes)
             {
+                // Stryker disable once equality,boolean : equivalent: the other side of the coin; what does not lag is no other by being cleaned
                 if (random.Next(2) == 0 && lags) Clean(PhysRange.FromLength(new(page + offset), _lineBytes));
             }
         }

@@ -109,5 +109,5 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IVtdPagingEntry<S
     }
 
     /// <summary>A is bit 8, the D of a leaf bit 9.</summary>
-    public ulong FlagsFor(in AddressSpace space, bool dirties) => space.KeepsFlags ? 1UL << 8 | (dirties ? 1UL << 9 : 0) : 0;
+    public ulong FlagsFor(in AddressSpace space, bool dirties) => 1UL << 8 | (dirties ? 1UL << 9 : 0);
 }
