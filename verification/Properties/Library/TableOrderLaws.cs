@@ -107,6 +107,12 @@ public sealed class TableOrderLaws : IDisposable
         table.Unmap(IovaRange.FromLength(new(Large + Page), 7 * Page), gather);
         AssertSeen("an unmap of some of a table's pages");
         Assert.Equal(2 * 512 + 4 - 7, table.Leaves().Count());
+        table.Unmap(IovaRange.FromLength(new(Large + 3 * Page), 9 * Page), gather);
+        AssertSeen("an unmap that begins with pages that are gone already");
+        Assert.Equal(2 * 512 + 4 - 11, table.Leaves().Count());
+        table.Unmap(IovaRange.FromLength(new(Large + 2 * Page), 13 * Page), gather);
+        AssertSeen("an unmap that begins with many of them");
+        Assert.Equal(2 * 512 + 4 - 14, table.Leaves().Count());
 
         void Map(PhysRange[] segments)
         {
