@@ -41,9 +41,8 @@ internal static class Optimization
         using var pe = new PEReader(new MemoryStream(File.ReadAllBytes(file)));
         if (!pe.HasMetadata) return [];
         MetadataReader reader = pe.GetMetadataReader();
-        TypeDefinition? control = reader.TypeDefinitions.Select(reader.GetTypeDefinition)
-            .Where(type => Controls.IsOne(reader.GetString(type.Name), reader.GetString(type.Namespace))).Select(static type => (TypeDefinition?)type).FirstOrDefault();
-        return control is { } found ? [.. OptimizedBy(pe, reader), .. AskedQuicklyBy(pe, reader, found)] : [];
+        TypeDefinition[] controls = [.. reader.TypeDefinitions.Select(reader.GetTypeDefinition).Where(type => Controls.IsOne(reader.GetString(type.Name), reader.GetString(type.Namespace)))];
+        return controls is [TypeDefinition control] ? [.. OptimizedBy(pe, reader), .. AskedQuicklyBy(pe, reader, control)] : [];
     }
 
     /// <summary>The bit of the assembly that forbids to optimize it.</summary>
@@ -65,8 +64,11 @@ internal static class Optimization
     /// </summary>
     private static IEnumerable<(long At, byte[] Bytes)> AskedQuicklyBy(PEReader pe, MetadataReader reader, TypeDefinition control)
     {
-        Dictionary<string, int> methods = control.GetMethods().ToLookup(handle => reader.GetString(reader.GetMethodDefinition(handle).Name), static handle => MetadataTokens.GetToken(handle)).ToDictionary(static named => named.Key, static named => named.First());
-        Dictionary<string, int> fields = control.GetFields().ToDictionary(handle => reader.GetString(reader.GetFieldDefinition(handle).Name), static handle => MetadataTokens.GetToken(handle));
+        // A method may have overloads.
+        Dictionary<string, int> methods = control.GetMethods().GroupBy(handle => reader.GetString(reader.GetMethodDefinition(handle).Name))
+            .ToDictionary(static named => named.Key, static named => MetadataTokens.GetToken(named.First()));
+        Dictionary<string, int> fields = control.GetFields()
+            .ToDictionary(handle => reader.GetString(reader.GetFieldDefinition(handle).Name), static handle => MetadataTokens.GetToken(handle));
         if (!methods.TryGetValue("IsActive", out int isActive) || !methods.TryGetValue("RegisterCoverage", out int register)
             || !fields.TryGetValue("CaptureCoverage", out int capture) || !fields.TryGetValue("ActiveMutant", out int active)) yield break;
 
