@@ -184,7 +184,7 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
     {
         const int mostOnStack = 64;
         int most = covers.Count * DomainCover.Limit;
-        // Stryker disable once equality : performance only, where the stack would just do it need not be used
+        // Survives as `most < mostOnStack`: performance only, where the stack would just do it need not be used
         Span<CpuFlush> flushes = most <= mostOnStack ? stackalloc CpuFlush[mostOnStack] : new CpuFlush[most];
         int count = 0;
         for (int i = 0; i < covers.Count; i++)
@@ -211,7 +211,7 @@ public sealed class CpuMmu<TFormat, TMemory> : IIommu
         foreach (IovaRange range in cover.Ranges)
         {
             ulong more = (range.Last.Value >> TFormat.GranuleLog2) - (range.First.Value >> TFormat.GranuleLog2);
-            // Stryker disable once equality : equivalent, of so many and one more the sum says so
+            // Survives as `more > FullFlushPageCount`: equivalent, of one page more than that the sum says so
             if (more >= FullFlushPageCount) return ulong.MaxValue;
             pages += more + 1;
         }

@@ -9,7 +9,7 @@ namespace Verify.Commands;
 /// <summary><c>verify mutate</c>: a front for Stryker.NET at the root of the repository.</summary>
 internal static class MutateCommand
 {
-    /// <summary>Stryker's own exit code for a score below its threshold.</summary>
+    /// <summary>Stryker's own exit code for a score below its threshold. In that score what cannot be found counts as survived.</summary>
     private const int StrykerBelowThreshold = 2;
 
     /// <summary>What all configurations of Stryker have built.</summary>
@@ -64,20 +64,26 @@ internal static class MutateCommand
     {
         int restored = here.Tool("dotnet", ["tool", "restore"], root, here.Stop);
         if (restored != 0) throw new EnvironmentException($"dotnet tool restore failed with exit code {restored}");
-        bool isBelow = false;
-        foreach (string name in names.Length == 0 ? [.. Projects.Keys] : names)
+        bool isWrong = false;
+        long begun = here.Time.GetTimestamp();
+        if (names.Length == 0) names = [.. Projects.Keys];
+        foreach (string name in names)
         {
             IReadOnlyList<string> patterns = patternsOf(Projects[name]);
             // Without a pattern Stryker would change everything.
             if (isDifference && patterns.Count == 0) here.Out.WriteLine($"{name}: no member has changed");
-            else isBelow |= IsBelowThreshold(name, patterns, root, here);
+            else isWrong |= IsWrong(name, patterns, root, here);
         }
 
-        return isBelow ? ExitCode.Violation : ExitCode.Clean;
+        if (names.Length > 1) here.Out.WriteLine($"all: in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
+        return isWrong ? ExitCode.Violation : ExitCode.Clean;
     }
 
-    /// <summary>One run of Stryker for each project: over several at once it mutates the harness too, and learns nothing about coverage.</summary>
-    private static bool IsBelowThreshold(string name, IReadOnlyList<string> patterns, string root, Surroundings here)
+    /// <summary>
+    /// Whether the score is below the threshold, or an excuse does not hold. One run of Stryker for each project: over several at once it mutates the harness too, and learns
+    /// nothing about coverage.
+    /// </summary>
+    private static bool IsWrong(string name, IReadOnlyList<string> patterns, string root, Surroundings here)
     {
         string[] before = StrykerOutput.ReportFolders(root);
         long begun = here.Time.GetTimestamp();
@@ -85,15 +91,11 @@ internal static class MutateCommand
         int exit = here.Tool("dotnet", ["stryker", "--config-file", project.Config, "--project", Path.GetFileName(project.File), .. patterns.SelectMany(static pattern => new[] { "--mutate", pattern })], root, here.Stop);
         string folder = StrykerOutput.ReportFolders(root).Except(before).LastOrDefault()
             ?? throw new EnvironmentException($"dotnet stryker ended with exit code {exit} and left no report");
-        MutationScore score = StrykerOutput.Settle($"mutants of {name}", folder, StrykerOutput.Unended(root), root, () => LibrarySources.Read(root, project.File, Configuration));
+        (MutationScore score, IReadOnlyList<string> mistakes) = StrykerOutput.Settle($"mutants of {name}", folder, StrykerOutput.Unended(root), root, () => LibrarySources.Read(root, project.File, Configuration));
         here.Out.WriteLine($"{name}: {score}; in {Line.Seconds(here.Time.GetElapsedTime(begun))}");
         here.Out.WriteLine($"reports: {Path.GetRelativePath(here.Directory, folder)}");
-        return exit switch
-        {
-            0 => false,
-            StrykerBelowThreshold => true,
-            _ => throw new EnvironmentException($"dotnet stryker ended with exit code {exit}"),
-        };
+        foreach (string mistake in mistakes) here.Out.WriteLine($"excuse: {mistake}");
+        return exit is 0 or StrykerBelowThreshold ? score.IsLow || mistakes.Count != 0 : throw new EnvironmentException($"dotnet stryker ended with exit code {exit}");
     }
 
     /// <summary>A project, or a part of one, whose code is changed under tests of its own.</summary>

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.CodeAnalysis.Text;
-using Mutation.Equivalence;
+using Mutation.Excuses;
 using Mutation.Report;
 using Mutation.Schema;
 
@@ -34,15 +34,17 @@ internal static class StrykerOutput
     }
 
     /// <summary>
-    /// Has the reports in a folder tell the mutants apart that only count as found since a test did not end, and those that are the program itself, and counts.
+    /// Has the reports in a folder tell the mutants apart that only count as found since a test did not end, those that are the program itself and those that
+    /// are excused where they are, and counts.
     /// </summary>
     /// <param name="title">What the page and the summary are called then.</param>
     /// <param name="folder">The folder.</param>
     /// <param name="unended">The numbers of the mutants under which a test did not end.</param>
     /// <param name="root">The root of the repository.</param>
     /// <param name="sources">What was mutated; asked for only if a mutant may be the program itself.</param>
+    /// <returns>The score, and what is wrong with excuses.</returns>
     /// <exception cref="EnvironmentException">There is no such report, or it cannot be written.</exception>
-    public static MutationScore Settle(string title, string folder, IReadOnlySet<string> unended, string root, Func<LibrarySources> sources)
+    public static (MutationScore Score, IReadOnlyList<string> Mistakes) Settle(string title, string folder, IReadOnlySet<string> unended, string root, Func<LibrarySources> sources)
     {
         string path = Path.Combine(folder, Report);
         try
@@ -52,8 +54,12 @@ internal static class StrykerOutput
             foreach (JsonNode mutant in apart) mutant["status"] = nameof(MutantStatus.Timeout);
             JsonNode[] same = Equivalents(report, root, sources);
             foreach (JsonNode mutant in same) (mutant["status"], mutant["statusReason"]) = (nameof(MutantStatus.Ignored), UnsignedShifts.Reason);
-            if (apart.Length + same.Length != 0) Write(title, folder, report.ToJsonString());
-            return MutationScore.Of(report);
+            List<string> mistakes = [];
+            int excused = 0;
+            foreach ((string file, JsonNode? mutated) in report["files"]!.AsObject())
+                excused += Excused(Path.GetRelativePath(root, file), (string?)mutated!["source"] ?? "", [.. mutated["mutants"]!.AsArray().Select(static mutant => mutant!)], mistakes);
+            if (apart.Length + same.Length + excused != 0) Write(title, folder, report.ToJsonString());
+            return (MutationScore.Of(report) with { Excused = excused }, mistakes);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException or IOException or UnauthorizedAccessException or Harness.BadInputException)
         {
@@ -63,12 +69,12 @@ internal static class StrykerOutput
 
     /// <summary>The mutants in a report.</summary>
     /// <exception cref="InvalidOperationException">It is no report of mutation testing.</exception>
-    public static IEnumerable<JsonNode> MutantsOf(JsonNode report)
-    {
-        return Of(report, "files").AsObject().SelectMany(static file => Of(file.Value, "mutants").AsArray()).Select(static mutant => mutant ?? throw new InvalidOperationException("a mutant is null"));
+    public static IEnumerable<JsonNode> MutantsOf(JsonNode report) =>
+        Of(report, "files").AsObject().SelectMany(static file => Of(file.Value, "mutants").AsArray()).Select(static mutant => mutant ?? throw new InvalidOperationException("a mutant is null"));
 
-        static JsonNode Of(JsonNode? node, string field) => node?[field] ?? throw new InvalidOperationException($"{field} is missing");
-    }
+    /// <summary>What a report says in a field that it must have.</summary>
+    /// <exception cref="InvalidOperationException">It has none.</exception>
+    public static JsonNode Of(JsonNode? node, string field) => node?[field] ?? throw new InvalidOperationException($"{field} is missing");
 
     // Stryker.NET makes them of every >>, and has no option that leaves out these and keeps the other mutants of operators on bits.
     private static JsonNode[] Equivalents(JsonNode report, string root, Func<LibrarySources> sources)
@@ -82,6 +88,39 @@ internal static class StrykerOutput
 
         // Lines and columns begin at one there.
         static LinePosition PositionOf(JsonNode position) => new((int)position["line"]! - 1, (int)position["column"]! - 1);
+    }
+
+    // How many are excused: what no test found and a comment above it says that none can.
+    private static int Excused(string file, string source, JsonNode[] mutants, List<string> mistakes)
+    {
+        // A file, or most of it, may have been left out.
+        if (!mutants.Any(static mutant => IsFound(mutant) || IsLeft(mutant))) return 0;
+        (IReadOnlyList<Excuse> excuses, IReadOnlyList<string> malformed) = Excuse.In(source);
+        mistakes.AddRange(malformed.Select(told => $"{file}, {told}"));
+        int excused = 0;
+        foreach ((Excuse excuse, string by) in excuses.SelectMany(static excuse => excuse.Replacements.Select(by => (excuse, by))))
+        {
+            JsonNode[] meant = [.. mutants.Where(mutant => (int)mutant["location"]!["start"]!["line"]! == excuse.Line && Excuse.Covers(by, (string?)mutant["replacement"] ?? ""))];
+            if (meant.Length == 0) mistakes.Add($"{file}, line {excuse.CommentLine}: no mutant of line {excuse.Line} is `{by}`");
+            foreach (JsonNode mutant in meant)
+            {
+                string replacement = (string?)mutant["replacement"] ?? "";
+                if (IsFound(mutant)) mistakes.Add($"{file}, line {excuse.CommentLine}: a test finds `{replacement}`");
+                else if (!IsLeft(mutant)) continue;
+                else if (Excuse.IsRemoval(replacement)) mistakes.Add($"{file}, line {excuse.CommentLine}: what is removed is never excused");
+                else
+                {
+                    (mutant["status"], mutant["statusReason"]) = (nameof(MutantStatus.Ignored), excuse.Reason);
+                    excused++;
+                }
+            }
+        }
+
+        return excused;
+
+        static bool IsFound(JsonNode mutant) => (string)mutant["status"]! is nameof(MutantStatus.Killed) or nameof(MutantStatus.Timeout);
+
+        static bool IsLeft(JsonNode mutant) => (string)mutant["status"]! is nameof(MutantStatus.Survived) or nameof(MutantStatus.NoCoverage);
     }
 
     private static void Write(string title, string folder, string json)

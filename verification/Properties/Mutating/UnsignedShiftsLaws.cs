@@ -3,7 +3,7 @@ using System.Runtime.Loader;
 using System.Text.Json.Nodes;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.Text;
-using Mutation.Equivalence;
+using Mutation.Excuses;
 using Mutation.Schema;
 using Properties.Cli;
 using Verify.Output;
@@ -69,7 +69,7 @@ public sealed class UnsignedShiftsLaws
               {{Mutant(Source.LastIndexOf("x >> 3", StringComparison.Ordinal), ">>>", "NoCoverage")}}, {{Mutant(Source.IndexOf("x >> 3", StringComparison.Ordinal), ">>>", "Killed")}} ] } } }
             """;
         terminal.Write("mutation-report.json", report);
-        MutationScore score = StrykerOutput.Settle("", terminal.Folder, new HashSet<string>(), "/", () => sources);
+        (MutationScore score, _) = StrykerOutput.Settle("", terminal.Folder, new HashSet<string>(), "/", () => sources);
         Assert.Equal("mutation score 33.3%: 1 killed, 0 timed out, 1 survived, 1 not covered", score.ToString());
         JsonArray mutants = JsonNode.Parse(File.ReadAllText(Path.Combine(terminal.Folder, "mutation-report.json")))!["files"]!["/a.cs"]!["mutants"]!.AsArray();
         Assert.Equal([$"Ignored {UnsignedShifts.Reason}", "Survived ", "NoCoverage ", "Killed "], mutants.Select(static mutant => $"{mutant!["status"]} {mutant["statusReason"]}"));
@@ -82,8 +82,8 @@ public sealed class UnsignedShiftsLaws
     public void Without_such_a_mutant_nobody_asks_for_the_sources()
     {
         using var terminal = new Terminal();
-        terminal.Write("mutation-report.json", """{ "files": { "/a.cs": { "mutants": [ { "status": "Survived", "replacement": "x << 3" }, { "status": "Killed", "replacement": "x >>> 3" } ] } } }""");
-        MutationScore score = StrykerOutput.Settle("", terminal.Folder, new HashSet<string>(), "/", static () => throw new InvalidOperationException("asked"));
+        terminal.Write("mutation-report.json", """{ "thresholds": { "low": 80 }, "files": { "/a.cs": { "mutants": [ { "status": "Survived", "replacement": "x << 3" }, { "status": "Killed", "replacement": "x >>> 3" } ] } } }""");
+        (MutationScore score, _) = StrykerOutput.Settle("", terminal.Folder, new HashSet<string>(), "/", static () => throw new InvalidOperationException("asked"));
         Assert.Equal("mutation score 50.0%: 1 killed, 0 timed out, 1 survived, 0 not covered", score.ToString());
     }
 

@@ -4,7 +4,7 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Text;
 using Mutation.Schema;
 
-namespace Mutation.Equivalence;
+namespace Mutation.Excuses;
 
 /// <summary>
 /// Mutants in which <c>&gt;&gt;&gt;</c> stands for <c>&gt;&gt;</c> and the operand has no sign: either shifts in zeros (C# language specification, "Shift operators"), so
