@@ -40,8 +40,12 @@ internal sealed class RangeHold
 internal sealed class DeferredUnback(Vcm vcm) : IQuarantined
 {
     private readonly List<PhysicalAllocation> _memories = [];
-    private PendingInvalidation[] _invalidations = [];
     private int _invalidationCount;
+
+    // Survives as `[default]`: performance only, an array that is too short is replaced when it is filled
+    private PendingInvalidation[] _invalidations = [];
+
+    // Survives as `[default]`: equivalent, what is in it is looked at only after Begin has set it
     private IPageTable[] _tables = [];
 
     /// <summary>The operation's, which got this one's in its place.</summary>
@@ -91,8 +95,8 @@ internal sealed class DeferredUnback(Vcm vcm) : IQuarantined
         foreach (PhysicalAllocation memory in _memories) memory.Unpin();
         _memories.Clear();
         Gather.Clear();
+        // Survives as `[default]`: equivalent, what is in it is looked at only after Begin has set it again
         _tables = [];
-        Array.Clear(_invalidations, 0, _invalidationCount);
         RangeHold hold = Hold;
         Hold = null!;
         vcm.LetGo(hold);

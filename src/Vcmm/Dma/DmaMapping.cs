@@ -104,9 +104,11 @@ public sealed partial class DmaMapping<TMemory>
         address = default;
         if (direction > DmaDirection.Bidirectional || segments.IsEmpty) return VcmmError.Invalid;
         ulong offset = segments[0].First.Value & PageMask;
+        // Survives as `segments[^1].First`: performance only, of whole pages what is rounded is the same
         if (offset == 0 && (segments[^1].Last.Value & PageMask) == PageMask) return MapPages(segments, offset, direction, default, out address);
 
         List<PhysRange> pages;
+        // Survives as `[default]`: equivalent, it gets another count and all of its content below
         lock (_gate) pages = _idleSegments.Count != 0 ? _idleSegments.Pop() : [];
         CollectionsMarshal.SetCount(pages, segments.Length);
         Span<PhysRange> rounded = CollectionsMarshal.AsSpan(pages);
@@ -216,6 +218,7 @@ public sealed partial class DmaMapping<TMemory>
     {
         live = default;
         ulong offset = address.Value & PageMask;
+        // Survives as `byteCount >= ulong.MaxValue - PageMask - offset`: equivalent, no memory is so long, so no mapping of that length is found below
         if (byteCount == 0 || byteCount > ulong.MaxValue - PageMask - offset) return false;
         ulong pagesBytes = (offset + byteCount + PageMask) & ~PageMask;
         lock (_gate)

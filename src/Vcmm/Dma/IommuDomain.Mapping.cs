@@ -32,6 +32,7 @@ public sealed partial class IommuDomain
     /// <returns>As <see cref="TryMap(Iova, ReadOnlySpan{PhysRange}, MappingAttributes)"/>.</returns>
     public VcmmError TryMap(Iova first, PhysAddr memory, ulong byteCount, MappingAttributes attributes)
     {
+        // Survives as `byteCount - 1 >= ulong.MaxValue - memory.Value`: equivalent, memory up to the last byte of 64 bits lies beyond every format, and is invalid below
         if (byteCount == 0 || byteCount - 1 > ulong.MaxValue - memory.Value) return VcmmError.Invalid;
         return TryMap(first, PhysRange.FromLength(memory, byteCount), attributes);
     }
@@ -321,7 +322,7 @@ public sealed partial class IommuDomain
             throw;
         }
 
-        return worker.Tables.HasTables ? Finish(worker) : VcmmError.None;
+        return Finish(worker);
     }
 
     /// <summary>Invalidates, waits, and only then frees the unlinked tables; links them again if the hardware fails.</summary>
@@ -402,6 +403,8 @@ public sealed partial class IommuDomain
     private ulong AbsentBytes(ulong address, IovaRange range)
     {
         const int tableLog2 = 9;
+        // Survives as `range.Last.Value - address <= 2 * PageBytes`: equivalent, the left is a byte less than whole pages
+        // Survives as `2 / PageBytes`: performance only, a page or two are looked at as quickly one by one
         if (!_hasTablesOf512 || range.Last.Value - address < 2 * PageBytes) return PageBytes;
         var page = PhysRange.FromLength(default, PageBytes);
         int missing = _table.CountMissingTables(new(address), new ReadOnlySpan<PhysRange>(in page));
@@ -415,6 +418,7 @@ public sealed partial class IommuDomain
         foreach (PhysRange segment in segments)
         {
             if (!segment.First.IsAligned(PageBytes) || (segment.Last.Value & (PageBytes - 1)) != PageBytes - 1) return false;
+            // Survives as `segment.ByteCount >= ulong.MaxValue - byteCount`: equivalent, the left is whole pages and the right is a byte less than whole pages
             if (segment.Last.Value > LastPhysAddr || segment.ByteCount > ulong.MaxValue - byteCount) return false;
             byteCount += segment.ByteCount;
         }

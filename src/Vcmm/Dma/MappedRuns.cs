@@ -13,8 +13,6 @@ internal sealed class MappedRuns
 {
     private readonly List<Run> _runs = [];
 
-    public int Count => _runs.Count;
-
     public void Clear() => _runs.Clear();
 
     /// <summary>Adds what a range is mapped to, read from the table.</summary>
@@ -71,18 +69,13 @@ internal sealed class MappedRuns
 
     private void Append(int notBefore, ulong address, Translation leaf)
     {
-        if (_runs.Count > notBefore)
-        {
-            ref Run last = ref CollectionsMarshal.AsSpan(_runs)[^1];
-            if (unchecked(last.Memory.Value + last.ByteCount) == leaf.Address.Value && last.Attributes == leaf.Attributes)
-            {
-                last = last with { ByteCount = last.ByteCount + leaf.LeafBytes };
-                return;
-            }
-        }
-
-        _runs.Add(new(new(address), leaf.Address, leaf.LeafBytes, leaf.Attributes));
+        Span<Run> runs = CollectionsMarshal.AsSpan(_runs)[notBefore..];
+        if (!runs.IsEmpty && runs[^1].IsContinuedBy(leaf)) runs[^1] = runs[^1] with { ByteCount = runs[^1].ByteCount + leaf.LeafBytes };
+        else _runs.Add(new(new(address), leaf.Address, leaf.LeafBytes, leaf.Attributes));
     }
 
-    private readonly record struct Run(Iova First, PhysAddr Memory, ulong ByteCount, MappingAttributes Attributes);
+    private readonly record struct Run(Iova First, PhysAddr Memory, ulong ByteCount, MappingAttributes Attributes)
+    {
+        public bool IsContinuedBy(Translation leaf) => unchecked(Memory.Value + ByteCount) == leaf.Address.Value && Attributes == leaf.Attributes;
+    }
 }

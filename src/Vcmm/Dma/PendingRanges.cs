@@ -22,7 +22,7 @@ internal sealed class PendingRanges
         lock (_gate)
         {
             int after = FirstStartingAfter(range.Last);
-            // Stryker disable once equality : equivalent, ranges are whole pages, of which no last byte is a first
+            // Survives as `_ranges[after - 1].Last.Value > range.First.Value`: equivalent, ranges are whole pages, of which no last byte is a first
             return after > 0 && _ranges[after - 1].Last.Value >= range.First.Value;
         }
     }
@@ -31,7 +31,7 @@ internal sealed class PendingRanges
     {
         lock (_gate)
         {
-            // Stryker disable once linq : equivalent, it overlaps none
+            // Survives as `range.First`: equivalent, it overlaps none
             _ranges.Insert(FirstStartingAfter(range.Last), range);
             Volatile.Write(ref _count, _ranges.Count);
         }

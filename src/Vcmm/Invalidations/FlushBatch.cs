@@ -10,6 +10,8 @@ internal sealed class FlushBatch
     private readonly List<IQuarantined> _entries = [];
     private readonly CoverSet _covers = new();
     private Invalidation[] _commands = new Invalidation[DomainCover.Limit];
+
+    // Survives as `[default]`: performance only, an array that is too short is replaced, and all of it is false when it is used
     private bool[] _told = [];
 
     /// <summary>How many entries it has.</summary>
@@ -86,7 +88,7 @@ internal sealed class FlushBatch
             DomainCover cover = _covers[i];
             if (!ReferenceEquals(cover.Iommu, iommu)) continue;
             _told[i] = true;
-            // Stryker disable once equality : performance only, an array that would just do is made larger
+            // Survives as `_commands.Length <= count + cover.Count`: performance only, an array that would just do is made larger
             if (_commands.Length < count + cover.Count) Array.Resize(ref _commands, 2 * (count + cover.Count));
             foreach (IovaRange range in cover.Ranges) _commands[count++] = new(cover.Domain, range, cover.LeavesOnly);
         }

@@ -55,7 +55,6 @@ public sealed class FlushQueue
     public FlushQueue(FlushQueueOptions? options = null)
     {
         _options = options ?? new();
-        ArgumentOutOfRangeException.ThrowIfLessThan(_options.Capacity, 1, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.FlushAtCount, 1, nameof(options));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(_options.FlushAtCount, _options.Capacity, nameof(options));
         ArgumentNullException.ThrowIfNull(_options.Time, nameof(options));

@@ -173,6 +173,11 @@ public sealed class DmaContractLaws : IDisposable
         cleaned.Clear();
         mapping.SyncForCpu(address, Page);
         Assert.Empty(cleaned);
+
+        // What it does is what it does unless it is told that the device snoops not.
+        var snooped = new DmaMapping<PortMemory>(_domain, _addresses, new(new CleanedMemory(ram.Port, cleaned)), _frames);
+        snooped.SyncForDevice(snooped.MapSingle(new(7 * Page), Page, DmaDirection.ToDevice), Page);
+        Assert.Empty(cleaned);
     }
 
     /// <summary>Memory at the very top of what an address can say.</summary>
@@ -181,6 +186,11 @@ public sealed class DmaContractLaws : IDisposable
     {
         Assert.Equal(VcmmError.Invalid, _domain.TryMap(new(0), new PhysRange(new(ulong.MaxValue - Page + 1), new(ulong.MaxValue)), Access.Read));
         Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new IovaRange(new(ulong.MaxValue - Page + 1), new(ulong.MaxValue))));
+        // More than there is room for, up to the last byte.
+        Assert.Equal(VcmmError.NoSpace, Create().TryMapSingle(new(ulong.MaxValue - 65 * Page + 1), 65 * Page, DmaDirection.ToDevice, out _));
+        // The last byte of 52 bits.
+        _domain.Map(new(0), new PhysRange(new((1UL << 52) - Page), new((1UL << 52) - 1)), Access.Read);
+        Assert.Equal(new PhysAddr((1UL << 52) - 1), _domain.IovaToPhys(new(Page - 1)));
     }
 
     /// <summary>Two pieces of memory that are not one behind the other, and both granted more: what stands after two failures is all of it.</summary>
@@ -285,11 +295,57 @@ public sealed class DmaContractLaws : IDisposable
         var half = new PhysRange(new(0), new(ulong.MaxValue >> 1));
         Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather([half, half], DmaDirection.ToDevice, out _));
         Assert.NotEqual(VcmmError.None, mapping.TryMapScatterGather([half], DmaDirection.ToDevice, out _));
+
+        // Whole pages in all, of which no piece is: whether there is room for them or not.
+        PhysRange[] pieces = [page, PhysRange.FromLength(new(9 * Page), Page / 2), PhysRange.FromLength(new(9 * Page + Page / 2), Page / 2), page];
+        Assert.Equal(VcmmError.Invalid, _domain.TryMap(new(0), pieces.AsSpan(1, 2), Access.Read));
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather(pieces, DmaDirection.ToDevice, out _));
+        mapping.MapSingle(new(0), 64 * Page, DmaDirection.ToDevice);
+        Assert.Equal(VcmmError.NoSpace, mapping.TryMapScatterGather([page], DmaDirection.ToDevice, out _));
+        Assert.Equal(VcmmError.Invalid, mapping.TryMapScatterGather(pieces, DmaDirection.ToDevice, out _));
+    }
+
+    [Fact]
+    public void A_range_allocator_that_does_not_take_back_what_it_gave_is_a_broken_promise()
+    {
+        var mapping = new DmaMapping<Ram>(_domain, new KeptRanges(_addresses), _ram.Port, _frames);
+        Iova address = mapping.MapSingle(new(Page), Page, DmaDirection.ToDevice);
+        Assert.Throws<InvalidOperationException>(() => mapping.TryUnmap(address, Page));
+    }
+
+    [Fact]
+    public void Unmaps_that_a_full_queue_refuses_allocate_nothing()
+    {
+        var quiet = new QuietIommu(_iommu) { Outcome = VcmmError.HardwareFailure };
+        IommuDomain domain = IommuDomain.Create(quiet, _frames);
+        domain.Attach(new(1));
+        var queue = new FlushQueue(new() { Capacity = 1, FlushAtCount = 1, FlushAtAge = TimeSpan.MaxValue });
+        var mapping = new DmaMapping<Ram>(domain, _addresses, _ram.Port, _frames, new() { Deferred = queue });
+        mapping.Unmap(mapping.MapSingle(new(Page), Page, DmaDirection.ToDevice), Page);
+        Iova address = mapping.MapSingle(new(Page), Page, DmaDirection.ToDevice);
+        VcmmError error = mapping.TryUnmap(address, Page);
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            for (int i = 0; i < 20; i++) error = mapping.TryUnmap(address, Page);
+        }));
+        Assert.Equal((VcmmError.HardwareFailure, 1, 1), (error, queue.Count, mapping.Count));
     }
 
     private void Attach() => _domain.Attach(new(1));
 
     private DmaMapping<Ram> Create() => new(_domain, _addresses, _ram.Port, _frames);
+
+    private sealed class KeptRanges(IRangeAllocator inner) : IRangeAllocator
+    {
+        public VcmmError TryAllocate(ulong byteCount, ulong alignment, Placement placement, IovaRange within, out IovaRange range) =>
+            inner.TryAllocate(byteCount, alignment, placement, within, out range);
+
+        public VcmmError TryFind(ulong byteCount, ulong alignment, IovaRange within, out IovaRange range) => inner.TryFind(byteCount, alignment, within, out range);
+
+        public VcmmError TryAllocateAt(IovaRange range) => inner.TryAllocateAt(range);
+
+        public VcmmError TryFree(IovaRange range) => VcmmError.Invalid;
+    }
 
     private sealed class CleanedMemory(IPhysicalMemory inner, List<PhysRange> cleaned) : PassingMemory(inner)
     {

@@ -321,6 +321,8 @@ public sealed class FlushQueueLaws : IDisposable
     public void Options_that_make_no_sense_are_refused()
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => new FlushQueue(new() { Capacity = 0 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new FlushQueue(new() { Capacity = 0, FlushAtCount = 0 }));
+        Assert.Throws<ArgumentNullException>("options", () => new FlushQueue(new() { Time = null! }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new FlushQueue(new() { FlushAtCount = 0 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new FlushQueue(new() { Capacity = 4, FlushAtCount = 5 }));
     }

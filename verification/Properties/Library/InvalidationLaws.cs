@@ -87,6 +87,45 @@ public sealed class InvalidationLaws : IDisposable
         Assert.Single(second.Calls);
     }
 
+    [Fact]
+    public void Of_several_IOMMUs_that_throw_all_are_told_and_the_first_exception_comes_out()
+    {
+        RecordingIommu[] iommus = [_system.AddIommu(), _system.AddIommu()];
+        Vcm vcm = _system.CreateVcm();
+        foreach (RecordingIommu iommu in iommus) _system.Activate(vcm, iommu);
+        Reservation reservation = vcm.Reserve(Page);
+        reservation.Back(_system.Manager.Allocate(Page));
+        var thrown = new List<Exception>();
+        foreach (RecordingIommu iommu in iommus)
+        {
+            iommu.OnCall = _ =>
+            {
+                thrown.Add(new InvalidOperationException());
+                throw thrown[^1];
+            };
+        }
+
+        Exception exception = Assert.Throws<InvalidOperationException>(() => reservation.TryUnback());
+        Assert.Equal(2, thrown.Count);
+        Assert.Same(thrown[0], exception);
+    }
+
+    /// <summary>A second-stage entry says nothing of caches.</summary>
+    [Fact]
+    public void What_changes_no_entry_costs_no_call_to_the_hardware()
+    {
+        RecordingIommu iommu = _system.AddIommu();
+        var quiet = new QuietIommu(iommu);
+        Vcm vcm = _system.CreateVcm();
+        vcm.Associate(_system.Manager.AddDevice(quiet, new(99))).Activate();
+        Reservation reservation = vcm.Reserve(Page);
+        reservation.Back(_system.Manager.Allocate(Page));
+        Assert.Equal(VcmmError.None, reservation.TrySetAttributes(reservation.Attributes with { Cache = CachePolicy.NotCached }));
+        Assert.Equal(0, quiet.Count);
+        Assert.Equal(VcmmError.None, reservation.TrySetAttributes(Access.Read));
+        Assert.Equal(1, quiet.Count);
+    }
+
     [Theory]
     [InlineData(ChunkSizes.Size4K)]
     [InlineData(ChunkSizes.Size2M)]

@@ -71,5 +71,9 @@ public sealed class IommuDomainHintLaws : IDisposable
         domain.Attach(new(1));
         domain.Map(new(Page), PhysRange.FromLength(new(0), Page), Access.Read);
         Assert.Equal([new Invalidation(domain.Id, IovaRange.FromLength(new(Page), Page), LeavesOnly: false)], Assert.Single(keeping.Batches));
+        // Without a device nobody can have looked.
+        domain.Detach(new(1));
+        domain.Map(new(2 * Page), PhysRange.FromLength(new(0), Page), Access.Read);
+        Assert.Single(keeping.Batches);
     }
 }

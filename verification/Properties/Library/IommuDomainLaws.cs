@@ -349,6 +349,8 @@ public sealed class IommuDomainLaws : IDisposable
         Assert.Equal(VcmmError.Invalid, _domain.TryMap(new(0), [PhysRange.FromLength(new(0), Page), new(new(0), new(ulong.MaxValue))], Access.Read));
         Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new(new(0), new(ulong.MaxValue))));
         Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new(new(1), new(Page))));
+        Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new(new(1), new(Page - 1))));
+        Assert.Equal(VcmmError.Invalid, _domain.TryUnmap(new(new(0), new(Page / 2 - 1))));
         Assert.Equal(VcmmError.NotFound, _domain.TryUnmap(IovaRange.FromLength(new(0), 1UL << 48)));
         Assert.Equal(VcmmError.Invalid, _domain.TryProtect(IovaRange.FromLength(new(0), Page), Access.Execute));
         Assert.Equal(VcmmError.Fault, _domain.TryTranslate(new(ulong.MaxValue), out _));

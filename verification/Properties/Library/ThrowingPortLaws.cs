@@ -1,4 +1,3 @@
-using Harness.Passing;
 using Platform;
 using Properties.Library.Regions;
 using Vcmm;
@@ -43,7 +42,7 @@ public sealed class ThrowingPortLaws : IDisposable
         {
             if (_writesBeforeThrow >= 0 && _writesBeforeThrow-- == 0) throw new BrokenPort();
         };
-        _domain = IommuDomain.Create(new WatchedTables(_hardware, _ram.Port, _watch), new WatchedFrames(_frames, _watch));
+        _domain = IommuDomain.Create(new WatchedTables<VtdSecondStage>(_hardware, _ram.Port, _watch), new WatchedFrames(_frames, _watch));
         _domain.Attach(new(1));
         _domain.Map(new(2 * Large), PhysRange.FromLength(new(4 * Large), Large), Access.ReadWrite);
         for (ulong page = 0; page < 4; page++) _domain.Map(new(page * Page), PhysRange.FromLength(new((20 - page) * Page), Page), Access.ReadWrite);
@@ -261,9 +260,13 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.NotEqual(before, Mapping());
     }
 
-    [Fact]
-    public void Where_memory_throws_while_a_failed_sync_is_taken_back_the_next_sync_takes_it_back()
+    /// <summary>By itself or by a flush queue, which is then given nothing.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_memory_throws_while_a_failed_sync_is_taken_back_the_next_sync_takes_it_back(bool isDeferred)
     {
+        var queue = new FlushQueue(new() { Time = new Cli.FakeClock() });
         string before = Mapping();
         int thrown = 0;
         for (bool throws = true; throws; thrown++)
@@ -281,10 +284,10 @@ public sealed class ThrowingPortLaws : IDisposable
             if (throws)
             {
                 // The hardware answers now, and yet: a part of it is mapped again.
-                Assert.Equal(VcmmError.HardwareFailure, _domain.TrySync(gather));
+                Assert.Equal(VcmmError.HardwareFailure, isDeferred ? _domain.TryDefer(gather, queue) : _domain.TrySync(gather));
             }
 
-            Assert.Equal((0, before), (gather.Count, Mapping()));
+            Assert.Equal((0, 0, before), (queue.Count, gather.Count, Mapping()));
         }
 
         Assert.True(thrown > 3, $"memory threw {thrown} times");
@@ -394,16 +397,6 @@ public sealed class ThrowingPortLaws : IDisposable
         {
             Releases++;
             if (Throws) throw new BrokenPort();
-        }
-    }
-
-    private sealed class WatchedTables(IIommu inner, Ram ram, MemoryWatch watch) : PassingIommu(inner)
-    {
-        public override VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
-        {
-            VcmmError error = PageTable<VtdSecondStage, WatchedMemory>.TryCreate(new(ram, watch), frames, format, out PageTable<VtdSecondStage, WatchedMemory>? created);
-            table = created;
-            return error;
         }
     }
 }

@@ -98,6 +98,8 @@ public sealed class DeferredLaws : IDisposable
         Reservation reservation = bound.Reserve(2 * Page);
         IovaRange range = reservation.Range;
         reservation.Back(_manager.Allocate(2 * Page));
+        // Twice: they are kept once.
+        reservation.Unback(0, Page);
         reservation.Unmap();
         bound.Free();
         AssertTaken(vcm, null, range);
@@ -149,6 +151,65 @@ public sealed class DeferredLaws : IDisposable
         _iommu.Batches.Clear();
         vcm.Reserve(Page).Back(_manager.Allocate(Page));
         Assert.Empty(_iommu.Batches);
+    }
+
+    [Fact]
+    public void Backing_again_after_the_flush_flushes_nothing()
+    {
+        var queue = new FlushQueue(new() { Time = _clock });
+        Vcm vcm = CreateActive(queue, _iommu);
+        Reservation reservation = vcm.Reserve(4 * Page);
+        reservation.Back(0, _manager.Allocate(2 * Page), 0, 2 * Page);
+        reservation.Unback(0, Page);
+        vcm.Flush();
+        vcm.Unbind(vcm.Bind(Page));
+        reservation.Back(0, _manager.Allocate(Page), 0, Page);
+        Assert.Equal((1, 1), (queue.Count, _iommu.Batches.Count));
+    }
+
+    /// <summary>What waits is told once, each range of it, and not again with what comes later.</summary>
+    [Fact]
+    public void Each_flush_tells_what_was_unbacked_since_the_last()
+    {
+        Vcm vcm = CreateActive(new());
+        Reservation reservation = vcm.ReserveAt(new(Large), 2 * Large);
+        reservation.Back(0, _manager.Allocate(8 * Page), 0, 8 * Page);
+        foreach (ulong page in (ulong[])[0, 2, 4])
+        {
+            _iommu.Batches.Clear();
+            reservation.Unback(page * Page, Page);
+            vcm.Flush();
+            Assert.Equal(IovaRange.FromLength(new(Large + page * Page), Page), Assert.Single(Assert.Single(_iommu.Batches)).Range);
+        }
+
+        Reservation apart = vcm.ReserveAt(new(8 * Large), 2 * Large);
+        // Two tables, and a page that is not backed between them.
+        apart.Back(0, _manager.Allocate(Page), 0, Page);
+        apart.Back(Large + Page, _manager.Allocate(Page), 0, Page);
+        _iommu.Batches.Clear();
+        apart.Unback();
+        vcm.Flush();
+        Assert.Equal(2, Assert.Single(_iommu.Batches).Length);
+    }
+
+    [Fact]
+    public void Memory_behind_what_was_unbacked_is_not_kept_with_it()
+    {
+        var queue = new FlushQueue(new() { Time = _clock });
+        Vcm vcm = CreateActive(queue, _iommu);
+        Reservation reservation = vcm.Reserve(2 * Page);
+        PhysicalAllocation first = _manager.Allocate(Page), behind = _manager.Allocate(Page);
+        reservation.Back(0, first, 0, Page);
+        reservation.Back(Page, behind, 0, Page);
+        reservation.Unback(0, Page);
+        // Without a device nothing waits.
+        Assert.Single(_made).Deactivate();
+        reservation.Unback(Page, Page);
+        ulong free = _frames.FreeBytes;
+        first.Free();
+        Assert.Equal((1, free), (queue.Count, _frames.FreeBytes));
+        behind.Free();
+        Assert.Equal(free + Page, _frames.FreeBytes);
     }
 
     [Fact]
