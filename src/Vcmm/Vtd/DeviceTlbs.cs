@@ -18,6 +18,7 @@ internal sealed class DeviceTlbs
     [LockRank(LockRank.DeviceTlbs)]
     private readonly object _gate = new();
     private readonly Dictionary<StreamId, AtsCapability> _devices = [];
+    // Survives as `[default]`: equivalent, of a domain whose place is empty there is as little as of one that has no place
     private DeviceTlb[]?[] _ofDomain = [];
     private DeviceTlb[] _all = [];
 

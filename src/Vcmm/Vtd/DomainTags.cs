@@ -16,6 +16,7 @@ internal sealed class DomainTags
     [LockRank(LockRank.DomainTags)]
     private readonly object _gate = new();
     private readonly Dictionary<(DomainId Domain, uint Pasid), int> _uses = [];
+    // Survives as `[default]`: equivalent, of a domain whose place is empty there is as little as of one that has no place
     private DomainTag?[] _tags = [];
 
     /// <summary>What is known of a domain; null if it is not one of first-stage tables.</summary>

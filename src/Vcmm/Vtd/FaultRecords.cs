@@ -57,6 +57,7 @@ internal sealed class FaultRecords(IMmio registers, VtdCapabilities capabilities
             if (!Bit(high, Fault) || high == ulong.MaxValue) return false;
             fault = Decode(low, high);
             // Writing F, in the record's last word, clears it.
+            // Survives as `Fault + 32`: equivalent, a word of 32 bits is shifted by the count modulo 32
             registers.Write32(record + 12, 1u << (Fault - 32));
             _next = (_next + 1) % capabilities.FaultRecordCount;
             return true;

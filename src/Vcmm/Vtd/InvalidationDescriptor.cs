@@ -92,9 +92,6 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     /// <summary>Of the context cache: whose entry.</summary>
     public ushort Source => (ushort)(Low >> 32 & 0xFFFF);
 
-    /// <summary>Of the context cache: which bits of the function do not count.</summary>
-    public uint FunctionMask => (uint)(Low >> 48 & 3);
-
     public bool DrainsWrites => (Low & DrainWritesFlag) != 0;
 
     public bool DrainsReads => (Low & DrainReadsFlag) != 0;
@@ -106,7 +103,7 @@ internal readonly record struct InvalidationDescriptor(ulong Low, ulong High)
     public static InvalidationDescriptor DeviceTlbPages(DeviceTlb tlb, PageBlock pages)
     {
         // The lowest clear bit of the address says how many pages: bit 12 two, bit 13 four, …. At the top none needs to be.
-        ulong size = pages.Mask == 0 ? 0 : ((1UL << (PageLog2 + pages.Mask - 1)) - 1) & ~((1UL << PageLog2) - 1);
+        ulong size = ((1UL << (PageLog2 + pages.Mask - 1)) - 1) & ~((1UL << PageLog2) - 1);
         ulong hasSize = pages.Mask == 0 ? 0 : 1UL;
         ulong depth = (uint)tlb.QueueDepth & 0x1F;
         return tlb.Pasid == 0

@@ -165,7 +165,7 @@ internal sealed class InvalidationQueue<TMemory> : IInvalidations
         lock (_gate)
         {
             ticket = default;
-            // Stryker disable once boolean : equivalent, a ticket of no start is out of date, and waiting for it fails as well
+            // Survives as `true`: equivalent, a ticket of no start is out of date, and waiting for it fails as well
             if (_isBroken && !TryRestart()) return false;
             uint waitIndex = (_tail + (uint)commands.Length) % _entryCount;
             if (FreeEntries() <= commands.Length || _awaited[waitIndex]) return false;
@@ -184,7 +184,7 @@ internal sealed class InvalidationQueue<TMemory> : IInvalidations
 
     private Ticket Write(ReadOnlySpan<InvalidationDescriptor> commands, uint waitIndex, bool drainsPageRequests = false)
     {
-        // Stryker disable once arithmetic : equivalent, any number that was not used lately will do
+        // Survives as `_lastSequence - 1`: equivalent, any number that was not used lately will do
         _lastSequence = unchecked(_lastSequence + 1);
         var ticket = new Ticket(waitIndex, _lastSequence, _restarts);
         _awaited[waitIndex] = true;
@@ -252,7 +252,7 @@ internal sealed class InvalidationQueue<TMemory> : IInvalidations
         AwaitEmpty();
         bool started = TryEnable() && TryInvalidateEverything();
         Volatile.Write(ref _isBroken, !started);
-        // Stryker disable once arithmetic : equivalent, a restart is told from the ones before it by any change
+        // Survives as `_restarts - 1`: equivalent, a restart is told from the ones before it by any change
         Volatile.Write(ref _restarts, unchecked(_restarts + 1));
         _policy.GivenBack();
         return started;

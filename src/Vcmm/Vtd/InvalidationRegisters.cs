@@ -25,7 +25,6 @@ internal sealed class InvalidationRegisters(IMmio registers, GlobalCommand comma
     private const uint GranularityMask = 3;
 
     private const int ContextSourceShift = 16;
-    private const int ContextFunctionMaskShift = 32;
     private const int IotlbDomainShift = 32;
     private const ulong DrainWrites = 1UL << 48;
     private const ulong DrainReads = 1UL << 49;
@@ -120,6 +119,7 @@ internal sealed class InvalidationRegisters(IMmio registers, GlobalCommand comma
         // Each command is done before the next is given.
         if (one.IsFence) return true;
         if (one.IsContext) return TryDoContext(one);
+        // Survives as `(true?…`: unreachable by contract, in legacy mode only PASIDs and TLBs of devices take other commands, and without a queue both are refused
         return one.IsIotlb ? TryDoIotlb(one) : throw new InvalidOperationException($"0x{one.Low:X} needs a queue");
     }
 
@@ -127,8 +127,7 @@ internal sealed class InvalidationRegisters(IMmio registers, GlobalCommand comma
     {
         registers.Write64(
             VtdRegisters.ContextCommand,
-            Busy | (ulong)one.Granularity << ContextAsked | (ulong)one.FunctionMask << ContextFunctionMaskShift
-                | (ulong)one.Source << ContextSourceShift | one.Domain);
+            Busy | (ulong)one.Granularity << ContextAsked | (ulong)one.Source << ContextSourceShift | one.Domain);
         return TryAwait(VtdRegisters.ContextCommand, out ulong done) && IsEnough(done >> ContextDone, one.Granularity);
     }
 

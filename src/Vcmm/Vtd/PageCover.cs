@@ -35,7 +35,7 @@ internal static class PageCover
         if (!capabilities.PageSelectiveInvalidation) return 0;
         ulong first = range.First.Value >> PageLog2;
         ulong last = range.Last.Value >> PageLog2;
-        int maximumMask = Math.Min(capabilities.MaximumAddressMask, 64 - PageLog2);
+        int maximumMask = capabilities.MaximumAddressMask;
         for (int unitLog2 = 0; unitLog2 <= maximumMask; unitLog2++)
         {
             ulong unitMask = (1UL << unitLog2) - 1;

@@ -54,10 +54,9 @@ internal static class PasidEntry
     /// <param name="attachment">Its stage, its domain, and what is nested in the table.</param>
     /// <param name="table">The table; null: requests go untranslated.</param>
     /// <param name="tracksUse">Whether hardware keeps Accessed and Dirty in second-stage tables.</param>
-    /// <param name="words">The entry.</param>
+    /// <param name="words">The entry, all zero before.</param>
     public static void Write(VtdCapabilities capabilities, in Attachment attachment, IPageTable? table, bool tracksUse, Span<ulong> words)
     {
-        words.Clear();
         if (table is null)
         {
             // The address width is the largest that the hardware has.

@@ -80,7 +80,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
             if (error != VcmmError.None) return error;
             PhysAddr directorySlot = DirectorySlot(device.Directory, attachment.Pasid);
             PhysAddr pasids = newPasids ?? TableAt(directorySlot);
-            Span<ulong> words = stackalloc ulong[PasidEntry.WordCount];
+            Span<ulong> words = new ulong[PasidEntry.WordCount];
             PasidEntry.Write(_capabilities, attachment, table, _tracksUse, words);
             _memory.Publish(EntryIn(pasids, attachment.Pasid), words);
             if (newPasids is { } linkedPasids)

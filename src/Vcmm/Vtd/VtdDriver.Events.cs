@@ -27,6 +27,7 @@ public sealed partial class VtdDriver<TMemory>
     public VcmmError TryEnableEvent(VtdEvent source, PhysAddr address, uint data)
     {
         if (!Enum.IsDefined(source) || address.Value % sizeof(uint) != 0) return VcmmError.Invalid;
+        // Survives as `address.Value >= uint.MaxValue`: equivalent, a multiple of 4 is not that number
         if (address.Value > uint.MaxValue && !_capabilities.ExtendedInterruptMode) return VcmmError.NoDevice;
         if (source == VtdEvent.InvalidationCompletion && !_usesQueue) return VcmmError.NoDevice;
         if (source == VtdEvent.PageRequest && _pageRequests is null) return VcmmError.NoDevice;

@@ -177,12 +177,14 @@ public sealed partial class VtdDriver<TMemory>
         {
             ref readonly Invalidation command = ref commands[i];
             ReadOnlySpan<DeviceTlb> tlbs = _tlbs.Of(command.Domain);
-            if (tlbs.IsEmpty) continue;
-            // By which of their own addresses they came through the range nobody knows: all that they have goes, once.
-            bool isNested = _tags.Find(command.Domain) is { IsNested: true };
-            if (isNested && i != 0 && commands[i - 1].Domain == command.Domain) continue;
-            int count = isNested ? 0 : PageCover.Cover(_capabilities, command.Range, blocks);
-            AddDevices(ref batch, tlbs, blocks[..count]);
+            if (!tlbs.IsEmpty)
+            {
+                // By which of their own addresses they came through the range nobody knows: all that they have goes, once.
+                bool isNested = _tags.Find(command.Domain) is { IsNested: true };
+                if (isNested && i != 0 && commands[i - 1].Domain == command.Domain) continue;
+                int count = isNested ? 0 : PageCover.Cover(_capabilities, command.Range, blocks);
+                AddDevices(ref batch, tlbs, blocks[..count]);
+            }
         }
 
         return batch.Submit();
@@ -251,6 +253,7 @@ public sealed partial class VtdDriver<TMemory>
         {
             int tags = _tags.Find(command.Domain) is { IsNested: false } tag ? tag.Pasids.Length : 1;
             count += (tags + _tlbs.Of(command.Domain).Length) * PageCover.MostBlocks;
+            // Survives as `count > _invalidations.Capacity`: equivalent, where the two are the same there is nothing to choose
             if (count >= _invalidations.Capacity) return _invalidations.Capacity;
         }
 

@@ -257,6 +257,27 @@ public sealed class DeviceTlbLaws(ITestOutputHelper output)
         }
     }
 
+    /// <summary>One that was detached may be gone, and would not answer.</summary>
+    [Fact]
+    public void A_new_start_of_the_queue_tells_the_devices_that_are_attached_and_no_other()
+    {
+        using var system = new ScalableSystem(VtdOptions.Scalable with { DeviceTlbs = true });
+        Assert.Equal(VcmmError.None, system.Driver.TryCreateDomain(out DomainId domain));
+        Vcmm.Tables.IPageTable table = system.CreateTable();
+        for (uint id = 0x20; id < 0x23; id++)
+        {
+            Assert.Equal(VcmmError.None, system.Driver.TryEnableAts(new(id), new()));
+            Assert.Equal(VcmmError.None, system.Driver.Attach(new(id), null, domain, table));
+        }
+
+        Assert.Equal(VcmmError.None, system.Driver.Detach(new(0x21), null, domain));
+        int bells = 0;
+        system.OnDoorbell = () => bells++ != 0;
+        system.Told.Clear();
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(new(77), IovaRange.FromLength(new(Page), Page), leavesOnly: true));
+        Assert.Equal([0x20u, 0x22u], system.Told.Where(static command => (command.Low & 0xF) == 3).Select(static command => (uint)(command.Low >> 32) & 0xFFFF));
+    }
+
     [Fact]
     public void A_fault_that_does_not_wait_is_not_ended()
     {
@@ -290,6 +311,8 @@ public sealed class DeviceTlbLaws(ITestOutputHelper output)
         Assert.Equal(VcmmError.Invalid, system.Driver.TryEnableAts(new(0x1_0000), new()));
         Assert.Equal(VcmmError.Invalid, system.Driver.TryEnableAts(new(0x30), new() { InvalidateQueueDepth = 0 }));
         Assert.Equal(VcmmError.Invalid, system.Driver.TryEnableAts(new(0x30), new() { InvalidateQueueDepth = 33 }));
+        Assert.Equal(VcmmError.None, system.Driver.TryEnableAts(new(0x32), new() { InvalidateQueueDepth = 1 }));
+        Assert.Equal(VcmmError.None, system.Driver.TryEnableAts(new(0x33), new() { InvalidateQueueDepth = 32 }));
         using var without = new PageRequestSystem(queueBytes: 0);
         Assert.Equal(VcmmError.NoDevice, without.Driver.TryEnableAts(new(0x30), new() { PageRequests = true }));
         Assert.Equal(VcmmError.None, without.Driver.TryEnableAts(new(0x30), new()));

@@ -231,6 +231,69 @@ public sealed class PageRequestBorderLaws
         Assert.Equal((1L, 0), (system.Simulator.Statistics.PageGroupResponses, hardware.UnexpectedResponses));
     }
 
+    /// <summary>It found no room in the queue, and whoever started that anew knew nothing of it.</summary>
+    [Fact]
+    public void An_answer_that_has_never_been_in_the_queue_is_sent_again_whoever_started_that_anew()
+    {
+        using var system = new PageRequestSystem();
+        (Device device, AtsDevice<Ram, StepHook> hardware) = system.AddDevice();
+        (Vcm region, _) = system.Activate(device);
+        DmaTransfer transfer = hardware.Read(region.Reserve(Page).Range.First, 1);
+        Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+        bool isFull = true, hasError = false;
+        int polls = 0;
+        system.Registers.AfterRead64 = (offset, value) =>
+            offset == 0x80 && isFull ? (system.Simulator.Read64(HookedRegisters.QueueTail) + WideDescriptorBytes) % 4096 : value;
+        system.Registers.AfterRead32 = (offset, value) => offset == FaultStatus && hasError ? value | 0x10 : value;
+        system.Registers.BeforeWrite32 = (offset, _) => hasError &= offset != FaultStatus;
+        system.Policy.OnPoll = () =>
+        {
+            if (++polls != system.Policy.Limit) return;
+            isFull = false;
+            hasError = true;
+            Assert.True(system.Driver.HandleFaultEvent([]).HasQueueError);
+        };
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.EndFault(fault, retry: false));
+        Assert.Equal((system.Policy.Limit, AccessOutcome.Stalled), (polls, transfer.Outcome));
+        Assert.False(system.Driver.TryTakeFault(out _));
+        Assert.Equal((AccessOutcome.Failed, 1L), (transfer.Outcome, system.Simulator.Statistics.PageGroupResponses));
+    }
+
+    /// <remarks><b>Source.</b> VT-d specification, "Page Group Response Descriptor": PP, RC (1 is "Invalid Request"), RID, PASID; LPIG, PRGI.</remarks>
+    [Theory]
+    [InlineData(null, true, 0x0020_0009UL)]
+    [InlineData(null, false, 0x0020_1009UL)]
+    [InlineData(3u, true, 0x3_0020_0019UL)]
+    [InlineData(3u, false, 0x3_0020_1019UL)]
+    public void An_answer_is_as_the_figure_shows(uint? pasid, bool retry, ulong low)
+    {
+        using var system = new PageRequestSystem();
+        Iova at = ActivateAndReserve(system, pasid);
+        Forge(system, at, group: 0x155, pasid);
+        Assert.True(system.Driver.TryTakeFault(out DeviceFault fault));
+        PhysAddr place = new((system.Simulator.Read64(InvalidationQueue) & ~0xFFFUL) + system.Simulator.Read64(HookedRegisters.QueueTail));
+        Assert.Equal(VcmmError.None, system.Driver.EndFault(fault, retry));
+        Assert.Equal((low, 1UL << 2 | 0x155UL << 3), (system.Memory.Read64(place), system.Memory.Read64(place + 8)));
+    }
+
+    [Fact]
+    public void An_overflow_that_does_not_go_is_cleared_once_at_each_look()
+    {
+        const uint overflow = 2;
+        using var system = new PageRequestSystem();
+        int cleared = 0;
+        system.Registers.AfterRead32 = static (offset, value) => offset == Status ? value | overflow : value;
+        system.Registers.BeforeWrite32 = (offset, value) =>
+        {
+            if (offset == Status && (value & overflow) != 0) Assert.InRange(++cleared, 1, 2);
+        };
+        for (int look = 1; look <= 2; look++)
+        {
+            Assert.False(system.Driver.TryTakeFault(out _));
+            Assert.Equal(look, cleared);
+        }
+    }
+
     /// <summary>4 KiB hold 128 requests of 32 bytes, and one place stays free.</summary>
     [Theory]
     [InlineData(4096, 127)]

@@ -76,6 +76,18 @@ public sealed class VtdCoverLaws
         Assert.True(maximumMask == 63 || whole > 30, $"{whole} domains");
     }
 
+    /// <summary>A mask of 2^52 pages is all of them; the field goes on to 2^63.</summary>
+    [Theory]
+    [InlineData(0UL, ulong.MaxValue, 0x0034UL)]
+    [InlineData(1UL << 63, ulong.MaxValue, 1UL << 63 | 0x33)]
+    public void Where_masks_are_larger_than_all_addresses_one_command_is_for_all_of_them(ulong first, ulong last, ulong high)
+    {
+        using var system = new ScalableSystem(VtdOptions.Scalable with { MaximumAddressMask = 63 });
+        system.Told.Clear();
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(new(7), new(new(first), new(last)), leavesOnly: false));
+        Assert.Equal([(0x0007_00F2UL, high)], system.Told);
+    }
+
     /// <summary>Page by page, without the cleverness: how many aligned blocks cover exactly this.</summary>
     private static ulong FewestBlocks(ulong first, ulong last, int maximumMask)
     {

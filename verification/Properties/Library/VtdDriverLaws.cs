@@ -354,4 +354,19 @@ public sealed class VtdDriverLaws
         association.Deassociate();
         Assert.Equal(VcmmError.None, vcm.TryReserveAt(new(0xFEE0_0000), Page, Access.Read, out _));
     }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void A_context_entry_names_the_levels_of_its_own_table(int index)
+    {
+        using var system = new VtdSystem();
+        Vcmm.Tables.TableFormat format = system.Driver.Formats[index];
+        Assert.Equal(index == 0 ? 4 : 3, format.LevelCount);
+        Assert.Equal(VcmmError.None, system.Driver.TryCreateTable(format, system.Frames, out Vcmm.Tables.IPageTable? table));
+        Assert.Equal(VcmmError.None, system.Driver.Attach(new(0x20), new(9), table!));
+        PhysAddr contexts = new(system.Memory.Read64(new(system.Simulator.Read64(0x20) & ~0xFFFUL)) & ~0xFFFUL);
+        Assert.Equal(table!.Root.Value | 1, system.Memory.Read64(contexts + 0x20 * 16));
+        Assert.Equal(9UL << 8 | (ulong)(format.LevelCount - 2), system.Memory.Read64(contexts + 0x20 * 16 + 8));
+    }
 }

@@ -99,6 +99,40 @@ public sealed class VtdOrderLaws : IDisposable
         Assert.Equal(0x0000_0902UL, _ram.Port.Read64(slot + 8));
     }
 
+    /// <summary>While the hardware is made to forget an entry it must not find it again; what it has read of it stays true.</summary>
+    [Fact]
+    public void A_context_entry_is_absent_and_otherwise_as_it_was_when_the_hardware_is_told_of_a_detach()
+    {
+        VtdDriver<WatchedMemory> driver = Start();
+        Vcmm.Tables.IPageTable table = CreateTable(driver);
+        Assert.Equal(VcmmError.None, driver.Attach(new(DeviceId), new(9), table));
+        PhysAddr entry = ContextTable() + (DeviceId & 0xFF) * 16;
+        int told = 0;
+        _registers.BeforeWrite64 = (offset, _) =>
+        {
+            if (offset != HookedRegisters.QueueTail) return true;
+            told++;
+            Assert.Equal((table.Root.Value, 0x0000_0902UL), (_ram.Port.Read64(entry), _ram.Port.Read64(entry + 8)));
+            return true;
+        };
+        Assert.Equal(VcmmError.None, driver.Detach(new(DeviceId), new(9)));
+        Assert.Equal(1, told);
+        Assert.Equal((0UL, 0UL), (_ram.Port.Read64(entry), _ram.Port.Read64(entry + 8)));
+    }
+
+    [Fact]
+    public void An_attach_writes_each_word_of_an_entry_once()
+    {
+        VtdDriver<WatchedMemory> driver = Start();
+        Vcmm.Tables.IPageTable table = CreateTable(driver);
+        Assert.Equal(VcmmError.None, driver.Attach(new(DeviceId), new(9), table));
+        PhysAddr entry = ContextTable() + (DeviceId + 1 & 0xFF) * 16;
+        var written = new List<PhysAddr>();
+        _watch.BeforeWrite = (address, _) => written.Add(address);
+        Assert.Equal(VcmmError.None, driver.Attach(new(DeviceId + 1), new(9), table));
+        Assert.Equal([entry + 8, entry], written);
+    }
+
     [Fact]
     public void A_context_table_is_linked_only_when_its_zeroes_can_be_seen()
     {
@@ -184,6 +218,8 @@ public sealed class VtdOrderLaws : IDisposable
         driver.Stop();
         Assert.Equal(_frames.TotalBytes, _frames.FreeBytes);
     }
+
+    private PhysAddr ContextTable() => new(_ram.Port.Read64(new((_simulator.Read64(0x20) & ~0xFFFUL) + (DeviceId >> 8) * 16)) & ~0xFFFUL);
 
     private static int CountLeaves(Vcm vcm, VtdDriver<WatchedMemory> driver)
     {

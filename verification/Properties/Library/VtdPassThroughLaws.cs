@@ -140,6 +140,39 @@ public sealed class VtdPassThroughLaws
         Assert.False(machine.Master(Device).Read(new(machine.Last.Value), new byte[8]).Ok);
     }
 
+    /// <summary>Which caches have kept that an entry was absent depends on the mode, and not on where the entry leads.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void In_caching_mode_it_is_told_of_as_an_attachment_of_a_table_is(bool isScalable)
+    {
+        using var machine = new Machine(isScalable, static options => options with { CachingMode = true });
+        VtdDriver<Ram> driver = machine.Start();
+        Assert.Equal(VcmmError.None, driver.TryCreateTable(machine.Frames, out Vcmm.Tables.IPageTable? table));
+        List<ulong> ofTable = Told(() => driver.Attach(Device, null, new(5), table!));
+        Assert.Equal(VcmmError.None, driver.Detach(Device, null, new(5)));
+        Assert.Equal(ofTable, Told(() => driver.AttachPassThrough(Device, null, new(5))));
+        // The context cache, in scalable mode the PASID cache, which absent entries are in under another domain, and the IOTLB; waits.
+        ulong[] types = isScalable ? [1, 5, 7, 7, 5, 2, 5] : [1, 5, 2, 5];
+        Assert.Equal(types, ofTable.Select(static low => low & 0xF));
+
+        List<ulong> Told(Func<VcmmError> call)
+        {
+            ulong bytes = isScalable ? 32UL : 16UL, at = machine.Simulator.Read64(HookedRegisters.QueueTail);
+            PhysAddr queue = new(machine.Simulator.Read64(0x90) & ~0xFFFUL);
+            Assert.Equal(VcmmError.None, call());
+            var told = new List<ulong>();
+            for (; at != machine.Simulator.Read64(HookedRegisters.QueueTail); at = (at + bytes) % Page)
+            {
+                ulong low = machine.Memory.Read64(queue + at);
+                // What a wait writes is another number each time.
+                told.Add((low & 0xF) == 5 ? low & 0xFFFF_FFFF : low);
+            }
+
+            return told;
+        }
+    }
+
     private sealed class Machine : IDisposable
     {
         private readonly RamBlock _ram = new(PhysRange.FromLength(new(2UL << 20), 4UL << 20));

@@ -225,6 +225,53 @@ public sealed class VtdQueueLaws
         Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
     }
 
+    /// <summary>Hardware that has lost its power: there is nothing that could still come of what was in the queue.</summary>
+    [Fact]
+    public void A_queue_that_is_off_is_not_waited_for_before_it_is_started_anew()
+    {
+        using var system = new VtdSystem();
+        int polls = 0;
+        system.Policy.OnPoll = () => polls++;
+        bool isLost = false;
+        system.Registers.BeforeWrite64 = (offset, _) =>
+        {
+            if (offset != HookedRegisters.QueueTail || isLost) return true;
+            isLost = true;
+            system.Simulator.Write32(0x18, 0x8000_0000);
+            return true;
+        };
+        Assert.Equal(VcmmError.HardwareFailure, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+        Assert.True(isLost);
+        // For the command alone.
+        Assert.Equal(system.Policy.Limit, polls);
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+    }
+
+    /// <summary>The command has never been in the queue; but with everything what it asked for was invalidated.</summary>
+    [Fact]
+    public void Who_waits_for_room_to_the_end_is_done_where_another_has_started_the_queue_anew_meanwhile()
+    {
+        using var system = new VtdSystem();
+        bool isFull = true, hasError = false;
+        int polls = 0;
+        // The entry before the head stays empty.
+        system.Registers.AfterRead64 = (offset, value) => offset == 0x80 && isFull ? (system.Simulator.Read64(HookedRegisters.QueueTail) + EntryBytes) % 4096 : value;
+        system.Registers.AfterRead32 = (offset, value) => offset == 0x34 && hasError ? value | 0x10 : value;
+        system.Registers.BeforeWrite32 = (offset, _) => hasError &= offset != 0x34;
+        system.Policy.OnPoll = () =>
+        {
+            if (++polls != system.Policy.Limit) return;
+            isFull = false;
+            hasError = true;
+            Assert.True(system.Driver.HandleFaultEvent([]).HasQueueError);
+        };
+        VtdStatistics before = system.Simulator.Statistics;
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: true));
+        Assert.Equal(system.Policy.Limit, polls);
+        Assert.Equal(before.IotlbGlobalInvalidations + 1, system.Simulator.Statistics.IotlbGlobalInvalidations);
+        Assert.Equal(before.IotlbPageInvalidations, system.Simulator.Statistics.IotlbPageInvalidations);
+    }
+
     [Fact]
     public void Translation_stays_on_while_the_queue_is_started_anew_and_the_root_is_not_set_again()
     {

@@ -1,3 +1,4 @@
+using Harness;
 using IommuSim;
 using Platform;
 using Vcmm;
@@ -234,5 +235,73 @@ public sealed class VtdScalableCommandLaws
         Assert.Equal(VcmmError.HardwareFailure, system.Driver.Detach(Device, new Pasid(5), Domain));
         system.OnDoorbell = static () => true;
         Assert.Equal(VcmmError.None, system.Driver.Detach(Device, new Pasid(5), Domain));
+    }
+
+    [Fact]
+    public void One_range_under_more_PASIDs_than_the_queue_holds_is_told_in_parts()
+    {
+        using var system = new ScalableSystem();
+        IPageTable table = system.CreateFirstStageTable();
+        for (uint pasid = 1; pasid <= 200; pasid++) Assert.Equal(VcmmError.None, system.Driver.Attach(Device, new Pasid(pasid), Domain, table));
+        system.Told.Clear();
+        int waits = system.Waits;
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0x5000), Page), leavesOnly: false));
+        Assert.Equal(Enumerable.Range(1, 200).Select(static pasid => ((ulong)pasid << 32 | 0xABCD_0036UL, 0x5000UL)), system.Told);
+        Assert.Equal(waits + 2, system.Waits);
+    }
+
+    [Fact]
+    public void Of_an_attachment_that_came_to_nothing_nobody_is_told()
+    {
+        using var system = new ScalableSystem(VtdOptions.Scalable with { DeviceTlbs = true });
+        Assert.Equal(VcmmError.None, system.Driver.TryEnableAts(Device, new()));
+        IPageTable table = system.CreateFirstStageTable();
+        system.Frames.AllocationsBeforeFailure = 0;
+        Assert.Equal(VcmmError.NoMemory, system.Driver.Attach(Device, new Pasid(5), Domain, table));
+        system.Frames.AllocationsBeforeFailure = -1;
+        system.Told.Clear();
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate(Domain, IovaRange.FromLength(new(0), Page), leavesOnly: false));
+        Assert.Empty(system.Told);
+    }
+
+    /// <summary>Its entries stand, so it is no refusal: whoever was told that nothing is attached would free the table.</summary>
+    [Fact]
+    public void An_attach_in_caching_mode_that_a_port_lets_neither_be_told_nor_be_undone_stands()
+    {
+        using var system = new ScalableSystem(cap: static cap => cap | 1UL << 7);
+        IPageTable table = system.CreateFirstStageTable();
+        int bells = 0;
+        system.OnDoorbell = () => ++bells <= 2 ? throw new IOException("gone") : true;
+        Assert.Equal(VcmmError.None, system.Driver.Attach(Device, new Pasid(5), Domain, table));
+        Assert.Equal(2, bells);
+        Assert.Equal(table.Root.Value, system.PasidEntry(Device, 5)![2] & ~0xFFFUL);
+        Assert.Throws<InvalidOperationException>(() => system.Driver.Attach(Device, new Pasid(5), Domain, table));
+        Assert.Equal(VcmmError.None, system.Driver.Detach(Device, new Pasid(5), Domain));
+        Assert.Equal([0, 0, 0, 0], system.ContextEntry(Device)!);
+    }
+
+    [Fact]
+    public void What_was_attached_and_is_detached_again_takes_no_memory()
+    {
+        const uint warm = 100, last = 250;
+        using var ram = new RamBlock(PhysRange.FromLength(new(2UL << 20), 16UL << 20));
+        var frames = new Vcmm.Allocation.FrameAllocator(ram.Range);
+        VtdDriver<Ram> driver = VtdDriver<Ram>.Start(ram.Port, new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Scalable), frames, new() { Scalable = true, MaximumPasidCount = 64 });
+        Assert.Equal(VcmmError.None, driver.TryCreateTable(driver.Formats.First(static format => format.Encoding == X86FirstStage.Encoding), frames, out IPageTable? table));
+        // The device's tables stay.
+        Assert.Equal(VcmmError.None, driver.Attach(Device, new Pasid(1), new(1), table!));
+        ComeAndGo(last, last);
+        ComeAndGo(2, warm);
+        long first = Allocations.Of(() => ComeAndGo(warm + 1, last));
+        Assert.Equal(Allocations.Of(() => ComeAndGo(warm + 1, last)), first);
+
+        void ComeAndGo(uint from, uint to)
+        {
+            for (uint domain = from; domain <= to; domain++)
+            {
+                if (driver.Attach(Device, new Pasid(2), new(domain), table!) != VcmmError.None) Assert.Fail($"domain {domain} is not attached");
+                if (driver.Detach(Device, new Pasid(2), new(domain)) != VcmmError.None) Assert.Fail($"domain {domain} is not detached");
+            }
+        }
     }
 }

@@ -155,6 +155,29 @@ public sealed class VtdNestedLaws
         }
     }
 
+    /// <summary>All that they have goes: to be told that once is enough, however many they are.</summary>
+    [Fact]
+    public void Of_many_ranges_of_a_second_stage_each_device_is_told_once()
+    {
+        using var system = new ScalableSystem(Hardware with { DeviceTlbs = true });
+        IPageTable table = system.CreateTable();
+        NestedTable nested = new(Nested(system, 4), new(Page));
+        for (uint id = 0x0102; id <= 0x0103; id++)
+        {
+            system.Driver.EnableAts(new(id), new() { InvalidateQueueDepth = 3 });
+            Assert.Equal(VcmmError.None, system.Driver.AttachNested(new(id), new Pasid(9), Domain, table, nested));
+        }
+
+        system.Told.Clear();
+        Assert.Equal(VcmmError.None, system.Driver.Invalidate([Of(Domain, 5), Of(Domain, 9), Of(Domain, 13)]));
+        Assert.Equal(
+            [
+                (0xABCD_00F2, 0x5000), (0xABCD_00F2, 0x9000), (0xABCD_00F2, 0xD000),
+                (0x0009_0102_0038UL, 0x7FFF_FFFF_FFFF_F800UL), (0x0009_0103_0038UL, 0x7FFF_FFFF_FFFF_F800UL),
+            ],
+            system.Told);
+    }
+
     /// <summary>More commands than the queue takes at once are told in parts.</summary>
     [Fact]
     public void As_many_PASIDs_as_there_are_are_told()
