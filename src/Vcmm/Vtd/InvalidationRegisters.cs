@@ -119,7 +119,7 @@ internal sealed class InvalidationRegisters(IMmio registers, GlobalCommand comma
         // Each command is done before the next is given.
         if (one.IsFence) return true;
         if (one.IsContext) return TryDoContext(one);
-        // Survives as `(true?…`: unreachable by contract, in legacy mode only PASIDs and TLBs of devices take other commands, and without a queue both are refused
+        // Survives as `(true?…`: unreachable by contract, other commands are of PASIDs and of the TLBs of devices, and both are refused without a queue
         return one.IsIotlb ? TryDoIotlb(one) : throw new InvalidOperationException($"0x{one.Low:X} needs a queue");
     }
 

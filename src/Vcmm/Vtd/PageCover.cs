@@ -36,6 +36,7 @@ internal static class PageCover
         ulong first = range.First.Value >> PageLog2;
         ulong last = range.Last.Value >> PageLog2;
         int maximumMask = capabilities.MaximumAddressMask;
+        // Where the field allows for more than all pages there are, the loop ends before: at the latest one block is all of them.
         for (int unitLog2 = 0; unitLog2 <= maximumMask; unitLog2++)
         {
             ulong unitMask = (1UL << unitLog2) - 1;

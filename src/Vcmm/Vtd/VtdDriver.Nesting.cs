@@ -20,7 +20,7 @@ public sealed partial class VtdDriver<TMemory>
         ArgumentNullException.ThrowIfNull(table);
         if (!CanNest(table.Format, nested.Format)) return VcmmError.Invalid;
         // Wider than that is an error of the entry, and not of what the table says.
-        // Survives as `nested.Root.Value >= …`: equivalent, the root is the first address of a page here, and the last address is none
+        // Survives as `nested.Root.Value >= …`: equivalent, the root is a multiple of a page here, and the last address is none
         if ((nested.Root.Value & ~EntryExtensions.AddressMask) != 0 || nested.Root.Value > VtdFormats.LastAddress(_capabilities, table.Format).Value) return VcmmError.Invalid;
         return AttachTo(new(device, EntryOf(pasid), domain, Stage.Nested) { Ats = _tlbs.Find(device), Nested = nested }, table);
     }
