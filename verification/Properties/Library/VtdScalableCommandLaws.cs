@@ -283,7 +283,7 @@ public sealed class VtdScalableCommandLaws
     [Fact]
     public void What_was_attached_and_is_detached_again_takes_no_memory()
     {
-        const uint warm = 100, last = 250;
+        const uint warm = 20, last = 60;
         using var ram = new RamBlock(PhysRange.FromLength(new(2UL << 20), 16UL << 20));
         var frames = new Vcmm.Allocation.FrameAllocator(ram.Range);
         VtdDriver<Ram> driver = VtdDriver<Ram>.Start(ram.Port, new VtdIommu<Ram, NoSteps>(ram.Port, VtdOptions.Scalable), frames, new() { Scalable = true, MaximumPasidCount = 64 });
