@@ -124,6 +124,10 @@ public sealed partial class IommuDomain
     /// As <see cref="TryUnmap(IovaRange)"/>, but for the hardware; <see cref="VcmmError.Invalid"/> if the gather is another
     /// domain's, <see cref="VcmmError.Busy"/> if a flush queue holds it.
     /// </returns>
+    /// <remarks>
+    /// <b>Errors.</b> Where memory throws, part of the range may be out of the table already. The range is in the gather then, and the next
+    /// sync maps all of that again, as if the hardware failed.
+    /// </remarks>
     public VcmmError TryUnmap(IovaRange range, UnmapGather gather)
     {
         ArgumentNullException.ThrowIfNull(gather);
@@ -153,8 +157,8 @@ public sealed partial class IommuDomain
         ArgumentNullException.ThrowIfNull(gather);
         if (gather.Domain != this) return VcmmError.Invalid;
         if (gather.IsDeferred) return VcmmError.Busy;
-        // Once it began to be mapped again it can only be mapped.
-        VcmmError error = gather.IsHalfRestored ? VcmmError.HardwareFailure : Invalidate(gather.Tables);
+        // What is half done can only be mapped again.
+        VcmmError error = gather.IsHalfDone ? VcmmError.HardwareFailure : Invalidate(gather.Tables);
         if (error == VcmmError.None) Complete(gather);
         else Restore(gather);
         return error;
@@ -181,7 +185,7 @@ public sealed partial class IommuDomain
         ArgumentNullException.ThrowIfNull(queue);
         if (gather.Domain != this) return VcmmError.Invalid;
         if (gather.IsDeferred) return VcmmError.Busy;
-        VcmmError error = gather.IsHalfRestored ? VcmmError.HardwareFailure : gather.TryDefer(queue, _iommu, Id, after);
+        VcmmError error = gather.IsHalfDone ? VcmmError.HardwareFailure : gather.TryDefer(queue, _iommu, Id, after);
         if (error != VcmmError.None) Restore(gather);
         return error;
     }
@@ -202,7 +206,7 @@ public sealed partial class IommuDomain
         try
         {
             // If memory throws on the way all of it is done again by the next call.
-            gather.IsHalfRestored = true;
+            gather.IsHalfDone = true;
             _table.Relink(gather.Tables);
             gather.Runs.MapAgain(_table, _workers[0].Pages);
             _pending.Remove(gather.Ranges);
@@ -301,7 +305,17 @@ public sealed partial class IommuDomain
         if (error != VcmmError.None) return error;
         _pending.Add(range);
         gather.Ranges.Add(range);
-        _table.Unmap(range, gather.Tables);
+        try
+        {
+            _table.Unmap(range, gather.Tables);
+        }
+        catch
+        {
+            // What was cleared before memory threw need not be among what the hardware would be told of.
+            gather.IsHalfDone = true;
+            throw;
+        }
+
         return VcmmError.None;
     }
 

@@ -27,8 +27,8 @@ public sealed class UnmapGather : IQuarantined
     /// <summary>Whether a flush queue holds it; until that has released it, it cannot be used.</summary>
     public bool IsDeferred => Volatile.Read(ref _isDeferred);
 
-    /// <summary>Whether mapping it again began and did not end: a port threw.</summary>
-    internal bool IsHalfRestored { get; set; }
+    /// <summary>Whether a port threw half-way, be it as something was unmapped or as it was mapped again: then it can only be mapped again.</summary>
+    internal bool IsHalfDone { get; set; }
 
     internal List<IovaRange> Ranges { get; } = [];
 
@@ -63,6 +63,6 @@ public sealed class UnmapGather : IQuarantined
         Ranges.Clear();
         Runs.Clear();
         Tables.Clear();
-        IsHalfRestored = false;
+        IsHalfDone = false;
     }
 }

@@ -293,6 +293,33 @@ public sealed class ThrowingPortLaws : IDisposable
         Assert.True(thrown > 3, $"memory threw {thrown} times");
     }
 
+    /// <summary>What a device may still reach must not be called gone: the sync says so, and all of the gather is what it was.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_memory_throws_at_an_unmap_into_a_gather_the_next_sync_takes_all_of_it_back(bool isDeferred)
+    {
+        var queue = new FlushQueue(new() { Time = new Cli.FakeClock() });
+        string before = Mapping();
+        for (int thrown = 0; thrown < 4; thrown++)
+        {
+            UnmapGather gather = _domain.CreateGather();
+            Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(2 * Large), Large), gather));
+            _writesBeforeThrow = thrown;
+            Assert.Throws<BrokenPort>(() => _domain.TryUnmap(IovaRange.FromLength(new(0), 4 * Page), gather));
+            AssertNoLockIsHeld();
+            Assert.Equal(VcmmError.Busy, _domain.TryMap(new(0), PhysRange.FromLength(new(0), Page), Access.Read));
+            Assert.Equal(VcmmError.HardwareFailure, isDeferred ? _domain.TryDefer(gather, queue) : _domain.TrySync(gather));
+            Assert.Equal((0, 0, before), (queue.Count, gather.Count, Mapping()));
+        }
+
+        UnmapGather last = _domain.CreateGather();
+        Assert.Equal(VcmmError.None, _domain.TryUnmap(IovaRange.FromLength(new(0), 4 * Page), last));
+        _hardware.Calls.Clear();
+        _domain.Sync(last);
+        Assert.Equal(IovaRange.FromLength(new(0), 4 * Page), Assert.IsType<RecordingIommu.Invalidated>(Assert.Single(_hardware.Calls)).Range);
+    }
+
     [Fact]
     public void Where_an_IOMMU_throws_a_flush_releases_nothing_and_forgets_nothing()
     {
