@@ -68,13 +68,12 @@ public sealed class IdentityTable : IPageTable
         {
             RequireGranules(new(new(segment.First.Value), new(segment.Last.Value)));
             if (segment.First.Value != next) throw new InvalidOperationException($"{segment} is to be mapped at 0x{next:x}, and nothing translates");
+            if (segment.First.Value < first.Value) throw new ArgumentException($"what begins at {first} reaches beyond the last address", nameof(segments));
             next = unchecked(segment.Last.Value + 1);
         }
 
         if (segments.Length == 0) return;
-        ulong last = segments[^1].Last.Value;
-        if (last < first.Value) throw new ArgumentException($"what begins at {first} reaches beyond the last address", nameof(segments));
-        var range = new IovaRange(first, new(last));
+        var range = new IovaRange(first, new(segments[^1].Last.Value));
         lock (_gate)
         {
             foreach (Leaf leaf in _mapped)

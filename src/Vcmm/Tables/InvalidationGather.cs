@@ -24,8 +24,6 @@ public sealed class InvalidationGather
     private readonly IovaRange[] _ranges = new IovaRange[MaxRangeCount + 1];
 
     private int _rangeCount;
-    private int _tableCount;
-    private int _brokenCount;
 
     /// <summary>
     /// What to invalidate: every address whose entry changed, and possibly more. Ascending; no two touch; at most
@@ -37,33 +35,34 @@ public sealed class InvalidationGather
     /// Whether tables were unlinked. If so the invalidation must reach the walk caches; if not, leaves alone have changed
     /// and a leaf-only invalidation is enough.
     /// </summary>
-    public bool HasTables => _tableCount != 0;
+    public bool HasTables { get; private set; }
 
     /// <summary>
     /// Whether entries are absent that should not stay so: broken before they are made anew. Invalidate, and
     /// <see cref="IPageTable.Release"/>, before anything else is done to their addresses.
     /// </summary>
-    public bool HasBroken => _brokenCount != 0;
+    public bool HasBroken { get; private set; }
 
     /// <summary>Whether cached pointers to tables may stay.</summary>
-    public bool LeavesOnly => _tableCount == 0;
+    public bool LeavesOnly => !HasTables;
 
     internal List<Change> Changes => _changes;
 
-    /// <summary>Adds addresses to invalidate. What touches or overlaps becomes one; when there are too many, the two closest do.</summary>
+    /// <summary>Adds addresses to invalidate. What touches or overlaps becomes one; when there are too many, the two closest do: of those the lowest.</summary>
     public void Add(IovaRange range)
     {
         if (_rangeCount == 0)
         {
             _ranges[0] = range;
             _rangeCount = 1;
-            return;
         }
-
-        // Engines go upwards: most often the new one continues the last.
-        ref IovaRange top = ref _ranges[unchecked(_rangeCount - 1)];
-        if (top.Last.Value != ulong.MaxValue && range.First.Value == unchecked(top.Last.Value + 1)) top = new(top.First, range.Last);
-        else Insert(range);
+        else
+        {
+            // Engines go upwards: most often the new one continues the last.
+            ref IovaRange top = ref _ranges[unchecked(_rangeCount - 1)];
+            if (top.Last.Value != ulong.MaxValue && range.First.Value == unchecked(top.Last.Value + 1)) top = new(top.First, range.Last);
+            else Insert(range);
+        }
     }
 
     /// <summary>Forgets everything.</summary>
@@ -71,15 +70,15 @@ public sealed class InvalidationGather
     {
         if (_changes.Count != 0) _changes.Clear();
         _rangeCount = 0;
-        _tableCount = 0;
-        _brokenCount = 0;
+        HasTables = false;
+        HasBroken = false;
     }
 
     internal void Add(in Change change)
     {
         _changes.Add(change);
-        if (change.Kind != ChangeKind.BrokenSplit) _tableCount++;
-        if (change.Kind is ChangeKind.BrokenSplit or ChangeKind.BrokenMerge) _brokenCount++;
+        if (change.Kind != ChangeKind.BrokenSplit) HasTables = true;
+        if (change.Kind is ChangeKind.BrokenSplit or ChangeKind.BrokenMerge) HasBroken = true;
     }
 
     private void Insert(IovaRange range)
@@ -91,11 +90,9 @@ public sealed class InvalidationGather
         if (end != at)
         {
             // [at, end) touch the new one.
-            IovaRange low = _ranges[at];
-            IovaRange high = _ranges[end - 1];
             range = new(
-                low.First.Value < range.First.Value ? low.First : range.First,
-                high.Last.Value > range.Last.Value ? high.Last : range.Last);
+                new(Math.Min(_ranges[at].First.Value, range.First.Value)),
+                new(Math.Max(_ranges[end - 1].Last.Value, range.Last.Value)));
             Replace(at, end - at, range);
             return;
         }

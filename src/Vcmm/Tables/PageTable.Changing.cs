@@ -64,9 +64,9 @@ public sealed partial class PageTable<TFormat, TMemory>
     private static (ulong HighIova, ulong LowBytes, ulong HighBytes) Ends(int level, ulong iova, ulong byteCount)
     {
         ulong low = PartInEntry(level, iova, byteCount);
-        ulong last = unchecked(iova + byteCount - 1);
-        ulong highIova = Math.Max(unchecked(iova + low), last & ~unchecked(EntryBytes(level) - 1));
-        return low == byteCount ? (0, low, 0) : (highIova, low, unchecked(last - highIova + 1));
+        ulong end = unchecked(iova + byteCount);
+        ulong high = Math.Min(byteCount - low, unchecked(((end - 1) & (EntryBytes(level) - 1)) + 1));
+        return (unchecked(end - high), low, high);
     }
 
     private int CountSplit(PhysAddr table, int level, ulong iova, ulong byteCount)
@@ -394,12 +394,10 @@ public sealed partial class PageTable<TFormat, TMemory>
             case ChangeKind.Merged:
                 // What hardware set in the leaf meanwhile belongs to the leaves below it.
                 ulong found = _memory.Read64(change.Slot);
-                ulong set = 0;
                 while (((found ^ change.New) & ~UsedBits) == 0)
                 {
-                    ulong more = found & ~change.New & ~set;
-                    if (more != 0) SetInSubtree(TFormat.TableAddress(change.Old), change.Level - 1, more);
-                    set |= more;
+                    ulong used = found & ~change.New;
+                    if (used != 0) SetInSubtree(TFormat.TableAddress(change.Old), change.Level - 1, used);
                     ulong present = _memory.CompareExchange64(change.Slot, change.Old, found);
                     if (present == found) break;
                     found = present;
@@ -462,10 +460,9 @@ public sealed partial class PageTable<TFormat, TMemory>
             _isOpen = true;
         }
 
-        public void End()
+        public readonly void End()
         {
             if (_isOpen) ranges.Add(_open);
-            _isOpen = false;
         }
     }
 }

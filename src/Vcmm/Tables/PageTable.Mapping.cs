@@ -11,7 +11,7 @@ public sealed partial class PageTable<TFormat, TMemory>
     {
         RequireSegments(first, segments);
         // One page in a table that is there, most often.
-        if (segments.Length == 1 && segments[0].Last.Value - segments[0].First.Value < GranuleBytes)
+        if (segments.Length == 1 && segments[0].ByteCount == GranuleBytes)
         {
             Descend(first.Value, GranuleBytes, out int lowest);
             if (lowest == 1) return 0;

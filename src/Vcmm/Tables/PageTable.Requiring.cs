@@ -26,9 +26,9 @@ public sealed partial class PageTable<TFormat, TMemory>
         }
 
         if (byteCount == 0) return;
-        ulong last = unchecked(first.Value + byteCount - 1);
-        if (last < first.Value) ThrowFirst(first, byteCount);
-        RequireRange(new(first, new(last)));
+        ulong beyond = unchecked(byteCount - 1);
+        if (beyond > unchecked(ulong.MaxValue - first.Value)) ThrowFirst(first, byteCount);
+        RequireRange(new(first, new(unchecked(first.Value + beyond))));
     }
 
     [DoesNotReturn]

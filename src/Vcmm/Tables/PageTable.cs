@@ -165,7 +165,6 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
     public void Free()
     {
         Volatile.Write(ref _freed, true);
-        Interlocked.Increment(ref _unlinks);
         Interlocked.Increment(ref _releases);
         if (_frames is not null) FreeSubtree(Root, _levelCount);
     }
@@ -230,7 +229,8 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
             PhysAddr table = Root;
             int at = _levelCount;
             ulong crossed = (iova ^ (iova + byteCount - 1)) | byteCount;
-            for (int shift = Shift(at); at > 1 && crossed >> shift == 0; at--, shift -= TFormat.IndexBits)
+            // A granule at least fills an entry of the lowest level.
+            for (int shift = Shift(at); crossed >> shift == 0; at--, shift -= TFormat.IndexBits)
             {
                 ulong entry = memory.Read64(SlotBy(table, shift, iova));
                 if (TFormat.Classify(entry, at) != EntryKind.Table) break;
@@ -272,8 +272,8 @@ public sealed partial class PageTable<TFormat, TMemory> : IPageTable
             if (!IsCanonical(iova)) goto none;
             for (int shift = Shift(level); level > 1; level--, shift -= TFormat.IndexBits)
             {
-                // A page that was freed under the walk may hold anything, an address outside memory too.
-                if (!memory.TryRead64(SlotBy(table, shift, iova), out entry)) goto none;
+                // A page that was freed under the walk may hold anything, an address outside memory too: there nothing is present.
+                _ = memory.TryRead64(SlotBy(table, shift, iova), out entry);
                 EntryKind kind = TFormat.Classify(entry, level);
                 if (kind == EntryKind.Leaf) goto leaf;
                 if (kind == EntryKind.Absent) goto none;

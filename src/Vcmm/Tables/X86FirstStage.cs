@@ -91,7 +91,7 @@ public readonly struct X86FirstStage : IPageTableFormat
     public static ulong ReservedBits(EntryKind kind, int level) => kind switch
     {
         // Between the address of a large leaf and its PAT bit.
-        EntryKind.Leaf when level > 1 => AddressMask & ~LargePatBit & OffsetMask(level),
+        EntryKind.Leaf => AddressMask & ~LargePatBit & OffsetMask(level),
         _ => 0,
     };
 

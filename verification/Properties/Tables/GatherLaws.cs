@@ -48,6 +48,15 @@ public sealed class GatherLaws
     }
 
     [Fact]
+    public void Of_those_that_are_equally_close_the_lowest_become_one()
+    {
+        var gather = new InvalidationGather();
+        for (ulong first = 0; first <= 800; first += 100) gather.Add(IovaRange.FromLength(new(first), 10));
+        Assert.Equal(new ulong[] { 0, 200, 300, 400, 500, 600, 700, 800 }, Firsts(gather));
+        Assert.Equal(new IovaRange(new(0), new(109)), gather.Ranges[0]);
+    }
+
+    [Fact]
     public void How_close_two_are_does_not_depend_on_how_long_they_are()
     {
         var gather = new InvalidationGather();

@@ -86,8 +86,13 @@ public sealed class IdentityTableLaws
 
         Assert.Throws<ArgumentException>(() => table.Map(new(2 * Page), [PhysRange.FromLength(new(2 * Page), Page)], Access.Read, new()));
         Assert.Throws<ArgumentException>(() => table.Protect(IovaRange.FromLength(new(0), Page), Access.Read, gather));
-        // From the last page on to the first.
-        Assert.Throws<ArgumentException>(() => table.Map(new(last), [new(new(last), new(ulong.MaxValue)), PhysRange.FromLength(new(0), Page)], Access.ReadWrite, new()));
+        // From the last page on to the first, and to the last again.
+        foreach (ulong end in (ulong[])[Page - 1, ulong.MaxValue])
+        {
+            PhysRange[] around = [new(new(last), new(ulong.MaxValue)), new(new(0), new(end))];
+            Assert.Throws<ArgumentException>("segments", () => table.Map(new(last), around, Access.ReadWrite, new()));
+        }
+
         table.Map(new(4 * Page), [], Access.ReadWrite, new());
         Assert.False(table.TryMerge(IovaRange.FromLength(new(0), 2 * Page), gather));
         Assert.Equal(0, gather.Ranges.Length);
@@ -135,6 +140,8 @@ public sealed class IdentityTableLaws
 
         TableAudit audit = table.Audit();
         Assert.Equal(audit.Mapping, table.Leaves());
+        Assert.Empty(audit.TablePages);
+        Assert.Empty(audit.Malformed);
         for (int i = 1; i < audit.Mapping.Count; i++)
             Assert.False(audit.Mapping[i - 1].Range.Last.Value + 1 == audit.Mapping[i].Range.First.Value && audit.Mapping[i - 1].Attributes == audit.Mapping[i].Attributes);
     }

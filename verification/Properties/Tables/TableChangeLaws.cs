@@ -283,6 +283,159 @@ public sealed class TableChangeLaws : IDisposable
         pages.ReturnAll(_frames);
     }
 
+    [Fact]
+    public void A_page_is_never_mapped_through_a_table_that_was_merged_away()
+    {
+        var pages = new TablePagePool();
+        Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 8));
+        MapAsPages(_table, pages);
+        Assert.True(_table.TryMerge(Whole, _gather));
+        _table.Release(_gather);
+        _table.Unmap(Whole, new());
+        _table.Map(new(Page), [PhysRange.FromLength(Data, Page)], Access.Read, pages);
+        Assert.True(_table.TryWalk(new(Page), out _));
+        pages.ReturnAll(_frames);
+    }
+
+    [Fact]
+    public void A_page_is_mapped_through_the_table_that_was_linked_again()
+    {
+        var pages = new TablePagePool();
+        Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 8));
+        _table.Map(new(0), [PhysRange.FromLength(Data, Page)], Access.Read, pages);
+        _table.Unmap(Whole, _gather);
+        _table.Map(new(Page), [PhysRange.FromLength(Data + Page, Page)], Access.Read, pages);
+        _table.Relink(_gather);
+        _table.Map(new(2 * Page), [PhysRange.FromLength(Data + 2 * Page, Page)], Access.Read, pages);
+        Assert.Equal([0, 2 * Page], _table.Leaves().Select(leaf => leaf.Range.First.Value));
+        pages.ReturnAll(_frames);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_table_is_linked_again_whatever_became_of_the_leaf_that_took_its_place(bool isUnmapped)
+    {
+        MapAsPages(_table);
+        PhysAddr lowest = LowestTable();
+        Assert.True(_table.TryMerge(Whole, _gather));
+        if (isUnmapped) _table.Unmap(Whole, _gather);
+        else _table.Protect(Whole, Access.Read, _gather);
+        _table.Relink(_gather);
+        _watch.AssertVisible("after a relink");
+        Assert.Equal(lowest, LowestTable());
+        Assert.Equal(512, _table.Leaves().Count(leaf => leaf.Access == Access.ReadWrite));
+    }
+
+    [Fact]
+    public void What_was_merged_and_unmapped_stays_absent_whatever_the_leaves_before_have_noted()
+    {
+        MapAsPages(_table);
+        PhysAddr lowest = LowestTable();
+        Assert.True(_table.TryMerge(Whole, _gather));
+        _table.Unmap(Whole, _gather);
+        // Through a cached pointer.
+        _ram.Port.Write64(lowest, _ram.Port.Read64(lowest) | Dirty);
+        _table.Release(_gather);
+        Assert.NotEqual(lowest, LowestTable());
+        Assert.All(Entries(LowestTable()), entry => Assert.Equal(0UL, entry));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_lies_behind_a_table_is_no_part_of_it(bool fails)
+    {
+        var pages = new TablePagePool();
+        Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 2));
+        _table.Map(new(Large), [PhysRange.FromLength(Data, Page)], Access.Read, pages);
+        MapAsPages(_table);
+        // In the order of addresses: the root, the table below it, and that of the first pages.
+        PhysAddr behind = _table.TablePages().ElementAt(2) + Page;
+        Assert.DoesNotContain(behind, _table.TablePages());
+        // What looks like a leaf that was written through.
+        ulong foreign = Data.Value | 3 | Dirty;
+        _ram.Port.Write64(behind, foreign);
+        Assert.True(_table.TryMerge(Whole, _gather));
+        if (fails)
+        {
+            SetOnce(Accessed);
+            _table.Relink(_gather);
+            Assert.Equal(512, _table.Leaves().Count(leaf => Whole.Contains(leaf.Range)));
+        }
+        else
+        {
+            _table.Release(_gather);
+        }
+
+        Assert.Equal(foreign, _ram.Port.Read64(behind));
+        var dirty = new List<IovaRange>();
+        _table.CollectDirty(Whole, clear: false, dirty, _gather);
+        Assert.Empty(dirty);
+    }
+
+    [Fact]
+    public void What_another_has_put_where_a_table_is_to_be_linked_is_not_written_over()
+    {
+        var pages = new TablePagePool();
+        Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 8));
+        _table.Map(new(Large), [PhysRange.FromLength(Data, Page)], Access.Read, pages);
+        var other = new Leaf(Whole, Data + 4 * Large, Access.Read);
+        _watch.BeforeExchange = slot => _ram.Port.Write64(slot, VtdSecondStage.EncodeLeaf(other.First, 2, other.Attributes));
+        // A page off: no large leaf, but a table of pages, all of it new.
+        Assert.Throws<InvalidOperationException>(() => _table.Map(new(0), [PhysRange.FromLength(Data + Page, Large)], Access.Read, pages));
+        Assert.Contains(other, _table.Leaves());
+        pages.ReturnAll(_frames);
+    }
+
+    [Fact]
+    public void A_leaf_that_only_the_end_of_a_range_cuts_is_cut_as_well()
+    {
+        Map(_table, PhysRange.FromLength(Data + Page, Large), PhysRange.FromLength(Data + 4 * Large, Large));
+        Leaf[] before = [.. _table.Leaves()];
+        Assert.Equal(Large, before[^1].Range.ByteCount);
+        var range = IovaRange.FromLength(new(Large - Page), 2 * Page);
+        Assert.Throws<InvalidOperationException>(() => _table.Protect(range, Access.Read, _gather));
+        Assert.Throws<InvalidOperationException>(() => _table.CollectDirty(range, clear: true, [], _gather));
+        Assert.Equal(before, _table.Leaves());
+        Assert.Equal(0, _gather.Ranges.Length);
+    }
+
+    [Fact]
+    public void What_hardware_notes_of_a_broken_table_is_in_the_leaf_that_is_made_of_it()
+    {
+        PageTable<BreakingFormat, WatchedMemory> table = Create<BreakingFormat>(new(BreakingFormat.Encoding, 3, 0b1110));
+        MapAsPages(table);
+        PhysAddr slot = table.TablePages().Last() + 7 * 8;
+        Assert.True(table.TryMerge(Whole, _gather));
+        Assert.True(_gather.HasBroken);
+        Assert.Empty(table.Leaves());
+        // Through a cached pointer.
+        _ram.Port.Write64(slot, _ram.Port.Read64(slot) | Accessed);
+        table.Release(_gather);
+        _watch.AssertVisible("after a make");
+        Assert.Equal([new Leaf(Whole, Data, Access.ReadWrite)], table.Leaves());
+        var found = new List<IovaRange>();
+        table.CollectAccessed(Whole, clear: false, found, _gather);
+        Assert.Equal([Whole], found);
+        // It notes no more than that.
+        Assert.False(table.HasDirtyBits);
+        Assert.Throws<InvalidOperationException>(() => table.CollectDirty(Whole, clear: false, found, _gather));
+    }
+
+    [Fact]
+    public void A_broken_leaf_that_is_put_back_gives_its_table_back_and_not_what_pages_lead_to()
+    {
+        PageTable<BreakingFormat, WatchedMemory> table = Create<BreakingFormat>(new(BreakingFormat.Encoding, 3, 0b1110));
+        Map(table, PhysRange.FromLength(Data, Large));
+        ulong free = _frames.FreeBytes;
+        Split(table, Second);
+        Assert.Equal(free - Page, _frames.FreeBytes);
+        table.Relink(_gather);
+        Assert.Equal([new Leaf(Whole, Data, Access.ReadWrite)], table.Leaves());
+        Assert.Equal(free, _frames.FreeBytes);
+    }
+
     private void AssertBreaks(PageTable<OddFormat, WatchedMemory> table, PhysAddr address, ulong value)
     {
         if (!table.TablePages().Contains(new(address.Value & ~0xFFFUL))) return;
@@ -323,9 +476,14 @@ public sealed class TableChangeLaws : IDisposable
     {
         var pages = new TablePagePool();
         Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 2));
+        MapAsPages(table, pages);
+        pages.ReturnAll(_frames);
+    }
+
+    private static void MapAsPages(IPageTable table, TablePagePool pages)
+    {
         for (ulong offset = 0; offset < Large; offset += Page)
             table.Map(new(offset), [PhysRange.FromLength(Data + offset, Page)], Access.ReadWrite, pages);
-        pages.ReturnAll(_frames);
     }
 
     private void Split(IPageTable table, IovaRange range)

@@ -1,4 +1,5 @@
 using Platform;
+using Vcmm;
 using Vcmm.Tables;
 
 namespace Properties.Tables;
@@ -32,5 +33,50 @@ public abstract partial class TableContract<TFormat>
 
         Assert.Equal(0, gather.Ranges.Length);
         rig.AssertSame("after all was refused");
+    }
+
+    [Fact]
+    public void What_no_entry_can_say_is_refused_by_name_and_changes_nothing()
+    {
+        using var rig = new Rig(Formats[^1], Windows[0], SlotBytes);
+        rig.Map(0, LargeSlots, 0, Attributes[0]);
+        ulong granule = 1UL << TFormat.GranuleLog2, last = TFormat.LastPhysAddr.Value;
+        IovaRange live = rig.RangeOf(0, LargeSlots);
+        Iova free = rig.RangeOf(LargeSlots, 1).First;
+        var gather = new InvalidationGather();
+        var secure = new MappingAttributes(Access.ReadWrite, Secure: true);
+        Assert.False(rig.Table.CanExpress(secure));
+        Assert.Throws<ArgumentException>("attributes", () => rig.Table.Protect(live, secure, gather));
+        Assert.Throws<ArgumentException>("attributes", () => rig.Table.Map(free, [PhysRange.FromLength(new(0), granule)], secure, new()));
+        PhysRange[][] memories =
+        [
+            [PhysRange.FromLength(new(8), granule)],
+            // Which together are as long as a granule.
+            [new(new(8), new(granule - 1)), new(new(0), new(7))], [new(new(0), new(granule - 9)), new(new(granule), new(granule + 7))],
+            [PhysRange.FromLength(new(last - granule + 1), 2 * granule)],
+        ];
+        foreach (PhysRange[] memory in memories)
+        {
+            Assert.Throws<ArgumentException>("segments", () => rig.Table.CountMissingTables(free, memory));
+            Assert.Throws<ArgumentException>("segments", () => rig.Table.Map(free, memory, Attributes[0], new()));
+        }
+
+        PhysRange[] two = [PhysRange.FromLength(new(0), 2 * granule)];
+        Assert.Throws<ArgumentException>("first", () => rig.Table.CountMissingTables(new(ulong.MaxValue - granule + 1), two));
+        Assert.Equal(0, gather.Ranges.Length);
+        rig.AssertSame("after all was refused");
+    }
+
+    [Fact]
+    public void Nothing_can_be_mapped_anywhere()
+    {
+        using var rig = new Rig(Formats[^1], Windows[0], SlotBytes);
+        foreach (ulong first in (ulong[])[0, Windows[0], ulong.MaxValue])
+        {
+            Assert.Equal(0, rig.Table.CountMissingTables(new(first), []));
+            rig.Table.Map(new(first), [], Attributes[0], new());
+        }
+
+        rig.AssertSame("after nothing was mapped");
     }
 }

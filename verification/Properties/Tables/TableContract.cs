@@ -419,6 +419,19 @@ public sealed class VtdSecondStageTables : TableContract<VtdSecondStage>
     protected override int LargeSlots => 4;
 
     protected override ulong[] Windows => [0, (1UL << 48) - (16UL << 19)];
+
+    [Fact]
+    public void As_many_bytes_as_there_are_addresses_and_more_are_refused()
+    {
+        using var ram = new RamBlock(PhysRange.FromLength(new(0), 1 << 16));
+        Assert.Equal(VcmmError.None, PageTable<VtdSecondStage, Ram>.TryCreate(ram.Port, new FrameAllocator(ram.Range), Formats[^1], out PageTable<VtdSecondStage, Ram>? table));
+        var all = new PhysRange(new(0), VtdSecondStage.LastPhysAddr);
+        foreach (int excess in (int[])[0, 1])
+        {
+            PhysRange[] memory = [.. Enumerable.Repeat(all, (1 << 12) + excess)];
+            Assert.Throws<ArgumentException>("segments", () => table!.Map(new(0), memory, Access.Read, new()));
+        }
+    }
 }
 
 [Collection(QuickFirst.Last + nameof(X86FirstStageTables))]
