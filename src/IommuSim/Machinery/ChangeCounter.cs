@@ -36,6 +36,7 @@ internal struct ChangeCounter
     public void Begin()
     {
         var spin = new SpinWait();
+        // Survives as `+1`: performance only, it says how soon who waits sleeps
         while (!TryBegin()) spin.SpinOnce(sleep1Threshold: -1);
     }
 

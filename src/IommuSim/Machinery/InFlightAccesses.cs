@@ -167,6 +167,7 @@ internal sealed class InFlightAccesses
         while (true)
         {
             Cell[][] blocks = Volatile.Read(ref _blocks);
+            // Survives as `i <= …`: equivalent, the place that is looked at once more is the one that was found taken first
             for (int i = 1; i < blocks.Length * CellCount; i++)
             {
                 int slot = (home + i) % (blocks.Length * CellCount);

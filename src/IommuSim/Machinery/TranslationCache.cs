@@ -57,6 +57,13 @@ internal sealed class TranslationCache<TSizes>
 
     public ReadOnlySpan<CacheLine> Lines => _lines;
 
+    /// <summary>Whether any line is of the level: otherwise none is looked for.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool HasLevel(int level) => _countAtLevel[level] != 0;
+
+    /// <summary>Whether any line may be one that <paramref name="filter"/> says: otherwise an invalidation is over at once.</summary>
+    public bool MayHave(in LineFilter filter) => _count != 0 && (!filter.IsOfFirstStage || _firstStageCount != 0);
+
     /// <summary>
     /// The line for <paramref name="address"/> at <paramref name="level"/>. One that is changed meanwhile counts as not there, as
     /// hardware may drop any line at any time. If there is none, <paramref name="line"/> is anything.
@@ -64,7 +71,7 @@ internal sealed class TranslationCache<TSizes>
     public bool TryFind(CacheTag tag, ulong address, int level, out CacheLine line)
     {
         Unsafe.SkipInit(out line);
-        if (_countAtLevel[level] == 0) return false;
+        if (!HasLevel(level)) return false;
         int seen = _changes.Look();
         ref CacheLine found = ref Find(tag, address, level, out int set);
         if (Unsafe.IsNullRef(ref found)) return false;
@@ -80,7 +87,7 @@ internal sealed class TranslationCache<TSizes>
         Unsafe.SkipInit(out table);
         Unsafe.SkipInit(out rights);
         Unsafe.SkipInit(out fault);
-        if (_countAtLevel[level] == 0) return false;
+        if (!HasLevel(level)) return false;
         int seen = _changes.Look();
         ref CacheLine found = ref Find(tag, address, level, out int set);
         if (Unsafe.IsNullRef(ref found)) return false;
@@ -114,7 +121,7 @@ internal sealed class TranslationCache<TSizes>
     private Reach TryReach(CacheTag tag, ulong iova, Rights needed, int level, out ulong address)
     {
         address = 0;
-        if (_countAtLevel[level] == 0) return Reach.Absent;
+        if (!HasLevel(level)) return Reach.Absent;
         int seen = _changes.Look();
         ref CacheLine line = ref Find(tag, iova, level, out int set);
         if (Unsafe.IsNullRef(ref line)) return Reach.Absent;
@@ -156,14 +163,17 @@ internal sealed class TranslationCache<TSizes>
     {
         // While a line is filled in, the counts say nothing: the line that it replaces is gone, and it does not count yet. A fill
         // that begins after this look meets its guard.
-        if ((_isHeld || !_changes.IsUnderWay) && (_count == 0 || (filter.IsOfFirstStage && _firstStageCount == 0))) return;
-        if (!_isHeld) _changes.Begin();
-        for (int level = 1; level <= TSizes.HighestLevel; level++)
+        // Survives as `!_isHeld || _changes.IsUnderWay`: performance only, where there is no such line it is looked for all the same
+        if ((!_isHeld && _changes.IsUnderWay) || MayHave(filter))
         {
-            if (_countAtLevel[level] != 0) Invalidate(filter, level);
-        }
+            if (!_isHeld) _changes.Begin();
+            for (int level = 1; level <= TSizes.HighestLevel; level++)
+            {
+                if (HasLevel(level)) Invalidate(filter, level);
+            }
 
-        if (!_isHeld) _changes.End();
+            if (!_isHeld) _changes.End();
+        }
     }
 
     /// <summary>Before several invalidations by one thread: nobody finds or fills anything until <see cref="Release"/>.</summary>
@@ -186,7 +196,7 @@ internal sealed class TranslationCache<TSizes>
         _changes.Begin();
         foreach (ref CacheLine line in _lines.AsSpan())
         {
-            // Stryker disable once equality : equivalent: the other side of the coin
+            // Survives as `random.Next(2) != 0`: equivalent, the other side of the coin
             if (random.Next(2) == 0) Drop(ref line);
         }
 
@@ -195,20 +205,21 @@ internal sealed class TranslationCache<TSizes>
 
     private void Invalidate(in LineFilter filter, int level)
     {
+        ulong setMask = unchecked((ulong)_setMask);
+        IovaRange range = filter.Range;
+        ulong page = range.First.Value >> TSizes.Shift(level);
+        // Survives as `… + page`: performance only, sets are looked through beyond those of the range
+        ulong count = unchecked((range.Last.Value >> TSizes.Shift(level)) - page + 1);
         // Which set a line is in is known where all bits of the tag are that count for it.
-        if ((filter.TagMask & unchecked((ulong)_setMask)) == unchecked((ulong)_setMask))
+        // Survives as `count < setMask`: performance only, the sets are then all looked through
+        if ((filter.TagMask & setMask) == setMask && count <= setMask)
         {
-            IovaRange range = filter.Range;
-            ulong page = range.First.Value >> TSizes.Shift(level);
-            ulong count = unchecked((range.Last.Value >> TSizes.Shift(level)) - page + 1);
-            if (count <= unchecked((ulong)_setMask))
-            {
-                for (; count != 0; count--) Invalidate(filter, level, SetOf(filter.Tag, page++) * _ways, _ways);
-                return;
-            }
+            for (; count != 0; count--) Invalidate(filter, level, SetOf(filter.Tag, page++) * _ways, _ways);
         }
-
-        Invalidate(filter, level, 0, _lines.Length);
+        else
+        {
+            Invalidate(filter, level, 0, _lines.Length);
+        }
     }
 
     private void Invalidate(in LineFilter filter, int level, int first, int count)
@@ -244,7 +255,9 @@ internal sealed class TranslationCache<TSizes>
         {
             ref readonly CacheLine other = ref lines[i];
             if (other.Page == line.Page && other.Key == line.Key) return ref lines[i];
+            // Survives as `+1`: equivalent, a line that is filled is from time 2 or later, and in a set that has been filled 2^31 times any may go
             long use = other.Valid ? other.LastUse : -1;
+            // Survives as `use > oldest`: equivalent, of lines that are free, or were all used since the same fill, any may go
             if (use >= oldest) continue;
             oldest = use;
             victim = i;

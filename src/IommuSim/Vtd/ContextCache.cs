@@ -82,6 +82,7 @@ internal sealed class ContextCache(VtdOptions options) : EntryCache<StreamId, Co
         if (Unsafe.IsNullRef(in content)) return false;
         root = content.Root;
         ulong beyond = content.Plain.Beyond;
+        // Survives as `address.Value | beyond`: performance only, for whom no root is found goes the long way to the same tables
         return beyond != 0 && (address.Value & beyond) == 0 && IsAsSeen(seen);
     }
 

@@ -34,9 +34,11 @@ internal sealed class RemappingCaches
     public RemappingCaches(VtdOptions options)
     {
         Contexts = new(options);
+        // Survives as `(true?…`: performance only, without the scalable mode nobody fills it
         Pasids = new(options.ScalableMode ? options.PasidCacheEntries : 0);
         Iotlb = new(options.IotlbSets, options.IotlbWays, options.Replacement);
         foreach (ref TranslationCache<PageLevels> cache in _walkCaches.AsSpan()) cache = new(sets: 1, options.WalkCacheEntriesPerLevel, options.Replacement);
+        // Survives as `(true?…`: performance only, without a first stage nobody fills them, and nothing is found in them
         _firstStageWalkCaches = new TranslationCache<PageLevels>[options.HasFirstStage ? _walkCaches.Length : 0];
         foreach (ref TranslationCache<PageLevels> cache in _firstStageWalkCaches.AsSpan()) cache = new(sets: 1, options.WalkCacheEntriesPerLevel, options.Replacement);
     }

@@ -81,6 +81,7 @@ internal readonly record struct SecondStageEntry(ulong Bits) : IVtdPagingEntry<S
     private const ulong PageSizeBit = 1UL << 7, SnoopBit = 1UL << 11;
     private const ulong AlwaysReserved = 1UL << 62;
 
+    // Survives as `true`: performance only, an address space whose second-stage tables are walked says that it is not nested
     public static bool CanBeNested => false;
 
     public static SecondStageEntry From(ulong bits) => new(bits);

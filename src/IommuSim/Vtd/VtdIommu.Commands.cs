@@ -136,6 +136,8 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         _caches.Hold();
         try
         {
+            // Survives as `count > …` and as `count <= MostUnderOneLock`: performance only, what does not follow on is consumed under a lock of its
+            // own, and nobody depends on where the limit is
             while (count < most && count < MostUnderOneLock && _queue.HasPending
                 && TryInvalidate(Fetch(_queue.NextAddress, IsWide, valid, out InvalidationDescriptor descriptor), descriptor)) count++;
         }
@@ -204,6 +206,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                     return false;
                 }
 
+                // Survives as `true`: performance only, the end of the next access then rings for nothing
                 _waitHeld = false;
             }
         }

@@ -188,6 +188,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
                 _invalidateCommand = Merge(_invalidateCommand, value, lanes);
                 if ((lanes & _invalidateCommand & VtdRegisters.Bit63) != 0) CommandIotlb();
                 break;
+            // Survives as `> VtdRegisters.FaultRecords`: equivalent, what is first is the low half of a record, which takes nothing
             case >= VtdRegisters.FaultRecords:
                 _faults.Store(granule - VtdRegisters.FaultRecords, value & lanes);
                 break;
@@ -314,6 +315,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private void Set(bool translationEnabled, RootPointer root)
     {
+        // Survives as `true`: performance only, all requests then go the long way, to the same tables
         bool isPlain = translationEnabled && root.Mode == 0 && root.Check(_options, hasPasid: false) == VtdFaultReason.None;
         _settings = new(translationEnabled, root) { IsPlain = isPlain };
     }

@@ -98,12 +98,14 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lookedUp = LookedUp.No;
         reached = 0;
         if (!_settings.IsPlain || prefix is not null || !_caches.Contexts.TryFindPlain(source, out PlainTables tables)
+            // Survives as `address.Value | tables.Beyond`: performance only, all requests then go the long way, to the same tables
             || (address.Value & tables.Beyond) != 0 || IsInterruptRange(address.Value)) return ref Unsafe.NullRef<InFlightAccesses.Cell>();
         _steps.At(SimStep.IotlbLookup, address.Value);
         Rights needed = access == DeviceAccess.Write ? Rights.Write : Rights.Read;
         Reach reach = _caches.Iotlb.TryReach(tables.Tag, address.Value, needed, out reached);
         if (reach != Reach.Goes || IsInterruptRange(reached))
         {
+            // Survives as `(false?…`: performance only, what is not there is looked for once more
             lookedUp = reach == Reach.Absent ? LookedUp.Absent : LookedUp.There;
             return ref Unsafe.NullRef<InFlightAccesses.Cell>();
         }
@@ -282,7 +284,7 @@ public sealed partial class VtdIommu<TMemory, TSteps>
             return TranslationResult.Blocked(VtdFaultReason.ScalableInterruptAddressOutput);             // SGN.8
 
         if (request.Completion is not null)
-            Complete(request, space, LineFor(space.Tag, request, level: 1, isFirstStage: false, target: 0, Rights.All), address);
+            Complete(request, space, LineFor(space.Tag, request, level: 1, space.IsFirstStage, target: 0, Rights.All), address);
         return GoOn(request.Slot, address);
     }
 

@@ -158,15 +158,17 @@ public sealed partial class VtdIommu<TMemory, TSteps> : AtsUnit<TSteps>, IMmio, 
 
     private void SendMessages()
     {
-        if (!_outbox.IsFilled) return;
-        InterruptMessage[] messages;
-        lock (_gate)
+        if (_outbox.IsFilled)
         {
-            messages = _outbox.TakeAll();
-            _caches.Counts.InterruptMessages += messages.Length;
-        }
+            InterruptMessage[] messages;
+            lock (_gate)
+            {
+                messages = _outbox.TakeAll();
+                _caches.Counts.InterruptMessages += messages.Length;
+            }
 
-        foreach (InterruptMessage message in messages) Interrupt?.Invoke(message);
+            foreach (InterruptMessage message in messages) Interrupt?.Invoke(message);
+        }
     }
 
     private void Ring()

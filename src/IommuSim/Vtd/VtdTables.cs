@@ -122,12 +122,14 @@ public static partial class VtdTables
         while (waiting.TryDequeue(out Table table))
         {
             if (given.Add(table.Address)) yield return table.Address;
-            if (table.Level == 1) continue;
-            foreach (Found found in Entries(memory, table, options))
+            if (table.Level != 1)
             {
-                if (found.Fault != VtdFaultReason.None || found.IsLeaf) continue;
-                if (!met.Add((found.Target, found.Level))) continue;
-                waiting.Enqueue(found.ToTable());
+                foreach (Found found in Entries(memory, table, options))
+                {
+                    if (found.Fault != VtdFaultReason.None || found.IsLeaf) continue;
+                    if (!met.Add((found.Target, found.Level))) continue;
+                    waiting.Enqueue(found.ToTable());
+                }
             }
         }
     }

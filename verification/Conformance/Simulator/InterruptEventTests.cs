@@ -58,6 +58,14 @@ public sealed class InterruptEventTests
     }
 
     [Fact]
+    public void An_answer_that_nobody_waits_for_sends_the_fault_message()
+    {
+        using RawAts ats = Machine();
+        new MisbehavingDevice<Ram, Hook>(ats.Iommu, ats.Vtd.Memory, new(0x31)).CompleteInvalidation();
+        Assert.Equal([FaultMessage], _sent);
+    }
+
+    [Fact]
     public void A_wait_with_the_interrupt_flag_sends_its_message_behind_the_status_write()
     {
         using RawAts ats = Machine();

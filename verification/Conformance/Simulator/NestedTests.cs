@@ -338,4 +338,14 @@ public sealed class NestedTests
         ats.Stalls(GuestB, GuestPasid);
         Assert.False(ats.Vtd.HasRecord);
     }
+
+    [Fact]
+    public void SFS_8_is_told_to_a_device_like_any_missing_permission()
+    {
+        using var ats = new RawAts(RawAts.All with { Nesting = true });
+        using var vtd = new RawNested(ats.Vtd);
+        vtd.SetNest(Guest3, (Host + Guest3) | 1);
+        Assert.Equal((byte)0x77, (byte)ats.Stalls(Iova, GuestPasid).Reason);
+        Assert.False(ats.Vtd.HasRecord);
+    }
 }

@@ -210,7 +210,7 @@ public sealed class NonCoherentMemoryTests : IDisposable
     public void What_is_no_memory_is_refused_as_the_memory_refuses_it()
     {
         PhysAddr beyond = First + 16 * Page;
-        Assert.Throws<BusErrorException>(() => _software.Write64(beyond, 1));
+        Assert.Equal(beyond + 8, Assert.Throws<BusErrorException>(() => _software.Write64(beyond + 8, 1)).Address);
         Assert.Throws<ArgumentException>(() => _software.Write64(First + 4, 1));
         _software.Write64(First, 8);
         Assert.Throws<BusErrorException>(() => _walker.Read64(beyond));
@@ -272,6 +272,29 @@ public sealed class NonCoherentMemoryTests : IDisposable
         }
 
         Assert.All(seen, static count => Assert.InRange(count, Seeds / 3, Seeds * 2 / 3));
+    }
+
+    [Fact]
+    public void What_is_drawn_for_a_page_does_not_depend_on_the_pages_behind_it()
+    {
+        bool[] seen = new bool[2];
+        for (ulong seed = 1; seed <= 16; seed++)
+        {
+            bool isAlone = IsWrittenBack(seed, 1);
+            Assert.Equal(isAlone, IsWrittenBack(seed, 2));
+            seen[isAlone ? 1 : 0] = true;
+        }
+
+        Assert.Equal([true, true], seen);
+
+        bool IsWrittenBack(ulong seed, int pages)
+        {
+            var memory = new NonCoherentMemory<Ram>(_ram.Port, (int)Page);
+            _ram.Port.Write64(First, 0);
+            for (int i = 0; i < pages; i++) memory.Processor.Write64(First + (ulong)i * Page, 1);
+            memory.WriteBack(seed * 0x9E37_79B9);
+            return memory.Walker.Read64(First) == 1;
+        }
     }
 
     private static void WriteBy(NonCoherentPort<Ram> port, string way, PhysAddr at, uint value, uint comparand)

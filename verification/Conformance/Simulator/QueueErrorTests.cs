@@ -85,6 +85,26 @@ public sealed class QueueErrorTests
         }
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void A_descriptor_of_which_a_word_cannot_be_read_stops_the_queue(ulong word)
+    {
+        using var vtd = new RawScalable();
+        var memory = new ScriptedMemory(vtd.Memory, address => address != Queue + word * 8);
+        var iommu = new VtdIommu<ScriptedMemory, NoSteps>(memory, VtdOptions.Scalable);
+        iommu.Write64(Rtaddr, Root | 1 << 10);
+        iommu.Write32(Gcmd, 0x4000_0000);
+        iommu.Write64(Iqa, Queue | 1 << 11);
+        iommu.Write32(Gcmd, 0x0400_0000);
+        vtd.Set(Queue, 0x12, 0, 0, 0);
+        iommu.Write64(Iqt, 32);
+        Assert.Equal((Iqe, 2UL, 0UL), (iommu.Read32(Fsts), iommu.Read64(Iqercd), iommu.Read64(Iqh)));
+        Assert.Equal(0, iommu.Statistics.IotlbGlobalInvalidations);
+    }
+
     [Fact]
     public void Wide_descriptors_without_the_scalable_mode_are_of_a_wrong_width()
     {

@@ -57,6 +57,16 @@ public sealed class VtdStepTests
     }
 
     [Fact]
+    public void What_the_tables_do_not_translate_is_looked_up_nowhere()
+    {
+        using RawVtd vtd = Recording();
+        vtd.Read(0x1000);
+        _seen.Clear();
+        Assert.Equal(VtdFaultReason.AddressBeyondMgaw, vtd.Fault(1UL << 48));
+        Assert.Equal([SimStep.ContextLookup, SimStep.FaultRecord], _seen.Select(seen => seen.Step));
+    }
+
+    [Fact]
     public void A_command_is_fetched_and_executed_and_a_wait_writes_its_status()
     {
         using RawVtd vtd = Recording();

@@ -5,6 +5,20 @@ namespace Properties.Machinery;
 /// <summary>What readers rely on that look at what writers change.</summary>
 public sealed class ChangeCounterLaws
 {
+    private ChangeCounter _shared;
+
+    [Fact]
+    public void Who_begins_a_change_waits_until_the_one_that_is_under_way_has_ended()
+    {
+        _shared.Begin();
+        int during = _shared.Look();
+        Assert.True(Waiting.Waits(() => _shared.Begin(), () => _shared.End()));
+        Assert.True(_shared.IsUnderWay);
+        Assert.NotEqual(during, _shared.Look());
+        _shared.End();
+        Assert.False(_shared.IsUnderWay);
+    }
+
     [Fact]
     public void What_was_read_before_or_during_a_change_is_not_there_after_it()
     {

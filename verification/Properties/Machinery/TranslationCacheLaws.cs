@@ -35,12 +35,18 @@ public sealed class TranslationCacheLaws
         {
             (int setsLog2, int ways, CacheLine[] lines, LineFilter[] filters) = world;
             var cache = new TranslationCache<PageLevels>(1 << setsLog2, ways, CacheReplacement.FirstInFirstOut);
-            foreach (CacheLine line in lines) Assert.True(cache.TryInsert(line, Good()));
+            foreach (CacheLine line in lines)
+            {
+                Assert.True(cache.TryInsert(line, Good()));
+                AssertKnowsWhatItHolds(cache);
+            }
+
             foreach (LineFilter filter in filters)
             {
                 List<CacheLine> left = [.. Held(cache).Where(line => !IsNamed(filter, line))];
                 cache.Invalidate(filter);
                 Assert.Equal(left, Held(cache));
+                AssertKnowsWhatItHolds(cache);
                 foreach (CacheLine line in left)
                 {
                     Assert.True(cache.TryFind(line.Tag, line.Page << PageLevels.Shift(line.Level), line.Level, out CacheLine found));
@@ -48,6 +54,64 @@ public sealed class TranslationCacheLaws
                 }
             }
         });
+
+    /// <summary>A range whose first page has the number that its last address has in part.</summary>
+    [Fact]
+    public void A_range_of_more_pages_than_there_are_sets_is_looked_for_in_all_of_them()
+    {
+        var range = new IovaRange(new(0xFFF000UL * Page), new((1UL << 52) + 0xFFF));
+        for (ulong page = 0xFFF000; page < 0xFFF004; page++)
+        {
+            var cache = new TranslationCache<PageLevels>(4, 1, CacheReplacement.FirstInFirstOut);
+            cache.TryInsert(new(new(3), page, 1, 0x7000, Rights.Read), Good());
+            cache.Invalidate(LineFilter.Of(new(3)).In(range));
+            Assert.Empty(Held(cache));
+        }
+    }
+
+    [Fact]
+    public void While_it_is_held_nobody_finds_anything_and_afterwards_all_is_there()
+    {
+        var cache = new TranslationCache<PageLevels>(4, 1, CacheReplacement.LeastRecentlyUsed);
+        var tag = new CacheTag(3);
+        cache.TryInsert(new(tag, 1, 1, 0x7000, Rights.Read), Good());
+        for (int round = 0; round < 2; round++)
+        {
+            Assert.Equal((true, true, Reach.Goes), Found());
+            cache.Hold();
+            Assert.Equal((false, false, Reach.Unclear), Found());
+            cache.Release();
+        }
+
+        Assert.Equal((true, true, Reach.Goes), Found());
+
+        (bool, bool, Reach) Found() => (
+            cache.TryFind(tag, 0x1000, 1, out _),
+            cache.TryFindTable(tag, 0x1000, 1, out _, out _, out _),
+            cache.TryReach(tag, 0x1000, Rights.Read, out _));
+    }
+
+    /// <summary>
+    /// In the middle of a fill the line that is replaced is gone, and the new one does not count yet. What stands for it here is a change that
+    /// does not come to its end.
+    /// </summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void An_invalidation_waits_for_a_change_that_is_under_way_though_nothing_is_there(bool wasHeld)
+    {
+        var cache = new TranslationCache<PageLevels>(1, 1, CacheReplacement.FirstInFirstOut);
+        if (wasHeld)
+        {
+            cache.Hold();
+            cache.Release();
+        }
+
+        Assert.Throws<NullReferenceException>(() => cache.Evict(null!));
+        Assert.True(Waiting.Waits(() => cache.Invalidate(LineFilter.All), cache.Release));
+        Assert.True(cache.TryInsert(new(new(3), 1, 1, 0x7000, Rights.Read), Good()));
+        Assert.Single(Held(cache));
+    }
 
     [Fact]
     public void An_access_goes_where_a_line_grants_all_that_it_needs()
@@ -87,6 +151,15 @@ public sealed class TranslationCacheLaws
     private static LineFilter Staged(LineFilter filter, int stage) => stage == 0 ? filter : filter.OfStage(isFirst: stage == 1);
 
     private static List<CacheLine> Held(TranslationCache<PageLevels> cache) => [.. cache.Lines.ToArray().Where(static line => line.Valid)];
+
+    private static void AssertKnowsWhatItHolds(TranslationCache<PageLevels> cache)
+    {
+        List<CacheLine> held = Held(cache);
+        for (int level = 1; level <= PageLevels.HighestLevel; level++) Assert.Equal(held.Exists(line => line.Level == level), cache.HasLevel(level));
+        Assert.Equal(held.Count != 0, cache.MayHave(LineFilter.All));
+        Assert.Equal(held.Count != 0, cache.MayHave(LineFilter.All.OfStage(isFirst: false)));
+        Assert.Equal(held.Exists(static line => line.IsFirstStage), cache.MayHave(LineFilter.All.OfStage(isFirst: true)));
+    }
 
     private static bool IsNamed(in LineFilter filter, in CacheLine line)
     {

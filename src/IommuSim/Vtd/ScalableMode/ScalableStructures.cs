@@ -71,6 +71,7 @@ internal static class ScalableStructures
         PhysAddr directoryAt = PasidDirectoryEntry.EntryAddress(directory, pasid);
         steps.At(SimStep.PasidFetch, directoryAt.Value);
         if (!memory.TryRead64(directoryAt, out ulong bits))
+            // Survives as `true`: equivalent, it is a fault that FPD does not silence
             return new(default, VtdFaultReason.PasidDirectoryEntryUnreachable, false);                   // SPD.1
         var pointer = new PasidDirectoryEntry(bits);
         bool isSilent = pointer.FaultProcessingDisabled;
