@@ -13,7 +13,7 @@ namespace Vcmm.Allocation;
 /// of it goes back to the allocator behind. Which end of the space is preferred matters where ranges are taken from there; a range at
 /// hand is used first. A range is taken back only as it was handed out, whole and once.</para>
 /// <para><b>Cost.</b> A hit takes one lock that only threads of the same slot share, and writes to no memory that others use. To give
-/// back what a thread of another slot was handed costs a look into the slots, one by one. 11 to 22 bytes a range handed out, for lengths
+/// back what a thread of another slot was handed costs a look into the slots, one by one. 11 to 26 bytes a range handed out, for lengths
 /// of the cached sizes.</para>
 /// <para><b>Locks</b>, outermost first: the gate, the slots in order, the lock of the allocator behind (<see cref="LockRank"/>). The
 /// allocator behind changes under the gate only.</para>

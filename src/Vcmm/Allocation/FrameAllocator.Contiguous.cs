@@ -48,7 +48,7 @@ public sealed partial class FrameAllocator
         int count = (int)(range.ByteCount >> FrameLog2);
         lock (_gate)
         {
-            TryJoinAtHand(0);
+            JoinAtHand(0);
             if (!AreFree(frame, count)) return VcmmError.NoMemory;
             TakeFrames(frame, count);
             return VcmmError.None;
@@ -82,7 +82,7 @@ public sealed partial class FrameAllocator
     /// <summary>Reads the bank, as far as the bounds go, for free blocks side by side.</summary>
     private bool TryFindAcrossBlocks(in Wanted wanted, out int frame)
     {
-        TryJoinAtHand(0);
+        JoinAtHand(0);
         ulong mask = (ulong)wanted.Aligned - 1;
         // What the first frame lies in may begin before the bounds.
         int start = _heads.AsSpan(0, wanted.Low + 1).LastIndexOfAnyExcept(Inside);
@@ -146,6 +146,7 @@ public sealed partial class FrameAllocator
 
         _freeFrames -= (ulong)count;
         int ownOrder = BitOperations.Log2((uint)count);
+        // Survives as `ownOrder < MaxOrder`: equivalent, frames of a largest block are freed as that one block, whether they are known as a block or by their number
         bool isBlock = BitOperations.IsPow2(count) && ownOrder <= MaxOrder && (_firstFrame + (ulong)frame & (ulong)count - 1) == 0;
         _heads[frame] = (byte)(AllocatedHead | (isBlock ? ownOrder : AnyLength));
         if (!isBlock) _next[frame] = count;

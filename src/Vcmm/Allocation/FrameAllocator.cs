@@ -90,8 +90,16 @@ public sealed partial class FrameAllocator : IContiguousFrameSource
         lock (_gate)
         {
             int frame;
-            if (order == 0 && _atHandCount != 0) frame = _atHand[--_atHandCount];
-            else if (!TryTakeBlock(order, out frame) && !(TryJoinAtHand(0) && TryTakeBlock(order, out frame))) return VcmmError.NoMemory;
+            if (order == 0 && _atHandCount != 0)
+            {
+                frame = _atHand[--_atHandCount];
+            }
+            else if (!TryTakeBlock(order, out frame))
+            {
+                JoinAtHand(0);
+                if (!TryTakeBlock(order, out frame)) return VcmmError.NoMemory;
+            }
+
             _heads[frame] = (byte)(AllocatedHead | order);
             _freeFrames -= 1UL << order;
             block = AddressOf(frame);
@@ -111,7 +119,7 @@ public sealed partial class FrameAllocator : IContiguousFrameSource
             int order = head & OrderMask;
             if (order == 0)
             {
-                if (_atHandCount == MostAtHand) TryJoinAtHand(MostAtHand / 2);
+                if (_atHandCount == MostAtHand) JoinAtHand(MostAtHand / 2);
                 _atHand[_atHandCount++] = frame;
                 _heads[frame] = AtHand;
                 _freeFrames++;
@@ -147,10 +155,9 @@ public sealed partial class FrameAllocator : IContiguousFrameSource
         return true;
     }
 
-    /// <summary>Joins single frames with their buddies until only so many are at hand; false if no more were.</summary>
-    private bool TryJoinAtHand(int left)
+    /// <summary>Joins single frames with their buddies until only so many are at hand.</summary>
+    private void JoinAtHand(int left)
     {
-        if (_atHandCount <= left) return false;
         while (_atHandCount > left)
         {
             int frame = _atHand[--_atHandCount];
@@ -158,8 +165,6 @@ public sealed partial class FrameAllocator : IContiguousFrameSource
             _freeFrames--;
             FreeBlock(frame, 0);
         }
-
-        return true;
     }
 
     private void FreeBlock(int frame, int order)

@@ -29,6 +29,7 @@ internal sealed class FreeLeaf : FreeNode
             {
                 if (_slotsOf[SlotBits] != 0) return Shift + FreeBits.RunRank(_slotsOf[SlotBits]);
                 int rank = 0;
+                // Survives as `order <= SlotBits`: equivalent, there is no free slot here, so that the last order adds nothing
                 for (int order = 0; order < SlotBits; order++) rank += _slotsOf[order] != 0 ? 1 : 0;
                 return rank == 0 ? 0 : Granule + rank;
             }
@@ -41,6 +42,7 @@ internal sealed class FreeLeaf : FreeNode
     {
         unchecked
         {
+            // Survives as `rank - 1 + Granule`: performance only, a leaf of which it is not said that it has the rank is asked for its own
             int order = rank - 1 - Granule;
             return (uint)order < SlotBits && _slotsOf[order] != 0 && _slotsOf[order + 1] == 0;
         }
@@ -71,6 +73,7 @@ internal sealed class FreeLeaf : FreeNode
             ulong bits = FreeBits.Between((int)(first >> granule) & 63, (int)(last >> granule) & 63);
             int slot = (int)(first >> (granule + SlotBits)) & 63;
             ulong word = Words[slot];
+            // Survives as `false`: performance only, who calls then looks at each word and finds that not all of them were
             if ((isFree ? ~word & bits : word & bits) != 0) return true;
             Store(slot, word ^ bits);
             isChanged = true;
@@ -116,7 +119,9 @@ internal sealed class FreeLeaf : FreeNode
     {
         unchecked
         {
+            // Survives as `first < FirstOf(slot)`: equivalent, the first address of a word is in its bit 0
             int low = first <= FirstOf(slot) ? 0 : (int)(first >> Granule) & 63;
+            // Survives as `last > LastOf(slot)`: equivalent, the last address of a word is in its bit 63
             int high = last >= LastOf(slot) ? 63 : (int)(last >> Granule) & 63;
             return FreeBits.Between(low, high);
         }
@@ -127,6 +132,7 @@ internal sealed class FreeLeaf : FreeNode
         unchecked
         {
             Words[slot] = word;
+            // Survives as `word != ulong.MaxValue`: performance only, nobody asks for the bound of a free word, and who takes a part of it has it forgotten then
             if (word == ulong.MaxValue) ForgetBound(slot);
             // The starts of aligned runs of twice as many, step by step; no branch, since what they are is chance.
             Note(0, slot, word);
@@ -149,7 +155,7 @@ internal sealed class FreeLeaf : FreeNode
     private void Note(int order, int slot, ulong starts) =>
         _slotsOf[order] = _slotsOf[order] & ~(1UL << slot) | (starts != 0 ? 1UL : 0UL) << slot;
 
-    [InlineArray(WordOrders + 1)]
+    [InlineArray(WordOrders)]
     private struct Masks
     {
         private ulong _first;

@@ -36,6 +36,7 @@ internal abstract class FreeNode
     public abstract ulong FreeSlots { get; }
 
     /// <summary>The slots that are addresses and of which some byte is taken.</summary>
+    // Survives as `Size >= 64`: equivalent, a size is a multiple of 6, which 64 is not
     public ulong TakenSlots => ~FreeSlots & (Size > 64 ? (1UL << (1 << (64 - Shift))) - 1 : ulong.MaxValue);
 
     public abstract int Rank { get; }
@@ -57,7 +58,6 @@ internal abstract class FreeNode
 
     public void LowerBound(int slot, int alignmentLog2, ulong byteCount)
     {
-        if (byteCount >= BoundOf(slot, alignmentLog2)) return;
         _bounds ??= new ulong[64][];
         if (_bounds[alignmentLog2] is null)
         {
@@ -77,7 +77,8 @@ internal abstract class FreeNode
 
     public void ForgetBounds()
     {
-        foreach (ulong[]? bounds in _bounds ?? [])
+        if (_bounds is null) return;
+        foreach (ulong[]? bounds in _bounds)
         {
             if (bounds is not null) Array.Fill(bounds, ulong.MaxValue);
         }
@@ -110,6 +111,7 @@ internal sealed class FreeBranch : FreeNode
         get
         {
             int highest = Highest();
+            // Survives as `highest >= Shift`: equivalent, where the two are the same no slot is free, and a run of none adds nothing
             return highest > Shift ? Shift + FreeBits.RunRank(FreeSlots) : highest;
         }
     }
@@ -133,8 +135,11 @@ internal sealed class FreeBranch : FreeNode
     public int SetRank(int slot, int rank, int own)
     {
         int before = Ranks[slot];
+        // Survives as `rank >= Shift`: performance only, what holds of free slots is done for another, and Rank is right for each
         bool isFree = rank > Shift;
+        // Survives as `!(isFree)`: performance only, nobody asks for the bound of a free slot, and who takes a part of it has it forgotten then
         if (isFree) ForgetBound(slot);
+        // Survives as `before >= Shift`: performance only, what is asked of free slots is asked of another, and Rank is right for each
         if (isFree || before > Shift)
         {
             // Whole slots: how many lie in a row counts.
@@ -143,8 +148,10 @@ internal sealed class FreeBranch : FreeNode
         }
 
         // What is no higher than another has no say. That is looked for before the change: a load does not wait for the store.
+        // Survives as `own == before || …` and as `before + 1`: performance only, the highest is looked for though it has not changed
         bool isHighest = own == before && (SlotsOf(before - 1) & ~(1UL << slot)) == 0;
         Ranks[slot] = (byte)rank;
+        // Survives as `rank > own`: equivalent, where the two are the same each of the results is the rank
         if (rank >= own) return rank;
         return isHighest ? Highest() : own;
     }
@@ -152,12 +159,8 @@ internal sealed class FreeBranch : FreeNode
     /// <summary>Whether a slot has a node.</summary>
     public bool HasChildren => Children.ContainsAnyExcept((FreeNode?)null);
 
-    /// <summary>All of it free or taken.</summary>
-    public void Reset(bool isFree)
-    {
-        Ranks.Fill(isFree ? (byte)(Shift + 1) : (byte)0);
-        Children.Clear();
-    }
+    /// <summary>All of it free or taken; no slot has a node.</summary>
+    public void Reset(bool isFree) => Ranks.Fill(isFree ? (byte)(Shift + 1) : (byte)0);
 
     private byte Highest()
     {

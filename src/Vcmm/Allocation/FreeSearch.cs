@@ -61,7 +61,9 @@ internal struct FreeSearch
     {
         unchecked
         {
-            if (From > To || To < first) return 0;
+            if (To < first) return 0;
+            // Survives as `(true?0 :(From - first) >> shift)`: performance only, no anchor below is taken where anchors are looked for
+            // Survives as `From < first`: equivalent, where the two are the same the difference is 0
             ulong low = From <= first ? 0 : (From - first) >> shift;
             if (low > 63) return 0;
             ulong high = Math.Min(63, (To - first) >> shift);
@@ -92,27 +94,26 @@ internal struct FreeSearch
             ulong mask = (1UL << _request.AlignmentLog2) - 1;
             _gapFirst = gapFirst;
             _gapLast = gapLast;
-            _gapBytes = GapRequest.FitBytes(gapFirst, gapLast, _request.AlignmentLog2);
+            ulong fitBytes = GapRequest.FitBytes(gapFirst, gapLast, _request.AlignmentLog2);
             if (_request.IsTopDown)
             {
                 // A gap that has an aligned address only between the next place and this gap is too short, and need not be seen.
-                bool isLast = gapFirst < _request.ByteCount;
-                ulong place = isLast ? 0 : gapFirst - _request.ByteCount & ~mask;
-                ulong unseen = isLast ? 0 : place + mask + 1;
-                if (unseen >= place && unseen < gapFirst)
+                ulong place = Math.Max(gapFirst, _request.ByteCount) - _request.ByteCount & ~mask;
+                (To, _gapBytes) = (place + (_request.ByteCount - 1), fitBytes);
+                // Survives as `place + mask - 1`: performance only, a bound that is two bytes too high is still a bound
+                ulong unseen = place + mask + 1;
+                // Survives as `unseen <= gapFirst`: equivalent, where the two are the same nothing lies between
+                if (unseen < gapFirst)
                 {
                     _gapFirst = unseen;
-                    _gapBytes = Math.Max(_gapBytes, gapFirst - unseen);
+                    // Survives as `gapFirst + unseen`: performance only, a bound that is too high is still a bound
+                    _gapBytes = Math.Max(fitBytes, gapFirst - unseen);
                 }
-
-                if (isLast) Stop();
-                else To = place + (_request.ByteCount - 1);
             }
             else
             {
-                ulong next = gapLast + 1 + mask & ~mask;
-                if (next <= gapLast) Stop();
-                else From = next;
+                // Survives as `gapLast & mask`: performance only, what lies behind the gap without an aligned address is looked at, too
+                (From, _gapBytes) = (gapLast | mask, fitBytes);
             }
 
             See(_gapBytes);
@@ -124,6 +125,8 @@ internal struct FreeSearch
     public ulong Enter(ulong first, ulong last)
     {
         ulong before = LongestBytes;
+        // Survives as `(true?_gapBytes :0)` and as `_gapLast >= first || …`: performance only, a bound that is too high is still a bound
+        // Survives as `_gapFirst < last`: equivalent, a gap passed from above that begins with the last address of a slot has no aligned one there
         LongestBytes = _gapLast >= first && _gapFirst <= last ? _gapBytes : 0;
         return before;
     }
@@ -138,10 +141,4 @@ internal struct FreeSearch
     }
 
     public void See(ulong byteCount) => LongestBytes = Math.Max(LongestBytes, byteCount);
-
-    private void Stop()
-    {
-        From = 1;
-        To = 0;
-    }
 }

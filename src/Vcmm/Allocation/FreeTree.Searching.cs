@@ -20,6 +20,8 @@ internal sealed partial class FreeTree
         var search = new FreeSearch(request);
         bool isFound = TryFind(_root, ref search);
         first = search.Place;
+        // Survives as `(true?FindLeaf(first) :null)`: equivalent, who is told that nothing was found reads no leaf
+        // Survives as `(false?FindLeaf(first) :null)`: performance only, what is taken is then found from the root
         leaf = isFound ? FindLeaf(first) : null;
         return isFound;
     }
@@ -27,37 +29,41 @@ internal sealed partial class FreeTree
     private bool TryFind(FreeNode node, ref FreeSearch search)
     {
         var leaf = node as FreeLeaf;
+        // Survives as `search.Order >= node.Shift`: equivalent, a slot that holds a block of its own length is a free slot
         if (search.Order > node.Shift) return TryFindIn(leaf, node.FreeSlots, node.First, node.Shift, ref search);
         ulong slots = node.SlotsOf(search.Order);
         while ((slots &= search.BitsIn(node.First, node.Shift)) != 0)
         {
             int slot = FreeBits.Pick(slots, search.IsTopDown);
             slots ^= 1UL << slot;
-            ulong first = node.FirstOf(slot);
-            ulong last = node.LastOf(slot);
             if (node.IsFree(slot))
             {
-                if (TryGap(leaf, first, last, ref search)) return true;
+                if (TryGap(leaf, node.FirstOf(slot), node.LastOf(slot), ref search)) return true;
                 continue;
             }
 
-            if (!search.IsBlock && node.BoundOf(slot, search.AlignmentLog2) < search.ByteCount)
-            {
-                search.See(node.BoundOf(slot, search.AlignmentLog2));
-                continue;
-            }
-
-            ulong before = search.Enter(first, last);
-            bool isFound = leaf is null
-                ? TryFind(((FreeBranch)node).Children[slot]!, ref search)
-                : TryFindIn(leaf, leaf.Words[slot], first, leaf.Granule, ref search);
-            if (isFound) return true;
-            ulong bound = search.Leave(before);
-            if (search.IsBlock || !search.IsWithin(first, last)) continue;
-            node.LowerBound(slot, search.AlignmentLog2, bound);
-            _hasBounds = true;
+            ulong bound = node.BoundOf(slot, search.AlignmentLog2);
+            if (bound < search.ByteCount) search.See(bound);
+            else if (TryFindIn(node, leaf, slot, ref search)) return true;
         }
 
+        return false;
+    }
+
+    /// <summary>Looks into a slot that is not free, and learns the bound of it where nothing fits.</summary>
+    private bool TryFindIn(FreeNode node, FreeLeaf? leaf, int slot, ref FreeSearch search)
+    {
+        ulong first = node.FirstOf(slot);
+        ulong last = node.LastOf(slot);
+        ulong before = search.Enter(first, last);
+        bool isFound = leaf is null
+            ? TryFind(((FreeBranch)node).Children[slot]!, ref search)
+            : TryFindIn(leaf, leaf.Words[slot], first, leaf.Granule, ref search);
+        if (isFound) return true;
+        ulong bound = search.Leave(before);
+        if (search.IsBlock || !search.IsWithin(first, last)) return false;
+        node.LowerBound(slot, search.AlignmentLog2, bound);
+        _hasBounds = true;
         return false;
     }
 

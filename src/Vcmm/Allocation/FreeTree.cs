@@ -33,7 +33,9 @@ internal sealed partial class FreeTree
         _first = first;
         _last = last;
         int shift = LeafShift;
+        // Survives as `shift + FreeNode.SlotBits <= 64`: equivalent, a shift is a multiple of 6, and 58 is none
         while (shift + FreeNode.SlotBits < 64 && (first ^ last) >> (shift + FreeNode.SlotBits) != 0) shift += FreeNode.SlotBits;
+        // Survives as `shift + FreeNode.SlotBits <= 64`: equivalent, a shift is a multiple of 6, and 58 is none
         ulong mask = shift + FreeNode.SlotBits < 64 ? (1UL << (shift + FreeNode.SlotBits)) - 1 : ulong.MaxValue;
         _root = Make(shift, first & ~mask, isFree: false);
         Mark(_root, first, last, isFree: true);
@@ -53,6 +55,7 @@ internal sealed partial class FreeTree
             FreeNode node = _root;
             while (node is FreeBranch branch)
             {
+                // Survives as `order >= branch.Shift`: performance only, a block of the length of a slot is a free slot, and its leaf is then found from the root
                 if (order > branch.Shift) return TryFindRun(branch, order, isTopDown, ref first);
                 ulong slots = branch.SlotsOf(order);
                 if (slots == 0) return false;
@@ -68,6 +71,7 @@ internal sealed partial class FreeTree
             }
 
             leaf = Unsafe.As<FreeLeaf>(node);
+            // Survives as `order >= leaf.Shift`: equivalent, a block of the length of a word is a free word
             if (order > leaf.Shift) return TryFindRun(leaf, order, isTopDown, ref first);
             ulong words = leaf.SlotsOf(order);
             if (words == 0) return false;
@@ -75,6 +79,7 @@ internal sealed partial class FreeTree
             int granules = Math.Max(0, order - leaf.Granule);
             int bit = FreeBits.Pick(FreeBits.RunStarts(leaf.Words[word], granules), isTopDown);
             first = leaf.FirstOf(word) + ((ulong)bit << leaf.Granule);
+            // Survives as `order <= leaf.Granule`: equivalent, where the two are the same the difference is 0
             if (isTopDown && order < leaf.Granule) first += (1UL << leaf.Granule) - (1UL << order);
             return true;
         }
@@ -223,9 +228,8 @@ internal sealed partial class FreeTree
     {
         FreeNode node = leaf;
         int rank = leaf.Rank;
-        while (node.Parent is { } parent)
+        while (node.Parent is { } parent && parent.Ranks[node.Slot] != rank)
         {
-            if (parent.Ranks[node.Slot] == rank) break;
             int own = parent.Parent is { } above ? above.Ranks[parent.Slot] : 0;
             rank = parent.SetRank(node.Slot, rank, own);
             node = parent;
@@ -262,6 +266,7 @@ internal sealed partial class FreeTree
     /// <summary>Puts a branch in the place of a leaf of pages.</summary>
     private FreeBranch Expand(FreeLeaf leaf)
     {
+        // Survives as `true`: equivalent, what each slot holds is set below
         FreeBranch branch = MakeBranch(leaf.Shift, leaf.First, isFree: false);
         for (int word = 0; word < FreeNode.SlotCount; word++)
         {

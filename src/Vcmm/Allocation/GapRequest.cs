@@ -41,6 +41,7 @@ internal readonly struct GapRequest
     public int Order { get; }
 
     /// <summary>A gap of more bytes holds a block of the order.</summary>
+    // Survives as `(false?0 :(2UL << Order) - 1)` and as `(2UL << Order) + 1`: performance only, a bound that is too high is still a bound
     public ulong UnseenBytes => Order == 0 ? 0 : (2UL << Order) - 1;
 
     /// <summary>The bytes of a gap from its first aligned address on; 2^64-1 for the whole space.</summary>

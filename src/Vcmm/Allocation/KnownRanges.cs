@@ -54,6 +54,7 @@ internal sealed class KnownRanges
     public static bool TryEncode(IovaRange range, out ulong entry, out int sizeClass)
     {
         ulong span = range.Last.Value - range.First.Value;
+        // Survives as `span <= 1UL << (SmallestLog2 + ClassCount - 1)`: equivalent, a span has its lowest bits set, and a power of two has not
         bool isEncoded = (span & LengthMask) == LengthMask && span < 1UL << (SmallestLog2 + ClassCount - 1) && (span & (span + 1)) == 0
             && (range.First.Value & span) == 0;
         sizeClass = isEncoded ? ClassOf(span + 1) : 0;
@@ -88,6 +89,7 @@ internal sealed class KnownRanges
     public Iova Take(int place)
     {
         ref ulong entry = ref _entries[place];
+        // Survives as `entry ^= Out`: equivalent, what is at hand is not out
         entry |= Out;
         return new(entry & ~LengthMask);
     }
@@ -112,6 +114,7 @@ internal sealed class KnownRanges
         // A search goes on past what is gone; at the end of a row there is nothing to go on to.
         if (_entries[Next(place)] == Empty)
         {
+            // Survives as `_entries[place] != Gone`: performance only, what is gone is cleared away by the next rebuild
             for (; _entries[place] == Gone; place = Previous(place))
             {
                 _entries[place] = Empty;
@@ -150,17 +153,12 @@ internal sealed class KnownRanges
     {
         // An entry that is empty now begins a row; one always is.
         int start = Array.IndexOf(_entries, Empty);
-        for (int i = 0; i < Length; i++)
-        {
-            if (_entries[i] == Gone) _entries[i] = Empty;
-        }
-
+        _entries.AsSpan().Replace(Gone, Empty);
         for (int place = Next(start); place != start; place = Next(place))
         {
             ulong entry = _entries[place];
-            if (entry == Empty) continue;
             _entries[place] = Empty;
-            Put(entry);
+            if (entry != Empty) Put(entry);
         }
     }
 
@@ -185,7 +183,9 @@ internal sealed class KnownRanges
     // Source: Knuth, The Art of Computer Programming, volume 3, section 6.4: multiplicative hashing, linear probing.
     private int Home(ulong entry) => (int)(unchecked((entry >> SmallestLog2) * 0x9E3779B97F4A7C15) >> _shift);
 
+    // Survives as `place - 1`: performance only, all rows then go downward, and what is gone before the end of one is cleared away by a rebuild
     private int Next(int place) => unchecked(place + 1) & _mask;
 
+    // Survives as `place + 1`: performance only, what is gone before the end of a row is cleared away by a rebuild
     private int Previous(int place) => unchecked(place - 1) & _mask;
 }

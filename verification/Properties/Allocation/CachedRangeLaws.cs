@@ -1,3 +1,4 @@
+using System.Numerics;
 using Harness;
 using Platform;
 using Vcmm;
@@ -100,6 +101,25 @@ public sealed class CachedRangeLaws
         var allocator = new CachedRangeAllocator(_behind, slotCount);
         Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out IovaRange range));
         Assert.Equal(VcmmError.None, allocator.TryFree(range));
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out IovaRange again));
+        Assert.Equal(range, again);
+    }
+
+    /// <summary>Twice as many slots as there are processors, to a power of two, and 32 at most.</summary>
+    [Fact]
+    public void By_default_the_slots_suit_the_machine()
+    {
+        int slotCount = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(32, 2 * Environment.ProcessorCount));
+        int thread = 0;
+        var allocator = new CachedRangeAllocator(_behind, 0, () => thread);
+        Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out IovaRange range));
+        Assert.Equal(VcmmError.None, allocator.TryFree(range));
+        for (thread = 1; thread < slotCount; thread++)
+        {
+            Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out IovaRange others));
+            Assert.NotEqual(range, others);
+        }
+
         Assert.Equal(VcmmError.None, allocator.TryAllocate(Page, Page, out IovaRange again));
         Assert.Equal(range, again);
     }

@@ -115,6 +115,8 @@ public sealed class RangeAllocatorProperties
         Assert.Equal(VcmmError.Invalid, allocator.TryAllocateAt(IovaRange.FromLength(new(4 * PageBytes), 2 * PageBytes)));
         Assert.Equal(VcmmError.Invalid, allocator.TryAllocate(0, PageBytes, out _));
         Assert.Equal(VcmmError.Invalid, allocator.TryAllocate(PageBytes, 3 * PageBytes, out _));
+        Assert.Equal(VcmmError.Invalid, allocator.TryFind(0, PageBytes, space, out _));
+        Assert.Equal(VcmmError.Invalid, allocator.TryFind(PageBytes, 3 * PageBytes, space, out _));
         Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(ulong.MaxValue, PageBytes, out _));
         Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(PageBytes, 1UL << 63, out _));
         Assert.Equal(VcmmError.Invalid, allocator.TryFree(IovaRange.FromLength(new(PageBytes), PageBytes)));
@@ -186,16 +188,20 @@ public sealed class RangeAllocatorProperties
     }
 
     /// <summary>From the top, a search goes on at the next aligned place; what lies between may do for a shorter request.</summary>
-    [Fact]
-    public void What_a_search_passes_over_is_found_by_a_shorter_request()
+    /// <param name="next">In pages: the next aligned place.</param>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(256)]
+    public void What_a_search_passes_over_is_found_by_a_shorter_request(ulong next)
     {
+        ulong first = (next + 32) * PageBytes;
         var allocator = new RangeAllocator(IovaRange.FromLength(new(0), 4096 * PageBytes));
         Assert.Equal(VcmmError.None, allocator.TryAllocateAt(allocator.Space));
-        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(288 * PageBytes), 41 * PageBytes)));
-        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(330 * PageBytes), 23 * PageBytes)));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(first), 41 * PageBytes)));
+        Assert.Equal(VcmmError.None, allocator.TryFree(IovaRange.FromLength(new(first + 42 * PageBytes), 23 * PageBytes)));
         Assert.Equal(VcmmError.NoSpace, allocator.TryAllocate(47 * PageBytes, 32 * PageBytes, Placement.TopDown, allocator.Space, out _));
         Assert.Equal(VcmmError.None, allocator.TryAllocate(41 * PageBytes, 32 * PageBytes, out IovaRange range));
-        Assert.Equal(288 * PageBytes, range.First.Value);
+        Assert.Equal(first, range.First.Value);
     }
 
     /// <summary>A block that is smaller than a page of the bitmap, from the top, where there is a bitmap: the last of the last free page.</summary>
