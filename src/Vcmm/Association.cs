@@ -54,7 +54,7 @@ public sealed class Association
     }
 
     /// <summary>What the IOMMU said when the two were joined.</summary>
-    internal IovaRange[] ReservedRegions { get; init; } = [];
+    internal IovaRange[] ReservedRegions { get; init; } = null!;
 
     /// <summary>Set once the association is dropped, under the VCM's association lock.</summary>
     internal bool IsDropped

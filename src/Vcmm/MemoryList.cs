@@ -22,16 +22,8 @@ internal sealed class MemoryList
     public void Remove(PhysicalAllocation memory)
     {
         ref Entry? link = ref _first;
-        while (link is { } entry)
-        {
-            if (entry.Memory == memory)
-            {
-                Volatile.Write(ref link, entry.Next);
-                return;
-            }
-
-            link = ref entry.Next;
-        }
+        while (link is { } entry && entry.Memory != memory) link = ref entry.Next;
+        if (link is not null) Volatile.Write(ref link, link.Next);
     }
 
     /// <summary>Where a physical address is mapped, by each of the allocations at an instant of the call.</summary>

@@ -22,8 +22,8 @@ public sealed class PhysicalAllocation
     /// <summary>How many of the backings are of calls that may still come to nothing.</summary>
     private int _undecidedCount;
 
-    /// <summary>How many threads wait for one of those, or for <see cref="_isEnding"/>.</summary>
-    private int _waiterCount;
+    /// <summary>Whether, since the last of those was decided, a thread began to wait for one, or for <see cref="_isEnding"/>.</summary>
+    private bool _isAwaited;
     private int _pinCount;
     private bool _isEnding;
     private bool _freed;
@@ -41,6 +41,7 @@ public sealed class PhysicalAllocation
         {
             _offsets[i] = ByteCount;
             ByteCount += segments[i].ByteCount;
+            // Survives as `… >= LastAddress.Value`: equivalent, what is as high is the same address
             if (segments[i].Last.Value > LastAddress.Value) LastAddress = segments[i].Last;
         }
     }
@@ -221,13 +222,13 @@ public sealed class PhysicalAllocation
         {
             AwaitDecision(state);
             if (_freed) return VcmmError.Invalid;
-            if (_backingCount > 1 || IsKept(state)) return VcmmError.Busy;
+            if (_backingCount > 1) return VcmmError.Busy;
             _isEnding = true;
         }
 
         // Not under the lock: an unback waits for the hardware, and may release what others left behind.
         VcmmError error = VcmmError.HardwareFailure;
-        bool goesBack = false;
+        bool goesBack;
         try
         {
             error = unback(state);
@@ -322,21 +323,16 @@ public sealed class PhysicalAllocation
     private void Decide()
     {
         _undecidedCount--;
+        // Survives as `true`: performance only, then it is decided with a pulse though nobody waits
+        (bool isAwaited, _isAwaited) = (_isAwaited, false);
         // Only then: a pulse that nobody waits for makes every lock of it afterwards dearer.
-        if (_waiterCount != 0) Monitor.PulseAll(_gate);
+        if (isAwaited) Monitor.PulseAll(_gate);
     }
 
     private void Await()
     {
-        _waiterCount++;
-        try
-        {
-            Monitor.Wait(_gate);
-        }
-        finally
-        {
-            _waiterCount--;
-        }
+        _isAwaited = true;
+        Monitor.Wait(_gate);
     }
 
     private int SegmentAt(ulong offset)

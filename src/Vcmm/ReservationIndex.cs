@@ -27,6 +27,7 @@ internal sealed class ReservationIndex
     public ReservationIndex(IovaRange range)
     {
         _firstPage = range.First.Value >> PageLog2;
+        // Survives as `… + _firstPage`: performance only, with more levels than it takes the same is found
         ulong lastKey = (range.Last.Value >> PageLog2) - _firstPage;
         _levelCount = Math.Max(1, (BitOperations.Log2(lastKey | 1) + WayBits) / WayBits);
         _root = new(isLeaf: _levelCount == 1);
@@ -43,17 +44,21 @@ internal sealed class ReservationIndex
     {
         ulong page = address.Value >> PageLog2;
         generation = 0;
-        if (page < _firstPage || (page - _firstPage) >> (WayBits * (_levelCount - 1)) >= WayCount) return null;
+        if (page < _firstPage) return null;
         while (true)
         {
+            // Beyond the region it is the last before some other page, which does not have the address.
             if (FindLast(_root, _levelCount, page - _firstPage) is not { } state) return null;
             // A state is used again: what is read of it counts if it was alive, and the same, before and after.
             generation = Volatile.Read(ref state.Generation);
             IovaRange range = state.Range;
             Interlocked.MemoryBarrier();
-            if (!ReservationState.IsAlive(generation) || Volatile.Read(ref state.Generation) != generation) continue;
-            if (range.Contains(address)) return state;
-            if (range.First.Value <= address.Value) return null;
+            if (ReservationState.IsAlive(generation) && Volatile.Read(ref state.Generation) == generation)
+            {
+                if (range.Contains(address)) return state;
+                // Survives as `… < address.Value`: equivalent, a range that starts at the address has it
+                if (range.First.Value <= address.Value) return null;
+            }
         }
     }
 
@@ -67,6 +72,7 @@ internal sealed class ReservationIndex
             int way = WayAt(key, level);
             Node child = Volatile.Read(ref node.Children[way]) ?? AddChild(node, way, level);
             // The way is marked before anything is found through it, and stays so.
+            // Survives as `… << way`: performance only, a way that is marked is marked again
             if ((Volatile.Read(ref node.Ways) >> way & 1) == 0) Interlocked.Or(ref node.Ways, 1L << way);
             node = child;
         }
@@ -136,8 +142,12 @@ internal sealed class ReservationIndex
     /// <summary>Made by the thread that needed it first, beside what that thread writes to all the time.</summary>
     private sealed class Node(bool isLeaf) : CacheLineBefore
     {
+        // Survives as `(false?…`: performance only, a leaf then has room for children that it never has
+        // Survives as `[default]`: equivalent, nobody looks for children of a leaf
         public readonly Node?[] Children = isLeaf ? [] : new Node?[WayCount];
 
+        // Survives as `(true?…`: performance only, what is no leaf then has room for reservations that stays empty
+        // Survives as `[default]`: equivalent, of what is no leaf all places are looked at, and this one is empty
         public readonly ReservationState?[] States = isLeaf ? new ReservationState?[UnusedStates + WayCount + UnusedStates] : [];
 
         /// <summary>Children that there are. Of a leaf: none.</summary>

@@ -20,12 +20,14 @@ internal sealed class ReservationState(Vcm vcm, long order)
     public readonly TablePagePool Pages = new();
 
     /// <summary>A part of memory, put together for the operation under way.</summary>
+    // Survives as `[default]`: equivalent, it is cleared before it is filled
     public readonly List<PhysRange> Scratch = [];
 
     /// <summary>
     /// What was found dirty, or accessed, and cleared in the tables without the hardware's word that it has forgotten. Under
     /// <see cref="Gate"/>.
     /// </summary>
+    // Survives as `[default]`: equivalent, both are cleared when a reservation begins
     public readonly List<IovaRange> UnconfirmedDirty = [], UnconfirmedAccessed = [];
 
     /// <summary>What backs the reservation. Under <see cref="Gate"/>.</summary>

@@ -23,7 +23,7 @@ internal class ThinLock : CacheLineBefore
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Enter()
     {
-        if (Interlocked.CompareExchange(ref _held, 1, 0) != 0) Wait();
+        if (Interlocked.CompareExchange(ref _held, 1, 0) != 0) Contend();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -36,17 +36,31 @@ internal class ThinLock : CacheLineBefore
     private bool TryEnter() => Volatile.Read(ref _held) == 0 && Interlocked.CompareExchange(ref _held, 1, 0) == 0;
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private void Wait()
+    private void Contend()
     {
         // Most are held for less than a microsecond.
-        for (int spins = 0; spins < MostSpins; spins++)
+        int spins = 0;
+        do
         {
-            Thread.SpinWait(8 << spins);
-            if (TryEnter()) return;
-        }
+            // Survives as `spins != MostSpins`: performance only, then it sleeps at once
+            if (spins == MostSpins)
+            {
+                Wait();
+                return;
+            }
 
+            // Survives as `8 >> spins…`: performance only, it spins for less
+            Thread.SpinWait(8 << spins++);
+        }
+        while (!TryEnter());
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Wait()
+    {
         lock (this)
         {
+            // Survives as `_waiterCount--`: performance only, the count is not zero while somebody waits, which is what is asked
             _waiterCount++;
             try
             {
@@ -55,6 +69,7 @@ internal class ThinLock : CacheLineBefore
             }
             finally
             {
+                // Survives as `_waiterCount++`: performance only, who lets go then looks for waiters that there are not
                 _waiterCount--;
             }
         }

@@ -45,4 +45,52 @@ public sealed class LongHolds : IDisposable
             domain.Unmap(IovaRange.FromLength(new(Page), (ulong)waiterCount * Page));
         }
     }
+
+    [Fact]
+    public void Who_was_woken_holds_the_lock_as_who_never_waited()
+    {
+        var iommu = new RecordingIommu(_ram.Port) { CachesAbsent = true };
+        IommuDomain domain = IommuDomain.Create(iommu, new FrameAllocator(_ram.Range));
+        domain.Attach(new(1));
+        var memory = PhysRange.FromLength(new(0), Page);
+        domain.Map(new(0), memory, Access.Read);
+        SecondCall second = new(() => domain.TryMap(new(Page), memory, Access.Read)), third = new(() => domain.TryMap(new(2 * Page), memory, Access.Read));
+        iommu.OnCall = _ =>
+        {
+            iommu.OnCall = _ =>
+            {
+                iommu.OnCall = static _ => VcmmError.None;
+                third.Begin();
+                return VcmmError.None;
+            };
+            second.Begin();
+            return VcmmError.None;
+        };
+        domain.Unmap(IovaRange.FromLength(new(0), Page));
+        Assert.Equal((VcmmError.None, true), (second.End(), second.HasWaited));
+        Assert.Equal((VcmmError.None, true), (third.End(), third.HasWaited));
+    }
+
+    /// <summary>Each has one of 64 locks of the region, by its number: of eight threads that were numbered one after the other, one does not meet the first.</summary>
+    [Fact]
+    public void Threads_that_come_one_after_the_other_do_not_all_wait_for_one_of_them()
+    {
+        WatchedRanges ranges = null!;
+        var options = new VcmManagerOptions { StripeCount = 64, RangeAllocator = space => ranges = new(space) };
+        Vcm region = new VcmManager(new FrameAllocator(_ram.Range), options).CreateVcm(IovaRange.FromLength(new(0), 64 * Page));
+        var calls = new List<SecondCall>();
+        ranges.OnTake = () =>
+        {
+            ranges.OnTake = static () => { };
+            do
+            {
+                calls.Add(new(() => region.TryReserve(Page, Access.Read, Page, out _)));
+                calls[^1].Begin();
+            }
+            while (calls[^1].HasWaited && calls.Count != 8);
+        };
+        region.Reserve(Page);
+        Assert.False(calls[^1].HasWaited, "all waited");
+        Assert.All(calls, static call => Assert.Equal(VcmmError.None, call.End()));
+    }
 }

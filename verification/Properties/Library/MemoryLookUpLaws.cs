@@ -41,6 +41,88 @@ public sealed class MemoryLookUpLaws : IDisposable
         Assert.Equal(VcmmError.NotFound, _manager.TryFindMappings(memory.AddressAt(ByteCount - Page), []));
     }
 
+    [Fact]
+    public void Memory_is_found_through_the_part_that_it_backs_to_its_last_byte_and_no_further()
+    {
+        PhysicalAllocation memory = _manager.AllocateContiguous(3 * Page);
+        Reservation reservation = _manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30)).Reserve(3 * Page);
+        reservation.Back(0, memory, Page, Page);
+        Assert.Equal(VcmmError.NotFound, _manager.TryFindMappings(memory.AddressAt(Page - 1), []));
+        foreach (ulong offset in (ulong[])[0, Page - 1])
+        {
+            var found = new List<Mapping>();
+            Assert.Equal(VcmmError.None, _manager.TryFindMappings(memory.AddressAt(Page + offset), found));
+            Assert.Equal([new Mapping(reservation, reservation.Range.First + offset)], found);
+        }
+
+        Assert.Equal(VcmmError.NotFound, _manager.TryFindMappings(memory.AddressAt(2 * Page), []));
+    }
+
+    [Fact]
+    public void What_a_clone_maps_is_found_when_the_clone_is_whole()
+    {
+        Action look = static () => { };
+        var manager = new VcmManager(new FrameAllocator(_ram.Range), new() { RangeAllocator = space => new WatchedRanges(space) { OnTake = () => look() } });
+        Vcm region = manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        PhysicalAllocation memory = manager.Allocate(Page);
+        Reservation[] reservations = [region.Map(memory), region.Map(memory)];
+        var seen = new List<int>();
+        // Also where the clone has the first of the two and takes the address of the second.
+        look = () => seen.Add(Find(manager, memory).Count);
+        Vcm clone = region.Clone();
+        Assert.Equal([2, 2], seen);
+        Assert.Equivalent(reservations.Concat(clone.Reservations), Find(manager, memory).Select(static mapping => mapping.Reservation), strict: true);
+    }
+
+    /// <summary>Of many look-ups, each of which another thread changes something beside, until ten changes have begun and ended in the midst of one.</summary>
+    [Fact]
+    public void What_stays_is_found_once_beside_what_comes_and_goes()
+    {
+        const int count = 500;
+        PhysicalAllocation memory = _manager.Allocate(Page);
+        Vcm region = _manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Reservation comes = region.Reserve(Page);
+        HashSet<Iova> stay = [.. Enumerable.Range(0, count).Select(_ => region.Map(memory).Range.First)];
+        int begun = 0, ended = 0;
+        var changes = new SecondCall(() =>
+        {
+            for (int round = 1; ; round++)
+            {
+                if (!Await(ref begun, round)) return VcmmError.None;
+                comes.Back(memory);
+                comes.Unback();
+                Volatile.Write(ref ended, round);
+            }
+        });
+        changes.Start();
+        try
+        {
+            for (int round = 1, met = 0; met < 10; round++)
+            {
+                Volatile.Write(ref begun, round);
+                List<Mapping> found = Find(_manager, memory);
+                if (Volatile.Read(ref ended) == round) met++;
+                Await(ref ended, round);
+                found.RemoveAll(mapping => mapping.Reservation == comes);
+                Assert.Equal(count, found.Count);
+                Assert.True(stay.SetEquals(found.Select(static mapping => mapping.Address)));
+            }
+        }
+        finally
+        {
+            Volatile.Write(ref begun, int.MaxValue);
+            Assert.Equal(VcmmError.None, changes.End());
+        }
+
+        // False: there is no such round any more.
+        static bool Await(ref int count, int round)
+        {
+            var spin = new SpinWait();
+            while (Volatile.Read(ref count) < round) spin.SpinOnce(sleep1Threshold: -1);
+            return Volatile.Read(ref count) != int.MaxValue;
+        }
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -49,6 +131,13 @@ public sealed class MemoryLookUpLaws : IDisposable
         WeakReference memory = Free(isWrapped);
         GC.Collect();
         Assert.False(memory.IsAlive);
+    }
+
+    private static List<Mapping> Find(VcmManager manager, PhysicalAllocation memory)
+    {
+        var found = new List<Mapping>();
+        manager.TryFindMappings(memory.AddressAt(0), found);
+        return found;
     }
 
     // In a frame of its own, which is gone when the memory is looked for.

@@ -30,6 +30,26 @@ public sealed class RegionBorderLaws : IDisposable
         Assert.Equal(last, translation.Address.Value);
     }
 
+    [Theory]
+    [InlineData(0UL, VcmmError.None)]
+    [InlineData(Page, VcmmError.Invalid)]
+    public void Memory_from_address_zero_on_reaches_as_far_as_its_last_byte(ulong beyond, VcmmError expected)
+    {
+        RecordingIommu iommu = _system.AddIommu();
+        Vcm vcm = _system.CreateVcm();
+        _system.Activate(vcm, iommu);
+        PhysicalAllocation memory = _system.Manager.Wrap(new(new(0), SmallSystem.TableOf(vcm, iommu).LastPhysAddr + beyond));
+        Assert.Equal(expected, vcm.Reserve(Page).TryBack(0, memory, 0, Page));
+    }
+
+    [Fact]
+    public void What_is_reserved_in_a_bound_grants_what_is_said_and_else_to_read_and_write()
+    {
+        Bound bound = _system.CreateVcm().CreateBound(4 * Page);
+        Assert.Equal(Access.Read, bound.Reserve(Page, Access.Read).Access);
+        Assert.Equal(Access.ReadWrite, bound.Reserve(Page).Access);
+    }
+
     [Fact]
     public void Unbacking_all_of_what_is_backed_only_behind_a_gap_leaves_the_neighbour_mapped()
     {
