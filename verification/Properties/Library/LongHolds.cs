@@ -49,24 +49,20 @@ public sealed class LongHolds : IDisposable
     [Fact]
     public void Who_was_woken_holds_the_lock_as_who_never_waited()
     {
-        var iommu = new RecordingIommu(_ram.Port) { CachesAbsent = true };
-        IommuDomain domain = IommuDomain.Create(iommu, new FrameAllocator(_ram.Range));
-        domain.Attach(new(1));
-        var memory = PhysRange.FromLength(new(0), Page);
-        domain.Map(new(0), memory, Access.Read);
-        SecondCall second = new(() => domain.TryMap(new(Page), memory, Access.Read)), third = new(() => domain.TryMap(new(2 * Page), memory, Access.Read));
-        iommu.OnCall = _ =>
+        WatchedRanges ranges = null!;
+        var options = new VcmManagerOptions { StripeCount = 1, RangeAllocator = space => ranges = new(space) };
+        Vcm region = new VcmManager(new FrameAllocator(_ram.Range), options).CreateVcm(IovaRange.FromLength(new(0), 64 * Page));
+        SecondCall second = new(() => region.TryReserve(Page, Access.Read, Page, out _)), third = new(() => region.TryReserve(Page, Access.Read, Page, out _));
+        ranges.OnTake = () =>
         {
-            iommu.OnCall = _ =>
+            ranges.OnTake = () =>
             {
-                iommu.OnCall = static _ => VcmmError.None;
+                ranges.OnTake = static () => { };
                 third.Begin();
-                return VcmmError.None;
             };
             second.Begin();
-            return VcmmError.None;
         };
-        domain.Unmap(IovaRange.FromLength(new(0), Page));
+        region.Reserve(Page);
         Assert.Equal((VcmmError.None, true), (second.End(), second.HasWaited));
         Assert.Equal((VcmmError.None, true), (third.End(), third.HasWaited));
     }
