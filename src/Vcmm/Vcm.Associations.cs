@@ -202,8 +202,7 @@ public sealed partial class Vcm
     {
         // Reservations that are half way through their end would be in the way.
         if (Exclusively(() => _ranges.TryAllocateAt(part)) == VcmmError.None) return VcmmError.None;
-        // So would addresses that wait for a flush, and are as good as free.
-        if (Options.FlushQueue is not { Count: > 0 }) return VcmmError.Invalid;
+        // So would addresses that wait for a flush, or that one is about to give back: they are as good as free.
         VcmmError error = TryFlush();
         if (error != VcmmError.None) return error;
         return Exclusively(() => _ranges.TryAllocateAt(part)) == VcmmError.None ? VcmmError.None : VcmmError.Invalid;
@@ -236,14 +235,14 @@ public sealed partial class Vcm
     {
         IIommu iommu = association.Device.Iommu;
         AssociationTerms terms = association.Terms;
-        domain = FindDomain(iommu, terms);
+        domain = FindDomain(_activeDomains, iommu, terms);
         if (domain is not null) return VcmmError.None;
         TryGetTable(terms.Format, out IPageTable? table);
         VcmmError error = iommu.TryCreateDomain(out DomainId id);
         if (error != VcmmError.None) return error;
         domain = new(iommu, table!, terms.Nested, id);
-        int neighbour = Array.FindLastIndex(_activeDomains, active => active.Iommu == iommu);
-        int place = neighbour < 0 ? _activeDomains.Length : neighbour + 1;
+        // Behind its last; where it has none, before all others.
+        int place = Array.FindLastIndex(_activeDomains, active => active.Iommu == iommu) + 1;
         Volatile.Write(ref _activeDomains, [.. _activeDomains.AsSpan(0, place), domain, .. _activeDomains.AsSpan(place)]);
         return VcmmError.None;
     }

@@ -105,7 +105,7 @@ public sealed partial class Vcm
     }
 
     private static bool IsPart(ulong offset, ulong byteCount, ulong wholeByteCount) =>
-        IsWholePages(byteCount) && offset % VcmManager.PageBytes == 0 && offset < wholeByteCount && byteCount <= wholeByteCount - offset;
+        IsWholePages(byteCount) && offset % VcmManager.PageBytes == 0 && byteCount <= wholeByteCount && offset <= wholeByteCount - byteCount;
 
     private static bool IsOneToOne(Iova first, ReadOnlySpan<PhysRange> segments)
     {
@@ -194,6 +194,7 @@ public sealed partial class Vcm
             throw;
         }
 
+        // Survives as `(true?Finish(tables, state.Gather) :VcmmError.None)`: performance only, where no table was unlinked there is nothing to invalidate and nothing to free
         return state.Gather.HasTables ? Finish(tables, state.Gather) : VcmmError.None;
     }
 
@@ -227,9 +228,9 @@ public sealed partial class Vcm
     private VcmmError CutLeaves(ReservationState state, ulong offset, IovaRange range, IPageTable[] tables)
     {
         ulong end = offset + range.ByteCount;
-        // Stryker disable once equality : performance only, where no backing is cut no leaf is
+        // Survives as `… <= offset`: performance only, where no backing is cut no leaf is, and no table is missing
         bool cutsFirst = state.Backings[state.Backings.FirstEndingAfter(offset)].Offset < offset;
-        // Stryker disable once equality : performance only, where no backing is cut no leaf is
+        // Survives as `… >= end`: performance only, where no backing is cut no leaf is, and no table is missing
         bool cutsLast = state.Backings[state.Backings.FirstEndingAfter(end - 1)].End > end;
         if (!cutsFirst && !cutsLast) return VcmmError.None;
 
@@ -260,10 +261,11 @@ public sealed partial class Vcm
     {
         ulong end = offset + byteCount;
         int index = state.Backings.FirstEndingAfter(offset);
+        // Survives as `backing.Offset <= end`: equivalent, a backing that begins where the part ends is given the shape that it has
         while (index != state.Backings.Count && state.Backings[index] is var backing && backing.Offset < end)
         {
-            ulong before = backing.Offset < offset ? offset - backing.Offset : 0;
-            ulong after = backing.End > end ? backing.End - end : 0;
+            ulong before = offset - Math.Min(backing.Offset, offset);
+            ulong after = backing.End - Math.Min(backing.End, end);
             if (before == 0 && after == 0)
             {
                 backing.Memory.Remove(backing);
@@ -284,7 +286,6 @@ public sealed partial class Vcm
             {
                 Backing rest = state.Backings.Take();
                 backing.Memory.Cut(backing, before, rest, end, lastMemoryOffset, after);
-                return;
             }
 
             index++;

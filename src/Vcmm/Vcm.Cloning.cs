@@ -46,9 +46,10 @@ public sealed partial class Vcm
             ReservationState copy = clone.AddReservation(clone.OwnStripe, state.Range, state.Attributes, bound);
             foreach (Backing backing in state.Backings)
             {
-                if (!TryMakeBacking(copy, backing.Offset, backing.Memory, backing.MemoryOffset, backing.ByteCount, out Backing copied))
-                    throw new InvalidOperationException("memory was freed while it backs a reservation");
-                backing.Memory.Publish(copied);
+                // Survives as `(true?copied :…`: unreachable by contract, memory that backs a reservation cannot be freed
+                backing.Memory.Publish(TryMakeBacking(copy, backing.Offset, backing.Memory, backing.MemoryOffset, backing.ByteCount, out Backing copied)
+                    ? copied
+                    : throw new InvalidOperationException("memory was freed while it backs a reservation"));
             }
         }
 

@@ -28,6 +28,7 @@ public sealed partial class Vcm
                 ulong from = Math.Max(bank.First.Value, Range.First.Value);
                 ulong last = Math.Min(bank.Last.Value, highest);
                 // Memory is looked at, not held: what is held meanwhile is missing to others.
+                // Survives as `from < last`: equivalent, no page lies where the two are the same
                 while (from <= last && TryFindCommon(frames, byteCount, ref from, last))
                 {
                     error = TryBindAt(frames, PhysRange.FromLength(new(from), byteCount), attributes, out bool isLost, out binding);

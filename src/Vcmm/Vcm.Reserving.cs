@@ -259,9 +259,6 @@ public sealed partial class Vcm
             state.Attributes = attributes;
             state.OwnerCount = 1;
             state.Bound = bound;
-            state.UnconfirmedDirty.Clear();
-            state.UnconfirmedAccessed.Clear();
-            // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change
             Volatile.Write(ref state.Generation, unchecked(state.Generation + 1));
             bound?.CountReservation();
             return state;
@@ -277,7 +274,6 @@ public sealed partial class Vcm
 
     private void Retire(RegionStripe stripe, ReservationState state)
     {
-        // Stryker disable once arithmetic : equivalent, a generation is told from the ones before it by any change
         Volatile.Write(ref state.Generation, unchecked(state.Generation + 1));
         state.Bound?.UncountReservation();
         if (state.Hold is { } hold) LetGo(hold);

@@ -24,8 +24,7 @@ public sealed partial class Vcm
     public VcmmError TryInvalidate(IovaRange range)
     {
         if (Kind != VcmKind.Prebuilt || !Range.Contains(range) || !VcmManager.IsWholePages(range)) return VcmmError.Invalid;
-        OrderOwnersWrites();
-        return Invalidate(Volatile.Read(ref _activeDomains), [range], leavesOnly: false, absentOnly: false);
+        return Invalidate(DomainsAfterOwnersWrites(), [range], leavesOnly: false, absentOnly: false);
     }
 
     /// <summary>Makes devices forget what a prebuilt region's table said of a range.</summary>
@@ -36,22 +35,21 @@ public sealed partial class Vcm
     {
         AssociationTerms terms = association.Terms;
         if (terms.Nested is null || association.IsDropped || !VcmManager.IsWholePages(range)) return VcmmError.Invalid;
-        OrderOwnersWrites();
         // A domain is there before a device is attached under it: what is not active yet has cached nothing from before the writes.
-        ActiveDomain? domain = FindDomain(association.Device.Iommu, terms);
+        ActiveDomain? domain = FindDomain(DomainsAfterOwnersWrites(), association.Device.Iommu, terms);
         return domain is null ? VcmmError.None : domain.Iommu.InvalidateNested(domain.Id, range);
     }
 
-    /// <summary>The writes of a table's owner come before the domains are read, as those of an unmap do.</summary>
-    private static void OrderOwnersWrites()
-    {
-        Interlocked.MemoryBarrier();
-    }
+    /// <summary>
+    /// The domains, read after the writes of a table's owner, as an unmap reads them after its own. Nothing is exchanged: it is a read that overtakes
+    /// no write.
+    /// </summary>
+    private ActiveDomain[] DomainsAfterOwnersWrites() => Interlocked.CompareExchange(ref _activeDomains, null!, null!);
 
-    /// <summary>The active domain of devices that are given these terms; null: none is active. Takes no lock.</summary>
-    private ActiveDomain? FindDomain(IIommu iommu, AssociationTerms terms)
+    /// <summary>The active domain of devices that are given these terms; null: none is active.</summary>
+    private static ActiveDomain? FindDomain(ActiveDomain[] domains, IIommu iommu, AssociationTerms terms)
     {
-        foreach (ActiveDomain active in Volatile.Read(ref _activeDomains))
+        foreach (ActiveDomain active in domains)
         {
             if (active.Serves(iommu, terms)) return active;
         }

@@ -27,6 +27,7 @@ public sealed partial class VcmManager
     {
         if (Options.Memory is not { } memory || source.State is not { } from || destination.State is not { } to) return VcmmError.Invalid;
         if (byteCount == 0 || from.Vcm.Manager != this || to.Vcm.Manager != this) return VcmmError.Invalid;
+        // Survives as `from.Order < to.Order`: equivalent, two of one order are one
         (ReservationState first, ReservationState second) = from.Order <= to.Order ? (from, to) : (to, from);
         lock (first.Gate)
         {
@@ -50,7 +51,7 @@ public sealed partial class VcmManager
         VcmmException.ThrowIf(TryCopy(source, sourceOffset, destination, destinationOffset, byteCount), nameof(Copy));
 
     private static bool IsPart(ReservationState state, ulong offset, ulong byteCount) =>
-        offset < state.Range.ByteCount && byteCount <= state.Range.ByteCount - offset;
+        byteCount <= state.Range.ByteCount && offset <= state.Range.ByteCount - byteCount;
 
     /// <summary>The physical memory behind a part, in its order; false if some of it is not backed.</summary>
     private static bool TryCollect(ReservationState state, ulong offset, ulong byteCount, List<PhysRange> runs)

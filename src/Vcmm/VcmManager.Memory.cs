@@ -100,8 +100,9 @@ public sealed partial class VcmManager
     /// <returns><see cref="VcmmError.NoMemory"/> if part of it is taken. Then nothing is taken.</returns>
     internal VcmmError TryAllocateAt(IContiguousFrameSource frames, PhysRange range, out PhysicalAllocation? memory)
     {
+        memory = null;
         VcmmError error = frames.TryAllocateAt(range);
-        memory = error == VcmmError.None ? Remember(new(this, Frames, [range])) : null;
+        if (error == VcmmError.None) memory = Remember(new(this, Frames, [range]));
         return error;
     }
 

@@ -1,4 +1,5 @@
 using Platform;
+using Properties.Library.Regions;
 using Vcmm;
 using Vcmm.Allocation;
 using Vcmm.Tables;
@@ -124,6 +125,26 @@ public sealed class InvalidationLaws : IDisposable
         Assert.Equal(0, quiet.Count);
         Assert.Equal(VcmmError.None, reservation.TrySetAttributes(Access.Read));
         Assert.Equal(1, quiet.Count);
+    }
+
+    [Theory]
+    [InlineData(0, 1, 0)]
+    [InlineData(0, 0, 1)]
+    [InlineData(1, 0, 1)]
+    public void All_domains_of_one_iommu_cost_one_call_whichever_came_between(params int[] order)
+    {
+        LedgerIommu[] iommus = [.. Enumerable.Range(0, 2).Select(_ => new LedgerIommu(_system.Memory, new Fuse(), LedgerIommu.SecondStage, LedgerIommu.FirstStage))];
+        Vcm vcm = _system.CreateVcm();
+        for (int i = 0; i < order.Length; i++)
+        {
+            // The second domain of an IOMMU is that of another format.
+            TableFormat format = order[..i].Contains(order[i]) ? LedgerIommu.FirstStage : LedgerIommu.SecondStage;
+            vcm.Associate(_system.Manager.AddDevice(iommus[order[i]], new((uint)i + 1)), new() { Format = format }).Activate();
+        }
+
+        Reservation reservation = vcm.Map(_system.Manager.Allocate(Page));
+        reservation.Unback();
+        for (int i = 0; i < iommus.Length; i++) Assert.Equal(order.Count(which => which == i), Assert.Single(iommus[i].Batches).Length);
     }
 
     [Theory]

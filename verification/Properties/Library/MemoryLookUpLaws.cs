@@ -148,6 +148,18 @@ public sealed class MemoryLookUpLaws : IDisposable
         Assert.False(memory.IsAlive);
     }
 
+    /// <summary>Such memory is looked up by itself, and not by the 2^40 blocks that it has.</summary>
+    [Fact]
+    public void Wrapped_memory_of_nearly_all_addresses_comes_and_goes_at_once()
+    {
+        PhysicalAllocation memory = _manager.Wrap(new(new(Page), new(ulong.MaxValue)));
+        Reservation reservation = _manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30)).Reserve(Page);
+        reservation.Back(0, memory, 1UL << 62, Page);
+        Assert.Equal(VcmmError.None, _manager.TryFindMappings(memory.AddressAt(1UL << 62), []));
+        reservation.Unback();
+        Assert.Equal(VcmmError.None, memory.TryFree());
+    }
+
     private static List<Mapping> Find(VcmManager manager, PhysicalAllocation memory)
     {
         var found = new List<Mapping>();

@@ -250,6 +250,64 @@ public sealed class RefusalLaws : IDisposable
     }
 
     [Fact]
+    public void A_handle_of_what_has_ended_stays_one_however_often_its_place_is_reserved_again()
+    {
+        Vcm vcm = _system.CreateVcm();
+        var ended = new List<Reservation>();
+        for (int i = 0; i < 4; i++)
+        {
+            Reservation reservation = vcm.ReserveAt(new(0), Page);
+            Assert.True(reservation.IsAlive);
+            Assert.All(ended, static handle => Assert.False(handle.IsAlive));
+            reservation.Unreserve();
+            ended.Add(reservation);
+        }
+
+        Assert.All(ended, static handle => Assert.Equal(VcmmError.Invalid, handle.TryUnreserve()));
+    }
+
+    [Fact]
+    public void Backing_again_what_was_unbacked_allocates_nothing()
+    {
+        Vcm vcm = _system.CreateVcm();
+        Reservation reservation = vcm.Reserve(2 * Page);
+        PhysicalAllocation memory = _system.Manager.Allocate(2 * Page);
+        Round();
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            for (int i = 0; i < 100; i++) Round();
+        }));
+
+        void Round()
+        {
+            VcmmError backed = reservation.TryBack(memory);
+            VcmmError unbacked = reservation.TryUnback();
+            if (backed != VcmmError.None || unbacked != VcmmError.None) throw new InvalidOperationException($"{backed}, {unbacked}");
+        }
+    }
+
+    [Fact]
+    public void A_back_for_which_there_is_no_table_page_allocates_nothing_the_next_time()
+    {
+        Vcm vcm = _system.CreateVcm();
+        _system.Activate(vcm, _system.AddIommu());
+        Reservation reservation = vcm.Reserve(2 * Page);
+        PhysicalAllocation memory = _system.Manager.Allocate(2 * Page);
+        Round();
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            for (int i = 0; i < 100; i++) Round();
+        }));
+
+        void Round()
+        {
+            _system.Frames.AllocationsBeforeFailure = 0;
+            VcmmError error = reservation.TryBack(memory);
+            if (error != VcmmError.NoMemory) throw new InvalidOperationException($"{error}");
+        }
+    }
+
+    [Fact]
     public void Where_no_large_chunk_is_left_smaller_ones_are_taken()
     {
         const ChunkSizes sizes = ChunkSizes.Size2M | ChunkSizes.Size64K | ChunkSizes.Size4K;

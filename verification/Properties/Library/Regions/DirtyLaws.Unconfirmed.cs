@@ -107,12 +107,70 @@ public sealed partial class DirtyLaws
         Reservation reservation = Back(4, ChunkSizes.Size4K);
         ReadFirst(1);
         WriteFirst(2);
-        _inFirstFormat.Deactivate();
-        _inFirstFormat.Deassociate();
+        LeaveFirstFormat();
         Assert.Equal([Pages(2, 1)], Dirty(reservation, clear: false));
         Assert.Equal([Pages(1, 2)], Accessed(reservation, clear: true));
         Assert.Equal([Pages(2, 1)], Dirty(reservation, clear: true));
         Assert.Empty(Accessed(reservation, clear: false));
+    }
+
+    /// <summary>As what one clear found and could not confirm: a clear of a part of it gives all of it, once.</summary>
+    [Fact]
+    public void What_may_be_lost_with_an_unback_that_fails_is_found_together_wherever_one_memory_ends()
+    {
+        Reservation reservation = BackHalves();
+        for (int failure = 0; failure < 2; failure++)
+        {
+            _system.OnDoorbell = static () => false;
+            Assert.Equal(VcmmError.HardwareFailure, reservation.TryUnback());
+            _system.OnDoorbell = static () => true;
+        }
+
+        Assert.Equal([Pages(0, 8)], Dirty(reservation, clear: true, 5, 1));
+        Assert.Empty(Dirty(reservation, clear: false));
+        Assert.Equal([Pages(0, 8)], Accessed(reservation, clear: true));
+    }
+
+    [Fact]
+    public void What_a_table_leaves_behind_is_found_together_wherever_one_memory_ends()
+    {
+        Reservation reservation = BackHalves();
+        WriteFirst(3);
+        WriteFirst(4);
+        LeaveFirstFormat();
+        Assert.Equal([Pages(3, 2)], Dirty(reservation, clear: true, 3, 1));
+        var accessed = new List<IovaRange>();
+        Assert.Equal(VcmmError.None, reservation.TryCollectAccessed(4 * Page, Page, clear: true, accessed));
+        Assert.Equal([Pages(3, 2)], accessed);
+        Assert.Empty(Dirty(reservation, clear: false));
+        Assert.Empty(Accessed(reservation, clear: false));
+    }
+
+    /// <summary>Nothing is walked through it any more.</summary>
+    [Fact]
+    public void What_a_table_leaves_behind_needs_no_invalidation()
+    {
+        Reservation reservation = Back(8, ChunkSizes.Size4K);
+        WriteFirst(1);
+        ReadFirst(3);
+        LeaveFirstFormat();
+        _system.Told.Clear();
+        reservation.Unback(6 * Page, Page);
+        Assert.Single(_system.Told);
+    }
+
+    private Reservation BackHalves()
+    {
+        Reservation reservation = _region.ReserveAt(new(4 * Large), 8 * Page);
+        reservation.Back(0, _manager.Allocate(4 * Page, ChunkSizes.Size4K), 0, 4 * Page);
+        reservation.Back(4 * Page, _manager.Allocate(4 * Page, ChunkSizes.Size4K), 0, 4 * Page);
+        return reservation;
+    }
+
+    private void LeaveFirstFormat()
+    {
+        _inFirstFormat.Deactivate();
+        _inFirstFormat.Deassociate();
     }
 
     /// <summary>What is found stays found: the hardware does not answer.</summary>

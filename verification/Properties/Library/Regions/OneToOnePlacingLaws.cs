@@ -2,6 +2,7 @@ using Harness.Passing;
 using Platform;
 using Vcmm;
 using Vcmm.Allocation;
+using Vcmm.Tables;
 
 namespace Properties.Library.Regions;
 
@@ -142,6 +143,17 @@ public sealed class OneToOnePlacingLaws
         Assert.Equal(65 * Page, vcm.Bind(5 * Page).Reservation.Range.First.Value);
     }
 
+    /// <summary>The region has addresses beyond those.</summary>
+    [Fact]
+    public void Memory_beyond_the_last_address_that_tables_lead_to_is_passed_over()
+    {
+        MemoryBank[] banks = [new(PhysRange.FromLength(new(64 * Page), 16 * Page), new("high"), true), new(PhysRange.FromLength(new(16 * Page), 16 * Page), new("low"), true)];
+        var manager = new VcmManager(new BankedFrames(banks));
+        Vcm vcm = manager.CreateVcm(IovaRange.FromLength(new(0), 128 * Page), new() { Kind = VcmKind.OneToOne });
+        vcm.Associate(manager.AddDevice(new ShortIommu(new(66 * Page - 1)), new(1)));
+        foreach (ulong page in (ulong[])[64, 65, 16]) Assert.Equal(page * Page, vcm.Bind(Page).Reservation.Range.First.Value);
+    }
+
     private Vcm Create(VcmManager? manager = null) => (manager ?? new VcmManager(_frames)).CreateVcm(
         IovaRange.FromLength(new(0), 2 * (Bank.Last.Value + 1)), new() { Kind = VcmKind.OneToOne });
 
@@ -194,6 +206,21 @@ public sealed class OneToOnePlacingLaws
             Calls++;
             return base.TryAllocateWithin(byteCount, alignment, within, out block);
         }
+    }
+
+    private sealed class ShortIommu(PhysAddr last) : PassingIommu(new NoIommu())
+    {
+        public override VcmmError TryCreateTable(TableFormat format, IFrameSource frames, out IPageTable? table)
+        {
+            VcmmError error = base.TryCreateTable(format, frames, out table);
+            table = new ShortTable(table!, last);
+            return error;
+        }
+    }
+
+    private sealed class ShortTable(IPageTable inner, PhysAddr last) : PassingTable(inner), IPageTable
+    {
+        PhysAddr IPageTable.LastPhysAddr => last;
     }
 
     /// <summary>Ranges that another thread takes just before.</summary>

@@ -102,6 +102,24 @@ public sealed class OneToOneTrialLaws
         Assert.Equal(Bank.ByteCount, _frames.FreeBytes);
     }
 
+    /// <summary>Another thread ends the reservation before the pieces that were held are back: the memory is the binding's still.</summary>
+    [Fact]
+    public void The_piece_that_was_bound_is_not_among_those_that_are_given_back()
+    {
+        Vcm vcm = Create(1);
+        _frames.OnFree = () =>
+        {
+            _frames.OnFree = static () => { };
+            var ending = new SecondCall(() => vcm.TryFindReservation(AddressOf(1), out Reservation found) ? found.TryUnmap() : VcmmError.NotFound);
+            ending.Start();
+            Assert.Equal(VcmmError.None, ending.End());
+        };
+        Binding binding = vcm.Bind(Page);
+        Assert.False(binding.Reservation.IsAlive);
+        Assert.Equal(Bank.ByteCount - Page, _frames.FreeBytes);
+        Assert.Equal(VcmmError.None, binding.Memory.TryFree());
+    }
+
     /// <summary>A region that has nothing free at the first pages of the memory.</summary>
     private Vcm Create(int taken, VcmManager? manager = null)
     {
@@ -118,6 +136,9 @@ public sealed class OneToOneTrialLaws
         private int _taken;
 
         public int CallsBeforeThrow { get; set; } = -1;
+
+        /// <summary>Called before a block is given back.</summary>
+        public Action OnFree { get; set; } = static () => { };
 
         /// <summary>How many blocks were out at once, since there was none.</summary>
         public int MostTaken { get; private set; }
@@ -136,6 +157,7 @@ public sealed class OneToOneTrialLaws
 
         public VcmmError TryFree(PhysAddr block)
         {
+            OnFree();
             VcmmError error = inner.TryFree(block);
             if (error == VcmmError.None) _taken--;
             return error;
