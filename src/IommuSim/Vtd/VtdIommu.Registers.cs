@@ -315,7 +315,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
 
     private void Set(bool translationEnabled, RootPointer root)
     {
-        // Survives as `true`: performance only, all requests then go the long way, to the same tables
         bool isPlain = translationEnabled && root.Mode == 0 && root.Check(_options, hasPasid: false) == VtdFaultReason.None;
         _settings = new(translationEnabled, root) { IsPlain = isPlain };
     }

@@ -98,7 +98,6 @@ public sealed partial class VtdIommu<TMemory, TSteps>
         lookedUp = LookedUp.No;
         reached = 0;
         if (!_settings.IsPlain || prefix is not null || !_caches.Contexts.TryFindPlain(source, out PlainTables tables)
-            // Survives as `address.Value | tables.Beyond`: performance only, all requests then go the long way, to the same tables
             || (address.Value & tables.Beyond) != 0 || IsInterruptRange(address.Value)) return ref Unsafe.NullRef<InFlightAccesses.Cell>();
         _steps.At(SimStep.IotlbLookup, address.Value);
         Rights needed = access == DeviceAccess.Write ? Rights.Write : Rights.Read;

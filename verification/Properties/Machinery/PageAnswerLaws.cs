@@ -29,6 +29,7 @@ public sealed class PageAnswerLaws
         PageResponseCode? Ask(bool isLast) =>
             system.Simulator.AskForPage(new(new StreamId(0x20), null, new(PageRequestSystem.RegionStart), Read: true, Write: false, isLast, Group: 3), null);
     }
+
     /// <summary>VT-d specification, the table of fault conditions: SGN.10 is met by no page request.</summary>
     [Fact]
     public void A_page_may_be_asked_for_with_a_PASID_of_more_bits_than_a_translation()
@@ -38,11 +39,11 @@ public sealed class PageAnswerLaws
         system.Activate(device, pasid: 5);
         var source = new StreamId(0x20);
         var beyond = new PasidPrefix(new(1 << 8));
-        Assert.Equal(VtdFaultReason.PasidBeyondSize, system.Simulator.Translate(source, new(PageRequestSystem.RegionStart), DeviceAccess.Read, beyond).Reason);
         Assert.Equal(
             PageResponseCode.InvalidRequest,
             system.Simulator.AskForPage(new(source, beyond, new(PageRequestSystem.RegionStart), Read: true, Write: false, IsLast: true, Group: 3), null));
-        // The second record: its directory has no such entry.
-        Assert.Equal((ulong)VtdFaultReason.PasidDirectoryEntryNotPresent, system.Simulator.Read64(0x220 + 16 + 8) >> 32 & 0xFF);
+        // What was recorded first: the directory has no such entry.
+        Assert.Equal((ulong)VtdFaultReason.PasidDirectoryEntryNotPresent, system.Simulator.Read64(0x220 + 8) >> 32 & 0xFF);
+        Assert.Equal(VtdFaultReason.PasidBeyondSize, system.Simulator.Translate(source, new(PageRequestSystem.RegionStart), DeviceAccess.Read, beyond).Reason);
     }
 }

@@ -35,13 +35,9 @@ public sealed class TranslationCacheLaws
         {
             (int setsLog2, int ways, CacheLine[] lines, LineFilter[] filters) = world;
             var cache = new TranslationCache<PageLevels>(1 << setsLog2, ways, CacheReplacement.FirstInFirstOut);
-            foreach (CacheLine line in lines)
-            {
-                Assert.True(cache.TryInsert(line, Good()));
-                AssertKnowsWhatItHolds(cache);
-            }
-
-            foreach (LineFilter filter in filters)
+            foreach (CacheLine line in lines) Assert.True(cache.TryInsert(line, Good()));
+            AssertKnowsWhatItHolds(cache);
+            foreach (LineFilter filter in (LineFilter[])[.. filters, LineFilter.All])
             {
                 List<CacheLine> left = [.. Held(cache).Where(line => !IsNamed(filter, line))];
                 cache.Invalidate(filter);
@@ -55,16 +51,17 @@ public sealed class TranslationCacheLaws
             }
         });
 
-    /// <summary>A range whose first page has the number that its last address has in part.</summary>
-    [Fact]
-    public void A_range_of_more_pages_than_there_are_sets_is_looked_for_in_all_of_them()
+    /// <summary>Ranges of which one end, as an address, is about the other as a number of a page.</summary>
+    [Theory]
+    [InlineData(0xF_FF00_0000, 1UL << 52 | 0xFFF)]
+    [InlineData(0x1000, 1UL << 36 | 0xFFF)]
+    public void A_range_of_more_pages_than_there_are_sets_is_looked_for_in_all_of_them(ulong first, ulong last)
     {
-        var range = new IovaRange(new(0xFFF000UL * Page), new((1UL << 52) + 0xFFF));
-        for (ulong page = 0xFFF000; page < 0xFFF004; page++)
+        for (ulong page = first / Page; page < first / Page + 4; page++)
         {
             var cache = new TranslationCache<PageLevels>(4, 1, CacheReplacement.FirstInFirstOut);
             cache.TryInsert(new(new(3), page, 1, 0x7000, Rights.Read), Good());
-            cache.Invalidate(LineFilter.Of(new(3)).In(range));
+            cache.Invalidate(LineFilter.Of(new(3)).In(new(new(first), new(last))));
             Assert.Empty(Held(cache));
         }
     }

@@ -3,7 +3,7 @@ namespace Properties.Machinery;
 /// <summary>Tells of what takes no lock whether it waits: it looks again and again until it may go on.</summary>
 internal static class Waiting
 {
-    private const int Looks = 1000;
+    private const int Looks = 50;
 
     /// <summary>Whether <paramref name="body"/>, on a thread of its own, has not come to its end before <paramref name="letGo"/>; then it must.</summary>
     public static bool Waits(Action body, Action letGo)
