@@ -11,7 +11,8 @@ public sealed class FormatSuites
     public void Every_format_has_its_contract_suites()
     {
         Type[] types = [.. typeof(IPageTableFormat).Assembly.GetTypes(), .. typeof(OddFormat).Assembly.GetTypes()];
-        string[] formats = [.. types.Where(type => type.IsValueType && type.IsAssignableTo(typeof(IPageTableFormat))).Select(type => type.Name).Order(StringComparer.Ordinal)];
+        // All bits of the breaking one are those of the second stage of VT-d.
+        string[] formats = [.. types.Where(type => type.IsValueType && type.IsAssignableTo(typeof(IPageTableFormat)) && type != typeof(BreakingFormat)).Select(type => type.Name).Order(StringComparer.Ordinal)];
         Assert.True(formats.Length >= 3);
         Assert.Equal(formats, Subjects(types, typeof(FormatContract<>)));
         Assert.Equal(formats, Subjects(types, typeof(TableContract<>)));

@@ -5,6 +5,8 @@ namespace Properties.Library;
 /// <summary>A call on a thread of its own, begun in the middle of another.</summary>
 internal sealed class SecondCall
 {
+    private const int MostMoments = 32;
+
     // What waits for nobody is there within a millisecond; only what does wait is waited for so long.
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
@@ -31,8 +33,10 @@ internal sealed class SecondCall
     public void Begin()
     {
         Start();
+        // A thread that is being started waits for moments, too.
         var spin = new SpinWait();
-        while (_thread.IsAlive && (_thread.ThreadState & ThreadState.WaitSleepJoin) == 0) spin.SpinOnce(sleep1Threshold: -1);
+        for (int waits = 0; waits < MostMoments && _thread.IsAlive; spin.SpinOnce(sleep1Threshold: -1))
+            waits = (_thread.ThreadState & ThreadState.WaitSleepJoin) != 0 ? waits + 1 : 0;
         HasWaited = _thread.IsAlive;
     }
 
