@@ -113,7 +113,7 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
         for (int i = 0; i < count; i++)
         {
             ulong address = random.Next() >> (int)(random.Next() % 64);
-            // Stryker disable once boolean : equivalent: the other side of the coin
+            // Survives as `!(IsHeads(random))`: equivalent, the other side of the coin
             if (IsHeads(random)) address |= ~(random.Next() % MostBytes) & (PageBytes - 1);
             sum = Add(sum, Access(random, new(address), pasidCount));
         }
@@ -157,7 +157,7 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     private static WildAccesses Add(WildAccesses sum, DmaResult result) =>
         result.Ok ? sum with { LetThrough = sum.LetThrough + 1 } : sum with { Blocked = sum.Blocked + 1 };
 
-    // Stryker disable once equality : equivalent: the other side of the coin
+    // Survives as `random.Next() % 2 != 0`: equivalent, the other side of the coin
     private static bool IsHeads(Xorshift random) => random.Next() % 2 == 0;
 
     private DmaResult Access(Xorshift random, Iova address, uint pasidCount)
@@ -169,7 +169,7 @@ public sealed class MisbehavingDevice<TMemory, TSteps>
     private DmaResult Access(Xorshift random, Iova address, PasidPrefix? prefix)
     {
         Span<byte> bytes = stackalloc byte[1 + (int)(random.Next() % MostBytes)];
-        // Stryker disable once boolean : equivalent: the other side of the coin
+        // Survives as `!(IsHeads(random))`: equivalent, the other side of the coin
         if (IsHeads(random)) return Own.Read(address, bytes, prefix);
         bytes.Fill((byte)(random.Next() & 0xFF));
         return Own.Write(address, bytes, prefix);
