@@ -304,10 +304,11 @@ public sealed class TableChangeLaws : IDisposable
         Assert.Equal(VcmmError.None, pages.TryFill(_frames, Page, 8));
         _table.Map(new(0), [PhysRange.FromLength(Data, Page)], Access.Read, pages);
         _table.Unmap(Whole, _gather);
-        _table.Map(new(Page), [PhysRange.FromLength(Data + Page, Page)], Access.Read, pages);
+        // The second is mapped through a table that was there.
+        foreach (ulong offset in (ulong[])[Page, 2 * Page]) _table.Map(new(offset), [PhysRange.FromLength(Data + offset, Page)], Access.Read, pages);
         _table.Relink(_gather);
-        _table.Map(new(2 * Page), [PhysRange.FromLength(Data + 2 * Page, Page)], Access.Read, pages);
-        Assert.Equal([0, 2 * Page], _table.Leaves().Select(leaf => leaf.Range.First.Value));
+        _table.Map(new(3 * Page), [PhysRange.FromLength(Data + 3 * Page, Page)], Access.Read, pages);
+        Assert.Equal([0, 3 * Page], _table.Leaves().Select(leaf => leaf.Range.First.Value));
         pages.ReturnAll(_frames);
     }
 

@@ -466,7 +466,11 @@ public sealed class X86FirstStageTables : TableContract<X86FirstStage>
         Assert.True(table.TryWalk(new(firstHigh + 1), out _));
         // The same bits below the sign are not the same address.
         Assert.False(table.TryWalk(new(lastLow + 2), out _));
-        Assert.Equal(firstHigh, Assert.Single(table.Leaves()).Range.First.Value);
+        ulong last = ulong.MaxValue - 4095;
+        Assert.Equal(VcmmError.None, pages.TryFill(frames, 4096, table.CountMissingTables(new(last), page)));
+        table.Map(new(last), page, Access.Read, pages);
+        Assert.True(table.TryWalk(new(ulong.MaxValue), out _));
+        Assert.Equal([firstHigh, last], table.Leaves().Select(leaf => leaf.Range.First.Value));
     }
 }
 
