@@ -71,7 +71,7 @@ internal sealed class BackingList
     /// <summary>What is behind a byte of the reservation at an instant of the call. Any thread, without a lock.</summary>
     /// <param name="offset">From the start of the reservation, in bytes; any number.</param>
     /// <param name="target">What is.</param>
-    /// <param name="sequence">For <see cref="IsUnchanged"/>.</param>
+    /// <param name="sequence">The same as long as nothing changes.</param>
     /// <returns>False if nothing is.</returns>
     public bool TryFind(ulong offset, out PhysAddr target, out uint sequence)
     {
@@ -86,9 +86,6 @@ internal sealed class BackingList
         target = memory?.AddressAt(memoryOffset) ?? default;
         return memory is not null;
     }
-
-    /// <summary>Whether everything is as it was for <see cref="TryFind"/>, and was all the while. Any thread, without a lock.</summary>
-    public bool IsUnchanged(uint sequence) => _sequence.IsUnchanged(sequence);
 
     /// <summary>Whether a byte of the part is backed.</summary>
     public bool Overlaps(ulong offset, ulong byteCount)

@@ -122,11 +122,11 @@ public sealed partial class Vcm
         ArgumentNullException.ThrowIfNull(other);
         translated = default;
         if (other.Manager != Manager) return VcmmError.Invalid;
-        // What is behind the address, then where that is. The answer counts if the first was so all the while.
+        // What is behind the address, then where that is. The answer counts if the first is so still; unless somebody else builds the table it was so all the while.
         while (TryFindTarget(address, out Target target))
         {
             VcmmError error = other.TryFindLowest(target.Address, out translated);
-            if (IsStill(address, target)) return error;
+            if (TryFindTarget(address, out Target now) && now == target) return error;
         }
 
         translated = default;
@@ -185,13 +185,6 @@ public sealed partial class Vcm
         return false;
     }
 
-    /// <summary>Whether an address leads to where it was found to lead; if nobody else builds the table: and has all the while.</summary>
-    private bool IsStill(Iova address, in Target target)
-    {
-        if (target.State is { } state) return Knows(state, target.Generation, address) && state.Backings.IsUnchanged(target.Sequence);
-        return TryFindTarget(address, out Target now) && now == target;
-    }
-
     /// <summary>The lowest address at which the region maps physical memory.</summary>
     private VcmmError TryFindLowest(PhysAddr target, out Iova lowest)
     {
@@ -205,7 +198,7 @@ public sealed partial class Vcm
     /// <summary>The region's range.</summary>
     public override string ToString() => $"vcm {Range}";
 
-    /// <summary>What an address leads to.</summary>
+    /// <summary>What an address leads to. Two that are the same, with a reservation, say that nothing has changed in between.</summary>
     /// <param name="Address">The physical address.</param>
     /// <param name="State">The reservation; null: a table that somebody else builds says so.</param>
     /// <param name="Generation">Which reservation.</param>

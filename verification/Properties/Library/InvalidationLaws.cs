@@ -130,7 +130,7 @@ public sealed class InvalidationLaws : IDisposable
     [Theory]
     [InlineData(0, 1, 0)]
     [InlineData(0, 0, 1)]
-    [InlineData(1, 0, 1)]
+    [InlineData(0, 1, 1)]
     public void All_domains_of_one_iommu_cost_one_call_whichever_came_between(params int[] order)
     {
         LedgerIommu[] iommus = [.. Enumerable.Range(0, 2).Select(_ => new LedgerIommu(_system.Memory, new Fuse(), LedgerIommu.SecondStage, LedgerIommu.FirstStage))];

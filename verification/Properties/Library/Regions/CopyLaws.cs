@@ -47,6 +47,17 @@ public sealed class CopyLaws : IDisposable
         Assert.True(comesBack, "the second was held");
     }
 
+    [Fact]
+    public void All_of_a_reservation_is_copied_and_not_a_byte_more()
+    {
+        Vcm vcm = _manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
+        Reservation source = vcm.Bind(Page).Reservation, destination = vcm.Bind(Page).Reservation;
+        Assert.Equal(VcmmError.None, _manager.TryCopy(source, 0, destination, 0, Page));
+        Assert.Equal(VcmmError.Invalid, _manager.TryCopy(source, 0, destination, 0, Page + 1));
+        Assert.Equal(VcmmError.Invalid, _manager.TryCopy(source, 1, destination, 0, Page));
+        Assert.Equal(VcmmError.Invalid, _manager.TryCopy(source, 0, destination, 1, Page));
+    }
+
     /// <summary>A buffer is 64 KiB.</summary>
     [Fact]
     public void Copies_one_after_the_other_use_one_buffer()
