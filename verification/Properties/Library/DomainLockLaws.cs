@@ -15,19 +15,13 @@ public sealed class DomainLockLaws : IDisposable
     private const ulong Page = 4096;
     private const ulong Large = 2UL << 20;
 
-    // What waits for nobody is through within a millisecond; only what waits wrongly is waited for so long.
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
-
     private readonly RamBlock _ram = new(PhysRange.FromLength(new(0), 64 * Page));
     private readonly MemoryWatch _watch = new();
     private readonly FrameAllocator _frames;
     private readonly RecordingIommu _hardware;
     private readonly IommuDomain _domain;
     private Action _onWrite = static () => { };
-    private Exception? _thrown;
-    private VcmmError _error;
-    private Thread? _thread;
-    private bool _cameBetween;
+    private SecondCall? _second;
 
     public DomainLockLaws()
     {
@@ -64,17 +58,15 @@ public sealed class DomainLockLaws : IDisposable
     {
         _domain.Attach(new(1));
         _domain.Map(new(1UL << 30), PhysRange.FromLength(new(Page), Page), Access.Read);
-        var other = new Thread(() => _thrown = Record.Exception(() => _domain.Map(new(1UL << 20), PhysRange.FromLength(new(Page), Page), Access.Read))) { IsBackground = true };
-        bool isThrough = false;
+        var other = new SecondCall(() => _domain.TryMap(new(1UL << 20), PhysRange.FromLength(new(Page), Page), Access.Read));
         _hardware.OnCall = _ =>
         {
-            other.Start();
-            isThrough = other.Join(Patience);
+            other.Run();
             return VcmmError.None;
         };
         _domain.Unmap(IovaRange.FromLength(new(1UL << 30), Page));
-        Assert.True(isThrough, "it waited for a range that has nothing to do with it");
-        Assert.Null(_thrown);
+        Assert.False(other.HasWaited, "it waited for a range that has nothing to do with it");
+        Assert.Equal(VcmmError.None, other.End());
     }
 
     /// <summary>Nobody finds one part mapped again and another not yet.</summary>
@@ -142,18 +134,15 @@ public sealed class DomainLockLaws : IDisposable
     /// <summary>Once: starts another thread's call, and holds this one's up until that waits or is through.</summary>
     private void Interfere(Func<VcmmError> call)
     {
-        if (_thread is not null) return;
-        _thread = new(() => _thrown = Record.Exception(() => _error = call())) { IsBackground = true };
-        _thread.Start();
-        var spin = new SpinWait();
-        while (_thread.IsAlive && (_thread.ThreadState & ThreadState.WaitSleepJoin) == 0) spin.SpinOnce(sleep1Threshold: -1);
-        _cameBetween = !_thread.IsAlive;
+        if (_second is not null) return;
+        _second = new(call);
+        _second.Begin();
     }
 
     private void AssertWaited()
     {
-        Assert.True(_thread?.Join(Patience), "it was not let go");
-        Assert.Null(_thrown);
-        Assert.Equal((false, VcmmError.None), (_cameBetween, _error));
+        Assert.NotNull(_second);
+        Assert.True(_second.HasWaited, "it did not wait");
+        Assert.Equal(VcmmError.None, _second.End());
     }
 }
