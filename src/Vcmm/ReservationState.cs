@@ -27,7 +27,6 @@ internal sealed class ReservationState(Vcm vcm, long order)
     /// What was found dirty, or accessed, and cleared in the tables without the hardware's word that it has forgotten. Under
     /// <see cref="Gate"/>.
     /// </summary>
-    // Survives as `[default]`: equivalent, both are cleared when a reservation begins
     public readonly List<IovaRange> UnconfirmedDirty = [], UnconfirmedAccessed = [];
 
     /// <summary>What backs the reservation. Under <see cref="Gate"/>.</summary>

@@ -16,7 +16,7 @@ namespace Concurrency;
 /// <summary>Scenarios written as data, and those that nobody wrote.</summary>
 public sealed class ScriptTests(ITestOutputHelper output)
 {
-    private const int SchedulesPerRound = 15, Rounds = 5, Generated = 25;
+    private const int SchedulesPerRound = 15, Rounds = 10, Generated = 25;
     private const ulong Seed = 1;
 
     public static TheoryData<string> Scripts => [.. ScriptLibrary.All.Select(static script => script.Name)];

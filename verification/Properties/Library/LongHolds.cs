@@ -57,10 +57,12 @@ public sealed class LongHolds : IDisposable
         {
             ranges.OnTake = () =>
             {
-                ranges.OnTake = static () => { };
+                ranges.OnTake = static () => VcmmError.None;
                 third.Begin();
+                return VcmmError.None;
             };
             second.Begin();
+            return VcmmError.None;
         };
         region.Reserve(Page);
         Assert.Equal((VcmmError.None, true), (second.End(), second.HasWaited));
@@ -77,13 +79,14 @@ public sealed class LongHolds : IDisposable
         var calls = new List<SecondCall>();
         ranges.OnTake = () =>
         {
-            ranges.OnTake = static () => { };
+            ranges.OnTake = static () => VcmmError.None;
             do
             {
                 calls.Add(new(() => region.TryReserve(Page, Access.Read, Page, out _)));
                 calls[^1].Begin();
             }
             while (calls[^1].HasWaited && calls.Count != 8);
+            return VcmmError.None;
         };
         region.Reserve(Page);
         Assert.False(calls[^1].HasWaited, "all waited");

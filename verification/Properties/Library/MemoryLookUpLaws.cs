@@ -61,14 +61,18 @@ public sealed class MemoryLookUpLaws : IDisposable
     [Fact]
     public void What_a_clone_maps_is_found_when_the_clone_is_whole()
     {
-        Action look = static () => { };
+        Func<VcmmError> look = static () => VcmmError.None;
         var manager = new VcmManager(new FrameAllocator(_ram.Range), new() { RangeAllocator = space => new WatchedRanges(space) { OnTake = () => look() } });
         Vcm region = manager.CreateVcm(IovaRange.FromLength(new(0), 1UL << 30));
         PhysicalAllocation memory = manager.Allocate(Page);
         Reservation[] reservations = [region.Map(memory), region.Map(memory)];
         var seen = new List<int>();
         // Also where the clone has the first of the two and takes the address of the second.
-        look = () => seen.Add(Find(manager, memory).Count);
+        look = () =>
+        {
+            seen.Add(Find(manager, memory).Count);
+            return VcmmError.None;
+        };
         Vcm clone = region.Clone();
         Assert.Equal([2, 2], seen);
         Assert.Equivalent(reservations.Concat(clone.Reservations), Find(manager, memory).Select(static mapping => mapping.Reservation), strict: true);
