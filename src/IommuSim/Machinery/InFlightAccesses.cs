@@ -33,6 +33,7 @@ internal readonly record struct InFlightAccess(AccessPhase Phase, DeviceAccess A
     public static InFlightAccess Unpack(long bits) => new(
         (AccessPhase)(bits & 3),
         (bits & 1L << WriteBit) != 0 ? DeviceAccess.Write : DeviceAccess.Read,
+        // Survives as `bits >>> TranslatorShift`: equivalent, of what is shifted only bits are kept that were there
         (bits & 1L << TranslatedBit) != 0 ? (uint)(bits >> TranslatorShift & 0xFFFF) : null,
         (ulong)bits >> EpochShift);
 }
@@ -159,6 +160,7 @@ internal sealed class InFlightAccesses
     private ref Cell CellOf(int slot)
     {
         if (unchecked((uint)slot) < CellCount) return ref Unsafe.Add(ref MemoryMarshal.GetArrayDataReference(_first), slot);
+        // Survives as `slot >>> CellsLog2`: equivalent, a number of a slot is not negative
         return ref Volatile.Read(ref _blocks)[slot >> CellsLog2][slot & (CellCount - 1)];
     }
 
@@ -171,6 +173,7 @@ internal sealed class InFlightAccesses
             for (int i = 1; i < blocks.Length * CellCount; i++)
             {
                 int slot = (home + i) % (blocks.Length * CellCount);
+                // Survives as `slot >>> CellsLog2`: equivalent, a number of a slot is not negative
                 ref Cell cell = ref blocks[slot >> CellsLog2][slot & (CellCount - 1)];
                 if (cell.State == 0 && Interlocked.CompareExchange(ref cell.State, state, 0) == 0) return slot;
             }
@@ -218,6 +221,7 @@ internal sealed class InFlightAccesses
         {
             while (++_slot < _blocks.Length * CellCount)
             {
+                // Survives as `_slot >>> CellsLog2`: equivalent, a number of a slot is not negative
                 long state = _blocks[_slot >> CellsLog2][_slot & (CellCount - 1)].State;
                 if (state == 0) continue;
                 Current = InFlightAccess.Unpack(state);
