@@ -124,17 +124,18 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
 
     /// <summary>Looks which of the project's own tests reach which mutants.</summary>
     /// <param name="engines">The engines that will hunt.</param>
+    /// <param name="part">Only classes of tests will whose full name has this in it.</param>
     /// <param name="lanes">How many classes of tests run beside each other.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="InvalidOperationException">There are no programs of the tests, or they cannot be run.</exception>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public TestMap LookAtTests(IReadOnlyList<string> engines, int lanes, CancellationToken stop)
+    public TestMap LookAtTests(IReadOnlyList<string> engines, string part, int lanes, CancellationToken stop)
     {
         string[] assemblies = [.. engines.Select(static engine => engine == Engines.Conformance ? TestPrograms.Conformance : TestPrograms.Properties).Distinct()];
         var store = new TestMapStore(Path.Combine(Path.GetDirectoryName(programs.Folder)!, "reach"));
-        string name = TestMapStore.NameOf(Tested, assemblies);
+        string name = TestMapStore.NameOf(Tested, assemblies, part);
         if (store.Find(name) is { } known) return known with { IsKnown = true };
-        TestMap map = new TestSurvey(Runs, time).Run(assemblies, lanes, stop);
+        TestMap map = new TestSurvey(Runs, time).Run(assemblies, part, lanes, stop);
         store.Keep(name, map);
         return map;
     }

@@ -31,7 +31,7 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
         });
         int[] left = [.. Enumerable.Range(0, outcomes.Length).Where(i => outcomes[i] is { Broken: null, Engines: [{ Median: null }] })];
         if (!plan.WithTests || left.Length == 0) return outcomes;
-        TestMap map = hunter.LookAtTests(Engines.OfTests, plan.Lanes, stop);
+        TestMap map = hunter.LookAtTests(Engines.OfTests, "", plan.Lanes, stop);
         surveyed(map);
         Lanes.Run(plan.Lanes, left.Length, stop, (next, _) =>
         {

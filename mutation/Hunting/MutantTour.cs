@@ -10,6 +10,9 @@ public sealed record MutantPlan(ulong Seed)
     /// <summary>The engines that hunt, in this order, those of tests first. A strategy is one, too: the schedules that it chooses.</summary>
     public IReadOnlyList<string> Engines { get; init; } = Hunting.Engines.All;
 
+    /// <summary>Of the project's own tests only classes hunt whose full name has this in it.</summary>
+    public string Tests { get; init; } = "";
+
     /// <summary>Whether each engine hunts each mutant, and not only those that no engine before it found.</summary>
     public bool IsEveryEngine { get; init; }
 
@@ -63,7 +66,7 @@ public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken
             foreach (int i in all.Except(left)) Settle(i, outcomes[i] with { Broken = library.Broken[i + 1] });
             if (plan.HasTests && left.Length != 0)
             {
-                TestMap map = hunter.LookAtTests(plan.TestEngines, plan.Lanes, stop);
+                TestMap map = hunter.LookAtTests(plan.TestEngines, plan.Tests, plan.Lanes, stop);
                 surveyed(map);
                 // Mutants of one file are hunted one after the other: what found one is tried first on the next.
                 int[][] files = [.. left.GroupBy(i => library.Mutants[i].Edits[0].File).Select(static file => file.ToArray()).OrderByDescending(static file => file.Length)];

@@ -15,10 +15,11 @@ internal sealed class TestMapStore(string folder)
     /// <summary>The name of what is measured from these.</summary>
     /// <param name="programs">The tests.</param>
     /// <param name="assemblies">Which of their assemblies are looked at.</param>
-    public static string NameOf(TestPrograms programs, IEnumerable<string> assemblies)
+    /// <param name="part">What the classes have in their names that are.</param>
+    public static string NameOf(TestPrograms programs, IEnumerable<string> assemblies, string part)
     {
         using var all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        all.AppendData(Encoding.UTF8.GetBytes($"1 {Environment.Version} {string.Join(' ', assemblies)}"));
+        all.AppendData(Encoding.UTF8.GetBytes($"1 {Environment.Version} {string.Join(' ', assemblies)} {part}"));
         foreach (string file in Directory.GetFiles(programs.Folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
         {
             all.AppendData(Encoding.UTF8.GetBytes(Path.GetRelativePath(programs.Folder, file)));

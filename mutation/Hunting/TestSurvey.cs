@@ -10,14 +10,15 @@ internal sealed class TestSurvey(TestRuns runs, TimeProvider time)
 {
     /// <summary>Looks at all.</summary>
     /// <param name="assemblies">The assemblies with tests that will hunt.</param>
+    /// <param name="part">Only classes will whose full name has this in it.</param>
     /// <param name="lanes">How many classes run beside each other.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="InvalidOperationException">The tests cannot be run.</exception>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public TestMap Run(IReadOnlyList<string> assemblies, int lanes, CancellationToken stop)
+    public TestMap Run(IReadOnlyList<string> assemblies, string part, int lanes, CancellationToken stop)
     {
         long begun = time.GetTimestamp();
-        ImmutableArray<(string Assembly, string Class)> classes = runs.List(assemblies, stop);
+        ImmutableArray<(string Assembly, string Class)> classes = [.. runs.List(assemblies, stop).Where(listed => listed.Class.Contains(part, StringComparison.Ordinal))];
         var found = new (TestClass? Class, ImmutableArray<string> LeftOut)[classes.Length];
         Lanes.Run(lanes, classes.Length, stop, (i, _) => found[i] = LookAt(classes[i].Assembly, classes[i].Class, stop));
         return new([.. found.Select(static one => one.Class).OfType<TestClass>()], classes.Length, time.GetElapsedTime(begun)) { LeftOut = [.. found.SelectMany(static one => one.LeftOut)] };

@@ -95,7 +95,6 @@ internal sealed class DeferredUnback(Vcm vcm) : IQuarantined
         foreach (PhysicalAllocation memory in _memories) memory.Unpin();
         _memories.Clear();
         Gather.Clear();
-        // Survives as `[default]`: equivalent, what is in it is looked at only after Begin has set it again
         _tables = [];
         RangeHold hold = Hold;
         Hold = null!;

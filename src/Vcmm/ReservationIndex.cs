@@ -73,6 +73,7 @@ internal sealed class ReservationIndex
             Node child = Volatile.Read(ref node.Children[way]) ?? AddChild(node, way, level);
             // The way is marked before anything is found through it, and stays so.
             // Survives as `… << way`: performance only, a way that is marked is marked again
+            // Survives as `… >>> way`: equivalent, of what is shifted only the lowest bit counts
             if ((Volatile.Read(ref node.Ways) >> way & 1) == 0) Interlocked.Or(ref node.Ways, 1L << way);
             node = child;
         }

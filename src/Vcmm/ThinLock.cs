@@ -49,7 +49,7 @@ internal class ThinLock : CacheLineBefore
                 return;
             }
 
-            // Survives as `8 >> spins…`: performance only, it spins for less
+            // Survives as `8 >> spins…` and as `8 >>> spins…`: performance only, it spins for less
             Thread.SpinWait(8 << spins++);
         }
         while (!TryEnter());
@@ -60,7 +60,6 @@ internal class ThinLock : CacheLineBefore
     {
         lock (this)
         {
-            // Survives as `_waiterCount--`: performance only, the count is not zero while somebody waits, which is what is asked
             _waiterCount++;
             try
             {
@@ -69,7 +68,6 @@ internal class ThinLock : CacheLineBefore
             }
             finally
             {
-                // Survives as `_waiterCount++`: performance only, who lets go then looks for waiters that there are not
                 _waiterCount--;
             }
         }

@@ -311,16 +311,8 @@ public sealed partial class Vcm
     private VcmmError ProtectInAll(ReservationState state, MappingAttributes attributes)
     {
         IPageTable[] tables = _tables;
-        try
-        {
-            ProtectIn(tables, state, attributes);
-        }
-        catch
-        {
-            Relink(tables, state.Gather);
-            throw;
-        }
-
+        // If memory throws, the ranges of what changed stay in the gather: whoever finishes it next has them forgotten, too.
+        ProtectIn(tables, state, attributes);
         return Finish(tables, state.Gather);
     }
 

@@ -15,7 +15,6 @@ internal sealed class CoverSet
     public DomainCover Of(IIommu? iommu, DomainId domain)
     {
         // Whoever adds mostly adds to the domain of the last time.
-        // Survives as `_last > Count`: performance only, it is looked for among all below
         if (_last < Count && Is(_covers[_last], iommu, domain)) return _covers[_last];
         for (int i = 0; i < Count; i++)
         {

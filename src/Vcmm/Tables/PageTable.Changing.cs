@@ -106,6 +106,7 @@ public sealed partial class PageTable<TFormat, TMemory>
         ulong last = unchecked(iova + byteCount - 1);
         ulong baseLast = unchecked(@base + EntryBytes(level) - 1);
         bool inside = @base >= iova && baseLast <= last;
+        // Survives as `baseLast <= iova` and as `@base >= last`: equivalent, one is where a page begins, the other where one ends
         bool outside = baseLast < iova || @base > last;
         return Format.AllowsLeafAt(level) && (inside || outside);
     }

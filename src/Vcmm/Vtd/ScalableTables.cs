@@ -50,7 +50,7 @@ internal sealed class ScalableTables<TMemory> : IDeviceTables
         _capabilities = capabilities;
         _tracksUse = tracksUse;
         _takesPasids = pasidCount != 0;
-        int entriesLog2 = pasidCount == 0 ? 0 : BitOperations.Log2(BitOperations.RoundUpToPowerOf2(pasidCount)) - PasidEntry.PasidsInTableLog2;
+        int entriesLog2 = BitOperations.Log2(BitOperations.RoundUpToPowerOf2(pasidCount)) - PasidEntry.PasidsInTableLog2;
         _directoryLog2 = Math.Max(entriesLog2, PasidEntry.SmallestDirectoryLog2);
     }
 

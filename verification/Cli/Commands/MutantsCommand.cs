@@ -19,6 +19,7 @@ internal static class MutantsCommand
         Option<string[]> operators = new("--operator") { Description = "Make only this mistake; may be given several times.", HelpName = "NAME" };
         Option<string?> files = new("--files") { Description = "Change only files whose path has this in it, such as Vtd/.", HelpName = "TEXT" };
         Option<string[]> engines = new("--engine") { Description = $"Hunt with this engine only; may be given several times. {string.Join(", ", Engines.All)}", HelpName = "NAME" };
+        Option<string?> tests = new("--tests") { Description = "Of the tests hunt only with classes whose full name has this in it, such as Library.Dma.", HelpName = "TEXT" };
         Option<bool> every = new("--every-engine") { Description = "Hunt each mutant with each engine, and not only with the next what is not found yet." };
         Option<ulong> seed = RunCommand.Seed();
         Option<double?> time = new("--time") { Description = "For how long sequences are generated for each mutant. [default: 6]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
@@ -28,7 +29,7 @@ internal static class MutantsCommand
         Option<string?> html = new("--html") { Description = "Write the report as one page for a browser to this file.", HelpName = "FILE" };
         Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the operators and how many mutants each makes, and hunt none." };
-        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, every, seed, time, schedules, strategies, json, html, markdown, list };
+        var command = new Command("mutants", "Make the mistakes of the trade in the library, one at a time, and see whether a check fails.") { operators, files, engines, tests, every, seed, time, schedules, strategies, json, html, markdown, list };
         command.SetAction(parsed =>
         {
             MutationOperator[] chosen = Choose(parsed.GetValue(operators) ?? []);
@@ -36,11 +37,13 @@ internal static class MutantsCommand
             var plan = new MutantPlan(parsed.GetValue(seed))
             {
                 Engines = ChooseEngines(parsed.GetValue(engines) ?? [], parsed.GetValue(strategies) ?? []),
+                Tests = parsed.GetValue(tests) ?? "",
                 IsEveryEngine = parsed.GetValue(every),
                 Sequences = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 6),
                 Schedules = TimeSpan.FromSeconds(parsed.GetValue(schedules) ?? 10),
                 Lanes = ScheduleRequest.WorkersHere,
             };
+            if (plan.Tests.Length != 0 && !plan.HasTests) throw new BadInputException($"--tests: no engine of tests hunts; expected {RunPlan.OneOf(Engines.OfTests)}");
             if (!plan.HasEngine) throw new BadInputException("--schedules: 0 leaves no engine to hunt; expected more, or another --engine");
             var report = new MutantReport(here, "--json", parsed.GetValue(json), parsed.GetValue(html), parsed.GetValue(markdown));
             report.Check();
@@ -59,8 +62,7 @@ internal static class MutantsCommand
         (MutatedLibrary library, Hunter hunter) = workshop.Build("mutants", mutants, plan.HasTests, AllOperators.Helpers);
         TimeSpan built = here.Time.GetElapsedTime(begun);
         here.Out.WriteLine($"{Line.Count(mutants.Length, "mutant")} in one assembly, built in {Line.Seconds(built)}; {Line.Count(library.Broken.Count)} of them cannot be compiled");
-        IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(
-            library, map => MutantTable.PrintSurvey(map, "a mutant", here), told => here.Out.WriteLine(MutantTable.LineOf(told)));
+        IReadOnlyList<MutantOutcome> outcomes = new MutantTour(hunter, plan, here.Stop).Run(library, Surveyed, told => here.Out.WriteLine(MutantTable.LineOf(told)));
         TimeSpan elapsed = here.Time.GetElapsedTime(begun);
         MutationReport made = OutcomeReport.Of("verify mutants", outcomes, workshop.Sources.TextOf);
         MutantTable.Print(outcomes, made, plan, elapsed - built, here);
@@ -68,6 +70,12 @@ internal static class MutantsCommand
         // What is known was told; that it is not all is told, too.
         if (outcomes.Any(static outcome => outcome.IsPending)) here.Stop.ThrowIfCancellationRequested();
         return outcomes.Any(static outcome => outcome.IsSurvivor) ? ExitCode.Violation : ExitCode.Clean;
+
+        void Surveyed(TestMap map)
+        {
+            if (map.ClassCount == 0) throw new BadInputException($"--tests: \"{plan.Tests}\" is in the name of no class of tests that hunts; expected part of one, such as Library.Dma");
+            MutantTable.PrintSurvey(map, "a mutant", here);
+        }
     }
 
     private static MutationOperator[] Choose(string[] names)

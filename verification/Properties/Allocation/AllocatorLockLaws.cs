@@ -112,6 +112,7 @@ public sealed class AllocatorLockLaws
         Assert.Equal(VcmmError.None, allocator.TryAllocateAt(Space));
     }
 
+    /// <summary>And once nobody waits any more, the lock knows: who lets it go looks for nobody.</summary>
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
@@ -135,6 +136,7 @@ public sealed class AllocatorLockLaws
         gate.Exit();
         Assert.True(waits);
         Assert.Equal(VcmmError.None, other.Result());
+        Assert.False(gate.HasWaiters);
     }
 
     /// <summary>A call on a thread of its own.</summary>

@@ -55,6 +55,7 @@ public sealed class UsageLaws
     [InlineData("report", "verify report: FILE is missing; expected one")]
     [InlineData("report file --html nowhere/out.html", "--html: the directory of nowhere/out.html does not exist; expected one that does")]
     [InlineData("report --fast file", "\"--fast\" is not known to verify report; expected one of FILE, --json, --html, --markdown, --verbose")]
+    [InlineData("mutants --engine sequences --tests Library.Dma", "--tests: no engine of tests hunts; expected one of laws, properties, conformance")]
     [InlineData("mutants --engine laws --strategy Random", "--strategy: expected schedules among the engines")]
     [InlineData("mutants --markdown .", "--markdown: . is a directory; expected a file")]
     [InlineData("museum --report nowhere/out.json", "--report: the directory of nowhere/out.json does not exist; expected one that does")]

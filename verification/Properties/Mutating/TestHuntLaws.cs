@@ -16,15 +16,24 @@ public sealed class TestHuntLaws
     [Fact]
     public void What_only_tests_run_is_found_by_a_test_that_is_named()
     {
-        string[] first = Hunt($"{Two} --engine laws", ExitCode.Clean, "2 of 2 found");
-        Assert.All(first, static mutant => Assert.Matches("^Killed: Properties\\.Library\\.[A-Za-z]+\\.[A-Za-z_]+", mutant));
-        Assert.Equal(first, Hunt($"{Two} --engine laws", ExitCode.Clean, "2 of 2 found"));
+        const string line = $"{Two} --engine laws --tests Library.DmaM";
+        string[] first = Hunt(line, ExitCode.Clean, "2 of 2 found");
+        Assert.All(first, static mutant => Assert.Matches("^Killed: Properties\\.Library\\.DmaM[A-Za-z]+\\.[A-Za-z_]+", mutant));
+        Assert.Equal(first, Hunt(line, ExitCode.Clean, "2 of 2 found"));
     }
 
     /// <summary>No test that follows others' records has to do with such mappings: none of them is run.</summary>
     [Fact]
     public void What_nothing_reaches_is_told_apart_from_what_survives() =>
-        Assert.All(Hunt($"{Two} --engine conformance", ExitCode.Violation, "0 of 2 found"), static mutant => Assert.Equal("NoCoverage: ", mutant));
+        Assert.All(Hunt($"{Two} --engine conformance --tests Traces.Capture", ExitCode.Violation, "0 of 2 found"), static mutant => Assert.Equal("NoCoverage: ", mutant));
+
+    [Fact]
+    public void A_name_that_no_class_of_tests_has_is_refused()
+    {
+        using var terminal = new Terminal();
+        Assert.Equal(ExitCode.BadInput, terminal.Run($"{Two} --engine conformance --tests Library.DmaM", InCheckout));
+        Assert.Equal("verify: --tests: \"Library.DmaM\" is in the name of no class of tests that hunts; expected part of one, such as Library.Dma", terminal.OneErrorLine());
+    }
 
     /// <summary>The user stops when one is found: that one is in the report, what was under way is pending.</summary>
     [Fact]

@@ -40,6 +40,15 @@ public sealed partial class DirtyLaws
     }
 
     [Fact]
+    public void Nothing_was_found_at_the_lowest_address_where_nobody_was()
+    {
+        Reservation reservation = _region.ReserveAt(new(0), Page);
+        reservation.Back(_manager.Allocate(Page));
+        Assert.Empty(Dirty(reservation, clear: false));
+        Assert.Empty(Accessed(reservation, clear: false));
+    }
+
+    [Fact]
     public void What_is_found_later_joins_what_was_found_before()
     {
         Reservation reservation = Back(16, ChunkSizes.Size4K);

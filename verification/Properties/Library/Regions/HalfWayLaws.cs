@@ -91,6 +91,30 @@ public sealed class HalfWayLaws : IDisposable
         Assert.Equal(2, vcm.Reservations.Count);
     }
 
+    /// <summary>Who needs all reservations at rest takes the older ones first, as does who needs two of them: the younger are free while it waits.</summary>
+    [Fact]
+    public void Who_waits_for_a_reservation_holds_none_that_is_younger()
+    {
+        Vcm vcm = CreateVcm(_manager, 16);
+        // Told of what was absent, in the middle of a back.
+        var iommu = new RecordingIommu(_ram.Port) { CachesAbsent = true };
+        vcm.Associate(_manager.AddDevice(iommu, new(1))).Activate();
+        Reservation older = vcm.ReserveAt(new(8 * Page), Page), younger = vcm.ReserveAt(new(2 * Page), Page);
+        PhysicalAllocation memory = _manager.Allocate(Page);
+        var cloning = new SecondCall(() => vcm.TryClone(out _));
+        var backing = new SecondCall(() => younger.TryBack(memory));
+        iommu.OnCall = _ =>
+        {
+            iommu.OnCall = static _ => VcmmError.None;
+            cloning.Begin();
+            backing.Begin();
+            return VcmmError.None;
+        };
+        Assert.Equal(VcmmError.None, older.TryBack(memory));
+        Assert.Equal((true, false), (cloning.HasWaited, backing.HasWaited));
+        Assert.Equal((VcmmError.None, VcmmError.None), (cloning.End(), backing.End()));
+    }
+
     /// <summary>Out of quarantine and not free yet: the flush has just begun to give back what it held.</summary>
     [Fact]
     public void What_a_flush_is_about_to_give_back_is_not_in_the_way_of_a_device()

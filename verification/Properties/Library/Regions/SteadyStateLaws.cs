@@ -52,6 +52,24 @@ public sealed class SteadyStateLaws : IDisposable
         }
     }
 
+    [Fact]
+    public void Backing_with_memory_that_is_freed_already_allocates_nothing()
+    {
+        Reservation reservation = CreateRegion(null).Reserve(Page);
+        PhysicalAllocation memory = _manager.Allocate(Page);
+        memory.Free();
+        for (int i = 0; i < 4; i++) Round();
+        Assert.Equal(0, Allocations.Of(() =>
+        {
+            for (int i = 0; i < 20; i++) Round();
+        }));
+
+        void Round()
+        {
+            if (reservation.TryBack(memory) != VcmmError.Invalid) throw new InvalidOperationException("it was not freed");
+        }
+    }
+
     /// <summary>As many commands for one call as a stack frame has room for, and more.</summary>
     [Theory]
     [InlineData(8)]
