@@ -20,7 +20,7 @@ internal static class MutateCommand
         ["vcmm"] = new("src/Vcmm/Vcmm.csproj", "src/Vcmm", "stryker-config.vcmm.json") { LeftOut = "src/Vcmm/Allocation" },
         ["allocation"] = new("src/Vcmm/Vcmm.csproj", "src/Vcmm/Allocation", "stryker-config.allocation.json"),
         ["iommusim"] = new("src/IommuSim/IommuSim.csproj", "src/IommuSim", "stryker-config.iommusim.json"),
-        ["spec"] = new("spec/Vcmm.Spec.csproj", "spec", "stryker-config.json"),
+        ["spec"] = new("spec/Vcmm.Spec.csproj", "spec", "stryker-config.spec.json"),
     };
 
     /// <summary>The command.</summary>

@@ -17,9 +17,9 @@ public sealed class MutateLaws
     [Theory]
     [InlineData(
         "", "--config-file stryker-config.vcmm.json --project Vcmm.csproj", "--config-file stryker-config.allocation.json --project Vcmm.csproj",
-        "--config-file stryker-config.iommusim.json --project IommuSim.csproj", "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
+        "--config-file stryker-config.iommusim.json --project IommuSim.csproj", "--config-file stryker-config.spec.json --project Vcmm.Spec.csproj")]
     [InlineData(" --project vcmm", "--config-file stryker-config.vcmm.json --project Vcmm.csproj")]
-    [InlineData(" --project spec", "--config-file stryker-config.json --project Vcmm.Spec.csproj")]
+    [InlineData(" --project spec", "--config-file stryker-config.spec.json --project Vcmm.Spec.csproj")]
     [InlineData(" --project iommusim --project vcmm --project vcmm", "--config-file stryker-config.iommusim.json --project IommuSim.csproj", "--config-file stryker-config.vcmm.json --project Vcmm.csproj")]
     [InlineData(" --project vcmm --files **/Vtd/*.cs --files **/Vcm.cs", "--config-file stryker-config.vcmm.json --project Vcmm.csproj --mutate **/Vtd/*.cs --mutate **/Vcm.cs")]
     public void Stryker_runs_at_the_root_once_for_each_project_asked_for(string options, params string[] calls)

@@ -11,6 +11,8 @@ public sealed class CanonicalFormLaws
 {
     private static readonly Scope Small = new() { Processes = 1 };
 
+    private static readonly int Count = UnderMutation.IsOn ? 40 : 150, CountOfGuests = UnderMutation.IsOn ? 20 : 60;
+
     /// <summary>A way through the scope: at each step, one of the behaviours that the model accepts.</summary>
     private static readonly Gen<int[]> Ways = Gen.Int[0, int.MaxValue - 1].Array[1, 14];
 
@@ -24,11 +26,11 @@ public sealed class CanonicalFormLaws
     ];
 
     [Fact]
-    public void A_form_tells_all_that_matters() => Ways.ForAll(150, static way => IsTold(Small, WorldWalk.Walk(Small, way)));
+    public void A_form_tells_all_that_matters() => Ways.ForAll(Count, static way => IsTold(Small, WorldWalk.Walk(Small, way)));
 
     [Fact]
     public void A_form_tells_all_that_matters_of_guests() => Ways.ForAll(
-        60,
+        CountOfGuests,
         static way =>
         {
             // As many steps of the beginning as the first number says.
@@ -44,10 +46,10 @@ public sealed class CanonicalFormLaws
             "guest-map g1 page 0 to 0x0 r", "guest-unmap g1 page 0"));
 
     [Fact]
-    public void Names_are_not_in_it() => Ways.ForAll(150, static way => HasNoNames(Small, way));
+    public void Names_are_not_in_it() => Ways.ForAll(Count, static way => HasNoNames(Small, way));
 
     [Fact]
-    public void Names_are_not_in_it_where_there_are_guests() => Ways.ForAll(60, static way => HasNoNames(Nesting, way, Nested));
+    public void Names_are_not_in_it_where_there_are_guests() => Ways.ForAll(CountOfGuests, static way => HasNoNames(Nesting, way, Nested));
 
     private static void IsTold(Scope scope, World world)
     {

@@ -215,7 +215,7 @@ public sealed class MutantHostLaws
         Assert.Empty(referred.Append(Path.Combine(Checkout.Root, "verification/Explorer/Explorer.csproj")).Except(built));
         // It takes all tests of a solution.
         Assert.Equal(["Conformance", "Properties"], built.Where(static project => File.ReadAllText(project).Contains("<IsTestProject>true", StringComparison.Ordinal)).Select(Path.GetFileNameWithoutExtension).Order());
-        foreach (string config in (string[])["stryker-config.json", "stryker-config.vcmm.json", "stryker-config.allocation.json", "stryker-config.iommusim.json"])
+        foreach (string config in (string[])["stryker-config.json", "stryker-config.vcmm.json", "stryker-config.allocation.json", "stryker-config.iommusim.json", "stryker-config.spec.json"])
             Assert.Equal("Mutants.slnx", (string)JsonNode.Parse(File.ReadAllText(Path.Combine(Checkout.Root, config)))!["stryker-config"]!["solution"]!);
     }
 

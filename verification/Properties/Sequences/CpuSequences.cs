@@ -4,7 +4,6 @@ using Harness.Generating;
 using Harness.Operations;
 using Harness.Running;
 using Harness.Scenarios;
-using Harness.Shrinking;
 using Vcmm.Spec;
 using Xunit.Abstractions;
 
@@ -152,7 +151,7 @@ public sealed class CpuSequences(ITestOutputHelper output)
             {
                 RunResult result = runner.Run(scenario);
                 if (result.Violation is null) return;
-                Assert.Fail(new ScenarioShrinker(runner.Run).Shrink(result, CancellationToken.None).Report());
+                Assert.Fail(ShortReport.Of(runner, result));
             });
     }
 

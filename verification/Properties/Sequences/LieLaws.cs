@@ -17,6 +17,10 @@ public sealed class LieLaws(ITestOutputHelper output)
     // So often is each lie told, if there is occasion; a lie that is refused so often by luck is none.
     private const int MostTellings = 50;
 
+    // Under mutation one that is taken for the truth is enough, and the first sequences tell most lies.
+    private static readonly int MostWrong = UnderMutation.IsOn ? 1 : 20;
+    private static readonly (ScenarioShape Shape, uint Count)[] Generated = UnderMutation.IsOn ? [(ScenarioShape.Any, 100), (ScenarioShape.WithCpu, 20)] : [(ScenarioShape.Any, 600), (ScenarioShape.WithCpu, 100)];
+
     /// <summary>What generated sequences come to seldom or never: the machine, and the steps.</summary>
     private static readonly (Topology Topology, string Steps)[] Written =
     [
@@ -47,8 +51,8 @@ public sealed class LieLaws(ITestOutputHelper output)
     [Fact]
     public void A_lie_is_refused_by_the_invariant_that_names_it()
     {
-        var told = PlantedLie.All.ToDictionary(static lie => lie, static _ => 0);
-        var named = new HashSet<PlantedLie>();
+        Dictionary<PlantedLie, int> told = new(PlantedLie.All.Select(static lie => KeyValuePair.Create(lie, 0)), ReferenceEqualityComparer.Instance);
+        var named = new HashSet<PlantedLie>(ReferenceEqualityComparer.Instance);
         var wrong = new List<string>();
         var said = new HashSet<string>();
         using var bench = new SimulatorBench();
@@ -56,9 +60,10 @@ public sealed class LieLaws(ITestOutputHelper output)
         {
             Judging = (world, operation, seen, surroundings) =>
             {
+                var truth = new Told(world, operation, seen, surroundings);
                 foreach (PlantedLie lie in PlantedLie.All)
                 {
-                    if ((told[lie] >= MostTellings && named.Contains(lie)) || lie.Tell(new(world, operation, seen, surroundings)) is not { } lied) continue;
+                    if ((told[lie] >= MostTellings && named.Contains(lie)) || lie.Tell(truth) is not { } lied) continue;
                     told[lie]++;
                     Verdict<World> verdict = world.Judge(operation, lied, surroundings);
                     if (!verdict.IsAccepted) said.Add(verdict.Sentence);
@@ -68,18 +73,23 @@ public sealed class LieLaws(ITestOutputHelper output)
             },
         };
         foreach ((Topology topology, string steps) in Written) AssertRight(runner.Run(new(topology, [.. steps.Split("; ").Select(OperationText.Parse)])));
-        foreach ((ScenarioShape shape, uint count) in ((ScenarioShape, uint)[])[(ScenarioShape.Any, 600), (ScenarioShape.WithCpu, 100)])
+        foreach ((ScenarioShape shape, uint count) in Generated)
         {
             var scenarios = new ScenarioGen(shape);
             for (uint index = 0; index < count; index++) AssertRight(runner.Run(scenarios.Generate(1, index)));
         }
 
         foreach ((PlantedLie lie, int times) in told) output.WriteLine($"{times,6} {lie.CaughtBy.Id(),-3} {lie}");
-        Assert.True(wrong.Count == 0, string.Join("\n", wrong.Take(20)));
+        Assert.True(wrong.Count == 0, string.Join("\n", wrong));
+        if (UnderMutation.IsOn) return;
         Assert.Empty(PlantedLie.All.Except(named).Select(static lie => lie.Name));
         Assert.Equal(SaidOfFaults.Keys.Order(StringComparer.Ordinal), ModelSentences.Pieces.Where(piece => !said.Any(sentence => sentence.Contains(piece, StringComparison.Ordinal))));
 
-        static void AssertRight(RunResult result) => Assert.True(result.Violation is null, result.Report());
+        void AssertRight(RunResult result)
+        {
+            Assert.True(result.Violation is null, result.Report());
+            Assert.True(wrong.Count < MostWrong, string.Join("\n", wrong));
+        }
     }
 
     [Fact]

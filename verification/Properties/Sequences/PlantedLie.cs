@@ -7,10 +7,15 @@ namespace Properties.Sequences;
 /// <param name="Operation">The operation.</param>
 /// <param name="Seen">What was seen of it.</param>
 /// <param name="Surroundings">What excuses its failure.</param>
-public readonly record struct Told(World World, Operation Operation, Observation Seen, Surroundings Surroundings)
+public sealed record Told(World World, Operation Operation, Observation Seen, Surroundings Surroundings)
 {
+    private readonly Lazy<Verdict<World>> _ifDone = new(() => World.Judge(Operation, Seen with { Outcome = Outcome.None }, Surroundings));
+
     /// <summary>Whether it was done.</summary>
     public bool IsDone => Seen.Outcome == Outcome.None;
+
+    /// <summary>What the model answers if it is said to be done.</summary>
+    public Verdict<World> IfDone => _ifDone.Value;
 }
 
 /// <summary>A library that does the right thing and says something else, so that it can be seen that the model takes nobody's word for it.</summary>
@@ -45,7 +50,7 @@ public sealed record PlantedLie(string Name, Invariant CaughtBy, string Sentence
 
     private static bool IsReason(Told told, RefusalRule rule)
     {
-        Verdict<World> verdict = told.World.Judge(told.Operation, told.Seen with { Outcome = Outcome.None }, told.Surroundings);
+        Verdict<World> verdict = told.IfDone;
         return !verdict.IsAccepted && verdict.Broken == rule.Guards && verdict.Sentence.EndsWith($": {rule.Why}", StringComparison.Ordinal);
     }
 }

@@ -2,7 +2,6 @@ using CsCheck;
 using Harness.Generating;
 using Harness.Running;
 using Harness.Scenarios;
-using Harness.Shrinking;
 
 namespace Properties.Sequences;
 
@@ -23,7 +22,7 @@ public sealed class SequenceLaws
             {
                 RunResult result = runner.Run(scenario);
                 if (result.Violation is null) return;
-                Assert.Fail(new ScenarioShrinker(runner.Run).Shrink(result, CancellationToken.None).Report());
+                Assert.Fail(ShortReport.Of(runner, result));
             });
     }
 }
