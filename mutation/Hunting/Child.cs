@@ -17,6 +17,8 @@ internal static class Child
         string program, IReadOnlyDictionary<string, string> environment, TimeSpan atMost, CancellationToken stop, params IReadOnlyList<string> arguments)
     {
         var start = new ProcessStartInfo(Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet", ["exec", program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        // It is over in seconds: what would be measured in order to optimize it better never pays.
+        start.Environment["DOTNET_TieredPGO"] = "0";
         foreach ((string name, string value) in environment) start.Environment[name] = value;
         using Process process = Process.Start(start) ?? throw new InvalidOperationException($"{start.FileName} did not start");
         using CancellationTokenRegistration onStop = stop.Register(() => process.Kill(entireProcessTree: true));
