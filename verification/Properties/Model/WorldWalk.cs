@@ -31,12 +31,14 @@ internal static class WorldWalk
         return world;
     }
 
-    /// <summary>What the model accepts in a world, and what follows.</summary>
-    public static IEnumerable<(Behaviour Behaviour, World Next)> Next(Scope scope, World world)
+    /// <summary>What the model, or a planted one, accepts in a world, and what follows.</summary>
+    public static IEnumerable<(Behaviour Behaviour, World Next)> Next(Scope scope, World world, Judge? judge = null)
     {
         foreach (Behaviour behaviour in new Behaviours(scope).Of(world))
         {
-            Verdict<World> verdict = world.Judge(behaviour.Operation, behaviour.Seen, behaviour.Surroundings);
+            Verdict<World> verdict = judge is null
+                ? world.Judge(behaviour.Operation, behaviour.Seen, behaviour.Surroundings)
+                : judge(world, behaviour.Operation, behaviour.Seen, behaviour.Surroundings);
             if (verdict.IsAccepted) yield return (behaviour, verdict.Next);
         }
     }
