@@ -16,14 +16,21 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
     // A counterexample is shrunk after the time for finding it.
     private static readonly TimeSpan ForShrinking = TimeSpan.FromSeconds(60);
 
+    private const string Generated = "sequences";
+
     /// <summary>Generated sequences of operations.</summary>
     /// <param name="number">The mutant; 0 for the library as it is.</param>
-    /// <param name="seed">Where every random choice comes from.</param>
-    /// <param name="budget">For how long.</param>
+    /// <param name="seed">Where every random choice of the first hunt comes from; of each other from the next seed.</param>
+    /// <param name="seeds">How many hunts at most. They share a process, which has most to compile in its first seconds.</param>
+    /// <param name="misses">After how many that do not find it there is no other.</param>
+    /// <param name="budget">For how long each at most.</param>
+    /// <param name="count">How many sequences each at most; null: as many as there is time for.</param>
+    /// <param name="isBrief">Whether every failure is told as it was found; else for the first seed's something smaller is looked for that fails as well.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
+    /// <returns>What the first came to, the next, and so on; none comes after one that broke.</returns>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public Hunt Sequences(int number, ulong seed, TimeSpan budget, CancellationToken stop) =>
-        Stage(number, "sequences", seed, budget, null, InvariantSet.None, stop);
+    public ImmutableArray<Hunt> Sequences(int number, ulong seed, int seeds, int misses, TimeSpan budget, long? count, bool isBrief, CancellationToken stop) =>
+        Stage(number, Generated, seed, seeds, misses, budget, count, InvariantSet.None, isBrief, stop);
 
     /// <summary>A stage of <c>verify run</c>.</summary>
     /// <param name="number">The mutant; 0 for the library as it is.</param>
@@ -32,9 +39,13 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
     /// <param name="budget">For how long.</param>
     /// <param name="count">For how many sequences, cases or units at most; null: as many as there is time for.</param>
     /// <param name="muted">Invariants of which no violation is told.</param>
+    /// <param name="isBrief">Whether a failure is told as it was found: nothing smaller is looked for that fails as well.</param>
     /// <param name="stop">Set when the user wants to stop.</param>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
-    public Hunt Stage(int number, string stage, ulong seed, TimeSpan budget, long? count, InvariantSet muted, CancellationToken stop)
+    public Hunt Stage(int number, string stage, ulong seed, TimeSpan budget, long? count, InvariantSet muted, bool isBrief, CancellationToken stop) =>
+        Stage(number, stage, seed, 1, 1, budget, count, muted, isBrief, stop)[0];
+
+    private ImmutableArray<Hunt> Stage(int number, string stage, ulong seed, int seeds, int misses, TimeSpan budget, long? count, InvariantSet muted, bool isBrief, CancellationToken stop)
     {
         long begun = time.GetTimestamp();
         string folder = Directory.CreateTempSubdirectory("vcmm-hunt-").FullName;
@@ -43,28 +54,54 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
             Reached reached = Reached.Nothing(folder, programs.MutantCount);
             string json = Path.Combine(folder, "run.json");
             string seconds = budget.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-            List<string> arguments = ["run", "--stage", stage, "--seed", $"{seed}", "--time", seconds, "--json", json, "--failures", folder];
+            List<string> arguments = ["run", "--stage", stage, "--seed", $"{seed}", "--seeds", $"{seeds}", "--clean", $"{misses}", "--time", seconds, "--json", json, "--failures", folder, "--shrink", isBrief ? "none" : "first"];
             if (count is { } most) arguments.AddRange(["--count", $"{most}"]);
             foreach (Invariant invariant in muted.Members) arguments.AddRange(["--mute", invariant.Id()]);
-            (int? exit, string error) = Child.Run(programs.Verify, reached.EnvironmentOf(number), budget + ForShrinking, stop, arguments);
-            TimeSpan elapsed = time.GetElapsedTime(begun);
-            if (exit is not (0 or 1) || !File.Exists(json)) return new(HuntEnd.Broke, 0, elapsed) { Report = exit is null ? "it did not end" : $"it ended with {exit}: {error.Trim()}" };
-            JsonNode report = JsonNode.Parse(File.ReadAllText(json))!["stages"]![0]!;
-            long tries = (long)report["ran"]![0]!["count"]!;
-            if (report["failures"] is not JsonArray { Count: > 0 } failures) return new(HuntEnd.NotFound, tries, elapsed) { IsReached = reached.Has(number), Muted = Sum(report["muted"]!.AsArray()) };
-            FailureFile file = FailureFile.Parse(File.ReadAllText(Path.Combine(folder, Path.GetFileName((string)failures[0]!["file"]!))));
-            return new(HuntEnd.Found, tries, elapsed)
+            (int? exit, string error) = Child.Run(programs.Verify, EnvironmentOf(reached, number), (budget * seeds) + ForShrinking, stop, arguments);
+            var hunts = ImmutableArray.CreateBuilder<Hunt>(seeds);
+            for (int i = 0; i < seeds && hunts.Count(static hunt => hunt.End == HuntEnd.NotFound) < misses && (i == 0 || hunts[^1].End != HuntEnd.Broke); i++)
             {
-                Named = file.Invariant,
-                Size = stage == "sequences" ? $"{Harness.Scenarios.Scenario.FromJson(file.Scenario).Steps.Length} operations" : "",
-                Report = (string?)failures[0]!["report"] ?? "",
-            };
+                string one = Path.ChangeExtension(json, $"{unchecked(seed + (ulong)i)}.json");
+                JsonNode? run = File.Exists(one) ? JsonNode.Parse(File.ReadAllText(one)) : null;
+                hunts.Add((int?)run?["exitCode"] is 0 or 1 ? HuntOf(run!, folder, stage, reached.Has(number)) : new(HuntEnd.Broke, 0, TimeSpan.Zero)
+                {
+                    Report = exit is null ? "it did not end" : $"it ended with {exit}: {error.Trim()}",
+                });
+            }
+
+            // The first pays for the start of the process, and a last one that broke for the end of it.
+            TimeSpan rest = time.GetElapsedTime(begun) - hunts.Aggregate(TimeSpan.Zero, static (sum, hunt) => sum + hunt.Elapsed);
+            int payer = hunts[^1].End == HuntEnd.Broke ? hunts.Count - 1 : 0;
+            hunts[payer] = hunts[payer] with { Elapsed = hunts[payer].Elapsed + rest };
+            return hunts.ToImmutable();
         }
         finally
         {
             Directory.Delete(folder, recursive: true);
         }
     }
+
+    /// <param name="run">The file of a run of one stage that did not break.</param>
+    /// <param name="folder">Where its failures are.</param>
+    /// <param name="stage">The stage.</param>
+    /// <param name="isReached">Whether what the mutant changes was called.</param>
+    private static Hunt HuntOf(JsonNode run, string folder, string stage, bool isReached)
+    {
+        JsonNode report = run["stages"]![0]!;
+        long tries = (long)report["ran"]![0]!["count"]!;
+        var elapsed = TimeSpan.FromSeconds((double)run["elapsedSeconds"]!);
+        if (report["failures"] is not JsonArray { Count: > 0 } failures) return new(HuntEnd.NotFound, tries, elapsed) { IsReached = isReached, Muted = Sum(report["muted"]!.AsArray()) };
+        FailureFile file = FailureFile.Parse(File.ReadAllText(Path.Combine(folder, Path.GetFileName((string)failures[0]!["file"]!))));
+        return new(HuntEnd.Found, tries, elapsed)
+        {
+            Named = file.Invariant,
+            Size = stage == Generated ? $"{Harness.Scenarios.Scenario.FromJson(file.Scenario).Steps.Length} operations" : "",
+            Report = (string?)failures[0]!["report"] ?? "",
+        };
+    }
+
+    /// <summary>What is generated and explored does the same over and over, for seconds: to compile it once, optimized, is a fifth less work than to compile it again because it is called often.</summary>
+    private static Dictionary<string, string> EnvironmentOf(Reached reached, int number) => new(reached.EnvironmentOf(number)) { ["DOTNET_TieredCompilation"] = "0" };
 
     private static long Sum(JsonArray muted) => muted.Sum(static one => (long)one!["count"]!);
 
@@ -83,7 +120,7 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
             string seconds = budget.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
             Reached reached = Reached.Nothing(folder, programs.MutantCount);
             string failures = Directory.CreateDirectory(Path.Combine(folder, "failures")).FullName;
-            (int? exit, string error) = Child.Run(programs.Verify, reached.EnvironmentOf(number), budget + ForShrinking, stop, "model", "--library", "--depth", $"{depth}", "--time", seconds, "--failures", failures);
+            (int? exit, string error) = Child.Run(programs.Verify, EnvironmentOf(reached, number), budget + ForShrinking, stop, "model", "--library", "--depth", $"{depth}", "--time", seconds, "--failures", failures);
             TimeSpan elapsed = time.GetElapsedTime(begun);
             if (exit == 0) return new(HuntEnd.NotFound, depth, elapsed) { IsReached = reached.Has(number) };
             if (exit != 1 || Directory.GetFiles(failures) is not [var found, ..]) return new(HuntEnd.Broke, 0, elapsed) { Report = exit is null ? "it did not end" : $"it ended with {exit}: {error.Trim()}" };
@@ -107,7 +144,7 @@ public sealed class Hunter(MutatedPrograms programs, TimeProvider time)
         try
         {
             Reached reached = Reached.Nothing(folder, programs.MutantCount);
-            ScheduleTally tally = ScheduleHunt.Run(programs.Worker, request with { Environment = reached.EnvironmentOf(number) }, time, static (_, _) => { }, stop);
+            ScheduleTally tally = ScheduleHunt.Run(programs.Worker, request with { Environment = EnvironmentOf(reached, number) }, time, static (_, _) => { }, stop);
             stop.ThrowIfCancellationRequested();
             TimeSpan elapsed = time.GetElapsedTime(begun);
             if (tally.Failures.FirstOrDefault() is { } found)

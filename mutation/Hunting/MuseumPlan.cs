@@ -1,15 +1,15 @@
 namespace Mutation.Hunting;
 
-/// <summary>How long the museum's exhibits are hunted.</summary>
+/// <summary>How far the museum's exhibits are hunted. Nothing in it is a time: what is found is the same on any machine.</summary>
 /// <param name="FirstSeed">The first seed; each other is one more.</param>
 /// <param name="Seeds">How many hunts there are for each exhibit; fewer, once so many did not find it that most seeds do not.</param>
 public sealed record MuseumPlan(ulong FirstSeed, int Seeds)
 {
-    /// <summary>For how long sequences are generated in a hunt.</summary>
-    public TimeSpan Budget { get; init; } = TimeSpan.FromSeconds(10);
+    /// <summary>How many sequences are generated in a hunt.</summary>
+    public long Sequences { get; init; } = 200;
 
     /// <summary>How many schedules of each scenario are run in a hunt.</summary>
-    public long Schedules { get; init; } = 10_000;
+    public long Schedules { get; init; } = 1_000;
 
     /// <summary>
     /// The strategies that choose schedules, compared with each other; <see cref="Engines.Portfolio"/> stands for all in turn. If there are any, an exhibit is hunted in its

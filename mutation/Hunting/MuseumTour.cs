@@ -12,7 +12,7 @@ namespace Mutation.Hunting;
 /// <param name="stop">Set when the user wants to stop.</param>
 public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken stop)
 {
-    // A schedule that hangs outside of the scheduler's sight ends here.
+    // Far more than a hunt takes: what hangs ends here.
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     /// <summary>Hunts all, several beside each other, and tells of each exhibit once its hunts are over; then by tests what was not found, and tells of each of these again.</summary>
@@ -54,16 +54,23 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
         if (library.Broken.GetValueOrDefault(number) is { } why) return new(exhibit, []) { Broken = why };
         var columns = ImmutableArray.CreateBuilder<EngineOutcome>();
         IReadOnlyList<string> strategies = plan.Strategies.Count != 0 ? plan.Strategies : exhibit.NeedsThreads ? [Engines.Portfolio] : [];
-        if (strategies.Count == 0) columns.Add(HuntUntilDecided(Engines.Sequences, seed => hunter.Sequences(number, seed, plan.Budget, stop)));
-        foreach (string strategy in strategies) columns.Add(HuntUntilDecided(strategy, seed => Explore(exhibit, number, seed, strategy, isBrief: seed != plan.FirstSeed || strategy != strategies[0], lane)));
+        if (strategies.Count == 0) columns.Add(HuntUntilDecided(Engines.Sequences, (seed, seeds, misses) => hunter.Sequences(number, seed, seeds, misses, Patience, plan.Sequences, isBrief: seed != plan.FirstSeed, stop)));
+        foreach (string strategy in strategies) columns.Add(HuntUntilDecided(strategy, (seed, _, _) => [Explore(exhibit, number, seed, strategy, isBrief: seed != plan.FirstSeed || strategy != strategies[0], lane)]));
         return new(exhibit, columns.ToImmutable());
     }
 
-    /// <summary>One seed after the other, until all have hunted or so many did not find it that what the others come to makes no difference.</summary>
-    private EngineOutcome HuntUntilDecided(string engine, Func<ulong, Hunt> hunt)
+    /// <summary>Seed after seed, until all have hunted or so many did not find it that what the others come to makes no difference.</summary>
+    /// <param name="engine">The engine.</param>
+    /// <param name="hunt">Hunts with a seed, and with up to so many in all, each the next, until so many did not find it.</param>
+    private EngineOutcome HuntUntilDecided(string engine, Func<ulong, int, int, ImmutableArray<Hunt>> hunt)
     {
         var outcome = new EngineOutcome(engine, [], plan.Seeds);
-        for (int i = 0; i < plan.Seeds && !outcome.IsDecided; i++) outcome = outcome with { Hunts = outcome.Hunts.Add(hunt(unchecked(plan.FirstSeed + (ulong)i))) };
+        for (int done = 0; done < plan.Seeds && !outcome.IsDecided; done = outcome.Hunts.Length)
+        {
+            ulong seed = unchecked(plan.FirstSeed + (ulong)done);
+            outcome = outcome with { Hunts = outcome.Hunts.AddRange(hunt(seed, plan.Seeds - done, outcome.MissesLeft)) };
+        }
+
         return outcome;
     }
 
@@ -103,8 +110,11 @@ public sealed record EngineOutcome(string Engine, ImmutableArray<Hunt> Hunts, in
     /// <summary>How many hunts found it.</summary>
     public int Found => Hunts.Count(static hunt => hunt.End == HuntEnd.Found);
 
-    /// <summary>Whether so many seeds did not find it that there is no <see cref="Median"/>, whatever the others would come to.</summary>
-    public bool IsDecided => Hunts.Length - Found >= Seeds - (Seeds / 2);
+    /// <summary>After how many more that do not find it there is no <see cref="Median"/>, whatever the others come to.</summary>
+    public int MissesLeft => Seeds - (Seeds / 2) - (Hunts.Length - Found);
+
+    /// <summary>Whether so many did not find it.</summary>
+    public bool IsDecided => MissesLeft <= 0;
 
     /// <summary>
     /// In how many sequences or schedules, as the median of all seeds; a seed that did not find it counts as more than any that did. Null if half of

@@ -110,7 +110,7 @@ public sealed class MutantTour(Hunter hunter, MutantPlan plan, CancellationToken
 
     private Hunt HuntOf(string engine, int number, int lane) => engine switch
     {
-        Engines.Sequences => hunter.Sequences(number, plan.Seed, plan.Sequences, stop),
+        Engines.Sequences => hunter.Sequences(number, plan.Seed, 1, 1, plan.Sequences, null, isBrief: true, stop)[0],
         Engines.Exhaustive => hunter.Exhaust(number, Depth, Patience, stop),
         _ => hunter.Schedules(
             number,

@@ -82,7 +82,7 @@ public sealed class SelfCheckTour(Hunter hunter, MutatedLibrary library, TimePro
                 stop),
             "tests" => hunter.TestsIn(plan.Class!, number, stop),
             "model" => hunter.Exhaust(number, plan.Count, Patience, stop),
-            _ => hunter.Stage(number, plan.Engine, plan.Seed, Patience, plan.Count, muted, stop),
+            _ => hunter.Stage(number, plan.Engine, plan.Seed, Patience, plan.Count, muted, isBrief: true, stop),
         };
     }
 }

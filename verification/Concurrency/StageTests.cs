@@ -27,6 +27,17 @@ public sealed class StageTests
     }
 
     [Fact]
+    public void A_brief_stage_tells_a_schedule_as_it_was_found()
+    {
+        var stage = new ScheduleStage(Worker) { Scenario = "reserve", Fault = "check-then-act", Workers = 1 };
+        StageContext context = Context.For(Long);
+        FailureFile shrunk = FailureFile.Parse(Assert.Single(stage.Run(context).Failures).FileContent!);
+        FailureFile found = FailureFile.Parse(Assert.Single(stage.Run(context with { IsBrief = true }).Failures).FileContent!);
+        Assert.Equal(shrunk.Invariant, found.Invariant);
+        Assert.NotEqual(shrunk.Schedule, found.Schedule);
+    }
+
+    [Fact]
     public void The_library_runs_until_it_is_told_to_stop()
     {
         using var stop = new CancellationTokenSource();

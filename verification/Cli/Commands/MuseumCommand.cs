@@ -17,9 +17,9 @@ internal static class MuseumCommand
     {
         Option<string[]> names = new("--name") { Description = "Hunt only this exhibit; may be given several times. One alone is shown with its counterexample.", HelpName = "NAME" };
         Option<ulong> seed = RunCommand.Seed();
-        Option<int?> seeds = new("--seeds") { Description = "How often each is hunted, each time with the next seed. [default: 3]", HelpName = "NUMBER" };
-        Option<double?> time = new("--time") { Description = "For how long sequences are generated in a hunt. [default: 10]", HelpName = "SECONDS", CustomParser = static given => RunCommand.ParseTime(given) };
-        Option<int?> schedules = new("--schedules") { Description = "How many schedules of each scenario are run in a hunt. [default: 10000]", HelpName = "NUMBER" };
+        Option<int?> seeds = new("--seeds") { Description = "How often each is hunted, each time with the next seed. [default: 10]", HelpName = "NUMBER" };
+        Option<int?> sequences = new("--sequences") { Description = "How many sequences are generated in a hunt. [default: 200]", HelpName = "NUMBER" };
+        Option<int?> schedules = new("--schedules") { Description = "How many schedules of each scenario are run in a hunt. [default: 1000]", HelpName = "NUMBER" };
         Option<string[]> strategies = new("--strategy") { Description = "Hunt only in schedules that this strategy chooses, whatever has a scenario; several are compared. portfolio: all in turn.", HelpName = "NAME" };
         Option<bool> noTests = new("--no-tests") { Description = "Do not hunt with the project's own tests what is not found by those who are to find it." };
         Option<string?> json = new("--json") { Description = "Write what was found to this file.", HelpName = "FILE" };
@@ -27,7 +27,7 @@ internal static class MuseumCommand
         Option<string?> html = new("--html") { Description = "Write the same as one page for a browser to this file.", HelpName = "FILE" };
         Option<string?> markdown = new("--markdown") { Description = "Write a short page in Markdown, such as the summary of a job, to this file.", HelpName = "FILE" };
         Option<bool> list = new("--list") { Description = "List the exhibits, and hunt none." };
-        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, time, schedules, strategies, noTests, json, mutants, html, markdown, list };
+        var command = new Command("museum", "Plant real bugs in the library, one at a time, and see who finds each.") { names, seed, seeds, sequences, schedules, strategies, noTests, json, mutants, html, markdown, list };
         command.SetAction(parsed =>
         {
             MuseumReport? report = parsed.GetValue(json) is { } file ? new MuseumReport(here, file) : null;
@@ -36,10 +36,10 @@ internal static class MuseumCommand
             asMutants.Check();
             string root = Repository.RootOf(here.Directory);
             Exhibit[] exhibits = Choose([.. Exhibit.ReadAll(Path.Combine(root, "mutation", "Museum"))], parsed.GetValue(names) ?? []);
-            var plan = new MuseumPlan(parsed.GetValue(seed), (int)(ModelCommand.AtLeast(1, seeds, parsed.GetValue(seeds)) ?? 3))
+            var plan = new MuseumPlan(parsed.GetValue(seed), (int)(ModelCommand.AtLeast(1, seeds, parsed.GetValue(seeds)) ?? 10))
             {
-                Budget = TimeSpan.FromSeconds(parsed.GetValue(time) ?? 10),
-                Schedules = ModelCommand.AtLeast(1, schedules, parsed.GetValue(schedules)) ?? 10_000,
+                Sequences = ModelCommand.AtLeast(1, sequences, parsed.GetValue(sequences)) ?? 200,
+                Schedules = ModelCommand.AtLeast(1, schedules, parsed.GetValue(schedules)) ?? 1_000,
                 Strategies = parsed.GetValue(strategies) ?? [],
                 WithTests = !parsed.GetValue(noTests) && parsed.GetValue(strategies) is not { Length: > 0 },
                 Lanes = ScheduleRequest.WorkersHere,

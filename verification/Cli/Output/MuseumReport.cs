@@ -9,7 +9,7 @@ namespace Verify.Output;
 internal sealed class MuseumReport(Surroundings here, string file) : JsonFile(here, file)
 {
     /// <summary>What the first field says. The number changes when a field changes its meaning or goes.</summary>
-    public const string Magic = "vcmm-museum-1";
+    public const string Magic = "vcmm-museum-2";
 
     /// <summary>Writes it.</summary>
     /// <exception cref="EnvironmentException">The file cannot be written.</exception>
@@ -18,7 +18,7 @@ internal sealed class MuseumReport(Surroundings here, string file) : JsonFile(he
         Format = Magic,
         plan.FirstSeed,
         plan.Seeds,
-        BudgetSeconds = Seconds(plan.Budget),
+        plan.Sequences,
         plan.Schedules,
         ElapsedSeconds = Seconds(elapsed),
         FoundByName = outcomes.Count(static outcome => outcome.IsFoundByName),

@@ -21,6 +21,9 @@ internal sealed record RunPlan(IReadOnlyList<PlannedStage> Stages, ulong Seed, T
     /// <summary>Invariants of which no violation is told.</summary>
     public InvariantSet Muted { get; init; }
 
+    /// <summary>Whether a failure is told as it was found.</summary>
+    public bool IsBrief { get; init; }
+
     /// <summary>Chooses among the stages that exist.</summary>
     /// <param name="all">The stages that exist.</param>
     /// <param name="names">Those to run; none means all.</param>

@@ -68,7 +68,7 @@ internal sealed class Runner(TimeProvider time, CancellationToken stop, IRunObse
         using var overrun = new CancellationTokenSource(budget + Overrun, time);
         using var enough = CancellationTokenSource.CreateLinkedTokenSource(stop, overrun.Token);
         var ended = new TaskCompletionSource<StageOutcome>(TaskCreationOptions.RunContinuationsAsynchronously);
-        var context = new StageContext(plan.Seed, budget, time, progress => Pass(stage.Name, progress), enough.Token) { Most = plan.Most, Muted = plan.Muted };
+        var context = new StageContext(plan.Seed, budget, time, progress => Pass(stage.Name, progress), enough.Token) { Most = plan.Most, Muted = plan.Muted, IsBrief = plan.IsBrief };
         var thread = new Thread(() => ended.TrySetResult(Call(stage, context))) { IsBackground = true, Name = stage.Name };
 
         // A stage that will not stop is left behind: its thread ends with the process.

@@ -73,6 +73,17 @@ public sealed class DifferentialTests(ITestOutputHelper output)
     }
 
     [QemuFact]
+    public void A_brief_stage_tells_a_case_as_it_was_found()
+    {
+        var stage = new DifferentialStage { Otherwise = Units["no pages of 2 MiB"].Make };
+        StageFailure found = Assert.Single(stage.Run(Context() with { IsBrief = true }, 90, new()).Failures);
+        output.WriteLine(found.Report);
+        FailureFile file = FailureFile.Parse(found.FileContent!);
+        Assert.InRange(FuzzCase.FromJson(file.Scenario).Steps.Length, 13, int.MaxValue);
+        Assert.Equal(found.Report, stage.Replay(file)!.Report);
+    }
+
+    [QemuFact]
     public void A_muted_invariant_is_counted_and_not_told()
     {
         (Invariant broken, Func<VtdOptions, VtdOptions> make) = Units["a smaller address mask"];

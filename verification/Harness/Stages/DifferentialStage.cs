@@ -55,8 +55,15 @@ public sealed class DifferentialStage : IStage, IReplayer
             CaseResult result = new CaseRunner(bench, fuzzed).Run(index % LookEvery == 0);
             total.Add(result);
             if (result.Difference is null) continue;
+            string origin = $"found in case {index} of seed {context.Seed}";
+            if (context.IsBrief)
+            {
+                failures.Add(Describe(fuzzed, result, context.Muted, origin)!);
+                continue;
+            }
+
             (FuzzCase smallest, CaseResult shown) = new CaseShrinker(candidate => new CaseRunner(bench, candidate).Run(true), context.Stop).Shrink(fuzzed, result);
-            failures.Add(Describe(smallest, shown, context.Muted, $"found in case {index} of seed {context.Seed}: {result.Difference.Observed}")!);
+            failures.Add(Describe(smallest, shown, context.Muted, $"{origin}: {result.Difference.Observed}; shrunk")!);
         }
 
         return new()
@@ -106,7 +113,7 @@ public sealed class DifferentialStage : IStage, IReplayer
             Scenario = fuzzed.ToJson(),
             Muted = FailureFile.ToField(muted),
         };
-        return new(difference.Invariant, $"{(origin is null ? "" : $"{origin}; shrunk: ")}{difference.Observed}; expected: {difference.Wanted}", Report(fuzzed, difference), file.ToString());
+        return new(difference.Invariant, $"{(origin is null ? "" : $"{origin}: ")}{difference.Observed}; expected: {difference.Wanted}", Report(fuzzed, difference), file.ToString());
     }
 
     private static string Report(FuzzCase fuzzed, Difference difference)

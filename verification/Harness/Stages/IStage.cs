@@ -28,6 +28,9 @@ public sealed record StageContext(ulong Seed, TimeSpan Budget, TimeProvider Time
 
     /// <summary>Invariants of which no violation is told.</summary>
     public InvariantSet Muted { get; init; }
+
+    /// <summary>Whether a failure is told as it was found: nothing smaller is looked for that fails as well.</summary>
+    public bool IsBrief { get; init; }
 }
 
 /// <summary>How far a stage is.</summary>

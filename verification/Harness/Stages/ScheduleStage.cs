@@ -31,7 +31,10 @@ public sealed class ScheduleStage(string worker) : IStage, IScheduleReplayer
     public StageReport Run(StageContext context)
     {
         long begun = context.Time.GetTimestamp();
-        var request = new ScheduleRequest(context.Seed) { Scenario = Scenario, Fault = Fault, Workers = Workers, Budget = context.Budget, Schedules = context.Most, Muted = context.Muted };
+        var request = new ScheduleRequest(context.Seed)
+        {
+            Scenario = Scenario, Fault = Fault, Workers = Workers, Budget = context.Budget, Schedules = context.Most, Muted = context.Muted, IsBrief = context.IsBrief,
+        };
         ScheduleTally tally = ScheduleHunt.Run(
             worker, request, context.Time, (so, elapsed) => context.Progress(new(Math.Min(1, elapsed / context.Budget), so.Describe(elapsed))), context.Stop);
         // What was found is worth more than that something broke.

@@ -23,8 +23,8 @@ internal static class SequenceLoop
             if (index % 16 == 0) context.Progress(new(elapsed / context.Budget, $"{index} sequences"));
             RunResult result = runner.Run(scenarios(context.Seed, index++));
             if (result.Violation is null) continue;
-            RunResult shrunk = new ScenarioShrinker(runner.Run, variesMachine).Shrink(result, context.Stop);
-            failures.Add(Describe(stage, shrunk, context.Muted)!);
+            RunResult told = context.IsBrief ? result : new ScenarioShrinker(runner.Run, variesMachine).Shrink(result, context.Stop);
+            failures.Add(Describe(stage, told, context.Muted)!);
         }
 
         RunCounts counts = runner.Counts;

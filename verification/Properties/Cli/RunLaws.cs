@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Harness.Failures;
 using Harness.Stages;
 using Vcmm.Spec;
@@ -32,6 +33,88 @@ public sealed class RunLaws
         AssertRow(terminal.Out, "", "", "3 operations", "1.5", "I5 FrameSafety 12,345", "I6 Conservation 1");
         AssertRow(terminal.Out, "race", "2 s", "8,000 sequences", "4,000", "I1 NoOverlap 7", "nothing");
         Assert.Contains("3 violations: 24,704 checks in 0 s, seed 9\n", terminal.Out);
+    }
+
+    [Fact]
+    public void Each_of_several_runs_has_the_next_seed_all_of_the_time_and_a_file_of_its_own()
+    {
+        var given = new List<(ulong, double)>();
+        var stage = new TestStage("seq", context =>
+        {
+            given.Add((context.Seed, context.Budget.TotalSeconds));
+            return TestStage.ReportOf("seq", TimeSpan.Zero) with { Failures = context.Seed == ulong.MaxValue ? [Stale] : [] };
+        });
+        using var terminal = new Terminal(stage);
+        Assert.Equal(ExitCode.Violation, terminal.Run($"run --seed {ulong.MaxValue} --seeds 2 --time 7 --json of.the.run.json"));
+        Assert.Equal([(ulong.MaxValue, 7), (0, 7)], given);
+        Assert.Contains($"1 violation: 12,352 checks in 0 s, seed {ulong.MaxValue}\n", terminal.Out);
+        Assert.Contains("no violation: 12,352 checks in 0 s, seed 0\n", terminal.Out);
+        Assert.Equal(["of.the.run.0.json", $"of.the.run.{ulong.MaxValue}.json"], terminal.Files.Keys.Where(static name => !name.StartsWith("failures", StringComparison.Ordinal)).Order());
+        Assert.Equal(0UL, (ulong)JsonNode.Parse(terminal.Files["of.the.run.0.json"])!["seed"]!);
+
+        // Where there is one, it has its seed in the name as well.
+        Assert.Equal(ExitCode.Clean, terminal.Run("run --seeds 1 --json one"));
+        Assert.Contains("one.1", terminal.Files.Keys);
+    }
+
+    [Theory]
+    [InlineData("", "shrinks shrinks shrinks")]
+    [InlineData("--shrink all", "shrinks shrinks shrinks")]
+    [InlineData("--shrink first", "shrinks brief brief")]
+    [InlineData("--shrink none", "brief brief brief")]
+    public void Which_failures_are_shrunk_is_said(string options, string runs)
+    {
+        var given = new List<string>();
+        using var terminal = new Terminal(new TestStage("seq", context =>
+        {
+            given.Add(context.IsBrief ? "brief" : "shrinks");
+            return TestStage.ReportOf("seq", TimeSpan.Zero);
+        }));
+        Assert.Equal(ExitCode.Clean, terminal.Run($"run --seeds 3 {options}"));
+        Assert.Equal(runs, string.Join(' ', given));
+    }
+
+    [Fact]
+    public void What_says_no_failures_to_shrink_is_refused()
+    {
+        using var terminal = new Terminal(TestStage.Finding("seq"));
+        Assert.Equal(ExitCode.BadInput, terminal.Run("run --shrink some"));
+        Assert.Contains("--shrink: \"some\" says not which; expected one of all, first, none", terminal.OneErrorLine());
+    }
+
+    /// <summary>What it left behind, a thread that runs on say, would be told of the next.</summary>
+    [Fact]
+    public void After_a_run_in_which_a_stage_broke_there_is_no_other()
+    {
+        var seeds = new List<ulong>();
+        using var terminal = new Terminal(new TestStage("seq", context =>
+        {
+            seeds.Add(context.Seed);
+            return context.Seed == 2 ? throw new InvalidOperationException("no hand") : TestStage.ReportOf("seq", TimeSpan.Zero);
+        }));
+        Assert.Equal(ExitCode.Environment, terminal.Run("run --seeds 9"));
+        Assert.Equal([1, 2], seeds);
+    }
+
+    [Fact]
+    public void After_as_many_clean_runs_as_are_asked_for_there_is_no_other()
+    {
+        var seeds = new List<ulong>();
+        using var terminal = new Terminal(new TestStage("seq", context =>
+        {
+            seeds.Add(context.Seed);
+            return TestStage.ReportOf("seq", TimeSpan.Zero) with { Failures = context.Seed == 2 ? [Stale] : [] };
+        }));
+        Assert.Equal(ExitCode.Violation, terminal.Run("run --seeds 9 --clean 3"));
+        Assert.Equal([1, 2, 3, 4], seeds);
+    }
+
+    [Fact]
+    public void A_number_of_runs_is_at_least_one()
+    {
+        using var terminal = new Terminal(TestStage.Finding("seq"));
+        Assert.Equal(ExitCode.BadInput, terminal.Run("run --seeds 0"));
+        Assert.Contains("--seeds: 0 is too small; expected at least 1", terminal.OneErrorLine());
     }
 
     [Fact]

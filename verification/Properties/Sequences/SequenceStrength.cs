@@ -203,6 +203,18 @@ public sealed class SequenceStrength(ITestOutputHelper output)
     }
 
     [Fact]
+    public void A_brief_stage_tells_a_failure_as_it_was_found()
+    {
+        var stage = new SequenceStage(PlantedFault.All.First(static fault => fault.IsOfLibrary).Parts);
+        var context = new StageContext(Seed, TimeSpan.MaxValue, TimeProvider.System, static _ => { }, CancellationToken.None);
+        StageFailure shrunk = Assert.Single(stage.Run(context).Failures);
+        StageFailure found = Assert.Single(stage.Run(context with { IsBrief = true }).Failures);
+        FailureFile file = FailureFile.Parse(found.FileContent!);
+        Assert.Equal(found.Report, stage.Replay(file)!.Report);
+        Assert.InRange(Scenario.FromJson(file.Scenario).Steps.Length, Scenario.FromJson(FailureFile.Parse(shrunk.FileContent!).Scenario).Steps.Length + 1, int.MaxValue);
+    }
+
+    [Fact]
     public void A_stage_stops_when_it_is_told_to()
     {
         using var stop = new CancellationTokenSource();
