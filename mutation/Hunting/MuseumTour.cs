@@ -12,8 +12,11 @@ namespace Mutation.Hunting;
 /// <param name="stop">Set when the user wants to stop.</param>
 public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken stop)
 {
-    // Far more than a hunt takes: what hangs ends here.
+    // A schedule that hangs outside of the scheduler's sight ends here.
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+
+    /// <summary>A sequence that hangs ends here: after a minute, and as long as it takes at ten sequences a second, a tenth of what is usual.</summary>
+    private TimeSpan PatienceWithSequences => TimeSpan.FromMinutes(1) + TimeSpan.FromSeconds(plan.Sequences / 10);
 
     /// <summary>Hunts all, several beside each other, and tells of each exhibit once its hunts are over; then by tests what was not found, and tells of each of these again.</summary>
     /// <param name="library">The library with all of them in it.</param>
@@ -54,7 +57,7 @@ public sealed class MuseumTour(Hunter hunter, MuseumPlan plan, CancellationToken
         if (library.Broken.GetValueOrDefault(number) is { } why) return new(exhibit, []) { Broken = why };
         var columns = ImmutableArray.CreateBuilder<EngineOutcome>();
         IReadOnlyList<string> strategies = plan.Strategies.Count != 0 ? plan.Strategies : exhibit.NeedsThreads ? [Engines.Portfolio] : [];
-        if (strategies.Count == 0) columns.Add(HuntUntilDecided(Engines.Sequences, (seed, seeds, misses) => hunter.Sequences(number, seed, seeds, misses, Patience, plan.Sequences, isBrief: seed != plan.FirstSeed, stop)));
+        if (strategies.Count == 0) columns.Add(HuntUntilDecided(Engines.Sequences, (seed, seeds, misses) => hunter.Sequences(number, seed, seeds, misses, PatienceWithSequences, plan.Sequences, isBrief: seed != plan.FirstSeed, stop)));
         foreach (string strategy in strategies) columns.Add(HuntUntilDecided(strategy, (seed, _, _) => [Explore(exhibit, number, seed, strategy, isBrief: seed != plan.FirstSeed || strategy != strategies[0], lane)]));
         return new(exhibit, columns.ToImmutable());
     }
